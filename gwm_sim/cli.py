@@ -1,0 +1,115 @@
+"""The command `gwm`: one verb per task, each imported only when it is called.
+
+A verb is a module with a frozen dataclass of options and `main(config) -> int`. Flags, their help and their types come
+from the dataclass. This is the one module of the core that looks downstream, and it does so by name only.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from gwm_sim import __version__
+from gwm_sim.errors import GwmError
+
+
+class Verb(NamedTuple):
+    """Where a verb lives and what it does."""
+
+    module: str
+    config: str
+    help: str
+
+
+VERBS = {
+    "doctor": Verb("gwm_sim.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
+    "collect": Verb("gwm_sim.policies.collect", "CollectConfig", "Record episodes in the physics twin"),
+    "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise an episode file, or draw it"),
+    "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
+    "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
+    "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),
+    "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),
+}
+
+EXTRA_OF_PACKAGE = {
+    "mujoco": "mujoco",
+    "stable_baselines3": "rl",
+    "tensorboard": "rl",
+    "cv2": "camera",
+    "pandas": "data",
+    "pyarrow": "data",
+    "matplotlib": "viz",
+    "pygame": "viz",
+}
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: Words after `gwm`; those of the process when None.
+
+    Returns:
+        Exit code: that of the verb, 2 for mistakes that the user can act on, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if words else USAGE_ERROR
+    name, *options = words
+    if name == "--version":
+        print(f"gwm-sim {__version__}")
+        return 0
+    if name not in VERBS:
+        return _fail(f"unknown verb {name!r}.{_suggestion(name)} `gwm --help` lists all verbs.")
+    return _run(name, options)
+
+
+def _run(name: str, options: list[str]) -> int:
+    """Parse the options of a verb, run it, and turn its expected errors into one message."""
+    try:
+        return _call(name, options)
+    except GwmError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF_PACKAGE:
+            raise
+        extra = EXTRA_OF_PACKAGE[package]
+        return _fail(f'`gwm {name}` needs {package}, which is not installed. Run: pip install "gwm-sim[{extra}]"')
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _call(name: str, options: list[str]) -> int:
+    import tyro  # late: the overview must not wait for it
+
+    # Before torch loads OpenMP: threads that wait actively stall for seconds whenever another program wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    verb = VERBS[name]
+    module = import_module(verb.module)
+    config = tyro.cli(getattr(module, verb.config), args=options, prog=f"gwm {name}", description=f"{verb.help}.")
+    code: int = module.main(config)
+    return code
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items())
+    return f"usage: gwm VERB [options]\n\n{verbs}\n\n`gwm VERB --help` shows the options of a verb."
+
+
+def _suggestion(name: str) -> str:
+    nearest = difflib.get_close_matches(name, VERBS, n=1)
+    return f" Did you mean `gwm {nearest[0]}`?" if nearest else ""
+
+
+def _fail(message: str) -> int:
+    print(f"gwm: {message}", file=sys.stderr)
+    return USAGE_ERROR

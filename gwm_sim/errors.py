@@ -1,0 +1,21 @@
+"""Errors that a user can act on: each says what was given, what was expected and what to do."""
+
+
+class GwmError(Exception):
+    """Base of every error that gwm_sim raises on purpose."""
+
+
+class DataError(GwmError):
+    """A data file is missing, truncated, foreign or holds values that no camera or robot can report."""
+
+
+class CheckpointError(GwmError):
+    """A model folder is missing, incomplete or made by an incompatible version."""
+
+
+class ConfigError(GwmError):
+    """Options contradict each other or the data they are applied to."""
+
+
+class MissingDependency(GwmError, ImportError):
+    """An optional package or system library is needed; the message names the command that installs it."""
