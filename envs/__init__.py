@@ -1,0 +1,34 @@
+"""Worlds: the learned environments and their physics twin, registered with Gymnasium on import.
+
+Entry points are strings, so that neither torch nor mujoco is imported before an environment is made.
+"""
+
+from gymnasium.envs.registration import register, registry
+
+from gwm_sim.envs.contract import TASKS, TIME_LIMIT, env_id
+
+_ENTRY_POINTS = {
+    "learned": ("gwm_sim.envs.learned:LearnedEnv", "gwm_sim.envs.learned_vector:LearnedVectorEnv"),
+    "twin": ("gwm_sim.envs.mujoco.env:MuJoCoEnv", "gwm_sim.envs.mujoco.vector:MuJoCoVectorEnv"),
+}
+WORLD_ID = "GWM-World-v0"
+
+
+def register_envs() -> None:
+    """Register every environment id once; later calls change nothing."""
+    if WORLD_ID in registry:
+        return
+    for world, (single, vector) in _ENTRY_POINTS.items():
+        for task in TASKS:
+            register(
+                env_id(world, task),
+                entry_point=single,
+                vector_entry_point=vector,
+                max_episode_steps=TIME_LIMIT[task],
+                kwargs={"task": task},
+            )
+    single, vector = _ENTRY_POINTS["learned"]
+    register(WORLD_ID, entry_point=single, vector_entry_point=vector, kwargs={"model": "gwm-mini"})
+
+
+register_envs()

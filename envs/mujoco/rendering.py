@@ -1,0 +1,98 @@
+"""Camera frames of the scene as a function of its generalised positions: any row of any simulation can be drawn."""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.cameras import Camera
+from gwm_sim.envs import contract
+from gwm_sim.envs.mujoco.physics import Array
+from gwm_sim.envs.mujoco.scene import CAMERAS, MAX_FRAME, Rendering
+
+
+class FrameRenderer:
+    """Square frames from chosen cameras. The graphics context is made with the first frame and freed by `close`."""
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        size: int,
+        cameras: Sequence[str] = ("front",),
+        depth: bool = False,
+        rendering: Rendering = "rich",
+    ) -> None:
+        if not set(cameras) <= set(CAMERAS):
+            raise ValueError(f"cameras must be among {CAMERAS}, got {tuple(cameras)}")
+        if size > MAX_FRAME:
+            raise ValueError(f"size must be at most {MAX_FRAME} pixels, got {size}")
+        self._model = model
+        self._data = mujoco.MjData(model)
+        self._size = size
+        self._cameras = tuple(cameras)
+        self._depth = depth
+        self._shadows = rendering == "rich"
+        self._renderer: mujoco.Renderer | None = None
+
+    def observe(self, qpos: Array) -> dict[str, NDArray[np.generic]]:
+        """Frames (H, W, 3) uint8 by observation key, and depth (H, W, 1) [m] where asked for."""
+        self._place(qpos)
+        entries: dict[str, NDArray[np.generic]] = {}
+        for camera in self._cameras:
+            entries[contract.image_key(camera)] = self._draw(camera)
+            if self._depth:
+                entries[contract.depth_key(camera)] = self._draw_depth(camera)
+        return entries
+
+    def frame(self, qpos: Array, camera: str = "front") -> NDArray[np.uint8]:
+        """One frame (H, W, 3)."""
+        self._place(qpos)
+        return self._draw(camera)
+
+    def camera_info(self, qpos: Array) -> dict[str, Camera]:
+        """Where the cameras are and how they project; the wrist camera moves with the arm."""
+        self._place(qpos)
+        return {
+            name: Camera(
+                position=self._data.camera(name).xpos.copy(),
+                rotation=self._data.camera(name).xmat.reshape(3, 3).copy(),
+                fovy=float(self._model.camera(name).fovy[0]),
+                height=self._size,
+                width=self._size,
+            )
+            for name in self._cameras
+        }
+
+    def close(self) -> None:
+        """Free the graphics context; a later frame makes a new one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _place(self, qpos: Array) -> None:
+        self._data.qpos[:] = qpos
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def _draw(self, camera: str) -> NDArray[np.uint8]:
+        renderer = self._aim(camera)
+        frame: NDArray[np.uint8] = renderer.render().copy()
+        return frame
+
+    def _draw_depth(self, camera: str) -> NDArray[np.float32]:
+        renderer = self._aim(camera)
+        renderer.enable_depth_rendering()
+        try:
+            depth: NDArray[np.float32] = renderer.render()[..., None].clip(0.0, contract.MAX_DEPTH)
+            return depth
+        finally:
+            renderer.disable_depth_rendering()
+
+    def _aim(self, camera: str) -> mujoco.Renderer:
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self._model, self._size, self._size)
+            self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._shadows
+            self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = self._shadows
+        self._renderer.update_scene(self._data, camera=camera)
+        return self._renderer
