@@ -1,0 +1,146 @@
+"""Experts solve their tasks, behaviours are seeded and busy, and the evaluation loop counts held success."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+
+import gwm_sim  # noqa: E402, F401
+from gwm_sim.envs import contract  # noqa: E402
+from gwm_sim.envs.mujoco.env import MuJoCoEnv  # noqa: E402
+from gwm_sim.policies.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
+from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # noqa: E402
+from gwm_sim.policies.scripted import ScriptedPolicy, expert  # noqa: E402
+from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
+
+SEED = contract.EVALUATION_SEEDS_START
+TINY = 4  # frames nobody looks at [px]
+
+
+def evaluate_expert(task: str, episodes: int) -> Evaluation:
+    rows = gym.make_vec(contract.env_id("twin", task), num_envs=min(episodes, 20), size=TINY, rendering="fast")
+    try:
+        return evaluate(expert(rows), rows, episodes, SEED)
+    finally:
+        rows.close()
+
+
+@pytest.mark.parametrize("task", contract.TASKS)
+def test_experts_solve_their_task(task: str) -> None:
+    assert evaluate_expert(task, 5).success_rate == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "share"), [("reach", 1.0), ("grasp", 0.98), ("stack", 0.95)])
+def test_experts_hold_success_over_200_seeds(task: str, share: float) -> None:
+    assert evaluate_expert(task, 200).success_rate >= share
+
+
+@pytest.mark.parametrize("policy", [HoldPolicy(), UniformPolicy(0)])
+def test_floors_do_not_solve_stacking(policy: Any) -> None:
+    env = gym.make(contract.env_id("twin", "stack"), size=TINY, rendering="fast")
+    evaluation = evaluate(policy, env, 2, SEED)
+    assert evaluation.successes == 0
+    assert [episode.length for episode in evaluation.episodes] == [contract.TIME_LIMIT["stack"]] * 2
+    env.close()
+
+
+def test_single_and_vector_environments_give_the_same_evaluation() -> None:
+    single = gym.make(contract.env_id("twin", "grasp"), size=TINY, rendering="fast")
+    rows = gym.make_vec(contract.env_id("twin", "grasp"), num_envs=2, size=TINY, rendering="fast")
+    assert evaluate(expert(single), single, 3, SEED) == evaluate(expert(rows), rows, 3, SEED)
+    single.close()
+    rows.close()
+
+
+class Blinking(gym.Env[Any, Any]):
+    """Success at the given steps only."""
+
+    observation_space = gym.spaces.Dict({"agent_pos": gym.spaces.Box(-1, 1, (14,), np.float32)})
+    action_space = contract.action_space()
+
+    def __init__(self, steps: set[int], length: int = 12) -> None:
+        self._steps, self._length, self._step = steps, length, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._step = 0
+        return {"agent_pos": np.zeros(14, np.float32)}, {"success": False}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._step += 1
+        observation = {"agent_pos": np.zeros(14, np.float32)}
+        return observation, 0.5, False, self._step == self._length, {"success": self._step in self._steps}
+
+
+def test_success_counts_when_held_for_five_steps() -> None:
+    four = evaluate(HoldPolicy(), Blinking({1, 2, 3, 4, 6, 7, 8, 9}), 1, 0)
+    assert not four.episodes[0].success
+    five = evaluate(HoldPolicy(), Blinking({3, 4, 5, 6, 7}), 1, 0)
+    assert five.episodes[0].success
+    assert five.episodes[0].steps_to_success == 7
+    assert five.episodes[0].total_reward == 6.0
+
+
+def test_wilson_interval_of_known_shares() -> None:
+    assert wilson_interval(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    low, high = wilson_interval(20, 20)
+    assert low == pytest.approx(0.8389, abs=1e-4)
+    assert high == 1.0
+
+
+def run(policy: Any, seed: int, steps: int) -> tuple[Any, Any]:
+    env = MuJoCoEnv(size=TINY, rendering="fast")
+    observation, _ = env.reset(seed=seed)
+    state, actions, objects = None, [], []
+    policy = policy(env)
+    for _ in range(steps):
+        action, state = policy.predict(observation, state)
+        observation, *_ = env.step(action)
+        actions.append(action)
+        objects.append(env.objects())
+    env.close()
+    return np.stack(actions), np.stack(objects)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_behaviours_act_within_bounds_for_ever(name: str) -> None:
+    actions, objects = run(lambda env: ScriptedPolicy(env, behave(name), name, seed=1), seed=1, steps=120)
+    assert actions.dtype == np.float32
+    assert np.abs(actions).max() <= 1.0
+    assert np.isfinite(objects).all()
+
+
+def test_mixed_episodes_are_reproducible_and_varied() -> None:
+    first, again = (run(lambda env: mixed(env, 7), seed=7, steps=60)[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    env = MuJoCoEnv(size=TINY, rendering="fast")
+    assert len({mixed(env, seed).name for seed in range(100)}) >= 10
+    env.close()
+
+
+def test_a_fresh_start_begins_a_fresh_script() -> None:
+    env = MuJoCoEnv(task="grasp", size=TINY, rendering="fast")
+    policy, plain = expert(env), []
+    observation, _ = env.reset(seed=0)
+    state = None
+    for _ in range(10):
+        action, state = policy.predict(observation, state)
+        plain.append(action)
+        observation, *_ = env.step(action)
+    observation, _ = env.reset(seed=0)
+    action, state = policy.predict(observation, state, episode_start=np.array([True]))
+    np.testing.assert_array_equal(action, plain[0])
+    env.close()
+
+
+def test_scripted_policies_need_the_twin() -> None:
+    with pytest.raises(ValueError, match="physics twin"):
+        expert(Blinking(set()), "stack")
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match='"mixed"'):
+        make_behaviour("clever", None, 0)
