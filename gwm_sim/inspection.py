@@ -1,0 +1,246 @@
+"""`gwm inspect`: what is in an episode file, in numbers and in pictures."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.video import contact_sheet, mosaic, write_png, write_video
+
+Array = NDArray[Any]
+
+HELD_STEPS = 5
+"""Consecutive steps for which a task must be fulfilled to count as held."""
+
+_SHEET_EPISODES = 12
+_SHEET_MOMENTS = 10
+_MOSAIC_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """Summarise an episode file and check every number in it."""
+
+    file: tyro.conf.Positional[Path]
+    """Episode file, finished or still being written."""
+    video: Path | None = None
+    """Write a contact sheet here: a picture if the name ends in .png, else a film of the episodes side by side."""
+    json: Path | None = None
+    """Write the printed numbers here."""
+
+
+@dataclass(frozen=True)
+class TaskSuccess:
+    """Shares of the episodes in which a task was fulfilled."""
+
+    any: float
+    """At some step."""
+    held: float
+    """At `HELD_STEPS` consecutive steps."""
+    end: float
+    """At the last step."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number did over the whole file."""
+
+    unit: str
+    low: float
+    high: float
+    at_limit: float
+    """Share of the rows on or beyond a limit of the schema."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in an episode file."""
+
+    file: str
+    env_id: str
+    unfinished: bool
+    bytes: int
+    episodes: int
+    frames: int
+    """Frames per camera, over all episodes."""
+    shortest: int
+    """Fewest actions in an episode."""
+    longest: int
+    rate: float
+    """[Hz]"""
+    cameras: dict[str, tuple[int, int]]
+    """Height and width [px]."""
+    policies: dict[str, int]
+    """Episodes by behaviour."""
+    seeds: tuple[int, int] | None
+    """Lowest and highest."""
+    success: dict[str, TaskSuccess]
+    actions: dict[str, Range]
+    telemetry: dict[str, Range]
+    properties: dict[str, tuple[float, float]]
+    """Lowest and highest value of each physics property."""
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    digest: str
+    """Fingerprint of the content."""
+
+
+def summarize(file: EpisodeFile) -> Summary:
+    """Read a whole file once, check its numbers and say what is in it."""
+    schema = file.schema
+    episodes = [file.read(k, cameras=()) for k in range(len(file))]
+    seeds = [seed for seed in file.seeds if seed is not None]
+    return Summary(
+        file=str(file.path),
+        env_id=schema.env_id,
+        unfinished=file.unfinished,
+        bytes=file.size,
+        episodes=len(file),
+        frames=sum(file.lengths) + len(file),
+        shortest=min(file.lengths),
+        longest=max(file.lengths),
+        rate=schema.rate,
+        cameras={name: (camera.height, camera.width) for name, camera in schema.cameras.items()},
+        policies=dict(sorted(Counter(file.policies).items())),
+        seeds=(min(seeds), max(seeds)) if seeds else None,
+        success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},
+        actions=_ranges(
+            np.concatenate([episode.actions for episode in episodes]),
+            schema.action_names,
+            [""] * len(schema.action_names),
+            schema.action_low,
+            schema.action_high,
+        ),
+        telemetry=_ranges(
+            np.concatenate([episode.telemetry for episode in episodes]),
+            schema.telemetry_names,
+            schema.telemetry_units,
+            schema.telemetry_low,
+            schema.telemetry_high,
+        ),
+        properties=_property_ranges(episodes),
+        settings=schema.settings,
+        versions=schema.versions,
+        digest=file.digest(),
+    )
+
+
+def _success(success: Sequence[Array]) -> TaskSuccess:
+    steps = [instants[1:] for instants in success]
+    return TaskSuccess(
+        any=float(np.mean([instants.any() for instants in steps])),
+        held=float(np.mean([is_held(instants) for instants in steps])),
+        end=float(np.mean([instants[-1:].any() for instants in steps])),
+    )
+
+
+def is_held(success: Array) -> bool:
+    """Return whether a task was fulfilled at `HELD_STEPS` consecutive steps, (N,) bool."""
+    if len(success) < HELD_STEPS:
+        return False
+    return bool(np.lib.stride_tricks.sliding_window_view(success, HELD_STEPS).all(axis=-1).any())
+
+
+def _ranges(
+    values: Array, names: Sequence[str], units: Sequence[str], low: Sequence[float], high: Sequence[float]
+) -> dict[str, Range]:
+    at_limit = ((values <= np.array(low, values.dtype)) | (values >= np.array(high, values.dtype))).mean(axis=0)
+    columns = zip(names, units, values.min(axis=0), values.max(axis=0), at_limit, strict=True)
+    return {
+        name: Range(unit, float(lowest), float(highest), float(share)) for name, unit, lowest, highest, share in columns
+    }
+
+
+def _property_ranges(episodes: Sequence[Episode]) -> dict[str, tuple[float, float]]:
+    names = sorted({name for episode in episodes for name in episode.properties})
+    values = {name: [e.properties[name] for e in episodes if name in e.properties] for name in names}
+    return {name: (min(drawn), max(drawn)) for name, drawn in values.items()}
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print a summary as tables."""
+    facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
+    cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
+    facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
+    facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
+    facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
+    facts.add_row("cameras", cameras)
+    facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
+    facts.add_row("seeds", "none" if summary.seeds is None else f"{summary.seeds[0]} to {summary.seeds[1]}")
+    for name, (low, high) in summary.properties.items():
+        facts.add_row(name, f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
+    facts.add_row("settings", ", ".join(f"{name} {value}" for name, value in summary.settings.items()))
+    facts.add_row("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items()))
+    console.print(facts)
+    if summary.success:
+        console.print(success_table(summary.success))
+    console.print(_range_table("actions", summary.actions))
+    console.print(_range_table("telemetry", summary.telemetry))
+    console.print(f"digest {summary.digest}", soft_wrap=True)
+
+
+def success_table(success: dict[str, TaskSuccess]) -> Table:
+    """Lay out success shares as a table."""
+    table = Table("task", "at some step", f"held {HELD_STEPS} steps", "at the end", title="success, share of episodes")
+    for task, shares in success.items():
+        table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
+    return table
+
+
+def _range_table(title: str, ranges: dict[str, Range]) -> Table:
+    table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
+    for name, span in ranges.items():
+        table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")
+    return table
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write a summary as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def write_sheet(file: EpisodeFile, path: Path) -> None:
+    """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
+    camera = next(iter(file.schema.cameras))
+    chosen = np.unique(np.linspace(0, len(file) - 1, _SHEET_EPISODES).round().astype(int)).tolist()
+    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen}
+    if path.suffix.lower() == ".png":
+        moments = np.linspace(0.0, 1.0, _SHEET_MOMENTS)
+        rows = {
+            f"{k} {file.policies[k]}": [frames[round(moment * (len(frames) - 1))] for moment in moments]
+            for k, frames in episodes.items()
+        }
+        write_png(path, contact_sheet(rows, [f"{moment:.0%}" for moment in moments]))
+    else:
+        length = max(len(frames) for frames in episodes.values())
+        pictures = (
+            mosaic([frames[min(t, len(frames) - 1)] for frames in episodes.values()], _MOSAIC_COLUMNS)
+            for t in range(length)
+        )
+        write_video(path, pictures, file.schema.rate)
+
+
+def main(config: InspectConfig) -> int:
+    """Run `gwm inspect`."""
+    console = Console()
+    with EpisodeFile(config.file) as file:
+        summary = summarize(file)
+        show(summary, console)
+        if config.json is not None:
+            write_summary(summary, config.json)
+        if config.video is not None:
+            write_sheet(file, config.video)
+            console.print(f"wrote {config.video}", soft_wrap=True)
+    return 0

@@ -1,0 +1,157 @@
+"""Recording the twin: equal content for any number of workers, nothing lost to a kill, nothing overwritten."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco")
+
+from gwm_sim.envs import contract
+from gwm_sim.episodes import EpisodeFile, parts_folder
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.collect import CollectConfig, Recorder, collect, main
+
+SEED = 300_000
+COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2".split()
+
+
+def config(out: Path, **changes: object) -> CollectConfig:
+    small = CollectConfig(episodes=8, out=out, seed=SEED, steps=40, workers=2)
+    return dataclasses.replace(small, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight mixed episodes of 40 steps, recorded without interruption by two workers."""
+    path = tmp_path_factory.mktemp("recording") / "a.hdf5"
+    assert main(config(path, json=path.with_suffix(".json"))) == 0
+    return path
+
+
+def digest(path: Path) -> str:
+    with EpisodeFile(path) as file:
+        return file.digest()
+
+
+def test_recording_holds_what_was_asked_for(recording: Path) -> None:
+    with EpisodeFile(recording) as file:
+        assert file.lengths == [40] * 8
+        assert file.seeds == list(range(SEED, SEED + 8))
+        assert len(set(file.policies)) > 1
+        episode = file[0]
+    assert episode.frames["front"].shape == (41, 64, 64, 3)
+    assert episode.labels.keys() == set(contract.TASKS)
+    low, high = np.float32(contract.TELEMETRY_LOW), np.float32(contract.TELEMETRY_HIGH)
+    assert ((episode.telemetry >= low) & (episode.telemetry <= high)).all()
+    numbers = json.loads(recording.with_suffix(".json").read_text())
+    assert (numbers["recorded"], numbers["digest"]) == (8, digest(recording))
+
+
+def test_actions_lead_from_one_row_to_the_next(recording: Path) -> None:
+    with EpisodeFile(recording) as file:
+        for episode in file:
+            command = episode.telemetry[:, contract.COMMAND].astype(float)
+            expected = contract.integrate_command(command[:-1], episode.actions.astype(float))
+            np.testing.assert_allclose(command[1:], expected, atol=1e-6)
+
+
+def test_content_does_not_depend_on_the_number_of_workers(recording: Path, tmp_path: Path) -> None:
+    collect(config(tmp_path / "b.hdf5", workers=1))
+    assert digest(tmp_path / "b.hdf5") == digest(recording)
+
+
+def test_killed_recording_is_readable_and_resumes(recording: Path, tmp_path: Path) -> None:
+    path = tmp_path / "killed.hdf5"
+    command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, "--out", str(path)]
+    with subprocess.Popen(command) as process:
+        wait_for_parts(path, 1)
+        process.send_signal(signal.SIGKILL)
+    assert not path.exists()
+    with EpisodeFile(path) as file:
+        assert 1 <= len(file) < 8
+        file.check()
+    subprocess.run(command, check=True)
+    assert digest(path) == digest(recording)
+    assert not parts_folder(path).exists()
+
+
+def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "interrupted.hdf5"
+    command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, "--out", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_parts(path, 1)
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on" in message
+
+
+def wait_for_parts(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(parts_folder(path).glob("*.hdf5"))) < count:
+        assert time.monotonic() < deadline, "no episode was recorded in a minute"
+        time.sleep(0.01)
+
+
+def test_finished_file_is_kept_and_extended(recording: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.hdf5"
+    collect(config(path, episodes=3))
+    assert collect(config(path, episodes=2)).summary.episodes == 3
+    with pytest.raises(ConfigError, match=r"short\.hdf5 was made with other settings: settings\.seed: 300000, here 5"):
+        collect(config(path, seed=5))
+    assert collect(config(path)).recorded == 5
+    assert digest(path) == digest(recording)
+
+
+def test_steps_ignore_the_time_limit(tmp_path: Path) -> None:
+    steps = contract.TIME_LIMIT["reach"] + 5
+    recorder = Recorder(config(tmp_path / "c.hdf5", env="MuJoCo-BlockReach-v0", policy="hold", steps=steps))
+    assert len(recorder.record(0)) == steps
+    recorder.close()
+
+
+def test_random_properties_are_drawn_and_stored(tmp_path: Path) -> None:
+    recorder = Recorder(config(tmp_path / "d.hdf5", policy="hold", steps=1, properties="random"))
+    drawn = [recorder.record(index).properties for index in range(3)]
+    recorder.close()
+    assert len({properties["gravity"] for properties in drawn}) == 3
+    for name, (low, high) in contract.PROPERTY_RANGES.items():
+        assert all(low <= properties[name] <= high for properties in drawn)
+
+
+def test_stored_camera_projects_cubes_to_where_they_are_seen(tmp_path: Path) -> None:
+    recorder = Recorder(config(tmp_path / "e.hdf5", policy="hold", steps=1))
+    camera = recorder.schema().cameras["front"]
+    for index in range(5):
+        episode = recorder.record(index)
+        assert episode.objects is not None
+        red, green, blue = np.moveaxis(episode.frames["front"][0].astype(int), -1, 0)
+        for cube, mask in enumerate([red - np.maximum(green, blue) > 50, blue - np.maximum(red, green) > 50]):
+            rows, columns = np.nonzero(mask)
+            column, row = camera.project(episode.objects[0, cube, :3])
+            assert np.hypot(columns.mean() - column, rows.mean() - row) < 1.5
+    recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"episodes": 0}, "--episodes must be at least 1, got 0"),
+        ({"env": "CartPole-v1"}, "--env CartPole-v1 is no block environment"),
+        ({"env": "MuJoCo-BlockStack-v9"}, "--env MuJoCo-BlockStack-v9 cannot be made"),
+        ({"cameras": ("side",)}, "side"),
+    ],
+)
+def test_impossible_options_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        collect(config(tmp_path / "f.hdf5", **changes))
+    assert list(tmp_path.iterdir()) == []
