@@ -1,0 +1,183 @@
+"""What is learned in each phase of training: the tokenizer on single frames, then dynamics and heads on windows of latents.
+
+Batches are drawn by step number, so that a resumed run sees the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gwm_sim.dynamics import Frames, previous
+from gwm_sim.windows import TrainingData
+from gwm_sim.world_model import WorldModel
+
+IMAGINE_AFTER = 0.4  # progress of the dynamics after which histories contain the model's own predictions
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a model and of its batches."""
+
+    channels: int
+    width: int
+    layers: int
+    heads: int
+    head_width: int
+    frames_per_batch: int = 32
+    windows_per_batch: int = 16
+    window: int = 16
+
+
+PRESETS = {
+    "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
+    "tiny": Preset(
+        channels=8, width=32, layers=2, heads=2, head_width=32, frames_per_batch=16, windows_per_batch=4, window=8
+    ),
+}
+
+
+class Phase(Protocol):
+    """One stage of training: what is optimised, and the loss of a step."""
+
+    name: str
+    rate: float  # peak learning rate
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]: ...
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+class TokenizerPhase:
+    """Reconstruction of single frames."""
+
+    name = "tokenizer"
+    rate = 1.5e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
+        self.model, self.data, self.preset, self.seed = model, data, preset, seed
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(f"tokenizer.{name}", p) for name, p in self.model.tokenizer.named_parameters()]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        index = torch.randint(
+            len(self.data.frames), (self.preset.frames_per_batch,), generator=batch_generator(self.seed, step)
+        )
+        return self.model.tokenizer.loss(self.data.frames[index].to(self.model.device))
+
+
+class DynamicsPhase:
+    """Prediction of the next frame on true, corrupted and imagined histories, and the heads."""
+
+    name = "dynamics"
+    rate = 1e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+        self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
+        self.starts = data.windows(preset.window + 1)
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.model.named_parameters() if not name.startswith("tokenizer.")]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        generator = batch_generator(self.seed, step)
+        first = self.starts[torch.randint(len(self.starts), (self.preset.windows_per_batch,), generator=generator)]
+        frames, reward, success = self.data.batch(self.codes, first, self.preset.window + 1)
+        frames = drop_properties(frames, generator)
+        true = to_device(frames, self.model.device)
+        history = to_device(corrupt(frames, self.model, generator), self.model.device)
+        if progress > IMAGINE_AFTER and step % 2:
+            history = self.imagined(true, history, generator)
+        past, future = crop(history, slice(None, -1)), crop(true, slice(1, None))
+        prediction, _ = self.model.dynamics(past)
+        total, parts = self.model.dynamics.loss(prediction, future)
+        # A few moments of each window are enough for the heads, which look at single frames.
+        moments = torch.randint(self.preset.window, (max(1, self.preset.window // 4),), generator=generator)
+        seen, labels = pick(history, moments), pick(true, moments)
+        if self.model.locator is not None:
+            located = self.model.locator.loss(
+                self.model.locator(labels, self.model.dynamics), labels.objects, self.model.dynamics
+            )
+            total, parts["locate"] = total + 0.1 * located, located.detach()
+        if self.model.task_head is not None:
+            logits = self.model.task_head(seen, self.model.dynamics)
+            targets = (x[:, moments].to(self.model.device) for x in (reward, success))
+            parts["reward"], parts["success"] = self.model.task_head.loss(logits, *targets)
+            total = total + parts["reward"] + 0.2 * parts["success"]
+            parts = {name: value.detach() for name, value in parts.items()}
+        return total, parts
+
+    def imagined(self, true: Frames, history: Frames, generator: torch.Generator) -> Frames:
+        """A history whose frames after a short context are the model's own predictions, as in a rollout (detached)."""
+        context = int(torch.randint(2, 7, (), generator=generator).clamp_max(self.preset.window - 1))
+        start = crop(history, slice(None, context))
+        state = self.model.begin(start)
+        made = [start]
+        for t in range(context - 1, true.actions.shape[1] - 2):
+            state = self.model.step_(state, true.actions[:, t])
+            made.append(self.model.present(state, true.actions[:, t + 1]))
+        made.append(crop(true, slice(-1, None)))  # the last frame is a target only
+        parts = {
+            name: start.properties
+            if name == "properties"
+            else torch.cat([getattr(m, name).to(getattr(true, name).dtype) for m in made], 1)
+            for name in Frames._fields
+        }
+        return Frames(**parts)
+
+
+def batch_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step: a resumed run draws the same ones."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def crop(frames: Frames, time: slice) -> Frames:
+    """Some of the frames along time."""
+    return Frames(*(value if name == "properties" else value[:, time] for name, value in frames._asdict().items()))
+
+
+def pick(frames: Frames, moments: Tensor) -> Frames:
+    """The frames at some moments."""
+    return Frames(*(value if name == "properties" else value[:, moments] for name, value in frames._asdict().items()))
+
+
+def to_device(frames: Frames, device: torch.device) -> Frames:
+    return Frames(*(value.to(device, non_blocking=True) for value in frames))
+
+
+def drop_properties(frames: Frames, generator: torch.Generator) -> Frames:
+    """Make the properties of one row in four unknown, so that "unknown" is a valid condition."""
+    known = torch.rand(len(frames.properties), 1, generator=generator) > 0.25
+    return frames._replace(properties=torch.where(known, frames.properties, torch.nan))
+
+
+def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
+    """Damage histories as a rollout would: wrong codes, telemetry and positions that are a little off, with the level beside.
+
+    Half of the windows stay clean but for a position error that the locator makes on real frames too.
+    """
+    b, t = frames.corruption.shape
+    level = torch.rand(b, t, generator=generator) * (torch.rand(b, 1, generator=generator) < 0.5)
+    dynamics = model.dynamics
+    change = dynamics.telemetry_change.cpu()
+    random_codes = torch.randint(dynamics.config.levels, frames.codes.shape, generator=generator, dtype=torch.uint8)
+    hit = torch.rand(frames.codes.shape, generator=generator) < 0.1 * level[..., None, None]
+    codes = torch.where(hit, random_codes, frames.codes)
+    noise = torch.randn(frames.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
+    noise[..., dynamics.command_telemetry.cpu()] = 0  # commands are known exactly
+    offset = torch.randn(b, 1, *frames.objects.shape[2:], generator=generator) * 0.002  # [m]
+    jitter = torch.randn(frames.objects.shape, generator=generator) * (0.001 + 0.003 * level[..., None, None])
+    telemetry, objects = frames.telemetry + noise, frames.objects + offset + jitter
+    return frames._replace(
+        codes=codes,
+        previous_codes=previous(codes),
+        telemetry=telemetry,
+        previous_telemetry=previous(telemetry),
+        objects=objects,
+        previous_objects=previous(objects),
+        corruption=level,
+    )

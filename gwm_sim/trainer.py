@@ -1,0 +1,265 @@
+"""The training loop: budget, learning rate, averaged weights, progress, and a state on disk that is whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gwm_sim.errors import GwmError
+from gwm_sim.phases import Phase
+from gwm_sim.world_model import WorldModel
+
+SAVE_EVERY = 60.0  # [s]
+SAMPLE_EVERY = 300.0  # [s]
+REPORT_EVERY = 10.0  # [s], of lines where there is no terminal
+STATE_FILE = "training.safetensors"
+
+
+@dataclass
+class Clock:
+    """Progress through the budget of one phase, across interruptions."""
+
+    seconds: float | None
+    steps: int | None
+    elapsed: float = 0.0
+    step: int = 0
+    _since: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.elapsed, self._since = self.elapsed + now - self._since, now
+        self.step += 1
+
+    @property
+    def progress(self) -> float:
+        """Part of the budget that is used, in [0, 1]."""
+        if self.steps is not None:
+            return min(1.0, self.step / self.steps)
+        assert self.seconds is not None
+        return min(1.0, self.elapsed / self.seconds)
+
+
+class Trainer:
+    """Runs phases, keeps the averaged weights, saves and resumes."""
+
+    def __init__(self, folder: Path, model: WorldModel, resume: bool) -> None:
+        """Prepare to train in a run folder, from a saved state when there is one and `resume` asks for it."""
+        self.model = model
+        self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.state_path = folder / STATE_FILE
+        self.log = ScalarLog(folder / "logs")
+        self.precision = faster_precision(model.device)
+        self.saved: dict[str, Any] = {}
+        self.optimiser_state: dict[str, Tensor] = {}
+        if resume:
+            self.restore()
+
+    def run(self, phase: Phase, seconds: float | None, steps: int | None, sample: Callable[[int], None]) -> None:
+        """Run one phase to the end of its budget, from wherever a saved state left it."""
+        done = self.saved.get("finished", [])
+        if phase.name in done:
+            return
+        parameters = phase.parameters()
+        tensors = [p for _, p in parameters]
+        optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        clock = Clock(seconds, steps)
+        if self.saved.get("phase") == phase.name:
+            clock.elapsed, clock.step = self.saved["elapsed"], self.saved["step"]
+            load_optimiser(optimiser, parameters, self.optimiser_state)
+        saved_at = sampled_at = reported_at = time.monotonic()
+        device = self.model.device.type
+        with Report(phase.name) as report:
+            while clock.progress < 1:
+                for group in optimiser.param_groups:
+                    group["lr"] = phase.rate * schedule(clock.progress)
+                with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
+                    loss, parts = phase.loss(clock.step, clock.progress)
+                if not torch.isfinite(loss):
+                    raise GwmError(
+                        f"The loss of the {phase.name} became {loss.item()} at step {clock.step} "
+                        f"({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). The state of "
+                        f"{int(time.monotonic() - saved_at)} s ago is safe: go on with --resume, or look for bad data with `gwm inspect`."
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(tensors, 1.0)
+                optimiser.step()
+                self.update_average(parameters, clock.step)
+                clock.tick()
+                now = time.monotonic()
+                if now - reported_at > 1 or clock.progress >= 1:
+                    reported_at = now
+                    values = {name: value.item() for name, value in parts.items()}
+                    report.update(clock, values)
+                    self.log.scalars(phase.name, values, clock.step)
+                if now - sampled_at > SAMPLE_EVERY:
+                    sampled_at = now
+                    with self.averaged():
+                        sample(clock.step)
+                if now - saved_at > SAVE_EVERY:
+                    saved_at = now
+                    self.save(phase, clock, optimiser, done)
+        with torch.no_grad():
+            for name, parameter in parameters:
+                parameter.copy_(self.average[name])
+        self.saved = {}
+        self.save(phase, clock, optimiser, [*done, phase.name])
+        self.saved = {"finished": [*done, phase.name]}
+        sample(clock.step)
+
+    @torch.no_grad()
+    def update_average(self, parameters: list[tuple[str, nn.Parameter]], step: int) -> None:
+        """Exponential moving average of the weights, faster at the beginning."""
+        decay = min(0.999, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            [self.average[name] for name, _ in parameters], [p.detach() for _, p in parameters], 1 - decay
+        )
+
+    def averaged(self) -> Averaged:
+        """Context in which the model has the averaged weights."""
+        return Averaged(self.model, self.average)
+
+    def save(self, phase: Phase, clock: Clock, optimiser: torch.optim.Optimizer, finished: list[str]) -> None:
+        """Replace the state file, so that it is whole at every moment."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        for name, parameter in phase.parameters():
+            for key, value in optimiser.state[parameter].items():
+                tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(value)
+        meta = {"phase": phase.name, "step": clock.step, "elapsed": clock.elapsed, "finished": finished}
+        temporary = self.state_path.with_suffix(".tmp")
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"progress": json.dumps(meta)}
+        )
+        os.replace(temporary, self.state_path)
+
+    def restore(self) -> None:
+        """Take up a saved state, if there is one."""
+        if not self.state_path.exists():
+            return
+        with safe_open(self.state_path, framework="pt") as file:
+            self.saved = json.loads(file.metadata()["progress"])
+        tensors = load_file(self.state_path, device=str(self.model.device))
+        self.model.load_state_dict(strip(tensors, "model."))
+        self.average = strip(tensors, "average.")
+        self.optimiser_state = strip(tensors, "optimiser.")
+
+
+class Averaged:
+    """Swap a model's weights for averaged ones, and back."""
+
+    def __init__(self, model: WorldModel, average: dict[str, Tensor]) -> None:
+        self.model, self.average = model, average
+
+    def __enter__(self) -> None:
+        self.swap()
+
+    def __exit__(self, *_: object) -> None:
+        self.swap()
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.average[name])
+            self.average[name] = kept
+
+
+def strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def load_optimiser(
+    optimiser: torch.optim.Optimizer, parameters: list[tuple[str, nn.Parameter]], saved: dict[str, Tensor]
+) -> None:
+    for name, parameter in parameters:
+        state = {key.split(".", 1)[0]: value for key, value in saved.items() if key.split(".", 1)[1] == name}
+        if state:
+            optimiser.state[parameter] = state
+
+
+def schedule(progress: float) -> float:
+    """Learning rate as a part of its peak: short warm-up, then a cosine down to a twentieth."""
+    return min(1.0, progress / 0.02 + 0.01) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def faster_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where this machine multiplies matrices faster in it, else float32: measured, since CPUs differ."""
+    if device.type == "cuda":
+        return torch.bfloat16
+
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(512, 512, dtype=dtype)
+        trials = []
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ a
+            trials.append(time.perf_counter() - start)
+        return min(trials)
+
+    return torch.bfloat16 if seconds(torch.bfloat16) < 0.8 * seconds(torch.float32) else torch.float32
+
+
+class Report:
+    """Progress of one phase: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.console = Console()
+        self.bar: Progress | None = None
+        self.printed_at = -math.inf
+
+    def __enter__(self) -> Report:
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[values]}"), console=self.console)
+            self.task = self.bar.add_task(self.name, total=1.0, values="")
+            self.bar.start()
+        return self
+
+    def update(self, clock: Clock, values: dict[str, float]) -> None:
+        line = f"step {clock.step}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self.bar is not None:
+            self.bar.update(self.task, completed=clock.progress, values=line)
+        elif time.monotonic() - self.printed_at > REPORT_EVERY or clock.progress >= 1:
+            self.printed_at = time.monotonic()
+            print(f"{self.name} {clock.progress:6.1%}  {clock.elapsed:6.0f} s  {line}", flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+class ScalarLog:
+    """TensorBoard scalars and pictures, where TensorBoard is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            warnings.warn('no TensorBoard, no curves: pip install "gwm-sim[rl]"', stacklevel=2)
+            self.writer = None
+        else:
+            self.writer = SummaryWriter(str(folder))
+
+    def scalars(self, phase: str, values: dict[str, float], step: int) -> None:
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(f"{phase}/{name}", value, step)

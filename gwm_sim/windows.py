@@ -1,0 +1,168 @@
+"""Training windows: episodes of one or more files as flat arrays, and random stretches of consecutive frames from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gwm_sim.dynamics import Frames, Statistics, previous
+from gwm_sim.episodes import EpisodeFile, Schema
+from gwm_sim.errors import ConfigError
+
+FIRST_EVALUATION_SEED = 300_000  # episodes from here on are for evaluation only
+VALIDATION_EVERY = 50  # every 50th episode is held out of training
+
+
+@dataclass
+class TrainingData:
+    """F frames of all episodes, one after the other; an episode's last action leads nowhere and is zero."""
+
+    schema: Schema
+    camera: str
+    property_names: tuple[str, ...]
+    digest: str  # of the files' contents
+    frames: Tensor  # (F, H, W, 3) uint8
+    telemetry: Tensor  # (F, P)
+    actions: Tensor  # (F, A)
+    objects: Tensor  # (F, K, 3) [m]
+    reward: Tensor  # (F, tasks)
+    success: Tensor  # (F, tasks) bool
+    properties: Tensor  # (E, Q)
+    starts: Tensor  # (E,) first frame of each episode
+    lengths: Tensor  # (E,) frames of each episode
+
+    @property
+    def episodes(self) -> int:
+        return len(self.starts)
+
+    def statistics(self) -> Statistics:
+        """Scales of the data."""
+        change = torch.diff(self.telemetry, dim=0)[self.inner()]
+        moved = torch.diff(self.objects, dim=0)[self.inner()] if self.objects.shape[1] else torch.zeros(1)
+        boxes = self.objects.flatten(0, 1) if self.objects.shape[1] else torch.zeros(1, 3)
+        boxes = boxes[:: len(boxes) // 1_000_000 + 1]  # quantile() takes no more than 16 million numbers
+        margin = 0.02  # [m], so that a coordinate on the border is not at the very end of its scale
+        return Statistics(
+            telemetry_mean=self.telemetry.mean(0),
+            telemetry_std=self.telemetry.std(0).clamp_min(1e-4),
+            telemetry_change=change.std(0).clamp_min(1e-5),
+            telemetry_low=torch.tensor(self.schema.telemetry_low),
+            telemetry_high=torch.tensor(self.schema.telemetry_high),
+            objects_low=boxes.quantile(0.001, dim=0) - margin,
+            objects_high=boxes.quantile(0.999, dim=0) + margin,
+            objects_change=moved.square().mean().sqrt().clamp_min(1e-3)[None],
+            properties_low=self.properties.amin(0),
+            properties_high=torch.maximum(self.properties.amax(0), self.properties.amin(0) + 1e-3),
+        )
+
+    def inner(self) -> Tensor:
+        """Which of the F-1 steps between neighbouring frames stay within one episode, (F-1,) bool."""
+        inside = torch.ones(len(self.telemetry) - 1, dtype=torch.bool)
+        inside[self.starts[1:] - 1] = False
+        return inside
+
+    def windows(self, length: int, validation: bool = False) -> Tensor:
+        """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,)."""
+        held_out = torch.arange(self.episodes) % VALIDATION_EVERY == VALIDATION_EVERY - 1
+        chosen = torch.nonzero((held_out == validation) & (self.lengths >= length)).flatten().tolist()
+        if not chosen:
+            kind = "held-out" if validation else "training"
+            raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")
+        return torch.cat([torch.arange(self.starts[e], self.starts[e] + self.lengths[e] - length + 1) for e in chosen])
+
+    def batch(self, codes: Tensor, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
+        """Windows that begin at the given frames.
+
+        Args:
+            codes: Latents of all frames, (F, N, M) uint8.
+            first: First frame of each window, (B,).
+            length: Frames per window T.
+
+        Returns:
+            The frames, and reward and success of each task at them, (B, T, tasks).
+        """
+        index = first[:, None] + torch.arange(length)  # (B, T)
+        episode = torch.searchsorted(self.starts, first, right=True) - 1
+        frames = Frames(
+            codes=codes[index],
+            previous_codes=previous(codes[index]),
+            telemetry=self.telemetry[index],
+            previous_telemetry=previous(self.telemetry[index]),
+            objects=self.objects[index],
+            previous_objects=previous(self.objects[index]),
+            actions=self.actions[index],
+            properties=self.properties[episode],
+            corruption=torch.zeros(index.shape),
+        )
+        return frames, self.reward[index], self.success[index]
+
+
+def load_training_data(paths: Sequence[Path], camera: str = "front") -> TrainingData:
+    """Read episode files into memory.
+
+    Raises:
+        ConfigError: No file, files that do not fit together, a camera they lack, or episodes reserved for evaluation.
+        DataError: A file is damaged or holds numbers that are not finite.
+    """
+    if not paths:
+        raise ConfigError("no data: give one or more episode files, as made by `gwm collect`, with --data FILE...")
+    files = [EpisodeFile(path) for path in paths]
+    schema = files[0].schema
+    for file in files:
+        for name in ("rate", "telemetry_names", "action_names", "object_names", "tasks"):
+            if getattr(file.schema, name) != getattr(schema, name):
+                raise ConfigError(
+                    f"{file.path} does not fit {files[0].path}: {name} is {getattr(file.schema, name)}, "
+                    f"not {getattr(schema, name)}; train on files of one robot"
+                )
+        if camera not in file.schema.cameras or file.schema.cameras[camera].height != schema.cameras[camera].height:
+            raise ConfigError(
+                f"{file.path} has no camera {camera!r} of the same size as {files[0].path}; it has {list(file.schema.cameras)}"
+            )
+        reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
+        if reserved:
+            raise ConfigError(
+                f"{file.path} holds {len(reserved)} episodes with seeds from {min(reserved)}: seeds from "
+                f"{FIRST_EVALUATION_SEED} are for evaluation and never trained on; collect with a smaller --seed"
+            )
+    count = sum(length + 1 for file in files for length in file.lengths)
+    picture = schema.cameras[camera]
+    names = tuple(sorted({name for file in files for name in file[0].properties}))
+    data = TrainingData(
+        schema=schema,
+        camera=camera,
+        property_names=names,
+        digest="-".join(file.digest()[:16] for file in files),
+        frames=torch.empty(count, picture.height, picture.width, 3, dtype=torch.uint8),
+        telemetry=torch.empty(count, len(schema.telemetry_names)),
+        actions=torch.zeros(count, len(schema.action_names)),
+        objects=torch.zeros(count, len(schema.object_names), 3),
+        reward=torch.zeros(count, len(schema.tasks)),
+        success=torch.zeros(count, len(schema.tasks), dtype=torch.bool),
+        properties=torch.full((sum(map(len, files)), len(names)), torch.nan),
+        starts=torch.zeros(sum(map(len, files)), dtype=torch.long),
+        lengths=torch.zeros(sum(map(len, files)), dtype=torch.long),
+    )
+    at = number = 0
+    for file in files:
+        for k in range(len(file)):
+            episode = file.read(k, cameras=(camera,))
+            rows = slice(at, at + len(episode) + 1)
+            data.frames[rows] = torch.from_numpy(episode.frames[camera])
+            data.telemetry[rows] = torch.from_numpy(episode.telemetry)
+            data.actions[at : at + len(episode)] = torch.from_numpy(episode.actions)
+            if episode.objects is not None:
+                data.objects[rows] = torch.from_numpy(episode.objects[..., :3])
+            for i, task in enumerate(schema.tasks):
+                data.reward[rows, i] = torch.from_numpy(episode.labels[task].reward)
+                data.success[rows, i] = torch.from_numpy(episode.labels[task].success)
+            for i, name in enumerate(names):
+                data.properties[number, i] = episode.properties.get(name, np.nan)
+            data.starts[number], data.lengths[number] = at, len(episode) + 1
+            at, number = rows.stop, number + 1
+    return data

@@ -1,0 +1,440 @@
+"""WorldModel: the one interface through which the rest of the house uses the model.
+
+    state = model.encode(frames, telemetry, actions)      # a few real frames
+    state = model.step(state, actions)                    # one imagined step
+    frames = model.decode(state)                          # pictures, only when somebody looks
+
+A `WorldState` is one record with a leading batch axis. Rows are independent: they can be copied, selected and replaced alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gwm_sim.dynamics import (
+    IMAGINED,
+    Dynamics,
+    DynamicsConfig,
+    Frames,
+    Statistics,
+    choose,
+    normalised_entropy,
+    previous,
+)
+from gwm_sim.episodes import Command, Schema
+from gwm_sim.errors import CheckpointError
+from gwm_sim.heads import HeadsConfig, Locator, TaskHead
+from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
+
+FORMAT = 1  # version of the checkpoint layout
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Everything a checkpoint needs to be rebuilt, and what its numbers mean."""
+
+    name: str
+    """Short name, such as gwm-mini."""
+    schema: Schema
+    """The data's schema: rate, names, units and bounds of telemetry and actions, camera, objects, tasks."""
+    camera: str
+    """The camera that the model sees through."""
+    properties: tuple[str, ...]
+    """Physics properties that condition the model, in the order of the inputs."""
+    time_limit: int
+    """Length of the training episodes [steps]: the time limit of an environment that names no task."""
+    tokenizer: TokenizerConfig
+    dynamics: DynamicsConfig
+    heads: HeadsConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as a JSON object."""
+        parts = {name: asdict(getattr(self, name)) for name in ("tokenizer", "dynamics", "heads")}
+        named = {key: getattr(self, key) for key in ("name", "camera", "properties", "time_limit")}
+        return {"format": FORMAT, **named, "schema": self.schema.to_json(), **parts}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> WorldModelConfig:
+        """Make a configuration from what `to_json` returned."""
+        dynamics = dict(value["dynamics"])
+        dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
+        dynamics["effector"] = tuple(dynamics["effector"])
+        heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
+        return cls(
+            name=value["name"],
+            schema=Schema.from_json(value["schema"]),
+            camera=value["camera"],
+            properties=tuple(value["properties"]),
+            time_limit=value["time_limit"],
+            tokenizer=TokenizerConfig(**value["tokenizer"]),
+            dynamics=DynamicsConfig(**dynamics),
+            heads=HeadsConfig(**heads),
+        )
+
+
+@dataclass
+class WorldState:
+    """Everything the model knows about B worlds at one instant."""
+
+    codes: Tensor  # (B, N, M) uint8, latents of the present frame
+    previous_codes: Tensor  # (B, N, M) uint8
+    telemetry: Tensor  # (B, P)
+    previous_telemetry: Tensor  # (B, P)
+    objects: Tensor  # (B, K, 3) [m], tracked object positions
+    previous_objects: Tensor  # (B, K, 3) [m]
+    properties: Tensor  # (B, Q), NaN where unknown
+    corruption: Tensor  # (B,), 0 for a real frame, IMAGINED for an imagined one
+    uncertainty: Tensor  # (B,) in [0, 1], of the step that led here; 0 for a real frame
+    age: Tensor  # (B,) frames in the ring
+    cache: Tensor  # (B, time_layers, 2, N*H, window, E), ring of past keys and values
+
+    def __len__(self) -> int:
+        """Return the number of rows B."""
+        return self.codes.shape[0]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the fields by name."""
+        return ((item.name, getattr(self, item.name)) for item in fields(self))
+
+    def select(self, rows: Tensor | Sequence[int]) -> WorldState:
+        """Return a copy of some rows, in the order given; a row may be taken many times."""
+        index = torch.as_tensor(rows, device=self.codes.device)
+        return WorldState(**{name: value[index] for name, value in self.tensors()})
+
+    def assign(self, rows: Tensor | Sequence[int], other: WorldState) -> None:
+        """Replace some rows, in place, by the rows of another state."""
+        index = torch.as_tensor(rows, device=self.codes.device)
+        for name, value in self.tensors():
+            value[index] = getattr(other, name)
+
+    def clone(self) -> WorldState:
+        """Return an independent copy."""
+        return WorldState(**{name: value.clone() for name, value in self.tensors()})
+
+
+@dataclass
+class Rollout:
+    """T imagined steps of B worlds; frames are decoded on demand by `WorldModel.decode`."""
+
+    codes: Tensor  # (B, T, N, M) uint8
+    telemetry: Tensor  # (B, T, P)
+    objects: Tensor  # (B, T, K, 3) [m]
+    reward: Tensor  # (B, T, tasks) in [0, 1]
+    success: Tensor  # (B, T, tasks) probability
+    uncertainty: Tensor  # (B, T) in [0, 1]
+    final: WorldState
+
+
+class WorldModel(nn.Module):
+    """Tokenizer, dynamics and heads of one learned world."""
+
+    def __init__(self, config: WorldModelConfig, statistics: Statistics | None = None) -> None:
+        """Build a model with fresh weights; `statistics` come from the training data or from a checkpoint."""
+        super().__init__()
+        self.config = config
+        self.tokenizer = Tokenizer(config.tokenizer)
+        self.dynamics = Dynamics(config.dynamics, statistics or blank_statistics(config.dynamics))
+        self.locator = Locator(config.heads, self.dynamics) if config.dynamics.objects else None
+        self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
+
+    @property
+    def device(self) -> torch.device:
+        return self.dynamics.position.device
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that reward and success are read for, in the order of the last axis of both."""
+        return self.config.heads.tasks
+
+    # --- imagining -----------------------------------------------------------------------------------------------------------
+
+    def encode(
+        self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None
+    ) -> WorldState:
+        """Start worlds from real frames.
+
+        Args:
+            frames: Context frames, the last one being the present, (B, C, H, W, 3) uint8.
+            telemetry: Telemetry at those frames, (B, C, P).
+            actions: Actions between them, (B, C-1, A).
+            properties: Physics properties (B, Q) in the order of `config.properties`, NaN where unknown; None if none is known.
+
+        Raises:
+            ValueError: A shape does not fit the model.
+        """
+        return self.begin(self.read(frames, telemetry, actions, properties))
+
+    @torch.no_grad()
+    def read(self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None) -> Frames:
+        """Latents and object positions of real frames: the first half of `encode`, with the same arguments."""
+        c = self.config
+        b, length = frames.shape[:2]
+        expected = {
+            "frames": (frames, (b, length, c.tokenizer.height, c.tokenizer.width, 3)),
+            "telemetry": (telemetry, (b, length, c.dynamics.telemetry)),
+            "actions": (actions, (b, length - 1, c.dynamics.actions)),
+        }
+        for name, (value, shape) in expected.items():
+            if tuple(value.shape) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+        if properties is None:
+            properties = torch.full((b, c.dynamics.properties), torch.nan)
+        codes = self.tokenizer.encode(frames.to(self.device))
+        telemetry = telemetry.to(self.device, torch.float32)
+        nowhere = telemetry.new_zeros(b, length, c.dynamics.objects, 3)
+        present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
+        context = Frames(
+            codes=codes,
+            previous_codes=previous(codes),
+            telemetry=telemetry,
+            previous_telemetry=previous(telemetry),
+            objects=nowhere,
+            previous_objects=nowhere,
+            actions=torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32),
+            properties=properties.to(self.device, torch.float32),
+            corruption=telemetry.new_zeros(b, length),
+        )
+        if self.locator is None:
+            return context
+        objects = self.locator(context, self.dynamics)
+        return context._replace(objects=objects, previous_objects=previous(objects))
+
+    @torch.no_grad()
+    def begin(self, context: Frames) -> WorldState:
+        """Start worlds from frames that were read: the second half of `encode`. The action of the last frame is not used."""
+        b, length = context.telemetry.shape[:2]
+        cache = self.dynamics.empty_cache(b)
+        if length > 1:
+            past = Frames(
+                *(value if name == "properties" else value[:, :-1] for name, value in context._asdict().items())
+            )
+            _, memory = self.dynamics(past)  # (B, time_layers, 2, N*H, C-1, E)
+            kept = torch.arange(max(0, length - 1 - cache.shape[-2]), length - 1, device=self.device)
+            cache[..., kept % cache.shape[-2], :] = memory[..., kept, :].to(cache.dtype)
+        return WorldState(
+            codes=context.codes[:, -1],
+            previous_codes=context.previous_codes[:, -1],
+            telemetry=context.telemetry[:, -1],
+            previous_telemetry=context.previous_telemetry[:, -1],
+            objects=context.objects[:, -1],
+            previous_objects=context.previous_objects[:, -1],
+            properties=context.properties,
+            corruption=context.corruption[:, -1],
+            uncertainty=torch.zeros(b, device=self.device),
+            age=torch.full((b,), length - 1, device=self.device),
+            cache=cache,
+        )
+
+    @torch.no_grad()
+    def step(self, state: WorldState, actions: Tensor, generators: list[torch.Generator] | None = None) -> WorldState:
+        """Imagine one step.
+
+        Args:
+            state: Present worlds; left as they are.
+            actions: Actions in [-1, 1], (B, A).
+            generators: One generator per row to sample the future; None takes the most likely one.
+
+        Returns:
+            The worlds one step later.
+        """
+        return self.step_(replace(state, cache=state.cache.clone()), actions, generators)
+
+    @torch.no_grad()
+    def step_(self, state: WorldState, actions: Tensor, generators: list[torch.Generator] | None = None) -> WorldState:
+        """As `step`, but reuses the memory of `state`, which must not be used afterwards."""
+        expected = (len(state), self.config.dynamics.actions)
+        if tuple(actions.shape) != expected:
+            raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
+        predicted = self.dynamics.step(self.present(state, actions), state.cache, state.age)
+        logits = predicted.logits[:, 0]
+        telemetry = torch.minimum(
+            torch.maximum(predicted.telemetry[:, 0], self.dynamics.telemetry_low), self.dynamics.telemetry_high
+        )
+        return WorldState(
+            codes=choose(logits, generators),
+            previous_codes=state.codes,
+            telemetry=telemetry,
+            previous_telemetry=state.telemetry,
+            objects=predicted.objects[:, 0],
+            previous_objects=state.objects,
+            properties=state.properties,
+            corruption=torch.full_like(state.corruption, IMAGINED),
+            uncertainty=normalised_entropy(logits),
+            age=state.age + 1,
+            cache=state.cache,
+        )
+
+    @torch.no_grad()
+    def imagine(self, state: WorldState, actions: Tensor) -> Rollout:
+        """Imagine T steps.
+
+        Args:
+            state: Present worlds; left as they are.
+            actions: Actions in [-1, 1], (B, T, A).
+        """
+        state = replace(state, cache=state.cache.clone())
+        steps = []
+        for action in actions.unbind(dim=1):
+            state = self.step_(state, action)
+            steps.append((state.codes, state.telemetry, state.objects, *self.judge(state), state.uncertainty))
+        codes, telemetry, objects, reward, success, uncertainty = (
+            torch.stack(x, dim=1) for x in zip(*steps, strict=True)
+        )
+        return Rollout(codes, telemetry, objects, reward, success, uncertainty, final=state)
+
+    # --- reading a state -----------------------------------------------------------------------------------------------------
+
+    def decode(self, state: WorldState | Rollout) -> Tensor:
+        """Pictures of a state, (B, H, W, 3) uint8, or of a rollout, (B, T, H, W, 3) uint8."""
+        return self.tokenizer.decode(state.codes)
+
+    def reward(self, state: WorldState) -> Tensor:
+        """Dense reward of each task in [0, 1], (B, tasks)."""
+        return self.judge(state)[0]
+
+    def success(self, state: WorldState) -> Tensor:
+        """Probability that each task is fulfilled at this instant, (B, tasks)."""
+        return self.judge(state)[1]
+
+    def objects(self, state: WorldState) -> Tensor:
+        """Tracked object positions [m], (B, K, 3)."""
+        return state.objects
+
+    def uncertainty(self, state: WorldState) -> Tensor:
+        """Mean entropy of the codes of the last imagined frame, normalised to [0, 1], (B,); 0 for a real frame."""
+        return state.uncertainty
+
+    @torch.no_grad()
+    def judge(self, state: WorldState) -> tuple[Tensor, Tensor]:
+        """Reward and success probability in one pass, each (B, tasks)."""
+        if self.task_head is None:
+            nothing = state.telemetry.new_zeros(len(state), 0)
+            return nothing, nothing
+        none = state.telemetry.new_zeros(len(state), self.config.dynamics.actions)
+        reward, success = self.task_head(self.present(state, none), self.dynamics)
+        return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
+
+    def present(self, state: WorldState, actions: Tensor) -> Frames:
+        """The present frame of a state as a sequence of length 1."""
+        return Frames(
+            codes=state.codes[:, None],
+            previous_codes=state.previous_codes[:, None],
+            telemetry=state.telemetry[:, None],
+            previous_telemetry=state.previous_telemetry[:, None],
+            objects=state.objects[:, None],
+            previous_objects=state.previous_objects[:, None],
+            actions=actions[:, None].to(self.device, torch.float32),
+            properties=state.properties,
+            corruption=state.corruption[:, None],
+        )
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` (weights in half precision); each file appears whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / "model.safetensors.tmp"
+        save_file(stored_weights(self), temporary)
+        temporary.chmod(0o644)
+        os.replace(temporary, folder / "model.safetensors")
+        temporary = folder / "config.json.tmp"
+        temporary.write_text(json.dumps(self.config.to_json(), indent=1) + "\n")
+        os.replace(temporary, folder / "config.json")
+
+    @classmethod
+    def load(cls, model: str | Path, device: str | torch.device | None = None) -> WorldModel:
+        """Load a shipped model by name, such as "gwm-mini", or any model by its folder.
+
+        Args:
+            model: Name or folder.
+            device: Where to put it; None for a GPU if there is one, else the CPU.
+
+        Raises:
+            CheckpointError: There is no such model, or its files are incomplete or of a newer version.
+        """
+        folder = find_checkpoint(model)
+        try:
+            value = json.loads((folder / "config.json").read_text())
+            if value["format"] > FORMAT:
+                raise CheckpointError(
+                    f"{folder} has checkpoint format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
+                )
+            world_model = cls(WorldModelConfig.from_json(value))
+            weights = load_file(folder / "model.safetensors")
+            world_model.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
+            ) from error
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return world_model.to(device).eval()
+
+    def digest(self) -> str:
+        """Hash of configuration and weights: the identity that results carry."""
+        return weights_digest(self, json.dumps(self.config.to_json(), sort_keys=True))
+
+    def tokenizer_digest(self) -> str:
+        """Hash of the tokenizer: the identity of latents."""
+        return weights_digest(self.tokenizer, json.dumps(asdict(self.config.tokenizer), sort_keys=True))
+
+
+def stored_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Weights as a checkpoint holds them: parameters in half precision, which changes no code and halves the file."""
+    parameters = {name for name, _ in module.named_parameters()}
+    return {
+        name: (value.half() if name in parameters else value).detach().cpu().contiguous()
+        for name, value in module.state_dict().items()
+    }
+
+
+def weights_digest(module: nn.Module, text: str) -> str:
+    """Hash of a text and of a module's weights as stored."""
+    sha = hashlib.sha256(text.encode())
+    for name, value in sorted(stored_weights(module).items()):
+        sha.update(name.encode())
+        sha.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def find_checkpoint(model: str | Path) -> Path:
+    """Folder of a shipped model or of a path.
+
+    Raises:
+        CheckpointError: There is none; the message lists the shipped models.
+    """
+    path = Path(model)
+    if (path / "config.json").is_file():
+        return path
+    shipped = Path(str(resources.files("gwm_sim"))) / "pretrained"
+    if (shipped / path.name / "config.json").is_file() and path.parent == Path("."):
+        return shipped / path.name
+    names = sorted(config.parent.name for config in shipped.glob("*/config.json"))
+    raise CheckpointError(
+        f"No model {str(model)!r}: give the name of a shipped one ({', '.join(names) or 'none here'}) "
+        "or a folder with config.json and model.safetensors, as `gwm train` makes it"
+    )
+
+
+def blank_statistics(config: DynamicsConfig) -> Statistics:
+    """Unit scales of the right shapes, to be overwritten by a checkpoint."""
+    one = {"telemetry": config.telemetry, "objects": 3, "properties": config.properties}
+    shapes = {name: 1 if name == "objects_change" else one[name.split("_")[0]] for name in Statistics._fields}
+    return Statistics(
+        **{name: torch.zeros(n) if "mean" in name or "low" in name else torch.ones(n) for name, n in shapes.items()}
+    )
+
+
+__all__ = ["Rollout", "WorldModel", "WorldModelConfig", "WorldState", "find_checkpoint"]

@@ -1,0 +1,72 @@
+"""The tokenizer's promises: shapes, integers, and that it can learn what it is shown."""
+
+import torch
+
+from gwm_sim.tokenizer import Tokenizer, TokenizerConfig, median_background, to_frames, to_images
+
+
+def scene(count: int, seed: int = 0) -> torch.Tensor:
+    """Frames (count, 32, 32, 3) with one red square on grey."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.full((count, 32, 32, 3), 150, dtype=torch.uint8)
+    for frame, (y, x) in zip(frames, torch.randint(0, 26, (count, 2), generator=generator).tolist(), strict=True):
+        frame[y : y + 6, x : x + 6] = torch.tensor([200, 20, 20], dtype=torch.uint8)
+    return frames
+
+
+def test_codes_are_small_integers_of_the_announced_shape() -> None:
+    config = TokenizerConfig(height=32, width=32, channels=8)
+    codes = Tokenizer(config).encode(scene(6).reshape(2, 3, 32, 32, 3))
+    assert codes.shape == (2, 3, config.tokens, config.token_numbers)
+    assert codes.dtype == torch.uint8
+    assert codes.max() < config.levels
+
+
+def test_decode_undoes_the_packing_of_encode() -> None:
+    """One changed code moves pixels in its own neighbourhood only (the receptive field of the decoder), not elsewhere."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(TokenizerConfig(height=128, width=128, channels=8)).eval()
+    codes = torch.full((1, 64, 20), 2, dtype=torch.uint8)
+    changed = codes.clone()
+    changed[0, 0, 0] = 4  # a number of the cell in the upper left corner
+    difference = (tokenizer.decode(codes).int() - tokenizer.decode(changed).int()).abs().sum(-1)[0]
+    near, far = difference[:32, :32].float().mean(), difference[96:, 96:].float().mean()
+    assert near > 4 * far  # group norms spread a little everywhere
+
+
+def test_images_and_frames_are_inverse() -> None:
+    frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    assert torch.equal(to_frames(to_images(frames)), frames)
+
+
+def test_median_background_ignores_what_moves() -> None:
+    background = median_background(scene(21))
+    assert torch.allclose(background, torch.tensor(150 / 255 - 0.5).expand(3, 32, 32))
+
+
+def test_quantisation_passes_gradients() -> None:
+    tokenizer = Tokenizer(TokenizerConfig(channels=8))
+    z = torch.linspace(-2, 2, 9, requires_grad=True)
+    values = tokenizer.quantise(z)
+    values.sum().backward()  # type: ignore[no-untyped-call]
+    assert set(values.detach().mul(2).round().tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert z.grad is not None
+    assert (z.grad > 0).all()
+
+
+def test_overfits_a_few_frames_without_losing_the_square() -> None:
+    torch.manual_seed(0)
+    frames = scene(8)
+    tokenizer = Tokenizer(TokenizerConfig(height=32, width=32, channels=16))
+    tokenizer.background.copy_(median_background(scene(31)))
+    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
+    for _ in range(150):
+        loss, _ = tokenizer.loss(frames)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    decoded = tokenizer.decode(tokenizer.encode(frames))
+    red_true = (frames[..., 0] > 180) & (frames[..., 1] < 60)
+    red_decoded = (decoded[..., 0] > 180) & (decoded[..., 1] < 60)
+    assert (red_true & red_decoded).sum() > 0.9 * red_true.sum()
+    assert red_decoded.sum() < 1.1 * red_true.sum()

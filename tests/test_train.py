@@ -1,0 +1,120 @@
+"""Training survives being killed, refuses to mix runs, and fails loudly."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gwm_sim import trainer
+from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.phases import DynamicsPhase, TokenizerPhase
+from gwm_sim.train import PRESETS, TrainConfig, build, encode_all, main
+from gwm_sim.windows import load_training_data
+from gwm_sim.world_model import WorldModel
+
+
+def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
+    return TrainConfig(data=(data,), out=out, preset="tiny", steps=steps, resume=resume, device="cpu", name="test")
+
+
+def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
+    model = WorldModel.load(tiny_checkpoint, "cpu")
+    assert model.config.name == "tiny"
+    run = json.loads((tiny_checkpoint / "run.json").read_text())
+    assert run["options"]["steps"] == 60
+    assert model.digest() in (tiny_checkpoint / "README.md").read_text()
+    assert list((tiny_checkpoint / "samples").glob("tokenizer-*.png"))
+    assert list((tiny_checkpoint / "samples").glob("rollouts-*.png"))
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(config_for(tiny_data, tmp_path / "whole"))
+
+    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
+    clock = trainer.Clock.tick
+    ticks = 0
+
+    def tick_and_die(self: trainer.Clock) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks in (4, 16):  # once in each phase, before the step is saved
+            raise KeyboardInterrupt
+        clock(self)
+
+    monkeypatch.setattr(trainer.Clock, "tick", tick_and_die)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            main(config_for(tiny_data, tmp_path / "killed", resume=True))
+    main(config_for(tiny_data, tmp_path / "killed", resume=True))
+
+    whole = load_file(tmp_path / "whole/model.safetensors")
+    killed = load_file(tmp_path / "killed/model.safetensors")
+    assert whole.keys() == killed.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(killed[name], value, rtol=1e-2, atol=1e-3, msg=f"{name} differs")
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_at_any_moment_leaves_a_state_to_resume_from(tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import sys; from pathlib import Path; from gwm_sim import trainer, train; trainer.SAVE_EVERY = 0.05; "
+        "sys.exit(train.main(train.TrainConfig(data=(Path(sys.argv[1]),), out=Path(sys.argv[2]), preset='tiny', "
+        "steps=400, resume=True, device='cpu', name='test')))"
+    )
+    for seconds in (1.0, 2.0, 3.0):
+        process = subprocess.Popen([sys.executable, "-c", code, str(tiny_data), str(out)])
+        deadline = time.monotonic() + 60
+        while not (out / trainer.STATE_FILE).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        load_file(out / trainer.STATE_FILE)  # whole
+    assert subprocess.run([sys.executable, "-c", code, str(tiny_data), str(out)]).returncode == 0
+    WorldModel.load(out, "cpu")
+
+
+def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path: Path) -> None:
+    main(config_for(tiny_data, tmp_path, steps=5))
+    with pytest.raises(ConfigError, match="--resume"):
+        main(config_for(tiny_data, tmp_path, steps=5))
+    with pytest.raises(ConfigError, match=r"other settings \(steps\)"):
+        main(config_for(tiny_data, tmp_path, resume=True, steps=6))
+    with pytest.raises(ConfigError, match="--minutes M or as --steps N"):
+        TrainConfig(data=(tiny_data,), out=tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(TokenizerPhase, "loss", lambda *_: (torch.tensor(torch.nan), nothing))
+    with pytest.raises(GwmError, match="loss of the tokenizer became nan at step 0"):
+        main(config_for(tiny_data, tmp_path))
+
+
+def test_dynamics_learn_one_batch_by_heart(tiny_data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = load_training_data([tiny_data])
+    model = build(config_for(tiny_data, tmp_path), PRESETS["tiny"], data)
+    codes = encode_all(model, data, tmp_path / "latents.safetensors")
+    phase = DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
+    optimiser = torch.optim.AdamW([p for _, p in phase.parameters()], lr=3e-3)
+    losses = []
+    for _ in range(100):
+        loss, parts = phase.loss(0, 0.0)  # the same batch again and again
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append({name: value.item() for name, value in parts.items()})
+    assert losses[-1]["image"] < 0.7 * losses[0]["image"]
+    assert losses[-1]["telemetry"] < 0.7 * losses[0]["telemetry"]

@@ -1,0 +1,73 @@
+"""Training windows stay within episodes, hold what the file holds, and never come from evaluation data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recordings import make_episode, make_schema, write_file
+
+from gwm_sim.episodes import EpisodeFile, EpisodeWriter
+from gwm_sim.errors import ConfigError
+from gwm_sim.windows import FIRST_EVALUATION_SEED, load_training_data
+
+
+def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.hdf5")
+    data = load_training_data([path, path])
+    with EpisodeFile(path) as file:
+        assert data.episodes == 2 * len(file)
+        episode = file[3]
+    first = int(data.starts[3])
+    rows = slice(first, first + len(episode) + 1)
+    np.testing.assert_array_equal(data.frames[rows], episode.frames["front"])
+    np.testing.assert_array_equal(data.telemetry[rows], episode.telemetry)
+    np.testing.assert_array_equal(data.actions[rows][:-1], episode.actions)
+    assert (data.actions[rows][-1] == 0).all()
+    assert episode.objects is not None
+    np.testing.assert_array_equal(data.objects[rows], episode.objects[..., :3])
+    assert data.properties[3].tolist() == pytest.approx(list(episode.properties.values()))
+
+
+def test_windows_stay_within_one_episode(tmp_path: Path) -> None:
+    data = load_training_data([write_file(tmp_path / "a.hdf5")])
+    first = data.windows(4)
+    episode_of = torch.repeat_interleave(torch.arange(data.episodes), data.lengths)
+    assert (episode_of[first] == episode_of[first + 3]).all()
+    assert len(first) == sum(max(0, length - 3) for length in data.lengths.tolist())
+
+
+def test_batch_is_what_follows_the_first_frame(tmp_path: Path) -> None:
+    data = load_training_data([write_file(tmp_path / "a.hdf5")])
+    codes = torch.arange(len(data.frames), dtype=torch.uint8)[:, None, None].expand(-1, 2, 3)
+    frames, reward, success = data.batch(codes, torch.tensor([0, 5]), 3)
+    assert frames.codes[:, :, 0, 0].tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert frames.previous_codes[:, :, 0, 0].tolist() == [[0, 0, 1], [5, 5, 6]]
+    assert torch.equal(frames.telemetry[1], data.telemetry[5:8])
+    assert reward.shape == success.shape == (2, 3, len(data.schema.tasks))
+
+
+def test_statistics_ignore_the_jump_between_episodes(tmp_path: Path) -> None:
+    data = load_training_data([write_file(tmp_path / "a.hdf5")])
+    inner = data.inner()
+    assert (~inner).sum() == data.episodes - 1
+    change = torch.diff(data.telemetry, dim=0)[inner].std(0)
+    torch.testing.assert_close(data.statistics().telemetry_change, change)
+
+
+def test_evaluation_seeds_are_refused(tmp_path: Path) -> None:
+    writer = EpisodeWriter(tmp_path / "a.hdf5", make_schema())
+    writer.write(0, make_episode(FIRST_EVALUATION_SEED))
+    writer.merge()
+    with pytest.raises(ConfigError, match="1 episodes with seeds from 300000"):
+        load_training_data([tmp_path / "a.hdf5"])
+
+
+def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--data FILE"):
+        load_training_data([])
+    path = write_file(tmp_path / "a.hdf5")
+    with pytest.raises(ConfigError, match="no camera 'top'"):
+        load_training_data([path], camera="top")
+    with pytest.raises(ConfigError, match="no training episode has 99 frames"):
+        load_training_data([path]).windows(99)
