@@ -1,0 +1,235 @@
+"""Open-loop tests on recorded episodes: what a predictor is given, what it is asked, and how a world model answers.
+
+Every 5 steps of every episode a window begins: a few real frames, then only the recorded actions. A window ends at the
+last instant that is asked for; the one at an episode's start goes on to the episode's end, where its outcome is known.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.errors import ConfigError
+from gwm_sim.scores import outcomes
+from gwm_sim.world_model import WorldModel
+
+Array = NDArray[Any]
+
+CONTEXT = 4
+"""Real frames that a predictor is shown."""
+
+STRIDE = 5
+"""Steps between the starts of neighbouring windows."""
+
+SHUFFLE_SEED = 0
+
+OUTCOME_TASKS = ("grasp", "stack")
+"""Tasks whose success says how an episode ended."""
+
+
+class Window(NamedTuple):
+    """One test: C context frames and T actions given, S instants to predict. A batch has an axis B in front."""
+
+    number: Array  # () position in the plan
+    frames: Array  # (C, H, W, 3) uint8
+    telemetry: Array  # (C, P)
+    past_actions: Array  # (C-1, A)
+    actions: Array  # (T, A)
+    properties: Array  # (Q,), NaN where unknown
+    last_objects: Array  # (K, 7) poses at the last context frame
+    true_frames: Array  # (S, H, W, 3) uint8
+    true_telemetry: Array  # (S, P)
+    true_objects: Array  # (S, K, 7)
+    true_outcome: Array  # () index into OUTCOMES at the end of the episode, -1 if the window does not go there
+
+
+class Prediction(NamedTuple):
+    """What a predictor answers about B windows."""
+
+    frames: Array  # (B, S, H, W, 3) uint8
+    telemetry: Array  # (B, S, P)
+    outcome: Array | None  # (B,) index into OUTCOMES after all T actions; None if it has no opinion
+
+
+class Predictor(Protocol):
+    """Predicts open loop."""
+
+    def __call__(self, windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+        """Predict a batch of windows.
+
+        Args:
+            windows: The batch. Only frames, telemetry, past_actions and properties may be used; the rest is truth.
+            actions: Actions to follow, (B, T, A).
+            steps: The S instants that are asked for, counted from the last context frame, at most T.
+        """
+        ...
+
+
+class ModelPredictor:
+    """A world model as a predictor: its most likely future."""
+
+    def __init__(self, model: WorldModel) -> None:
+        """Wrap a model."""
+        self._model = model
+
+    def __call__(self, windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+        """Predict a batch of windows."""
+        given = (windows.frames, windows.telemetry, windows.past_actions, windows.properties)
+        state = self._model.encode(*map(torch.from_numpy, given))
+        rollout = self._model.imagine(state, torch.from_numpy(actions))
+        asked = torch.tensor(steps, device=rollout.codes.device) - 1
+        return Prediction(
+            frames=self._model.decode(replace(rollout, codes=rollout.codes[:, asked])).cpu().numpy(),
+            telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
+            outcome=self._outcome((rollout.success[:, -1] > 0.5).cpu().numpy()),
+        )
+
+    def _outcome(self, success: Array) -> Array | None:
+        tasks = self._model.tasks
+        if not set(OUTCOME_TASKS) <= set(tasks):
+            return None
+        return outcomes(*(success[:, tasks.index(task)] for task in OUTCOME_TASKS))
+
+
+class Slot(NamedTuple):
+    """Where a window is cut."""
+
+    episode: int
+    start: int  # its first context frame
+    steps: int  # T
+
+
+def plan(lengths: Sequence[int], marks: Sequence[int], context: int = CONTEXT) -> list[Slot]:
+    """List the windows of episodes with the given numbers of actions.
+
+    The first window of an episode goes on to its end, every other one to the last of the `marks` that it can reach.
+    """
+    slots = []
+    for episode, length in enumerate(lengths):
+        for start in range(0, length - context + 1, STRIDE):
+            rest = length - (start + context - 1)
+            steps = rest if start == 0 else max((mark for mark in marks if mark <= rest), default=0)
+            if steps:
+                slots.append(Slot(episode, start, steps))
+    return slots
+
+
+class OpenLoopTest:
+    """The windows of one episode file, read and batched when they are needed."""
+
+    def __init__(
+        self,
+        file: EpisodeFile,
+        marks: Sequence[int],
+        *,
+        camera: str = "front",
+        properties: Sequence[str] = (),
+        context: int = CONTEXT,
+        limit: int | None = None,
+    ) -> None:
+        """Plan the windows.
+
+        Args:
+            file: The episodes.
+            marks: Instants to ask for, counted in steps from the last context frame.
+            camera: The camera that the predictor sees through.
+            properties: Names of the physics properties that it is told, in order.
+            context: Real frames that it is shown.
+            limit: Use only the first episodes.
+
+        Raises:
+            ConfigError: No episode is longer than the context.
+        """
+        lengths = file.lengths[:limit]
+        self.file, self.camera, self.context = file, camera, context
+        self.marks = sorted(set(marks))
+        self.episodes = len(lengths)
+        self.slots = plan(lengths, self.marks, context)
+        self._properties = tuple(properties)
+        self._tells_outcome = set(OUTCOME_TASKS) <= set(file.schema.tasks)
+        if not self.slots:
+            raise ConfigError(
+                f"{file.path}: its longest episode has {max(lengths)} steps, too few for {context} frames of context "
+                "and one to predict. Collect longer ones (--steps)."
+            )
+
+    def reached(self, steps: int) -> list[int]:
+        """Return which of the marks windows of so many steps reach."""
+        return [mark for mark in self.marks if mark <= steps]
+
+    def batches(self, size: int) -> Iterator[Window]:
+        """Read every episode once and batch windows of equal length; only unfinished batches stay in memory."""
+        pending: dict[int, list[Window]] = defaultdict(list)
+        for k, slots in self._by_episode():
+            episode = self._read(k)
+            for number, slot in slots:
+                queue = pending[slot.steps]
+                queue.append(self._cut(episode, slot, number, self.reached(slot.steps)))
+                if len(queue) == size:
+                    yield collate(pending.pop(slot.steps))
+        yield from map(collate, pending.values())
+
+    def opening(self, episode: int, steps: int) -> Window:
+        """Return the window at an episode's start as a batch of one, at most `steps` long and asked for every step."""
+        slot = next(slot for slot in self.slots if slot.episode == episode)
+        slot = slot._replace(steps=min(steps, slot.steps))
+        return collate([self._cut(self._read(episode), slot, 0, range(1, slot.steps + 1))])
+
+    def foreign_actions(self, steps: int) -> dict[int, Array]:
+        """Give every window that is long enough the first actions of another one, drawn with a fixed seed.
+
+        Returns:
+            Actions (steps, A) by the window's position in the plan; all windows' actions, none at its own.
+        """
+        own = {}
+        for k, slots in self._by_episode():
+            actions = self.file.read(k, cameras=()).actions
+            for number, slot in slots:
+                if slot.steps >= steps:
+                    last = slot.start + self.context - 1
+                    own[number] = actions[last : last + steps]
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(list(own)).tolist()
+        return {number: own[donor] for number, donor in zip(order, order[1:] + order[:1], strict=True)}
+
+    def _by_episode(self) -> Iterator[tuple[int, Iterator[tuple[int, Slot]]]]:
+        """Iterate over the episodes, each with its numbered slots."""
+        return itertools.groupby(enumerate(self.slots), key=lambda item: item[1].episode)
+
+    def _read(self, k: int) -> Episode:
+        return self.file.read(k, cameras=(self.camera,))
+
+    def _cut(self, episode: Episode, slot: Slot, number: int, marks: Sequence[int]) -> Window:
+        last = slot.start + self.context - 1
+        # Indexing by lists copies, so that a waiting window does not keep its whole episode in memory.
+        given, asked = list(range(slot.start, last + 1)), [last + mark for mark in marks]
+        frames = episode.frames[self.camera]
+        objects = np.zeros((len(frames), 0, 7), np.float32) if episode.objects is None else episode.objects
+        return Window(
+            number=np.array(number),
+            frames=frames[given],
+            telemetry=episode.telemetry[given],
+            past_actions=episode.actions[given[:-1]],
+            actions=episode.actions[last : last + slot.steps].copy(),
+            properties=np.array([episode.properties.get(name, np.nan) for name in self._properties], np.float32),
+            last_objects=objects[last].copy(),
+            true_frames=frames[asked],
+            true_telemetry=episode.telemetry[asked],
+            true_objects=objects[asked],
+            true_outcome=self._outcome(episode) if slot.start == 0 and self._tells_outcome else np.array(-1),
+        )
+
+    def _outcome(self, episode: Episode) -> Array:
+        return outcomes(*(episode.labels[task].success[-1] for task in OUTCOME_TASKS))
+
+
+def collate(windows: Sequence[Window]) -> Window:
+    """Make a batch of windows of equal length."""
+    return Window(*map(np.stack, zip(*windows, strict=True)))
