@@ -1,7 +1,8 @@
-"""Transformer parts shared by the dynamics and the heads: normalisation, gated feed-forward, attention over space and over time.
+"""Transformer parts of the dynamics and the heads: normalisation, gated feed-forward, attention over space and time.
 
-Activations are (B, T, N, D). Space attention mixes the N tokens of one frame; time attention mixes one token position across
-frames and is causal within a sliding window, so that a ring of the last `window` frames is all a rollout has to remember.
+Activations are (B, T, N, D). Space attention mixes the N tokens of one frame; time attention mixes one token position
+across frames and is causal within a sliding window, so that a ring of the last `window` frames is all a rollout has to
+remember.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class GatedMLP(nn.Module):
 
 
 def rotate(x: Tensor, time: Tensor) -> Tensor:
-    """Rotate query or key pairs by their time index, so that their product depends on time differences only (RoPE, Su et al., 2021).
+    """Rotate queries or keys by their time, so that products depend on time differences only (RoPE, Su et al., 2021).
 
     Args:
         x: Queries or keys, (B, N*H, T, E).
@@ -58,7 +59,8 @@ def rotate(x: Tensor, time: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention, (..., T, E) x (..., S, E) -> (..., T, E), where `mask` (..., T, S) is True.
 
-    Written out, since PyTorch's fused CPU kernel takes ten times longer to differentiate at these sizes (20 tokens, 16 frames).
+    Written out, since PyTorch's fused CPU kernel takes ten times longer to differentiate at these sizes (20 tokens, 16
+    frames).
     """
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:

@@ -1,15 +1,15 @@
 """Latents, telemetry and actions -> the next frame's latents, telemetry and object positions.
 
-A transformer over frames: within a frame, the N image tokens, one robot token (telemetry and action), one token per tracked object
-and one token of physics properties attend to each other; across frames each token position attends to its own last `window`
-frames. Every position of a training window predicts its next frame, like a language model over frames, and one pass per frame is
-all a rollout costs.
+A transformer over frames: within a frame, the N image tokens, one robot token (telemetry and action), one token per
+tracked object and one token of physics properties attend to each other; across frames each token position attends to
+its own last `window` frames. Every position of a training window predicts its next frame, like a language model over
+frames, and one pass per frame is all a rollout costs.
 
-What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value is computed
-and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
+What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value
+is computed and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
 
-Inputs carry a corruption level per frame. In training, histories are corrupted and labelled with it; in a rollout, imagined frames
-carry `IMAGINED`, the level that training gave to the model's own predictions.
+Inputs carry a corruption level per frame. In training, histories are corrupted and labelled with it; in a rollout,
+imagined frames carry `IMAGINED`, the level that training gave to the model's own predictions.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def previous(x: Tensor) -> Tensor:
 
 
 def fourier(x: Tensor) -> Tensor:
-    """Coordinates in [-1, 1], (..., C), to themselves and sines and cosines of OCTAVES octaves, (..., C * (1 + 2 * OCTAVES))."""
+    """Coordinates (..., C) in [-1, 1] beside sines and cosines of OCTAVES octaves, (..., C * (1 + 2 * OCTAVES))."""
     frequency = math.pi * 2.0 ** torch.arange(OCTAVES, device=x.device)
     angle = (x[..., None] * frequency).flatten(-2)
     return torch.cat((x, angle.sin(), angle.cos()), dim=-1)
@@ -196,6 +196,7 @@ class Dynamics(nn.Module):
         x = self.embed(frames)
         layer = 0
         for block in self.blocks:
+            assert isinstance(block, Block)
             looks_back = block.time is not None
             x = block.step(x, cache[:, layer] if looks_back else None, age)
             layer += looks_back
@@ -260,7 +261,7 @@ class Dynamics(nn.Module):
         )
 
     def object_features(self, frames: Frames) -> Tensor:
-        """Where each object is, how it last moved, and where it is as seen from the end-effector, (B, T, K, features)."""
+        """Where each object is, how it last moved, and where the end-effector sees it, (B, T, K, features)."""
         unit = 2 * (frames.objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
         features = [fourier(unit), (frames.objects - frames.previous_objects) / self.objects_change]
         if self.config.effector:

@@ -1,7 +1,8 @@
 """Readings of a frame: where the objects are, and reward and success of each task.
 
-Both look at two consecutive frames and nothing else, so they serve a real frame at reset and an imagined one alike. The locator sees
-codes and telemetry only, since it starts the tracking of objects; the task head also sees the tracked positions.
+Both look at two consecutive frames and nothing else, so they serve a real frame at reset and an imagined one alike.
+The locator sees codes and telemetry only, since it starts the tracking of objects; the task head also sees the tracked
+positions.
 """
 
 from __future__ import annotations

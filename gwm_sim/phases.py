@@ -1,4 +1,4 @@
-"""What is learned in each phase of training: the tokenizer on single frames, then dynamics and heads on windows of latents.
+"""What each phase of training learns: the tokenizer on single frames, dynamics and heads on windows of latents.
 
 Batches are drawn by step number, so that a resumed run sees the same ones.
 """
@@ -15,7 +15,7 @@ from gwm_sim.dynamics import Frames, previous
 from gwm_sim.windows import TrainingData
 from gwm_sim.world_model import WorldModel
 
-IMAGINE_AFTER = 0.4  # progress of the dynamics after which histories contain the model's own predictions
+IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Preset:
     heads: int
     head_width: int
     frames_per_batch: int = 32
-    windows_per_batch: int = 16
+    windows_per_batch: int = 8
     window: int = 16
 
 
@@ -74,7 +74,7 @@ class DynamicsPhase:
     """Prediction of the next frame on true, corrupted and imagined histories, and the heads."""
 
     name = "dynamics"
-    rate = 1e-3
+    rate = 8e-4
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
@@ -156,7 +156,7 @@ def drop_properties(frames: Frames, generator: torch.Generator) -> Frames:
 
 
 def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
-    """Damage histories as a rollout would: wrong codes, telemetry and positions that are a little off, with the level beside.
+    """Damage histories as a rollout would, with the level beside: wrong codes, telemetry and positions a little off.
 
     Half of the windows stay clean but for a position error that the locator makes on real frames too.
     """

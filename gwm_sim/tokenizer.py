@@ -1,12 +1,13 @@
 """Frames <-> latents: a per-frame convolutional autoencoder whose latents are small integers.
 
 An (H, W, 3) frame becomes an (H/8, W/8) grid of cells of `numbers` integers with `levels` values each (finite scalar
-quantisation, Mentzer et al., 2023), packed 2x2 into N tokens. Integers let the dynamics predict by classification, so that an
-imagined frame snaps back to valid codes instead of fading.
+quantisation, Mentzer et al., 2023), packed 2x2 into N tokens. Integers let the dynamics predict by classification, so
+that an imagined frame snaps back to valid codes instead of fading.
 
-Small objects decide the loss: a 7-pixel cube is one percent of a 64x64 frame, and a decoder that drops it still scores 30 dB.
-Pixels are therefore weighted by how far they are from the median background, the worst pixels count extra (as in delta-IRIS,
-Micheli et al., 2024), and the median background is the decoder's bias, so that the code is spent on what moves.
+Small objects decide the loss: a 7-pixel cube is one percent of a 64x64 frame, and a decoder that drops it still scores
+30 dB. Pixels are therefore weighted by how far they are from the median background, the worst pixels count extra (as
+in delta-IRIS, Micheli et al., 2024), and the median background is the decoder's bias, so that the code is spent on
+what moves.
 """
 
 from __future__ import annotations

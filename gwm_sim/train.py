@@ -1,15 +1,18 @@
 """`gwm train`: from episode files to a world model.
 
-Three stages on one budget: the tokenizer learns to encode frames, all frames are encoded once, then dynamics and heads learn on
-the latents. `phases.py` says what is learned, `trainer.py` how; here a run folder becomes a model.
+Three stages on one budget: the tokenizer learns to encode frames, all frames are encoded once, then dynamics and heads
+learn on the latents. `phases.py` says what is learned, `trainer.py` how; here a run folder becomes a model.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -82,6 +85,12 @@ def main(config: TrainConfig) -> int:
     data = load_training_data(config.data, config.camera)
     preset = PRESETS[config.preset]
     prepare_folder(config, data)
+    with reserved(config.out):
+        return train(config, preset, data)
+
+
+def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
+    """Run all stages in a folder that belongs to this process."""
     torch.manual_seed(config.seed)
     model = build(config, preset, data).to(pick_device(config.device))
     print(
@@ -108,13 +117,28 @@ def main(config: TrainConfig) -> int:
     return 0
 
 
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        ConfigError: Another process trains in it.
+    """
+    with open(folder / "run.json") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another process trains in {folder}: stop it first, or give another --out") from None
+        yield
+
+
 def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
     """Make the run folder and write down command, configuration and versions.
 
     Raises:
         ConfigError: The folder holds another run, or one that was not asked to be resumed.
     """
-    record = {
+    record: dict[str, Any] = {
         "data": data.digest,
         "options": {
             k: v
@@ -131,7 +155,8 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
         changed += ["data"] if before["data"] != record["data"] else []
         if changed:
             raise ConfigError(
-                f"{config.out} was started with other settings ({', '.join(changed)}): resume with the same ones, or give another --out"
+                f"{config.out} was started with other settings ({', '.join(changed)}): "
+                "resume with the same ones, or give another --out"
             )
         return
     config.out.mkdir(parents=True, exist_ok=True)
@@ -251,8 +276,8 @@ tags: [world-model, robotics, gymnasium, simulator]
 
 # {config.name}
 
-An action-conditioned video world model of `{schema.env_id}`: from {CONTEXT} frames, telemetry and actions it predicts the frames and
-telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.height}x{c.tokenizer.width} pixels.
+An action-conditioned video world model of `{schema.env_id}`: from {CONTEXT} frames, telemetry and actions it predicts
+the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.height}x{c.tokenizer.width} pixels.
 
 | | |
 |---|---|
@@ -261,11 +286,15 @@ telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.height}x{c.tokeniz
 | latents | {c.tokenizer.tokens} tokens of {c.tokenizer.token_numbers} integers with {c.tokenizer.levels} values |
 | data | {data.episodes} episodes, {len(data.frames)} frames, camera `{config.camera}`, digest `{data.digest}` |
 | conditioned on | actions {", ".join(schema.action_names)}; properties {", ".join(c.properties) or "none"} |
-| heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {", ".join(schema.object_names) or "no object"} |
-| trained | {date.today()}, {budget} on {model.device} with {torch.get_num_threads()} threads, preset {config.preset}, seed {config.seed} |
+| heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {
+        ", ".join(schema.object_names) or "no object"
+    } |
+| trained | {date.today()}, {budget} on {model.device} with {torch.get_num_threads()} threads, preset {config.preset},
+seed {config.seed} |
 
     import gymnasium as gym
     env = gym.make("gwm_sim:GWM-World-v0", model="{config.name}")
 
-Valid for scenes, cameras and objects like those of its data, and nowhere else. Measured fidelity: `evaluation.json`, made by `gwm eval`.
+Valid for scenes, cameras and objects like those of its data, and nowhere else. Measured fidelity: `evaluation.json`,
+made by `gwm eval`.
 """

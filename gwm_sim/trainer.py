@@ -1,4 +1,4 @@
-"""The training loop: budget, learning rate, averaged weights, progress, and a state on disk that is whole at every moment."""
+"""The training loop: budget, learning rate, averaged weights, progress, and a state on disk that is always whole."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Trainer:
                     raise GwmError(
                         f"The loss of the {phase.name} became {loss.item()} at step {clock.step} "
                         f"({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). The state of "
-                        f"{int(time.monotonic() - saved_at)} s ago is safe: go on with --resume, or look for bad data with `gwm inspect`."
+                        f"{int(time.monotonic() - saved_at)} s ago is safe: "
+                        "go on with --resume, or look for bad data with `gwm inspect`."
                     )
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()

@@ -1,4 +1,4 @@
-"""Training windows: episodes of one or more files as flat arrays, and random stretches of consecutive frames from them."""
+"""Training windows: episodes of one or more files as flat arrays, and stretches of consecutive frames from them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class TrainingData:
         if not chosen:
             kind = "held-out" if validation else "training"
             raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")
-        return torch.cat([torch.arange(self.starts[e], self.starts[e] + self.lengths[e] - length + 1) for e in chosen])
+        spans = [(int(self.starts[e]), int(self.lengths[e]) - length + 1) for e in chosen]
+        return torch.cat([torch.arange(start, start + count) for start, count in spans])
 
     def batch(self, codes: Tensor, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
         """Windows that begin at the given frames.
@@ -122,7 +123,8 @@ def load_training_data(paths: Sequence[Path], camera: str = "front") -> Training
                 )
         if camera not in file.schema.cameras or file.schema.cameras[camera].height != schema.cameras[camera].height:
             raise ConfigError(
-                f"{file.path} has no camera {camera!r} of the same size as {files[0].path}; it has {list(file.schema.cameras)}"
+                f"{file.path} has no camera {camera!r} of the same size as {files[0].path}; "
+                f"it has {list(file.schema.cameras)}"
             )
         reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
         if reserved:

@@ -4,7 +4,8 @@
     state = model.step(state, actions)                    # one imagined step
     frames = model.decode(state)                          # pictures, only when somebody looks
 
-A `WorldState` is one record with a leading batch axis. Rows are independent: they can be copied, selected and replaced alone.
+A `WorldState` is one record with a leading batch axis. Rows are independent: they can be copied, selected and replaced
+alone.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class WorldModel(nn.Module):
         """Tasks that reward and success are read for, in the order of the last axis of both."""
         return self.config.heads.tasks
 
-    # --- imagining -----------------------------------------------------------------------------------------------------------
+    # --- imagining ----------------------------------------------------------------------------------------------------
 
     def encode(
         self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None
@@ -168,7 +169,8 @@ class WorldModel(nn.Module):
             frames: Context frames, the last one being the present, (B, C, H, W, 3) uint8.
             telemetry: Telemetry at those frames, (B, C, P).
             actions: Actions between them, (B, C-1, A).
-            properties: Physics properties (B, Q) in the order of `config.properties`, NaN where unknown; None if none is known.
+            properties: Physics properties (B, Q) in the order of `config.properties`, NaN where unknown; None if none
+            is known.
 
         Raises:
             ValueError: A shape does not fit the model.
@@ -212,7 +214,7 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def begin(self, context: Frames) -> WorldState:
-        """Start worlds from frames that were read: the second half of `encode`. The action of the last frame is not used."""
+        """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used."""
         b, length = context.telemetry.shape[:2]
         cache = self.dynamics.empty_cache(b)
         if length > 1:
@@ -293,7 +295,7 @@ class WorldModel(nn.Module):
         )
         return Rollout(codes, telemetry, objects, reward, success, uncertainty, final=state)
 
-    # --- reading a state -----------------------------------------------------------------------------------------------------
+    # --- reading a state ----------------------------------------------------------------------------------------------
 
     def decode(self, state: WorldState | Rollout) -> Tensor:
         """Pictures of a state, (B, H, W, 3) uint8, or of a rollout, (B, T, H, W, 3) uint8."""
@@ -339,10 +341,10 @@ class WorldModel(nn.Module):
             corruption=state.corruption[:, None],
         )
 
-    # --- checkpoints ---------------------------------------------------------------------------------------------------------
+    # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` (weights in half precision); each file appears whole or not at all."""
+        """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / "model.safetensors.tmp"

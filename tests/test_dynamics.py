@@ -1,4 +1,4 @@
-"""The dynamics' promises: no look into the future, a window, independent rows, one pass with memory equals one without."""
+"""The dynamics' promises: no look into the future, a window, independent rows, memory that equals whole sequences."""
 
 import torch
 from models import ACTIONS, WINDOW, make_context, make_model
@@ -41,7 +41,7 @@ def test_prediction_is_causal() -> None:
 
 
 def test_prediction_ends_at_the_window() -> None:
-    """Two time layers look back `window` frames each, and each frame knows its predecessor: older frames change nothing."""
+    """Two time layers look back `window` frames each, and a frame knows its predecessor: older ones change nothing."""
     model = make_model()
     length = 2 * WINDOW + 4
     frames = frames_of(1, length)

@@ -23,7 +23,7 @@ def test_codes_are_small_integers_of_the_announced_shape() -> None:
 
 
 def test_decode_undoes_the_packing_of_encode() -> None:
-    """One changed code moves pixels in its own neighbourhood only (the receptive field of the decoder), not elsewhere."""
+    """One changed code moves pixels in its own neighbourhood, the receptive field of the decoder, not elsewhere."""
     torch.manual_seed(0)
     tokenizer = Tokenizer(TokenizerConfig(height=128, width=128, channels=8)).eval()
     codes = torch.full((1, 64, 20), 2, dtype=torch.uint8)
@@ -48,7 +48,7 @@ def test_quantisation_passes_gradients() -> None:
     tokenizer = Tokenizer(TokenizerConfig(channels=8))
     z = torch.linspace(-2, 2, 9, requires_grad=True)
     values = tokenizer.quantise(z)
-    values.sum().backward()  # type: ignore[no-untyped-call]
+    values.sum().backward()
     assert set(values.detach().mul(2).round().tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
     assert z.grad is not None
     assert (z.grad > 0).all()

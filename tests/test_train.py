@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from gwm_sim import trainer
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.phases import DynamicsPhase, TokenizerPhase
-from gwm_sim.train import PRESETS, TrainConfig, build, encode_all, main
+from gwm_sim.train import PRESETS, TrainConfig, build, encode_all, main, reserved
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import WorldModel
 
@@ -91,6 +91,12 @@ def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path:
         main(config_for(tiny_data, tmp_path, resume=True, steps=6))
     with pytest.raises(ConfigError, match="--minutes M or as --steps N"):
         TrainConfig(data=(tiny_data,), out=tmp_path)
+
+
+def test_two_processes_cannot_train_in_one_folder(tiny_data: Path, tmp_path: Path) -> None:
+    main(config_for(tiny_data, tmp_path, steps=5))
+    with reserved(tmp_path), pytest.raises(ConfigError, match="another process trains in"):
+        main(config_for(tiny_data, tmp_path, resume=True, steps=5))
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(

@@ -1,4 +1,4 @@
-"""The one interface: states are records of independent rows, steps leave them alone, checkpoints come back as they were."""
+"""The one interface: states are records of independent rows, steps leave them alone, checkpoints come back."""
 
 from pathlib import Path
 
