@@ -1,4 +1,4 @@
-"""What every native vector environment of this package shares: rows with their own seeds, time limit and the three autoreset modes.
+"""What every native vector environment of this package shares: rows with their own seeds, time limit, autoreset modes.
 
 A world only says how its rows reset, advance and look; see `BatchedEnv`.
 """
@@ -22,8 +22,8 @@ Options = Mapping[str, Any]
 class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     """n worlds that advance together.
 
-    Row i of a batch seeded s is the single environment seeded s + i. In SAME_STEP, the default, a finished row's last observation
-    is in `info["final_obs"]` and its last info in `info["final_info"]`.
+    Row i of a batch seeded s is the single environment seeded s + i. In SAME_STEP, the default, a finished row's last
+    observation is in `info["final_obs"]` and its last info in `info["final_info"]`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._seeds: list[int] = []
         self._finished = np.zeros(num_envs, bool)
 
-    # --- what a world says ---------------------------------------------------------------------------------------------------
+    # --- what a world says --------------------------------------------------------------------------------------------
 
     @abstractmethod
     def _reset_rows(self, rows: Rows, options: Options) -> None:
@@ -84,9 +84,9 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     def _elapsed(self) -> NDArray[np.int_]:
         """Steps of each row since its reset, (n,)."""
 
-    # --- Gymnasium -----------------------------------------------------------------------------------------------------------
+    # --- Gymnasium ----------------------------------------------------------------------------------------------------
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """Generators of the rows."""
         self._seed_missing()
@@ -161,7 +161,7 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             values = values[0]
         setattr(self, name, values)
 
-    # --- bookkeeping ---------------------------------------------------------------------------------------------------------
+    # --- bookkeeping --------------------------------------------------------------------------------------------------
 
     def _check_mask(self, mask: Any) -> NDArray[np.bool_]:
         if mask is None:

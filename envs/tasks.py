@@ -23,7 +23,7 @@ REACH_HEIGHT: Final = 0.10  # the point to reach lies this far above the red cub
 REACH_TOLERANCE: Final = 0.02  # [m]
 LIFT_HEIGHT: Final = 0.05  # a grasped cube counts as lifted this far above its place on the table [m]
 # ManiSkill's StackCube rule, for our size of cube.
-STACK_OFFSET: Final = float(np.hypot(CUBE_SIZE, CUBE_SIZE)) + 0.005  # horizontal, between the centres [m]
+STACK_OFFSET: Final = float(np.hypot(CUBE_SIZE, CUBE_SIZE)) / 2 + 0.005  # horizontal, between the centres [m]
 STACK_HEIGHT_TOLERANCE: Final = 0.005  # [m]
 STATIC_LINEAR: Final = 0.01  # [m/s]
 STATIC_ANGULAR: Final = 0.5  # [rad/s]

@@ -57,7 +57,8 @@ class MuJoCoEnv(gym.Env[Any, Any]):
             size: Height and width of the frames [px].
             cameras: Any of "front" and "wrist".
             depth: Whether each camera also gives depth.
-            rendering: "rich" has MuJoCo's default shadows and multisampling, "fast" has neither and takes a twentieth of the time.
+            rendering: "rich" has MuJoCo's default shadows and multisampling, "fast" has neither and takes a twentieth
+            of the time.
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
             device: Accepted because the learned environment takes it; MuJoCo runs on the CPU.

@@ -1,7 +1,7 @@
 """Many physics twin environments in one process, stepped together on all cores."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
