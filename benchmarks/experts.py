@@ -1,0 +1,65 @@
+"""How often scripted experts and floors solve the tasks in the physics twin: ceiling and floor of every table.
+
+python benchmarks/experts.py --json benchmarks/results/experts.json
+"""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import tyro
+
+import gwm_sim
+from gwm_sim.envs.contract import EVALUATION_SEEDS_START, TASKS, env_id
+from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.scripted import expert
+from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """Evaluate the scripted experts and the floors in the physics twin."""
+
+    episodes: int = 200
+    """Episodes of each policy."""
+    seed: int = EVALUATION_SEEDS_START
+    """Seed of the first episode."""
+    json: Path | None = None
+    """Write the numbers here."""
+
+
+def main(config: ExpertsConfig) -> None:
+    """Evaluate, print and write."""
+    results = {}
+    for task in TASKS:
+        env = gym.make(env_id("twin", task), rendering="fast")
+        for name, policy in (
+            ("scripted", expert(env)),
+            ("uniform", UniformPolicy(config.seed)),
+            ("hold", HoldPolicy()),
+        ):
+            evaluation = evaluate(policy, env, config.episodes, config.seed)
+            low, high = evaluation.interval
+            results[f"{task}/{name}"] = {
+                "success_rate": evaluation.success_rate,
+                "wilson": [low, high],
+                "episodes": config.episodes,
+                "median_steps": evaluation.median_steps,
+            }
+            print(f"{task:6} {name:9} {evaluation.success_rate:6.1%}  [{low:.1%}, {high:.1%}]", flush=True)
+        env.close()
+    if config.json is not None:
+        report = {
+            "seed": config.seed,
+            "gwm_sim": gwm_sim.__version__,
+            "machine": platform.platform(),
+            "results": results,
+        }
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ExpertsConfig))
