@@ -3,7 +3,7 @@
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
-minutes=${2:-65}
+minutes=${2:-60}
 gwm=${GWM:-gwm}
 mkdir -p "$folder"
 
@@ -11,5 +11,4 @@ $gwm collect --episodes 700 --steps 100 --seed 0 --out "$folder/train-default.hd
 $gwm collect --episodes 500 --steps 100 --seed 10000 --properties random --out "$folder/train-random.hdf5"
 $gwm collect --episodes 100 --steps 120 --seed 300000 --out "$folder/test.hdf5"
 $gwm train --data "$folder/train-default.hdf5" "$folder/train-random.hdf5" --out "$folder/model" --minutes "$minutes" --resume
-$gwm collect --policy hold --steps 3 --episodes 256 --seed 100000 --out "$folder/model/bank.hdf5"
 $gwm eval --model "$folder/model" --data "$folder/test.hdf5" --json "$folder/model/evaluation.json"

@@ -51,12 +51,26 @@ class TokenizerConfig:
         return PACK * PACK * self.numbers
 
 
+class ChannelNorm(nn.Module):
+    """Root-mean-square normalisation over the channels of each position.
+
+    Not over positions: what a cell is coded as must not depend on what happens elsewhere in the picture.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-5) * self.scale
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around an identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
+        self.norm = ChannelNorm(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
@@ -81,7 +95,7 @@ class Tokenizer(nn.Module):
             nn.Conv2d(2 * c, 4 * c, 4, stride=2, padding=1),
             ResidualBlock(4 * c),
             ResidualBlock(4 * c),
-            nn.GroupNorm(8, 4 * c),  # codes spread over all levels from the first step; without it they all stay 0
+            ChannelNorm(4 * c),  # codes spread over all levels from the first step; without it they all stay 0
             nn.Conv2d(4 * c, config.numbers, 1),
         )
         self.decoder = nn.Sequential(

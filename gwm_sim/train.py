@@ -11,9 +11,9 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 
 import gwm_sim
 from gwm_sim.dynamics import DynamicsConfig
+from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import DynamicsPhase, Preset, TokenizerPhase
@@ -32,10 +33,11 @@ from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import WorldModel, WorldModelConfig
+from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
-TOKENIZER_SHARE = 0.2  # part of the budget that goes to the tokenizer
-CONTEXT = 4  # real frames before an open-loop sample
+TOKENIZER_SHARE = 0.15  # part of the budget that goes to the tokenizer
+CONTEXT = 4  # real frames before an open-loop sample, and in a start state
+BANK_SIZE = 256  # start states of a checkpoint
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
 
 PRESETS = {
@@ -110,6 +112,7 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
     )
 
     model.save(config.out)
+    write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
     print(f"{config.out}: model {model.digest()}. Measure it: gwm eval --model {config.out} --data TEST.hdf5")
     if config.json is not None:
@@ -257,6 +260,21 @@ def sample_rollouts(model: WorldModel, data: TrainingData, codes: Tensor, folder
         rows[f"real {i}"] = [pictures[i, CONTEXT - 1 + h].numpy() for h in horizons]
         rows[f"model {i}"] = [decoded[i, h - 1] for h in horizons]
     write_png(folder / f"rollouts-{step:06d}.png", contact_sheet(rows, [str(h) for h in horizons]))
+
+
+def write_bank(paths: Sequence[Path], camera: str, out: Path) -> None:
+    """Cut the first frames of episodes spread over the data, so that the model's worlds can begin without the data."""
+    if out.exists():
+        return
+    files = [EpisodeFile(path) for path in paths]
+    places = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
+    schema = files[0].schema
+    schema = replace(schema, cameras={camera: schema.cameras[camera]}, settings={"start_states_of": camera})
+    writer = EpisodeWriter(out, schema)
+    chosen = torch.linspace(0, len(places) - 1, min(BANK_SIZE, len(places))).long().tolist()
+    for index, (file, k) in enumerate(places[i] for i in chosen):
+        writer.write(index, file.read(k, 0, CONTEXT, cameras=(camera,)))
+    writer.merge()
 
 
 def model_card(config: TrainConfig, model: WorldModel, data: TrainingData) -> str:

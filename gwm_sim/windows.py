@@ -15,7 +15,7 @@ from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 
 FIRST_EVALUATION_SEED = 300_000  # episodes from here on are for evaluation only
-VALIDATION_EVERY = 50  # every 50th episode is held out of training
+VALIDATION_EVERY = 50  # every 50th episode, or the last of fewer, is held out of training
 
 
 @dataclass
@@ -68,7 +68,8 @@ class TrainingData:
 
     def windows(self, length: int, validation: bool = False) -> Tensor:
         """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,)."""
-        held_out = torch.arange(self.episodes) % VALIDATION_EVERY == VALIDATION_EVERY - 1
+        every = min(VALIDATION_EVERY, self.episodes)
+        held_out = torch.arange(self.episodes) % every == every - 1
         chosen = torch.nonzero((held_out == validation) & (self.lengths >= length)).flatten().tolist()
         if not chosen:
             kind = "held-out" if validation else "training"

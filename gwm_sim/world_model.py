@@ -39,6 +39,7 @@ from gwm_sim.heads import HeadsConfig, Locator, TaskHead
 from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
 
 FORMAT = 1  # version of the checkpoint layout
+BANK_FILE = "bank.hdf5"  # start states of a checkpoint: an episode file of a few frames each
 
 
 @dataclass(frozen=True)
@@ -439,4 +440,4 @@ def blank_statistics(config: DynamicsConfig) -> Statistics:
     )
 
 
-__all__ = ["Rollout", "WorldModel", "WorldModelConfig", "WorldState", "find_checkpoint"]
+__all__ = ["BANK_FILE", "Rollout", "WorldModel", "WorldModelConfig", "WorldState", "find_checkpoint"]

@@ -16,7 +16,8 @@ from gwm_sim.world_model import WorldModel
 def phase(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> DynamicsPhase:
     data = load_training_data([tiny_data])
     model = WorldModel.load(tiny_checkpoint, "cpu")
-    return DynamicsPhase(model, data, encode_all(model, data, tmp_path / "latents.safetensors"), PRESETS["tiny"], seed=0)
+    codes = encode_all(model, data, tmp_path / "latents.safetensors")
+    return DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
 
 
 def batch(phase: DynamicsPhase) -> Frames:

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from gwm_sim import trainer
+from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.phases import DynamicsPhase, TokenizerPhase
 from gwm_sim.train import PRESETS, TrainConfig, build, encode_all, main, reserved
 from gwm_sim.windows import load_training_data
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import BANK_FILE, WorldModel
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -29,6 +30,9 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
     run = json.loads((tiny_checkpoint / "run.json").read_text())
     assert run["options"]["steps"] == 60
     assert model.digest() in (tiny_checkpoint / "README.md").read_text()
+    with EpisodeFile(tiny_checkpoint / BANK_FILE) as bank:
+        assert bank.lengths == [3] * 50
+        bank.check()
     assert list((tiny_checkpoint / "samples").glob("tokenizer-*.png"))
     assert list((tiny_checkpoint / "samples").glob("rollouts-*.png"))
 

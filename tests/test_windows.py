@@ -32,9 +32,11 @@ def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:
 def test_windows_stay_within_one_episode(tmp_path: Path) -> None:
     data = load_training_data([write_file(tmp_path / "a.hdf5")])
     first = data.windows(4)
+    held_out = data.windows(4, validation=True)
     episode_of = torch.repeat_interleave(torch.arange(data.episodes), data.lengths)
     assert (episode_of[first] == episode_of[first + 3]).all()
-    assert len(first) == sum(max(0, length - 3) for length in data.lengths.tolist())
+    assert set(episode_of[held_out].tolist()) == {data.episodes - 1}
+    assert len(first) + len(held_out) == sum(max(0, length - 3) for length in data.lengths.tolist())
 
 
 def test_batch_is_what_follows_the_first_frame(tmp_path: Path) -> None:
