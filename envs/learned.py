@@ -1,0 +1,247 @@
+"""One learned environment, and the rows of imagination that it shares with the vector form."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gwm_sim.dynamics import Frames
+from gwm_sim.envs import contract
+from gwm_sim.envs.batched import Observation
+from gwm_sim.envs.starts import Starts
+from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
+
+RENDER_SIZE = 512  # least size of the frames of render() [px]
+SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
+
+
+class Imagination:
+    """A model and n imagined worlds in it: one forward pass advances all rows."""
+
+    def __init__(self, model: str | Path, task: str | None, reward: str, device: str | None) -> None:
+        """Load the model and open its start states."""
+        if reward not in ("dense", "sparse"):
+            raise ValueError(f'reward must be "dense" or "sparse", got {reward!r}')
+        folder = find_checkpoint(model)
+        self.model = WorldModel.load(folder, device)
+        config = self.model.config
+        self.task = task if task is not None else config.schema.task
+        if task is not None and task not in self.model.tasks:
+            raise ValueError(
+                f"{config.name} knows no task {task!r}; "
+                f"it was trained with {', '.join(self.model.tasks) or 'no labels'}"
+            )
+        self.starts = Starts(self.model, folder, self.task)
+        self.state: WorldState
+        self._sparse = reward == "sparse"
+        self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
+
+    def observation_space(self, size: int | None, cameras: Sequence[str] | None, depth: bool) -> gym.spaces.Dict:
+        """Space of one observation, as the data of the model defines it.
+
+        Raises:
+            ValueError: Frames are asked for that the model does not imagine.
+        """
+        config = self.model.config
+        height, width = config.tokenizer.height, config.tokenizer.width
+        if size is not None and (size, size) != (height, width):
+            raise ValueError(
+                f"{config.name} imagines frames of {height}x{width} pixels, not {size}x{size}; leave out size"
+            )
+        if cameras is not None and tuple(cameras) != (config.camera,):
+            raise ValueError(f"{config.name} sees through the camera {config.camera!r}, not {tuple(cameras)}")
+        if depth:
+            raise ValueError(f"{config.name} does not imagine depth")
+        low = np.array(config.schema.telemetry_low, np.float32)
+        high = np.array(config.schema.telemetry_high, np.float32)
+        return gym.spaces.Dict(
+            {
+                contract.image_key(config.camera): gym.spaces.Box(0, 255, (height, width, 3), np.uint8),
+                "agent_pos": gym.spaces.Box(low, high, dtype=np.float32),
+            }
+        )
+
+    def action_space(self) -> gym.spaces.Box:
+        schema = self.model.config.schema
+        return gym.spaces.Box(
+            np.array(schema.action_low, np.float32), np.array(schema.action_high, np.float32), dtype=np.float32
+        )
+
+    def begin(self, read: Sequence[Frames]) -> WorldState:
+        """States of rows that begin from latents read before, grouped by length of context."""
+        states: dict[int, WorldState] = {}
+        lengths = np.array([r.telemetry.shape[1] for r in read])
+        for length in sorted(set(lengths.tolist())):
+            rows = np.flatnonzero(lengths == length).tolist()
+            context = Frames(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
+            states |= dict(zip(rows, split(self.model.begin(context)), strict=True))
+        return join([states[i] for i in range(len(read))])
+
+    def step(self, actions: NDArray[np.float32]) -> None:
+        """Advance all rows by one step of checked actions (n, A)."""
+        self.state = self.model.step_(self.state, torch.from_numpy(actions))
+
+    def frames(self) -> NDArray[np.uint8]:
+        """Pictures of all rows, (n, H, W, 3), fresh memory."""
+        return self.model.decode(self.state).cpu().numpy()
+
+    def telemetry(self) -> NDArray[np.float32]:
+        """Telemetry of all rows, (n, P), fresh memory."""
+        return self.state.telemetry.cpu().numpy().copy()
+
+    def judge(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Reward and success of all rows, each (n,); zeros where the model has no labels for the task."""
+        if self._column is None:
+            return np.zeros(len(self.state)), np.zeros(len(self.state), bool)
+        reward, probability = (value[:, self._column].double().cpu().numpy() for value in self.model.judge(self.state))
+        success = probability > SUCCESS_PROBABILITY
+        return (success.astype(np.float64) if self._sparse else reward), success
+
+    def uncertainty(self) -> NDArray[np.float64]:
+        """Uncertainty of all rows, (n,)."""
+        return self.state.uncertainty.double().cpu().numpy()
+
+
+class LearnedEnv(gym.Env[Any, Any]):
+    """A world that was learned from video: `step` shows the frame the camera would have shown.
+
+    Observation: Dict of `pixels` uint8 (H, W, 3) and `agent_pos` float32 (P,), with the twin's names, units and bounds.
+    Action: as in the twin, for the shipped models Box(-1, 1, (4,)): change of the commanded end-effector position, 0.03
+    m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
+    Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number.
+    Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
+    Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, float in [0, 1]; at every step and
+    reset.
+    Reset options: a start, which is `bank` (index), or `episode` ("FILE:K") with `step`, or `frames` (C, H, W, 3) with
+    `telemetry` (C, P) and perhaps `actions` (C-1, A); by default a start drawn from the bank. `properties` sets physics
+    by name.
+    The frame returned by `reset` is the real one that the world begins with.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": contract.CONTROL_RATE}
+
+    def __init__(
+        self,
+        task: str | None = None,
+        model: str | Path = "gwm-mini",
+        size: int | None = None,
+        cameras: Sequence[str] | None = None,
+        depth: bool = False,
+        rendering: str | None = None,
+        reward: str = "dense",
+        render_mode: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        """Make the environment.
+
+        Args:
+            task: Task that reward and success are read for; None takes the one of the model's data, and its time limit.
+            model: Name of a shipped model, or a checkpoint folder.
+            size: Size of the frames [px]; only the model's own.
+            cameras: The model's camera, or None for it.
+            depth: Not imagined by any model yet.
+            rendering: Accepted because the twin takes it; a model shows what it was trained on.
+            reward: "dense" or "sparse".
+            render_mode: None or "rgb_array".
+            device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
+        """
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        self._rows = Imagination(model, task, reward, device)
+        self.task = self._rows.task
+        self.observation_space = self._rows.observation_space(size, cameras, depth)
+        self.action_space = self._rows.action_space()
+        self._limit = self._rows.model.config.time_limit if task is None else None
+        self._elapsed = 0
+        self._pixels: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+    @property
+    def world_model(self) -> WorldModel:
+        """The model behind this world."""
+        return self._rows.model
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin from a start state; see the class for the options."""
+        super().reset(seed=seed)
+        start, read = self._rows.starts.resolve(options, self.np_random)
+        self._rows.state = self._rows.begin([read])
+        self._elapsed = 0
+        self._pixels = start.frames[-1]
+        _, success = self._rows.judge()
+        return self._observation(), self._info(success)
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Imagine one control step."""
+        self._rows.step(check_action(action, self.action_space)[None])
+        self._elapsed += 1
+        self._pixels = self._rows.frames()[0]
+        reward, success = self._rows.judge()
+        truncated = self._limit is not None and self._elapsed >= self._limit
+        return self._observation(), float(reward[0]), False, truncated, self._info(success)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The present frame, enlarged."""
+        if self.render_mode is None:
+            raise ValueError('Nothing to render: make the environment with render_mode="rgb_array" or "human"')
+        return enlarged(self._pixels)
+
+    def get_state(self) -> tuple[WorldState, NDArray[np.uint8], int]:
+        """Complete state; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
+        return self._rows.state.clone(), self._pixels.copy(), self._elapsed
+
+    def set_state(self, state: tuple[WorldState, NDArray[np.uint8], int]) -> Observation:
+        """Go back to `state` and return its observation."""
+        world, self._pixels, self._elapsed = state
+        self._rows.state = world.clone()
+        return self._observation()
+
+    def _observation(self) -> Observation:
+        key = contract.image_key(self._rows.model.config.camera)
+        return {key: self._pixels.copy(), "agent_pos": self._rows.telemetry()[0]}
+
+    def _info(self, success: NDArray[np.bool_]) -> dict[str, Any]:
+        value = bool(success[0])
+        return {"is_success": value, "success": value, "gwm/uncertainty": float(self._rows.uncertainty()[0])}
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Refuse render modes that learned worlds do not have ("human" is a wrapper of Gymnasium around "rgb_array")."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+
+
+def check_action(action: Any, space: gym.Space[Any]) -> NDArray[np.float32]:
+    """Return the action, clipped to its space.
+
+    Raises:
+        ValueError: The shape is wrong, or a number is NaN or infinite.
+    """
+    assert isinstance(space, gym.spaces.Box)
+    values = np.asarray(action, dtype=np.float32)
+    if values.shape != space.shape:
+        raise ValueError(f"The action has shape {values.shape}, expected {space.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"The action must be finite, got {values.tolist()}; zeros hold the arm still")
+    return values.clip(space.low, space.high)
+
+
+def enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) with every pixel repeated until it is large enough to look at."""
+    factor = -(-RENDER_SIZE // frame.shape[0])
+    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def split(state: WorldState) -> list[WorldState]:
+    """The rows of a state, one by one."""
+    return [state.select([row]) for row in range(len(state))]
+
+
+def join(states: Sequence[WorldState]) -> WorldState:
+    """One state of several."""
+    return WorldState(**{name: torch.cat([getattr(s, name) for s in states]) for name, _ in states[0].tensors()})

@@ -1,0 +1,125 @@
+"""Many learned environments in one forward pass."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from gwm_sim.envs import contract
+from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
+from gwm_sim.envs.learned import Imagination, LearnedEnv, check_action, check_render_mode, enlarged
+from gwm_sim.world_model import WorldModel, WorldState
+
+
+class LearnedVectorEnv(BatchedEnv):
+    """`LearnedEnv` in vector form: the same spaces, options and info, num_envs rows in one forward pass."""
+
+    metadata: dict[str, Any] = {**LearnedEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        task: str | None = None,
+        model: str | Path = "gwm-mini",
+        size: int | None = None,
+        cameras: Sequence[str] | None = None,
+        depth: bool = False,
+        rendering: str | None = None,
+        reward: str = "dense",
+        render_mode: str | None = None,
+        device: str | None = None,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    ) -> None:
+        """Make the environments.
+
+        Args:
+            num_envs: Number of rows.
+            task: As for the single environment, like every argument up to `device`.
+            model: Name of a shipped model, or a checkpoint folder.
+            size: Size of the frames [px]; only the model's own.
+            cameras: The model's camera, or None for it.
+            depth: Not imagined by any model yet.
+            rendering: Accepted because the twin takes it.
+            reward: "dense" or "sparse".
+            render_mode: None or "rgb_array".
+            device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
+            max_episode_steps: Time limit of an episode; None for the checkpoint's. `gymnasium.make_vec` fills it in.
+            autoreset_mode: What happens to a finished row.
+        """
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        self._imagination = Imagination(model, task, reward, device)
+        self.task = self._imagination.task
+        config = self._imagination.model.config
+        super().__init__(
+            num_envs,
+            self._imagination.observation_space(size, cameras, depth),
+            self._imagination.action_space(),
+            config.time_limit if max_episode_steps is None else max_episode_steps,
+            autoreset_mode,
+        )
+        self._pixels: NDArray[np.uint8] = np.zeros(
+            (num_envs, config.tokenizer.height, config.tokenizer.width, 3), np.uint8
+        )
+        self._steps = np.zeros(num_envs, int)
+        self._begun = False
+
+    @property
+    def world_model(self) -> WorldModel:
+        """The model behind these worlds."""
+        return self._imagination.model
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """The present frame of each row, enlarged."""
+        if self.render_mode is None:
+            raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
+        return tuple(enlarged(frame) for frame in self._pixels)
+
+    def get_state(self) -> tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]:
+        """Complete state of all rows; `set_state` continues from it."""
+        return self._imagination.state.clone(), self._pixels.copy(), self._steps.copy()
+
+    def set_state(self, state: tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]) -> Observation:
+        """Go back to `state`, time limit included, and return its observation."""
+        world, pixels, steps = state
+        self._imagination.state, self._pixels, self._steps = world.clone(), pixels.copy(), steps.copy()
+        self._begun = True
+        self._finished = self._out_of_time()
+        return self._observe(self._everyone)
+
+    def _reset_rows(self, rows: Rows, options: Options) -> None:
+        resolved = [self._imagination.starts.resolve(options, self._rngs[row]) for row in rows]
+        fresh = self._imagination.begin([read for _, read in resolved])
+        if self._begun:
+            self._imagination.state.assign(torch.from_numpy(rows), fresh)
+        elif len(rows) == self.num_envs:
+            self._imagination.state, self._begun = fresh, True
+        else:
+            raise ValueError("The first reset must be of all rows: leave out reset_mask")
+        self._pixels[rows] = [start.frames[-1] for start, _ in resolved]
+        self._steps[rows] = 0
+
+    def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
+        self._imagination.step(actions)
+        self._pixels = self._imagination.frames()
+        self._steps[rows] += 1
+
+    def _check_actions(self, actions: Any) -> NDArray[np.float32]:
+        return check_action(actions, self.action_space)
+
+    def _observe(self, rows: Rows) -> Observation:
+        key = contract.image_key(self.world_model.config.camera)
+        return {key: self._pixels[rows], "agent_pos": self._imagination.telemetry()[rows]}
+
+    def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+        rewards, success = self._imagination.judge()
+        uncertainty = self._imagination.uncertainty()
+        return rewards, {"is_success": success, "success": success.copy(), "gwm/uncertainty": uncertainty}
+
+    def _elapsed(self) -> NDArray[np.int_]:
+        return self._steps

@@ -1,0 +1,154 @@
+"""Where a learned world begins: a few real frames, from the shipped bank, from an episode file or from the caller.
+
+The bank is an ordinary episode file, `bank.hdf5` beside the weights, whose episodes are a few frames each. So the
+learned environments need no data set and no MuJoCo.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gwm_sim.dynamics import Frames
+from gwm_sim.envs import contract
+from gwm_sim.episodes import EpisodeFile
+from gwm_sim.errors import CheckpointError
+from gwm_sim.world_model import BANK_FILE, WorldModel
+
+CONTEXT: Final = 4  # real frames before the first imagined one
+OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
+NEEDS: Final = {"step": "episode", "telemetry": "frames", "actions": "frames", "frames": "telemetry"}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known when a world begins."""
+
+    frames: Array  # (C, H, W, 3) uint8, the last one being the present
+    telemetry: Array  # (C, P) float32
+    actions: Array  # (C-1, A) float32
+    properties: dict[str, float]
+
+
+class Starts:
+    """Draws and resolves starts for one model, and keeps the latents of those it has read."""
+
+    def __init__(self, model: WorldModel, folder: Path, task: str | None) -> None:
+        """Open the bank of the checkpoint in `folder`; starts that already satisfy `task` are never drawn."""
+        self._model = model
+        self._bank = EpisodeFile(folder / BANK_FILE) if (folder / BANK_FILE).exists() else None
+        self._unsolved: list[int] = []
+        if self._bank is not None:
+            labels = (self._bank.read(k, cameras=()).labels for k in range(len(self._bank)))
+            self._unsolved = [k for k, label in enumerate(labels) if task not in label or not label[task].success[-1]]
+        self._read: dict[int, tuple[Start, Frames]] = {}
+
+    def __len__(self) -> int:
+        """Number of starts in the bank."""
+        return 0 if self._bank is None else len(self._bank)
+
+    def resolve(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[Start, Frames]:
+        """Start that the reset options ask for, by default a drawn one from the bank, and its latents (one row).
+
+        Raises:
+            ValueError: Unknown options, options that exclude each other, or values of a wrong shape.
+            CheckpointError: A start from the bank is needed and the checkpoint has none.
+        """
+        options = dict(options or {})
+        if unknown := options.keys() - set(OPTIONS):
+            raise ValueError(f"Unknown reset options {sorted(unknown)}; a learned world takes {', '.join(OPTIONS)}")
+        sources = [name for name in ("bank", "episode", "frames") if name in options]
+        if len(sources) > 1:
+            raise ValueError(f"Reset options {sources} exclude each other: give one start")
+        for name, companion in NEEDS.items():
+            if name in options and companion not in options:
+                raise ValueError(f'Reset option "{name}" needs "{companion}" beside it')
+        properties = contract.resolve_properties(options["properties"], rng) if "properties" in options else None
+        if "frames" in options:
+            start = self._from_arrays(options)
+        elif "episode" in options:
+            start = self._from_episode(str(options["episode"]), options.get("step"))
+        else:
+            index = int(options["bank"]) if "bank" in options else self._draw(rng)
+            start, read = self._from_bank(index)
+            if properties is None:
+                return start, read
+        if properties is not None:
+            start = Start(start.frames, start.telemetry, start.actions, properties)
+        return start, self._encode(start)
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        if not self._unsolved:
+            raise CheckpointError(
+                f"{self._model.config.name} has no bank of start states ({BANK_FILE}): "
+                'give a start with reset(options={"episode": "FILE:K"}) or {"frames": ..., "telemetry": ...}'
+            )
+        return self._unsolved[int(rng.integers(len(self._unsolved)))]
+
+    def _from_bank(self, index: int) -> tuple[Start, Frames]:
+        if not 0 <= index < len(self):
+            raise ValueError(f"bank must be an index from 0 to {len(self) - 1}, got {index}")
+        if index not in self._read:
+            assert self._bank is not None
+            start = cut(self._bank, index, self._bank.lengths[index], self._model.config.camera)
+            # As in the twin, physics is the default one unless the options say otherwise, whatever was recorded.
+            start.properties.update(
+                {name: value for name, value in contract.PROPERTY_DEFAULTS.items() if name in start.properties}
+            )
+            self._read[index] = start, self._encode(start)
+        return self._read[index]
+
+    def _from_episode(self, place: str, step: int | None) -> Start:
+        path, _, number = place.rpartition(":")
+        if not path or not number.isdigit():
+            raise ValueError(f'episode must be "FILE:K", K counting from 0, got {place!r}')
+        with EpisodeFile(path) as file:
+            k = int(number)
+            if k >= len(file):
+                raise ValueError(f"{path} has {len(file)} episodes, number {k} is not among them")
+            step = CONTEXT - 1 if step is None else int(step)
+            if not 0 <= step <= file.lengths[k]:
+                raise ValueError(f"step must be from 0 to {file.lengths[k]}, the last frame of {place}, got {step}")
+            return cut(file, k, step, self._model.config.camera)
+
+    def _from_arrays(self, options: Mapping[str, Any]) -> Start:
+        # Copies: torch takes neither views with negative strides, such as mirrored frames, nor read-only arrays.
+        frames = np.array(options["frames"], order="C")
+        telemetry = np.array(options["telemetry"], np.float32, order="C")
+        if frames.ndim == 3:  # one frame and its telemetry
+            frames, telemetry = frames[None], telemetry[None]
+        c = self._model.config
+        if frames.dtype != np.uint8:
+            raise ValueError(f"frames must be uint8 from 0 to 255, got {frames.dtype}")
+        if frames.ndim != 4 or len(frames) == 0:
+            raise ValueError(f"frames must be (C, H, W, 3) with at least one frame, got shape {frames.shape}")
+        held = np.zeros((len(frames) - 1, c.dynamics.actions), np.float32)
+        actions = np.array(options.get("actions", held), np.float32, order="C")
+        for name, value in (("telemetry", telemetry), ("actions", actions)):
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} must be finite numbers")
+        return Start(frames, telemetry, actions, {})
+
+    def _encode(self, start: Start) -> Frames:
+        # Row by row even in a batch, so that a start has the same latents everywhere.
+        config = self._model.config
+        values = [start.properties.get(name, np.nan) for name in config.properties]
+        low, high = (np.array(b, np.float32) for b in (config.schema.telemetry_low, config.schema.telemetry_high))
+        return self._model.read(
+            torch.from_numpy(start.frames)[None],
+            torch.from_numpy(start.telemetry.clip(low, high))[None],
+            torch.from_numpy(start.actions)[None],
+            torch.tensor([values]),
+        )
+
+
+def cut(file: EpisodeFile, k: int, step: int, camera: str) -> Start:
+    """Frame `step` of an episode and the up to CONTEXT - 1 frames before it."""
+    episode = file.read(k, max(0, step + 1 - CONTEXT), step + 1, cameras=(camera,))
+    return Start(episode.frames[camera], episode.telemetry, episode.actions, episode.properties)

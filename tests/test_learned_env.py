@@ -1,0 +1,449 @@
+"""Learned worlds as environments: contract, seeds, starts, state, autoreset. One tiny model serves all tests."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common import env_checker as sb3_checker
+
+from gwm_sim.envs import contract
+from gwm_sim.envs.learned import LearnedEnv
+from gwm_sim.envs.learned_vector import LearnedVectorEnv
+from gwm_sim.episodes import EpisodeFile, EpisodeWriter
+from gwm_sim.errors import CheckpointError
+from gwm_sim.world_model import BANK_FILE
+
+ROOT = Path(__file__).parents[1]
+IDS = [*(contract.env_id("learned", task) for task in contract.TASKS), "GWM-World-v0"]
+HOLD = np.zeros(4, np.float32)
+
+Observation = dict[str, NDArray[Any]]
+
+
+@pytest.fixture
+def env(tiny_checkpoint: Path) -> Iterator[LearnedEnv]:
+    env = LearnedEnv(task="stack", model=tiny_checkpoint)
+    yield env
+    env.close()
+
+
+def vector(checkpoint: Path, num_envs: int = 3, **options: Any) -> LearnedVectorEnv:
+    return LearnedVectorEnv(num_envs, task="stack", model=checkpoint, **options)
+
+
+def draw_actions(count: int, *shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(-1, 1, (count, *shape, 4)).astype(np.float32)
+
+
+def same(a: Observation, b: Observation) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def row(observation: Observation, i: int) -> Observation:
+    return {key: value[i] for key, value in observation.items()}
+
+
+# --- what Gymnasium and SB3 ask for -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_gymnasium_accepts_the_environment(env_id: str, tiny_checkpoint: Path) -> None:
+    check_env(gym.make(env_id, model=tiny_checkpoint).unwrapped)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_stable_baselines3_accepts_the_environment(env_id: str, tiny_checkpoint: Path) -> None:
+    sb3_checker.check_env(gym.make(env_id, model=tiny_checkpoint))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_make_vec_makes_the_native_form(env_id: str, tiny_checkpoint: Path) -> None:
+    envs = gym.make_vec(env_id, num_envs=4, model=tiny_checkpoint)
+    assert isinstance(envs.unwrapped, LearnedVectorEnv)
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    observation, info = envs.reset(seed=0)
+    assert envs.observation_space.contains(observation)
+    for _ in range(3):
+        observation, rewards, terminated, truncated, info = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observation)
+        assert rewards.shape == terminated.shape == truncated.shape == (4,)
+        assert {"is_success", "success", "gwm/uncertainty", "_success"} <= set(info)
+    envs.close()
+
+
+def test_needs_only_gymnasium_imported(tiny_checkpoint: Path) -> None:
+    program = f"""
+import sys
+import gymnasium as gym
+env = gym.make("gwm_sim:GWM-World-v0", model={str(tiny_checkpoint)!r})
+env.reset(seed=0)
+for _ in range(3):
+    env.step(env.action_space.sample())
+assert "mujoco" not in sys.modules and "stable_baselines3" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_shares_the_spaces_of_the_twin(env: LearnedEnv) -> None:
+    assert env.observation_space == contract.observation_space(64)
+    assert env.action_space == contract.action_space()
+
+
+def test_info_says_success_and_uncertainty(env: LearnedEnv) -> None:
+    _, info = env.reset(seed=0)
+    assert info["gwm/uncertainty"] == 0
+    _, reward, _, _, info = env.step(HOLD)
+    assert 0 <= reward <= 1 and 0 < info["gwm/uncertainty"] <= 1
+    assert type(info["success"]) is bool and info["is_success"] is info["success"]
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"task": "juggle"},
+        {"size": 128},
+        {"cameras": ("wrist",)},
+        {"depth": True},
+        {"reward": "big"},
+        {"render_mode": "ansi"},
+    ],
+)
+def test_what_the_model_cannot_do_is_refused(keywords: dict[str, Any], tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(keywords.values()))) + "|depth|wrist"):
+        LearnedEnv(model=tiny_checkpoint, **keywords)
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="no-such-model"):
+        LearnedEnv(model="no-such-model")
+
+
+def test_sparse_reward_is_the_success(tiny_checkpoint: Path) -> None:
+    env = LearnedEnv(task="reach", model=tiny_checkpoint, reward="sparse")
+    env.reset(seed=0)
+    for action in draw_actions(10):
+        _, reward, _, _, info = env.step(action)
+        assert reward == float(info["success"])
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+
+def test_bad_actions_are_refused_and_large_ones_clipped(env: LearnedEnv) -> None:
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="shape"):
+        env.step(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="finite"):
+        env.step(np.array([np.nan, 0, 0, 0], np.float32))
+    state = env.get_state()
+    large = env.step(np.array([9, -9, 9, 9], np.float32))[0]
+    env.set_state(state)
+    assert same(large, env.step(np.array([1, -1, 1, 1], np.float32))[0])
+
+
+def test_bad_actions_of_a_batch_are_refused(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="shape"):
+        envs.step(HOLD)
+    with pytest.raises(ValueError, match="finite"):
+        envs.step(np.full((3, 4), np.inf, np.float32))
+
+
+def test_the_command_is_integrated_exactly(env: LearnedEnv) -> None:
+    command = env.reset(seed=0)[0]["agent_pos"][contract.COMMAND].astype(np.float64)
+    for action in draw_actions(20):
+        command = contract.integrate_command(command, action.astype(np.float64))
+        observation = env.step(action)[0]
+        np.testing.assert_allclose(observation["agent_pos"][contract.COMMAND], command, atol=1e-6)
+
+
+# --- seeds and states -------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_the_single_environments_of_their_seeds(tiny_checkpoint: Path, env: LearnedEnv) -> None:
+    envs = vector(tiny_checkpoint)
+    actions = draw_actions(10, 3)
+    first, _ = envs.reset(seed=40)
+    frames = [envs.step(action)[0] for action in actions]
+    for i in range(3):
+        assert same(env.reset(seed=40 + i)[0], row(first, i))
+        for action, batched in zip(actions[:, i], frames, strict=True):
+            single, one = env.step(action)[0], row(batched, i)
+            assert np.abs(single["pixels"].astype(int) - one["pixels"]).max() <= 3
+            np.testing.assert_allclose(single["agent_pos"], one["agent_pos"], atol=1e-3)
+
+
+def test_equal_batches_with_equal_seeds_are_equal_bit_by_bit(tiny_checkpoint: Path) -> None:
+    left, right = vector(tiny_checkpoint), vector(tiny_checkpoint)
+    assert same(left.reset(seed=3)[0], right.reset(seed=3)[0])
+    for action in draw_actions(5, 3):
+        assert same(left.step(action)[0], right.step(action)[0])
+
+
+def test_state_continues_where_it_was_taken(env: LearnedEnv) -> None:
+    env.reset(seed=0)
+    actions = draw_actions(12)
+    for action in actions[:4]:
+        env.step(action)
+    state = env.get_state()
+    first = [env.step(action) for action in actions[4:]]
+    env.set_state(state)
+    for action, expected in zip(actions[4:], first, strict=True):
+        again = env.step(action)
+        assert same(again[0], expected[0]) and again[1:] == expected[1:]
+
+
+def test_state_of_a_batch_continues_where_it_was_taken(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint, max_episode_steps=6)
+    envs.reset(seed=0)
+    actions = draw_actions(6, 3)
+    envs.step(actions[0])
+    state = envs.get_state()
+    first = [envs.step(action) for action in actions[1:5]]
+    seen = envs.set_state(state)
+    assert seen.keys() == first[0][0].keys()
+    for action, expected in zip(actions[1:5], first, strict=True):
+        again = envs.step(action)
+        assert same(again[0], expected[0])
+        np.testing.assert_equal(again[1:], expected[1:])
+    assert envs.step(actions[5])[3].all()  # the time limit went back too
+
+
+def test_observations_do_not_share_memory(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint)
+    before, _ = envs.reset(seed=0)
+    kept = {key: value.copy() for key, value in before.items()}
+    envs.step(draw_actions(1, 3)[0])
+    assert same(before, kept)
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_of_the_bank_is_its_last_frame(env: LearnedEnv, tiny_checkpoint: Path) -> None:
+    with EpisodeFile(tiny_checkpoint / BANK_FILE) as bank:
+        for index in (0, len(bank) - 1):
+            observation, _ = env.reset(options={"bank": index})
+            np.testing.assert_array_equal(observation["pixels"], bank[index].frames["front"][-1])
+            np.testing.assert_array_equal(observation["agent_pos"], bank[index].telemetry[-1])
+
+
+def test_an_episode_and_its_frames_are_the_same_start(env: LearnedEnv, tiny_data: Path) -> None:
+    with EpisodeFile(tiny_data) as file:
+        episode = file.read(2, 4, 8)
+    by_name = env.reset(options={"episode": f"{tiny_data}:2", "step": 7})[0]
+    np.testing.assert_array_equal(by_name["pixels"], episode.frames["front"][-1])
+    futures = [env.step(action)[0] for action in draw_actions(5)]
+    arrays = {"frames": episode.frames["front"], "telemetry": episode.telemetry, "actions": episode.actions}
+    assert same(env.reset(options={**arrays, "properties": episode.properties})[0], by_name)
+    for action, expected in zip(draw_actions(5), futures, strict=True):
+        assert same(env.step(action)[0], expected)
+
+
+def test_one_frame_is_enough(env: LearnedEnv, tiny_data: Path) -> None:
+    with EpisodeFile(tiny_data) as file:
+        episode = file.read(0, 5, 6)
+    mirrored = episode.frames["front"][0][:, ::-1]  # a view with a negative stride
+    observation, _ = env.reset(options={"frames": mirrored, "telemetry": episode.telemetry[0]})
+    np.testing.assert_array_equal(observation["pixels"], mirrored)
+    assert env.observation_space.contains(env.step(HOLD)[0])
+
+
+def test_telemetry_out_of_bounds_is_clipped(env: LearnedEnv, tiny_data: Path) -> None:
+    with EpisodeFile(tiny_data) as file:
+        episode = file.read(0, 5, 6)
+    observation, _ = env.reset(options={"frames": episode.frames["front"], "telemetry": episode.telemetry + 1})
+    assert env.observation_space.contains(observation)
+
+
+def test_properties_condition_the_start(env: LearnedEnv) -> None:
+    env.reset(options={"bank": 0, "properties": {"friction": 0.3}})
+    names = env.world_model.config.properties
+    state = env.get_state()[0]
+    assert dict(zip(names, state.properties[0].tolist(), strict=True)) == pytest.approx(
+        {"friction": 0.3, "gravity": contract.PROPERTY_DEFAULTS["gravity"]}
+    )
+    env.reset(seed=1, options={"properties": "random"})
+    drawn = env.get_state()[0].properties
+    env.reset(seed=1, options={"properties": "random"})
+    assert drawn.equal(env.get_state()[0].properties)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"banks": 0}, "Unknown reset options"),
+        ({"bank": 999}, "bank must be an index from 0 to 49"),
+        ({"bank": 0, "episode": "a:0"}, "exclude each other"),
+        ({"episode": "a.hdf5"}, '"FILE:K"'),
+        ({"episode": "DATA:999"}, "has 50 episodes"),
+        ({"episode": "DATA:0", "step": 13}, "step must be from 0 to 12"),
+        ({"step": 3}, '"step" needs "episode"'),
+        ({"frames": np.zeros((4, 64, 64, 3), np.uint8)}, '"frames" needs "telemetry"'),
+        ({"telemetry": np.zeros((4, 14))}, '"telemetry" needs "frames"'),
+        ({"frames": np.zeros((4, 64, 64, 3)), "telemetry": np.zeros((4, 14))}, "uint8"),
+        ({"frames": np.zeros((4, 32, 32, 3), np.uint8), "telemetry": np.zeros((4, 14))}, "frames must have shape"),
+        ({"frames": np.zeros((0, 64, 64, 3), np.uint8), "telemetry": np.zeros((0, 14))}, "at least one"),
+        ({"frames": np.zeros((4, 64, 64, 3), np.uint8), "telemetry": np.full((4, 14), np.nan)}, "finite"),
+        ({"properties": {"colour": 1.0}}, "Unknown property 'colour'"),
+        ({"properties": {"friction": 99.0}}, "out of range"),
+    ],
+)
+def test_impossible_options_are_refused(
+    options: dict[str, Any], message: str, env: LearnedEnv, tiny_data: Path
+) -> None:
+    if "episode" in options:
+        options = {**options, "episode": options["episode"].replace("DATA", str(tiny_data))}
+    with pytest.raises(ValueError, match=message):
+        env.reset(options=options)
+
+
+def test_solved_starts_are_redrawn(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = copy_with_bank(tiny_checkpoint, tmp_path, solved=range(49))
+    env = LearnedEnv(task="stack", model=folder)
+    only, _ = env.reset(options={"bank": 49})
+    for seed in range(5):
+        assert same(env.reset(seed=seed)[0], only)
+
+
+def test_without_a_bank_a_start_must_be_given(tiny_checkpoint: Path, tmp_path: Path, tiny_data: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
+    env = LearnedEnv(task="stack", model=tmp_path)
+    with pytest.raises(CheckpointError, match="no bank"):
+        env.reset(seed=0)
+    env.reset(options={"episode": f"{tiny_data}:0"})
+
+
+def copy_with_bank(checkpoint: Path, folder: Path, solved: range) -> Path:
+    """Copy a checkpoint; the starts `solved` of its bank get a stack that stands already."""
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((checkpoint / name).read_bytes())
+    with EpisodeFile(checkpoint / BANK_FILE) as bank:
+        writer = EpisodeWriter(folder / BANK_FILE, bank.schema)
+        for index, episode in enumerate(bank):
+            episode.labels["stack"].success[:] = index in solved
+            writer.write(index, episode)
+        writer.merge()
+    return folder
+
+
+# --- time limit and autoreset -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", contract.TASKS)
+def test_the_time_limit_truncates_and_nothing_terminates(task: str, tiny_checkpoint: Path) -> None:
+    env = gym.make(contract.env_id("learned", task), model=tiny_checkpoint)
+    env.reset(seed=0)
+    ends = [env.step(HOLD)[2:4] for _ in range(contract.TIME_LIMIT[task])]
+    assert ends == [(False, False)] * (len(ends) - 1) + [(False, True)]
+
+
+def test_a_world_without_a_task_takes_the_limit_of_its_data(tiny_checkpoint: Path) -> None:
+    env = gym.make("GWM-World-v0", model=tiny_checkpoint)
+    envs = gym.make_vec("GWM-World-v0", num_envs=2, model=tiny_checkpoint)
+    env.reset(seed=0)
+    envs.reset(seed=0)
+    for step in range(12):
+        assert env.step(HOLD)[3] == envs.step(np.stack([HOLD, HOLD]))[3].all() == (step == 11)
+
+
+def test_same_step_gives_the_next_start_and_keeps_the_last_frame(tiny_checkpoint: Path, env: LearnedEnv) -> None:
+    envs = vector(tiny_checkpoint, max_episode_steps=3)
+    envs.reset(seed=9)
+    actions = draw_actions(3, 3)
+    for action in actions[:2]:
+        info = envs.step(action)[4]
+        assert "final_obs" not in info
+    observation, rewards, terminated, truncated, info = envs.step(actions[2])
+    assert truncated.all() and not terminated.any() and info["_final_obs"].all()
+    np.testing.assert_array_equal(info["gwm/uncertainty"], np.zeros(3))  # of the new episodes
+    assert (info["final_info"]["gwm/uncertainty"] > 0).all()
+    for i in range(3):
+        env.reset(seed=9 + i)
+        for action in actions[:, i]:
+            last, reward, *_ = env.step(action)
+        assert rewards[i] == pytest.approx(reward, abs=1e-3)
+        assert np.abs(info["final_obs"][i]["pixels"].astype(int) - last["pixels"]).max() <= 3
+        assert same(env.reset()[0], row(observation, i))  # the same generator goes on
+
+
+def test_next_step_ignores_the_action_of_a_finished_row(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint, max_episode_steps=2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    envs.reset(seed=0)
+    actions = draw_actions(4, 3)
+    envs.step(actions[0])
+    *_, truncated, info = envs.step(actions[1])
+    assert truncated.all() and "final_obs" not in info
+    _, rewards, _, truncated, info = envs.step(actions[2])
+    assert not truncated.any() and not rewards.any() and not info["gwm/uncertainty"].any()
+    assert not envs.step(actions[3])[3].any()
+
+
+def test_disabled_resets_only_the_rows_of_the_mask(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint, max_episode_steps=4, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=0)
+    actions = draw_actions(4, 3)
+    envs.step(actions[0])
+    before = envs.step(actions[1])[0]
+    after, info = envs.reset(seed=50, options={"reset_mask": np.array([False, True, False]), "bank": 2})
+    assert same(row(after, 0), row(before, 0)) and same(row(after, 2), row(before, 2))
+    assert not same(row(after, 1), row(before, 1))
+    assert info["_success"].tolist() == [False, True, False]
+    envs.step(actions[2])
+    assert envs.step(actions[3])[3].tolist() == [True, False, True]
+    with pytest.raises(gym.error.ResetNeeded, match=r"Rows \[0, 2\]"):
+        envs.step(actions[3])
+
+
+def test_a_reset_row_leaves_the_others_as_they_were(tiny_checkpoint: Path) -> None:
+    left, right = (vector(tiny_checkpoint, autoreset_mode=AutoresetMode.DISABLED) for _ in range(2))
+    for envs in (left, right):
+        envs.reset(seed=0)
+        envs.step(draw_actions(1, 3)[0])
+    left.reset(options={"reset_mask": np.array([True, False, False])})
+    for action in draw_actions(4, 3):
+        ours, theirs = left.step(action)[0], right.step(action)[0]
+        assert same(row(ours, 1), row(theirs, 1)) and same(row(ours, 2), row(theirs, 2))
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_renders_the_present_frame_enlarged(tiny_checkpoint: Path) -> None:
+    env = LearnedEnv(task="stack", model=tiny_checkpoint, render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    frame = env.render()
+    assert frame is not None and frame.shape == (512, 512, 3)
+    np.testing.assert_array_equal(frame[::8, ::8], observation["pixels"])
+    envs = vector(tiny_checkpoint, render_mode="rgb_array")
+    observation, _ = envs.reset(seed=0)
+    frames = envs.render()
+    assert frames is not None and len(frames) == 3
+    np.testing.assert_array_equal(frames[1][::8, ::8], observation["pixels"][1])
+
+
+def test_human_rendering_opens_a_window(tiny_checkpoint: Path) -> None:
+    with pytest.warns(UserWarning, match="HumanRendering wrapper is being applied"):
+        env = gym.make("GWM-BlockStack-v0", model=tiny_checkpoint, render_mode="human")
+    env.reset(seed=0)
+    assert env.step(HOLD) is not None and env.render() is None
+    assert pygame.display.get_surface().get_size() == (512, 512)
+    env.close()
+
+
+def test_rendering_without_a_mode_is_refused(env: LearnedEnv) -> None:
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="render_mode"):
+        env.render()
