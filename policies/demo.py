@@ -1,0 +1,178 @@
+"""`gwm demo`: the learned world beside the physics twin, with the same actions from the same starts.
+
+Scripted experts stack and grasp in the twin. The learned world is given the first four frames of an episode and then
+only its actions: what it shows is its own. Everything is recorded anew, so what the report says holds for this machine.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import gwm_sim.envs  # noqa: F401  # registers the ids
+from gwm_sim import fidelity
+from gwm_sim.comparison import write_comparison
+from gwm_sim.envs import contract
+from gwm_sim.envs.starts import CONTEXT
+from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.collect import CollectConfig, Recorder
+from gwm_sim.policies.motions import Bench, Script, hold
+from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy, ScriptFactory
+from gwm_sim.world_model import WorldModelConfig
+
+Frames = NDArray[np.uint8]
+
+TASKS: Final = ("stack", "grasp")
+HORIZONS: Final = (1, 10, 40, 80)
+SHOWN: Final = 60  # steps in film and strip: the experts are done by then
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Drive the learned world and the physics twin side by side."""
+
+    model: str = "gwm-mini"
+    """Name of a shipped model, or the folder of one."""
+    out: Path = Path("out/demo")
+    """Folder for film, picture, report and recording."""
+    episodes: int = 4
+    """Episodes of each expert."""
+    steps: int = 100
+    """Length of an episode; windows of 80 steps need a few more."""
+    seed: int = contract.EVALUATION_SEEDS_START
+    """Seed of the first episode."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.steps < CONTEXT:
+            raise ConfigError(
+                f"--episodes must be at least 1 and --steps at least {CONTEXT}, got {self.episodes} and {self.steps}"
+            )
+
+
+def main(config: DemoConfig) -> int:
+    """Run `gwm demo`."""
+    console = Console()
+    learned = gym.make("GWM-BlockStack-v0", max_episode_steps=-1, model=config.model)
+    world: WorldModelConfig = learned.unwrapped.world_model.config  # type: ignore[attr-defined]
+    console.print(f"recording {len(TASKS) * config.episodes} episodes of {', '.join(TASKS)} in the physics twin")
+    recording = record(config, world)
+    twin = gym.make("MuJoCo-BlockStack-v0", max_episode_steps=-1, **twin_options(world))
+
+    console.print("driving both worlds with the same actions")
+    with EpisodeFile(recording) as file:
+        drives = {task: drive(file[i * config.episodes], twin, learned, world.camera) for i, task in enumerate(TASKS)}
+    film, strip = config.out / "rollout.mp4", config.out / "rollout.png"
+    for path in (film, strip):
+        shown = {task: (d.real[:SHOWN], d.predicted[:SHOWN]) for task, d in drives.items()}
+        write_comparison(path, shown, contract.CONTROL_RATE)
+
+    console.print("measuring")
+    report = fidelity.evaluate(fidelity.EvalConfig(model=config.model, data=recording, horizons=HORIZONS))
+    speeds = {name: steps_per_second(drives.values(), name) for name in ("learned", "twin")}
+    report["env_steps_per_second"] = speeds
+    numbers = config.out / "report.json"
+    numbers.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    fidelity.show_report(report, console)
+    rates = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
+    console.print(f"env steps per second: {rates}", highlight=False)
+    console.print(
+        files_table({"film": film, "strip of ten moments": strip, "numbers": numbers, "recording": recording})
+    )
+    learned.close()
+    twin.close()
+    return 0
+
+
+def twin_options(world: WorldModelConfig) -> dict[str, Any]:
+    """Keyword arguments that make the twin look like the data of a model."""
+    return {
+        "size": world.tokenizer.height,
+        "cameras": (world.camera,),
+        "rendering": world.schema.env_kwargs["rendering"],
+    }
+
+
+def record(config: DemoConfig, world: WorldModelConfig) -> Path:
+    """Record the experts, `config.episodes` of each task one after the other, and return the file."""
+    path = config.out / "episodes.hdf5"
+    path.unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(path), ignore_errors=True)
+
+    def behaviour(env: Any, seed: int) -> ScriptedPolicy:
+        task = TASKS[(seed - config.seed) // config.episodes]
+        return ScriptedPolicy(env, after_hold(EXPERTS[task]), f"scripted-{task}", seed)
+
+    count = len(TASKS) * config.episodes
+    settings = CollectConfig(
+        episodes=count, out=path, seed=config.seed, policy="scripted", steps=config.steps, **twin_options(world)
+    )
+    recorder = Recorder(settings, behaviour)
+    writer = EpisodeWriter(path, recorder.schema())
+    for index in range(count):
+        writer.write(index, recorder.record(index))
+    writer.merge()
+    recorder.close()
+    return path
+
+
+def after_hold(script: ScriptFactory) -> ScriptFactory:
+    """The script, after holding still for the frames that a learned world is given."""
+
+    def held(bench: Bench, rng: np.random.Generator) -> Script:
+        yield from hold(CONTEXT - 1)
+        yield from script(bench, rng)
+
+    return held
+
+
+class Drive(NamedTuple):
+    """What both worlds showed along the same T actions."""
+
+    real: Frames  # (T, H, W, 3), the twin
+    predicted: Frames  # (T, H, W, 3)
+    seconds: dict[str, float]
+    """Time that the steps took in each world [s]."""
+
+
+def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any], camera: str) -> Drive:
+    """Repeat an episode in both worlds from the last frame that the learned one is given."""
+    given = episode.actions[: CONTEXT - 1]
+    twin.reset(seed=episode.seed)
+    for action in given:
+        twin.step(action)
+    start = {"frames": episode.frames[camera][:CONTEXT], "telemetry": episode.telemetry[:CONTEXT], "actions": given}
+    learned.reset(options={**start, "properties": episode.properties})
+    actions, key = episode.actions[CONTEXT - 1 :], contract.image_key(camera)
+    (real, twin_seconds), (predicted, learned_seconds) = (follow(env, actions, key) for env in (twin, learned))
+    return Drive(real, predicted, {"twin": twin_seconds, "learned": learned_seconds})
+
+
+def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], key: str) -> tuple[Frames, float]:
+    """Frames (T, H, W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
+    begin = time.perf_counter()
+    frames = [env.step(action)[0][key] for action in actions]
+    return np.stack(frames), time.perf_counter() - begin
+
+
+def steps_per_second(drives: Iterable[Drive], world: str) -> float:
+    """Speed of one of the worlds."""
+    steps, seconds = np.sum([(len(drive.real), drive.seconds[world]) for drive in drives], axis=0)
+    return round(float(steps / seconds), 1)
+
+
+def files_table(files: dict[str, Path]) -> Table:
+    """What was written where."""
+    table = Table.grid(padding=(0, 2))
+    for label, path in files.items():
+        table.add_row(label, str(path))
+    return table
