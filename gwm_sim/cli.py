@@ -90,8 +90,9 @@ def _run(name: str, options: list[str]) -> int:
 def _call(name: str, options: list[str]) -> int:
     import tyro  # late: the overview must not wait for it
 
-    # Before torch loads OpenMP: threads that wait actively stall for seconds whenever another program wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Before torch loads OpenMP: threads that wait actively for long stall whenever another program wants a core, and
+    # threads that never do lose time at every small operation.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     verb = VERBS[name]
     module = import_module(verb.module)
     config = tyro.cli(getattr(module, verb.config), args=options, prog=f"gwm {name}", description=f"{verb.help}.")

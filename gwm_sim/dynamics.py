@@ -274,7 +274,8 @@ class Dynamics(nn.Module):
         if not self.config.properties:
             return properties.new_zeros(properties.shape[0], 1)
         known = properties.isfinite()
-        unit = 2 * (properties - self.properties_low) / (self.properties_high - self.properties_low) - 1
+        span = (self.properties_high - self.properties_low).clamp_min(1e-6)
+        unit = (2 * (properties - self.properties_low) / span - 1).clamp(-1, 1)  # no data beyond: the nearest known
         return torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
 
     def loss(self, prediction: Prediction, target: Frames) -> tuple[Tensor, dict[str, Tensor]]:

@@ -29,13 +29,22 @@ class Preset:
     head_width: int
     frames_per_batch: int = 32
     windows_per_batch: int = 8
-    window: int = 16
+    frames_per_window: int = 16
+    attention_window: int = 12
 
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
     "tiny": Preset(
-        channels=8, width=32, layers=2, heads=2, head_width=32, frames_per_batch=16, windows_per_batch=4, window=8
+        channels=8,
+        width=32,
+        layers=2,
+        heads=2,
+        head_width=32,
+        frames_per_batch=16,
+        windows_per_batch=4,
+        frames_per_window=8,
+        attention_window=6,
     ),
 }
 
@@ -78,7 +87,7 @@ class DynamicsPhase:
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
-        self.starts = data.windows(preset.window + 1)
+        self.starts = data.windows(preset.frames_per_window + 1)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.model.named_parameters() if not name.startswith("tokenizer.")]
@@ -86,7 +95,7 @@ class DynamicsPhase:
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         generator = batch_generator(self.seed, step)
         first = self.starts[torch.randint(len(self.starts), (self.preset.windows_per_batch,), generator=generator)]
-        frames, reward, success = self.data.batch(self.codes, first, self.preset.window + 1)
+        frames, reward, success = self.data.batch(self.codes, first, self.preset.frames_per_window + 1)
         frames = drop_properties(frames, generator)
         true = to_device(frames, self.model.device)
         history = to_device(corrupt(frames, self.model, generator), self.model.device)
@@ -96,7 +105,9 @@ class DynamicsPhase:
         prediction, _ = self.model.dynamics(past)
         total, parts = self.model.dynamics.loss(prediction, future)
         # A few moments of each window are enough for the heads, which look at single frames.
-        moments = torch.randint(self.preset.window, (max(1, self.preset.window // 4),), generator=generator)
+        moments = torch.randint(
+            self.preset.frames_per_window, (max(1, self.preset.frames_per_window // 4),), generator=generator
+        )
         seen, labels = pick(history, moments), pick(true, moments)
         if self.model.locator is not None:
             located = self.model.locator.loss(
@@ -113,7 +124,7 @@ class DynamicsPhase:
 
     def imagined(self, true: Frames, history: Frames, generator: torch.Generator) -> Frames:
         """A history whose frames after a short context are the model's own predictions, as in a rollout (detached)."""
-        context = int(torch.randint(2, 7, (), generator=generator).clamp_max(self.preset.window - 1))
+        context = int(torch.randint(2, 7, (), generator=generator).clamp_max(self.preset.frames_per_window - 1))
         start = crop(history, slice(None, context))
         state = self.model.begin(start)
         made = [start]

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from gwm_sim.errors import ConfigError
+
 CELL = 8  # pixels per side of a latent cell
 PACK = 2  # cells per side of a token
 
@@ -41,6 +43,16 @@ class TokenizerConfig:
     """Extra loss weight of a pixel that differs from the background by the full range."""
     worst_weight: float = 0.2
     """Weight of the mean error of the worst one percent of pixels."""
+
+    def __post_init__(self) -> None:
+        side = CELL * PACK
+        if self.height % side or self.width % side:
+            raise ConfigError(
+                f"frames must be multiples of {side} pixels high and wide, got {self.height}x{self.width}: "
+                f"collect or import them with --size {max(side, self.height // side * side)}"
+            )
+        if self.levels % 2 == 0:
+            raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
 
     @property
     def tokens(self) -> int:

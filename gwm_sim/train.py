@@ -28,7 +28,7 @@ from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import DynamicsPhase, Preset, TokenizerPhase
+from gwm_sim.phases import PRESETS, DynamicsPhase, Preset, TokenizerPhase
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
 from gwm_sim.video import contact_sheet, write_png
@@ -39,13 +39,6 @@ TOKENIZER_SHARE = 0.15  # part of the budget that goes to the tokenizer
 CONTEXT = 4  # real frames before an open-loop sample, and in a start state
 BANK_SIZE = 256  # start states of a checkpoint
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
-
-PRESETS = {
-    "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
-    "tiny": Preset(
-        channels=8, width=32, layers=2, heads=2, head_width=32, frames_per_batch=16, windows_per_batch=4, window=8
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -80,6 +73,9 @@ class TrainConfig:
             raise ConfigError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if (self.minutes is None) == (self.steps is None):
             raise ConfigError("give the budget either as --minutes M or as --steps N")
+        budget = self.minutes if self.minutes is not None else self.steps
+        if budget is not None and budget <= 0:
+            raise ConfigError(f"the budget must be positive, got {budget}")
 
 
 def main(config: TrainConfig) -> int:
@@ -116,6 +112,7 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
     (config.out / "README.md").write_text(model_card(config, model, data))
     print(f"{config.out}: model {model.digest()}. Measure it: gwm eval --model {config.out} --data TEST.hdf5")
     if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps({"model": str(config.out), "model_hash": model.digest()}, indent=1) + "\n")
     return 0
 
@@ -146,7 +143,7 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
         "options": {
             k: v
             for k, v in json.loads(json.dumps(asdict(config), default=str)).items()
-            if k not in ("data", "resume", "json")
+            if k not in ("data", "out", "resume", "json")
         },
     }
     path = config.out / "run.json"
@@ -186,6 +183,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData) -> WorldModel
         width=preset.width,
         layers=preset.layers,
         heads=preset.heads,
+        window=preset.attention_window,
     )
     heads = HeadsConfig(tasks=schema.tasks, width=preset.head_width)
     whole = WorldModelConfig(
@@ -245,7 +243,7 @@ def sample_tokenizer(model: WorldModel, data: TrainingData, folder: Path, step: 
 
 def sample_rollouts(model: WorldModel, data: TrainingData, codes: Tensor, folder: Path, step: int) -> None:
     """Write open-loop rollouts of held-out episodes beside what really happened."""
-    longest = int(data.lengths.max()) - CONTEXT
+    longest = int(data.lengths[data.held_out()].max()) - CONTEXT
     horizons = [h for h in SAMPLE_HORIZONS if h <= longest] or [longest]
     first = data.windows(CONTEXT + horizons[-1], validation=True)
     first = first[torch.linspace(0, len(first) - 1, 4).long()]

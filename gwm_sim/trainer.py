@@ -76,7 +76,7 @@ class Trainer:
             return
         parameters = phase.parameters()
         tensors = [p for _, p in parameters]
-        optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         clock = Clock(seconds, steps)
         if self.saved.get("phase") == phase.name:
             clock.elapsed, clock.step = self.saved["elapsed"], self.saved["step"]
@@ -89,16 +89,15 @@ class Trainer:
                     group["lr"] = phase.rate * schedule(clock.progress)
                 with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
                     loss, parts = phase.loss(clock.step, clock.progress)
-                if not torch.isfinite(loss):
-                    raise GwmError(
-                        f"The loss of the {phase.name} became {loss.item()} at step {clock.step} "
-                        f"({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). The state of "
-                        f"{int(time.monotonic() - saved_at)} s ago is safe: "
-                        "go on with --resume, or look for bad data with `gwm inspect`."
-                    )
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
-                nn.utils.clip_grad_norm_(tensors, 1.0)
+                norm = nn.utils.clip_grad_norm_(tensors, 1.0)
+                if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                    raise GwmError(
+                        f"The {phase.name} broke down at step {clock.step}: loss {loss.item()}, gradient norm "
+                        f"{norm.item()} ({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). Look for bad "
+                        "data with `gwm inspect`, or go on from the last saved state with --resume."
+                    )
                 optimiser.step()
                 self.update_average(parameters, clock.step)
                 clock.tick()
@@ -115,8 +114,9 @@ class Trainer:
                 if now - saved_at > SAVE_EVERY:
                     saved_at = now
                     self.save(phase, clock, optimiser, done)
-        with torch.no_grad():
+        with torch.no_grad():  # in the precision of a checkpoint: what learns from these weights sees the shipped ones
             for name, parameter in parameters:
+                self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
         self.saved = {}
         self.save(phase, clock, optimiser, [*done, phase.name])
@@ -191,7 +191,7 @@ def load_optimiser(
     for name, parameter in parameters:
         state = {key.split(".", 1)[0]: value for key, value in saved.items() if key.split(".", 1)[1] == name}
         if state:
-            optimiser.state[parameter] = state
+            optimiser.state[parameter] = state | {"step": state["step"].cpu()}
 
 
 def schedule(progress: float) -> float:

@@ -56,8 +56,8 @@ class TrainingData:
             objects_low=boxes.quantile(0.001, dim=0) - margin,
             objects_high=boxes.quantile(0.999, dim=0) + margin,
             objects_change=moved.square().mean().sqrt().clamp_min(1e-3)[None],
-            properties_low=self.properties.amin(0),
-            properties_high=torch.maximum(self.properties.amax(0), self.properties.amin(0) + 1e-3),
+            properties_low=self.properties.nan_to_num(torch.inf).amin(0),
+            properties_high=self.properties.nan_to_num(-torch.inf).amax(0),
         )
 
     def inner(self) -> Tensor:
@@ -66,11 +66,14 @@ class TrainingData:
         inside[self.starts[1:] - 1] = False
         return inside
 
+    def held_out(self) -> Tensor:
+        """Which episodes are not trained on, (E,) bool."""
+        every = min(VALIDATION_EVERY, self.episodes)
+        return torch.arange(self.episodes) % every == every - 1
+
     def windows(self, length: int, validation: bool = False) -> Tensor:
         """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,)."""
-        every = min(VALIDATION_EVERY, self.episodes)
-        held_out = torch.arange(self.episodes) % every == every - 1
-        chosen = torch.nonzero((held_out == validation) & (self.lengths >= length)).flatten().tolist()
+        chosen = torch.nonzero((self.held_out() == validation) & (self.lengths >= length)).flatten().tolist()
         if not chosen:
             kind = "held-out" if validation else "training"
             raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")

@@ -55,7 +55,8 @@ class ScriptedPolicy:
         commands = np.atleast_2d(command)
         task_state = self._env.task_state()
         if state is None:
-            rngs = [np.random.default_rng(self._seed + i) for i in range(len(commands))]
+            # Not the stream of the start, which has the same seed: behaviour must not follow from the start.
+            rngs = [np.random.default_rng([self._seed + i, 1]) for i in range(len(commands))]
             rows: list[_Row] = [_Row(rng) for rng in rngs]
         else:
             rows = state

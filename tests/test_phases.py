@@ -21,7 +21,7 @@ def phase(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> DynamicsPha
 
 
 def batch(phase: DynamicsPhase) -> Frames:
-    return phase.data.batch(phase.codes, phase.starts[:8], phase.preset.window + 1)[0]
+    return phase.data.batch(phase.codes, phase.starts[:8], phase.preset.frames_per_window + 1)[0]
 
 
 def test_damage_grows_with_its_level_and_spares_commands(phase: DynamicsPhase) -> None:
@@ -41,7 +41,7 @@ def test_imagined_history_is_what_a_rollout_gives(phase: DynamicsPhase) -> None:
     true = batch(phase)
     history = phase.imagined(true, true, batch_generator(0, 3))
     context = int((history.corruption[0, :-1] == 0).sum())
-    assert 2 <= context < phase.preset.window
+    assert 2 <= context < phase.preset.frames_per_window
     assert (history.corruption[:, context:-1] == IMAGINED).all()
     start = Frames(*(v if n == "properties" else v[:, :context] for n, v in true._asdict().items()))
     rollout = phase.model.imagine(phase.model.begin(start), true.actions[:, context - 1 : -2])

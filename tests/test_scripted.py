@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.seeding import np_random
 
 pytest.importorskip("mujoco")
 
@@ -13,6 +14,7 @@ from gwm_sim.envs import contract  # noqa: E402
 from gwm_sim.envs.mujoco.env import MuJoCoEnv  # noqa: E402
 from gwm_sim.policies.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
 from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # noqa: E402
+from gwm_sim.policies.motions import Bench, Script, hold  # noqa: E402
 from gwm_sim.policies.scripted import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
 
@@ -144,3 +146,19 @@ def test_scripted_policies_need_the_twin() -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match='"mixed"'):
         make_behaviour("clever", None, 0)
+
+
+def test_behaviour_does_not_follow_from_the_start() -> None:
+    """Start and behaviour of an episode share a seed, not a stream of random numbers."""
+    seed = 7
+    seen: list[np.random.Generator] = []
+
+    def script(bench: Bench, rng: np.random.Generator) -> Script:
+        seen.append(rng)
+        yield from hold(1)
+
+    env = gym.make("MuJoCo-BlockStack-v0")
+    observation, _ = env.reset(seed=seed)
+    ScriptedPolicy(env, script, "probe", seed).predict(observation)
+    assert seen[0].random() != np_random(seed)[0].random()
+    env.close()

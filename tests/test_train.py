@@ -107,8 +107,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing: dict[str, torch.Tensor] = {}
-    monkeypatch.setattr(TokenizerPhase, "loss", lambda *_: (torch.tensor(torch.nan), nothing))
-    with pytest.raises(GwmError, match="loss of the tokenizer became nan at step 0"):
+    monkeypatch.setattr(TokenizerPhase, "loss", lambda *_: (torch.tensor(torch.nan, requires_grad=True), nothing))
+    with pytest.raises(GwmError, match="tokenizer broke down at step 0: loss nan"):
         main(config_for(tiny_data, tmp_path))
 
 
