@@ -12,10 +12,11 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim
-from gwm_sim.envs.contract import EVALUATION_SEEDS_START, TASKS, env_id
+from gwm_sim.envs.contract import TASKS, env_id
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.policies.scripted import expert
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ExpertsConfig:
 
     episodes: int = 200
     """Episodes of each policy."""
-    seed: int = EVALUATION_SEEDS_START
+    seed: int = FIRST_EVALUATION_SEED
     """Seed of the first episode."""
     json: Path | None = None
     """Write the numbers here."""

@@ -28,7 +28,9 @@ FIDELITY_ROWS = (
     ("object permanence [%]", "object_permanence", "{:.1%}"),
     ("end-effector error [mm]", "telemetry_error_mm", "{:.1f}"),
     ("PSNR [dB]", "psnr", "{:.1f}"),
+    ("same, last frame copied [dB]", "psnr_floor", "{:.1f}"),
     ("foreground PSNR [dB]", "fg_psnr", "{:.1f}"),
+    ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
 )
 
 

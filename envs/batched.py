@@ -14,6 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from gwm_sim.envs.contract import check_action
+
 Observation = dict[str, NDArray[Any]]
 Rows = NDArray[np.intp]
 Options = Mapping[str, Any]
@@ -57,6 +59,7 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._rngs: list[np.random.Generator] = []
         self._seeds: list[int] = []
         self._finished = np.zeros(num_envs, bool)
+        self._begun = False
 
     # --- what a world says --------------------------------------------------------------------------------------------
 
@@ -67,10 +70,6 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     @abstractmethod
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
         """Advance `rows` by one step of `actions` (n, A); other rows may change too, since they are reset next."""
-
-    @abstractmethod
-    def _check_actions(self, actions: Any) -> NDArray[Any]:
-        """Actions (n, A) in bounds, or a ValueError."""
 
     @abstractmethod
     def _observe(self, rows: Rows) -> Observation:
@@ -104,16 +103,21 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         """Reset all rows, or those of the bool array `options["reset_mask"]` (num_envs,)."""
         options = dict(options or {})
         rows = np.flatnonzero(self._check_mask(options.pop("reset_mask", None)))
+        if not self._begun and len(rows) < self.num_envs:
+            raise ValueError("The first reset must be of all rows: leave out reset_mask")
         self._seed(rows, seed)
         self._reset_rows(rows, options)
         self._finished[rows] = False
+        self._begun = True
         return self._observe(self._everyone), self._infos(self._judge()[1], rows)
 
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Advance every row by one control step, except rows that NEXT_STEP resets in this step."""
-        checked = self._check_actions(actions)
+        if not self._begun:
+            raise error.ResetNeeded("Cannot step rows that were never reset: call reset() first")
+        checked = check_action(actions, self.action_space)
         if self.autoreset_mode is AutoresetMode.DISABLED and self._finished.any():
             rows = np.flatnonzero(self._finished).tolist()
             raise error.ResetNeeded(

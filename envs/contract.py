@@ -60,10 +60,6 @@ PROPERTY_RANGES: Final[Mapping[str, tuple[float, float]]] = {
 }
 PROPERTY_DEFAULTS: Final[Mapping[str, float]] = {"friction": 1.0, "gravity": 9.81}
 
-TRAINING_SEEDS: Final = range(0, 200_000)
-VALIDATION_SEEDS: Final = range(200_000, 300_000)
-EVALUATION_SEEDS_START: Final = 300_000
-
 _WORLDS: Final = {"learned": "GWM", "twin": "MuJoCo"}
 
 
@@ -118,21 +114,19 @@ def action_space() -> spaces.Box:
     return spaces.Box(-1.0, 1.0, (len(ACTION_NAMES),), np.float32)
 
 
-def check_action(action: ArrayLike, batch_shape: tuple[int, ...] = ()) -> NDArray[np.float64]:
-    """Return `action` (*batch_shape, A) clipped to [-1, 1].
+def check_action(action: ArrayLike, space: spaces.Space[Any]) -> NDArray[np.float64]:
+    """Return `action` clipped to its space, of one environment (A,) or of many (num_envs, A).
 
     Raises:
         ValueError: The shape is wrong, or a number is NaN or infinite.
     """
+    assert isinstance(space, spaces.Box)
     values = np.asarray(action, dtype=np.float64)
-    expected = (*batch_shape, len(ACTION_NAMES))
-    if values.shape != expected:
-        raise ValueError(
-            f"The action has shape {values.shape}, expected {expected}: {', '.join(ACTION_NAMES)} in [-1, 1]"
-        )
+    if values.shape != space.shape:
+        raise ValueError(f"The action has shape {values.shape}, expected {space.shape}")
     if not np.isfinite(values).all():
-        raise ValueError(f"The action must be finite, got {values.tolist()}; zeros({expected}) holds the arm still")
-    return values.clip(-1.0, 1.0)
+        raise ValueError(f"The action must be finite, got {values.tolist()}; zeros hold the arm still")
+    return values.clip(space.low, space.high)
 
 
 def integrate_command(command: NDArray[np.float64], action: NDArray[np.float64]) -> NDArray[np.float64]:

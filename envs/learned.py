@@ -13,6 +13,7 @@ from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.starts import Starts
+from gwm_sim.video import enlarge
 from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
 
 RENDER_SIZE = 512  # least size of the frames of render() [px]
@@ -78,12 +79,13 @@ class Imagination:
         for length in sorted(set(lengths.tolist())):
             rows = np.flatnonzero(lengths == length).tolist()
             context = Frames(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
-            states |= dict(zip(rows, split(self.model.begin(context)), strict=True))
-        return join([states[i] for i in range(len(read))])
+            begun = self.model.begin(context)
+            states |= {row: begun.select([i]) for i, row in enumerate(rows)}
+        return WorldState.join([states[i] for i in range(len(read))])
 
-    def step(self, actions: NDArray[np.float32]) -> None:
+    def step(self, actions: NDArray[np.float64]) -> None:
         """Advance all rows by one step of checked actions (n, A)."""
-        self.state = self.model.step_(self.state, torch.from_numpy(actions))
+        self.state = self.model.step_(self.state, torch.from_numpy(actions).float())
 
     def frames(self) -> NDArray[np.uint8]:
         """Pictures of all rows, (n, H, W, 3), fresh memory."""
@@ -155,7 +157,6 @@ class LearnedEnv(gym.Env[Any, Any]):
         self.task = self._rows.task
         self.observation_space = self._rows.observation_space(size, cameras, depth)
         self.action_space = self._rows.action_space()
-        self._limit = self._rows.model.config.time_limit if task is None else None
         self._elapsed = 0
         self._pixels: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
@@ -178,18 +179,20 @@ class LearnedEnv(gym.Env[Any, Any]):
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Imagine one control step."""
-        self._rows.step(check_action(action, self.action_space)[None])
+        self._rows.step(contract.check_action(action, self.action_space)[None])
         self._elapsed += 1
         self._pixels = self._rows.frames()[0]
         reward, success = self._rows.judge()
-        truncated = self._limit is not None and self._elapsed >= self._limit
+        # Where the id sets no time limit, the checkpoint does; `gymnasium.make(max_episode_steps=...)` overrules both.
+        unlimited = self.spec is not None and self.spec.max_episode_steps is not None
+        truncated = not unlimited and self._elapsed >= self._rows.model.config.time_limit
         return self._observation(), float(reward[0]), False, truncated, self._info(success)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The present frame, enlarged."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array" or "human"')
-        return enlarged(self._pixels)
+        return displayed(self._pixels)
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], int]:
         """Complete state; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
@@ -216,32 +219,6 @@ def check_render_mode(render_mode: str | None) -> None:
         raise ValueError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
 
 
-def check_action(action: Any, space: gym.Space[Any]) -> NDArray[np.float32]:
-    """Return the action, clipped to its space.
-
-    Raises:
-        ValueError: The shape is wrong, or a number is NaN or infinite.
-    """
-    assert isinstance(space, gym.spaces.Box)
-    values = np.asarray(action, dtype=np.float32)
-    if values.shape != space.shape:
-        raise ValueError(f"The action has shape {values.shape}, expected {space.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"The action must be finite, got {values.tolist()}; zeros hold the arm still")
-    return values.clip(space.low, space.high)
-
-
-def enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def displayed(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame (H, W, 3) with every pixel repeated until it is large enough to look at."""
-    factor = -(-RENDER_SIZE // frame.shape[0])
-    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def split(state: WorldState) -> list[WorldState]:
-    """The rows of a state, one by one."""
-    return [state.select([row]) for row in range(len(state))]
-
-
-def join(states: Sequence[WorldState]) -> WorldState:
-    """One state of several."""
-    return WorldState(**{name: torch.cat([getattr(s, name) for s in states]) for name, _ in states[0].tensors()})
+    return enlarge(frame, -(-RENDER_SIZE // frame.shape[0]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
-from gwm_sim.envs.learned import Imagination, LearnedEnv, check_action, check_render_mode, enlarged
+from gwm_sim.envs.learned import Imagination, LearnedEnv, check_render_mode, displayed
 from gwm_sim.world_model import WorldModel, WorldState
 
 
@@ -67,7 +67,6 @@ class LearnedVectorEnv(BatchedEnv):
             (num_envs, config.tokenizer.height, config.tokenizer.width, 3), np.uint8
         )
         self._steps = np.zeros(num_envs, int)
-        self._begun = False
 
     @property
     def world_model(self) -> WorldModel:
@@ -78,7 +77,7 @@ class LearnedVectorEnv(BatchedEnv):
         """The present frame of each row, enlarged."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
-        return tuple(enlarged(frame) for frame in self._pixels)
+        return tuple(displayed(frame) for frame in self._pixels)
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]:
         """Complete state of all rows; `set_state` continues from it."""
@@ -97,10 +96,8 @@ class LearnedVectorEnv(BatchedEnv):
         fresh = self._imagination.begin([read for _, read in resolved])
         if self._begun:
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
-        elif len(rows) == self.num_envs:
-            self._imagination.state, self._begun = fresh, True
         else:
-            raise ValueError("The first reset must be of all rows: leave out reset_mask")
+            self._imagination.state = fresh
         self._pixels[rows] = [start.frames[-1] for start, _ in resolved]
         self._steps[rows] = 0
 
@@ -108,9 +105,6 @@ class LearnedVectorEnv(BatchedEnv):
         self._imagination.step(actions)
         self._pixels = self._imagination.frames()
         self._steps[rows] += 1
-
-    def _check_actions(self, actions: Any) -> NDArray[np.float32]:
-        return check_action(actions, self.action_space)
 
     def _observe(self, rows: Rows) -> Observation:
         key = contract.image_key(self.world_model.config.camera)

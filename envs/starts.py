@@ -5,7 +5,7 @@ learned environments need no data set and no MuJoCo.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError
-from gwm_sim.world_model import BANK_FILE, WorldModel
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.world_model import BANK_FILE, WorldModel, check_fit
 
-CONTEXT: Final = 4  # real frames before the first imagined one
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
 NEEDS: Final = {"step": "episode", "telemetry": "frames", "actions": "frames", "frames": "telemetry"}
 
@@ -69,24 +69,33 @@ class Starts:
         for name, companion in NEEDS.items():
             if name in options and companion not in options:
                 raise ValueError(f'Reset option "{name}" needs "{companion}" beside it')
-        properties = contract.resolve_properties(options["properties"], rng) if "properties" in options else None
+        read = None
         if "frames" in options:
             start = self._from_arrays(options)
         elif "episode" in options:
             start = self._from_episode(str(options["episode"]), options.get("step"))
         else:
-            index = int(options["bank"]) if "bank" in options else self._draw(rng)
-            start, read = self._from_bank(index)
-            if properties is None:
-                return start, read
-        if properties is not None:
-            start = Start(start.frames, start.telemetry, start.actions, properties)
-        return start, self._encode(start)
+            start, read = self._from_bank(int(options["bank"]) if "bank" in options else self._draw(rng))
+        if "properties" in options:
+            # Drawn after the start, so that a seed names the same start with and without random properties.
+            start = replace(start, properties=self._properties(options["properties"], rng))
+            read = None
+        return start, self._encode(start) if read is None else read
+
+    def _properties(self, requested: Mapping[str, float] | str, rng: np.random.Generator) -> dict[str, float]:
+        known = self._model.config.properties
+        if isinstance(requested, Mapping) and (unknown := set(requested) - set(known)):
+            raise ValueError(
+                f"Unknown properties {sorted(unknown)}: {self._model.config.name} is conditioned on "
+                f"{', '.join(known) or 'none'}"
+            )
+        return contract.resolve_properties(requested, rng)
 
     def _draw(self, rng: np.random.Generator) -> int:
         if not self._unsolved:
+            lack = "has no bank of start states" if self._bank is None else "has only solved start states"
             raise CheckpointError(
-                f"{self._model.config.name} has no bank of start states ({BANK_FILE}): "
+                f"{self._model.config.name} {lack} ({BANK_FILE}): "
                 'give a start with reset(options={"episode": "FILE:K"}) or {"frames": ..., "telemetry": ...}'
             )
         return self._unsolved[int(rng.integers(len(self._unsolved)))]
@@ -109,6 +118,7 @@ class Starts:
         if not path or not number.isdigit():
             raise ValueError(f'episode must be "FILE:K", K counting from 0, got {place!r}')
         with EpisodeFile(path) as file:
+            check_fit(self._model, file.schema, path)
             k = int(number)
             if k >= len(file):
                 raise ValueError(f"{path} has {len(file)} episodes, number {k} is not among them")

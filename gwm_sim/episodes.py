@@ -524,7 +524,7 @@ def _read_schema(file: h5py.File, path: Path) -> Schema:
     _demos(file)
     text = file["data"].attrs.get("gwm_schema")
     if text is None:
-        raise DataError(f"{path} has no gwm_schema: gwm_sim did not make it. Convert it first: gwm import robomimic.")
+        raise DataError(f"{path} has no gwm_schema: gwm_sim did not make it, and reads only its own.")
     try:
         value = json.loads(text)
         if value["format"] > FORMAT:

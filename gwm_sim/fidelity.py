@@ -28,9 +28,10 @@ from rich.table import Table
 
 import gwm_sim
 from gwm_sim.comparison import write_comparison
-from gwm_sim.episodes import EpisodeFile, Schema
+from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.open_loop import CONTEXT, STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
+from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
+from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 from gwm_sim.scores import (
     OUTCOMES,
     Scene,
@@ -42,8 +43,7 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
-from gwm_sim.windows import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]
 
@@ -196,27 +196,6 @@ def _controllability_report(right: Scores | None, shuffled: Sequence[Scores]) ->
         "shuffled_error_cm": shuffled_cm,
         "steps": SHUFFLE_STEPS,
     }
-
-
-def check_fit(model: WorldModel, schema: Schema, source: str) -> None:
-    """Refuse data that the model cannot be shown.
-
-    Raises:
-        ConfigError: Camera, picture size, rate, telemetry or actions differ from those of the model.
-    """
-    name, camera, trained = model.config.name, model.config.camera, model.config.schema
-    if camera not in schema.cameras:
-        raise ConfigError(
-            f"{source} has no camera {camera!r}, which {name} sees through; it has {list(schema.cameras)}"
-        )
-    given, expected = (
-        {"picture size": (value.cameras[camera].height, value.cameras[camera].width)}
-        | {key: getattr(value, key) for key in ("rate", "telemetry_names", "action_names")}
-        for value in (schema, trained)
-    )
-    for key in expected:
-        if given[key] != expected[key]:
-            raise ConfigError(f"{source} does not fit {name}: its {key} is {given[key]}, the model's {expected[key]}")
 
 
 def evaluate(config: EvalConfig, show: Callable[[float], None] = lambda share: None) -> dict[str, Any]:

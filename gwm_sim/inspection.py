@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.protocol import HELD_STEPS
 from gwm_sim.video import contact_sheet, mosaic, write_png, write_video
 
 Array = NDArray[Any]
 
-HELD_STEPS = 5
 """Consecutive steps for which a task must be fulfilled to count as held."""
 
 _SHEET_EPISODES = 12

@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 
 from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError
+from gwm_sim.protocol import CONTEXT
 from gwm_sim.scores import outcomes
 from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]
-
-CONTEXT = 4
-"""Real frames that a predictor is shown."""
 
 STRIDE = 5
 """Steps between the starts of neighbouring windows."""

@@ -6,13 +6,11 @@ learn on the latents. `phases.py` says what is learned, `trainer.py` how; here a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -27,8 +25,10 @@ import gwm_sim
 from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
+from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import PRESETS, DynamicsPhase, Preset, TokenizerPhase
+from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
 from gwm_sim.video import contact_sheet, write_png
@@ -36,7 +36,7 @@ from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
 TOKENIZER_SHARE = 0.15  # part of the budget that goes to the tokenizer
-CONTEXT = 4  # real frames before an open-loop sample, and in a start state
+LOCK_FILE = "run.lock"
 BANK_SIZE = 256  # start states of a checkpoint
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
 
@@ -83,7 +83,7 @@ def main(config: TrainConfig) -> int:
     data = load_training_data(config.data, config.camera)
     preset = PRESETS[config.preset]
     prepare_folder(config, data)
-    with reserved(config.out):
+    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
         return train(config, preset, data)
 
 
@@ -115,21 +115,6 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps({"model": str(config.out), "model_hash": model.digest()}, indent=1) + "\n")
     return 0
-
-
-@contextmanager
-def reserved(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        ConfigError: Another process trains in it.
-    """
-    with open(folder / "run.json") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another process trains in {folder}: stop it first, or give another --out") from None
-        yield
 
 
 def prepare_folder(config: TrainConfig, data: TrainingData) -> None:

@@ -13,8 +13,14 @@ from torch import Tensor
 from gwm_sim.dynamics import Frames, Statistics, previous
 from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
-FIRST_EVALUATION_SEED = 300_000  # episodes from here on are for evaluation only
+ONE_ROBOT = (
+    *("rate", "telemetry_names", "telemetry_low", "telemetry_high", "action_names", "action_low", "action_high"),
+    *("commands", "effector", "object_names", "object_size", "tasks"),
+)
+"""What the files of one model must have in common: the model keeps these of the first file."""
+
 VALIDATION_EVERY = 50  # every 50th episode, or the last of fewer, is held out of training
 
 
@@ -119,17 +125,16 @@ def load_training_data(paths: Sequence[Path], camera: str = "front") -> Training
     files = [EpisodeFile(path) for path in paths]
     schema = files[0].schema
     for file in files:
-        for name in ("rate", "telemetry_names", "action_names", "object_names", "tasks"):
+        for name in ONE_ROBOT:
             if getattr(file.schema, name) != getattr(schema, name):
                 raise ConfigError(
                     f"{file.path} does not fit {files[0].path}: {name} is {getattr(file.schema, name)}, "
                     f"not {getattr(schema, name)}; train on files of one robot"
                 )
-        if camera not in file.schema.cameras or file.schema.cameras[camera].height != schema.cameras[camera].height:
-            raise ConfigError(
-                f"{file.path} has no camera {camera!r} of the same size as {files[0].path}; "
-                f"it has {list(file.schema.cameras)}"
-            )
+        if camera not in file.schema.cameras:
+            raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
+        if file.schema.cameras[camera].to_json() != schema.cameras[camera].to_json():
+            raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
         reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
         if reserved:
             raise ConfigError(

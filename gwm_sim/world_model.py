@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ from gwm_sim.dynamics import (
     previous,
 )
 from gwm_sim.episodes import Command, Schema
-from gwm_sim.errors import CheckpointError
+from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.heads import HeadsConfig, Locator, TaskHead
 from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
 
@@ -115,10 +116,21 @@ class WorldState:
         return WorldState(**{name: value[index] for name, value in self.tensors()})
 
     def assign(self, rows: Tensor | Sequence[int], other: WorldState) -> None:
-        """Replace some rows, in place, by the rows of another state."""
+        """Replace some rows by the rows of another state.
+
+        States that follow each other share tensors, so new ones are made; only the ring, which is large and never
+        shared, is written in place.
+        """
         index = torch.as_tensor(rows, device=self.codes.device)
-        for name, value in self.tensors():
-            value[index] = getattr(other, name)
+        for name, value in list(self.tensors()):
+            own = value if name == "cache" else value.clone()
+            own[index] = getattr(other, name)
+            setattr(self, name, own)
+
+    @classmethod
+    def join(cls, states: Sequence[WorldState]) -> WorldState:
+        """Put the rows of several states into one."""
+        return cls(**{item.name: torch.cat([getattr(s, item.name) for s in states]) for item in fields(cls)})
 
     def clone(self) -> WorldState:
         """Return an independent copy."""
@@ -191,6 +203,8 @@ class WorldModel(nn.Module):
         for name, (value, shape) in expected.items():
             if tuple(value.shape) != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+        if frames.dtype != torch.uint8:
+            raise ValueError(f"frames must be uint8 from 0 to 255, got {frames.dtype}")
         if properties is None:
             properties = torch.full((b, c.dynamics.properties), torch.nan)
         codes = self.tokenizer.encode(frames.to(self.device))
@@ -377,7 +391,7 @@ class WorldModel(nn.Module):
             world_model = cls(WorldModelConfig.from_json(value))
             weights = load_file(folder / "model.safetensors")
             world_model.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
             ) from error
@@ -392,6 +406,27 @@ class WorldModel(nn.Module):
     def tokenizer_digest(self) -> str:
         """Hash of the tokenizer: the identity of latents."""
         return weights_digest(self.tokenizer, json.dumps(asdict(self.config.tokenizer), sort_keys=True))
+
+
+def check_fit(model: WorldModel, schema: Schema, source: str) -> None:
+    """Refuse data that the model cannot be shown.
+
+    Raises:
+        ConfigError: Camera, picture size, rate, telemetry or actions differ from those of the model.
+    """
+    name, camera, trained = model.config.name, model.config.camera, model.config.schema
+    if camera not in schema.cameras:
+        raise ConfigError(
+            f"{source} has no camera {camera!r}, which {name} sees through; it has {list(schema.cameras)}"
+        )
+    given, expected = (
+        {"picture size": (value.cameras[camera].height, value.cameras[camera].width)}
+        | {key: getattr(value, key) for key in ("rate", "telemetry_names", "action_names")}
+        for value in (schema, trained)
+    )
+    for key in expected:
+        if given[key] != expected[key]:
+            raise ConfigError(f"{source} does not fit {name}: its {key} is {given[key]}, the model's {expected[key]}")
 
 
 def stored_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -440,4 +475,4 @@ def blank_statistics(config: DynamicsConfig) -> Statistics:
     )
 
 
-__all__ = ["BANK_FILE", "Rollout", "WorldModel", "WorldModelConfig", "WorldState", "find_checkpoint"]
+__all__ = ["BANK_FILE", "Rollout", "WorldModel", "WorldModelConfig", "WorldState", "check_fit", "find_checkpoint"]

@@ -27,6 +27,7 @@ import gwm_sim
 from gwm_sim.envs import contract
 from gwm_sim.episodes import Command, Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
+from gwm_sim.exclusive import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
 from gwm_sim.policies.behaviours import make_behaviour
 from gwm_sim.policies.crew import Crew
@@ -257,12 +258,13 @@ def collect(config: CollectConfig) -> Collection:
     with Crew(partial(_Station, config)) as crew:
         schema: Schema = crew.greeting
         writer = EpisodeWriter(config.out, schema)
-        missing = [index for index in range(config.episodes) if not writer.has(index)]
-        workers = config.workers or len(os.sched_getaffinity(0))
-        steps = schema.settings["steps"]
-        for _ in _track(crew.run(missing, workers), len(missing), steps):
-            pass
-    writer.merge()
+        with exclusive(parts_folder(config.out) / "lock", str(config.out)):
+            missing = [index for index in range(config.episodes) if not writer.has(index)]
+            workers = config.workers or len(os.sched_getaffinity(0))
+            steps = schema.settings["steps"]
+            for _ in _track(crew.run(missing, workers), len(missing), steps):
+                pass
+            writer.merge()
     seconds = time.perf_counter() - begin
     with EpisodeFile(config.out) as file:
         return Collection(summarize(file), recorded=len(missing), seconds=seconds, steps=len(missing) * steps)

@@ -22,12 +22,12 @@ import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim import fidelity
 from gwm_sim.comparison import write_comparison
 from gwm_sim.envs import contract
-from gwm_sim.envs.starts import CONTEXT
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.collect import CollectConfig, Recorder
 from gwm_sim.policies.motions import Bench, Script, hold
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy, ScriptFactory
+from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 from gwm_sim.world_model import WorldModelConfig
 
 Frames = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class DemoConfig:
     """Episodes of each expert."""
     steps: int = 100
     """Length of an episode; windows of 80 steps need a few more."""
-    seed: int = contract.EVALUATION_SEEDS_START
+    seed: int = FIRST_EVALUATION_SEED
     """Seed of the first episode."""
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from gwm_sim.policies.policy import Policy
+from gwm_sim.protocol import HELD_STEPS
 
-HELD_STEPS: Final = 5
 _NORMAL_95: Final = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 

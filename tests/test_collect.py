@@ -18,6 +18,7 @@ pytest.importorskip("mujoco")
 from gwm_sim.envs import contract
 from gwm_sim.episodes import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
+from gwm_sim.exclusive import exclusive
 from gwm_sim.policies.collect import CollectConfig, Recorder, collect, main
 
 SEED = 300_000
@@ -155,3 +156,10 @@ def test_impossible_options_are_refused(tmp_path: Path, changes: dict[str, objec
     with pytest.raises(ConfigError, match=message):
         collect(config(tmp_path / "f.hdf5", **changes))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_cannot_record_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "a.hdf5"
+    parts_folder(out).mkdir()
+    with exclusive(parts_folder(out) / "lock", "it"), pytest.raises(ConfigError, match="another process works on"):
+        collect(CollectConfig(episodes=1, steps=2, out=out, workers=1))

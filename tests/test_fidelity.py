@@ -17,6 +17,7 @@ from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
 from gwm_sim.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
+from gwm_sim.phases import PRESETS
 from gwm_sim.scores import (
     MISSING_CM,
     Scene,
@@ -29,7 +30,7 @@ from gwm_sim.scores import (
     silhouette_area,
     summarize,
 )
-from gwm_sim.train import PRESETS, TrainConfig, build
+from gwm_sim.train import TrainConfig, build
 from gwm_sim.windows import load_training_data
 
 HORIZONS = (1, 10, 20)

@@ -359,6 +359,29 @@ def test_a_world_without_a_task_takes_the_limit_of_its_data(tiny_checkpoint: Pat
         assert env.step(HOLD)[3] == envs.step(np.stack([HOLD, HOLD]))[3].all() == (step == 11)
 
 
+def test_the_limit_of_the_data_holds_with_a_task_and_can_be_lifted(tiny_checkpoint: Path) -> None:
+    env = gym.make("GWM-World-v0", model=tiny_checkpoint, task="reach")
+    env.reset(seed=0)
+    assert [env.step(HOLD)[3] for _ in range(12)] == [False] * 11 + [True]
+    endless = gym.make("GWM-World-v0", model=tiny_checkpoint, max_episode_steps=-1)
+    endless.reset(seed=0)
+    assert not any(endless.step(HOLD)[3] for _ in range(20))
+
+
+def test_a_seed_names_the_same_start_with_and_without_random_properties(env: LearnedEnv) -> None:
+    plain, _ = env.reset(seed=5)
+    random, _ = env.reset(seed=5, options={"properties": "random"})
+    assert same(plain, random)
+
+
+def test_rows_must_be_reset_before_they_step(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint)
+    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+        envs.step(draw_actions(1, 3)[0])
+    with pytest.raises(ValueError, match="first reset must be of all rows"):
+        envs.reset(options={"reset_mask": np.array([True, False, False])})
+
+
 def test_same_step_gives_the_next_start_and_keeps_the_last_frame(tiny_checkpoint: Path, env: LearnedEnv) -> None:
     envs = vector(tiny_checkpoint, max_episode_steps=3)
     envs.reset(seed=9)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gwm_sim.dynamics import IMAGINED, Frames
-from gwm_sim.phases import DynamicsPhase, batch_generator, corrupt
-from gwm_sim.train import PRESETS, encode_all
+from gwm_sim.phases import PRESETS, DynamicsPhase, batch_generator, corrupt
+from gwm_sim.train import encode_all
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import WorldModel
 
@@ -55,3 +55,11 @@ def test_batches_depend_on_seed_and_step_only(phase: DynamicsPhase) -> None:
     first, again, other = (phase.loss(step, 0.0)[0].item() for step in (4, 4, 5))
     assert first == again
     assert first != other
+
+
+def test_every_parameter_learns_from_an_imagined_history(phase: DynamicsPhase) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = phase.loss(step=1, progress=1.0)
+    loss.backward()
+    idle = [name for name, p in phase.parameters() if p.grad is None or not p.grad.any()]
+    assert not idle

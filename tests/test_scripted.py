@@ -17,8 +17,9 @@ from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # n
 from gwm_sim.policies.motions import Bench, Script, hold  # noqa: E402
 from gwm_sim.policies.scripted import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
+from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
 
-SEED = contract.EVALUATION_SEEDS_START
+SEED = FIRST_EVALUATION_SEED
 TINY = 4  # frames nobody looks at [px]
 
 

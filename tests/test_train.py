@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.phases import DynamicsPhase, TokenizerPhase
-from gwm_sim.train import PRESETS, TrainConfig, build, encode_all, main, reserved
+from gwm_sim.exclusive import exclusive
+from gwm_sim.phases import PRESETS, DynamicsPhase, TokenizerPhase
+from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
 
@@ -30,6 +31,9 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
     run = json.loads((tiny_checkpoint / "run.json").read_text())
     assert run["options"]["steps"] == 60
     assert model.digest() in (tiny_checkpoint / "README.md").read_text()
+    stored, learned = load_file(tiny_checkpoint / "model.safetensors"), load_file(tiny_checkpoint / trainer.STATE_FILE)
+    for name, value in stored.items():  # the heads and dynamics learned from the tokenizer that is stored, bit for bit
+        assert torch.equal(value.to(learned[f"model.{name}"].dtype), learned[f"model.{name}"]), name
     with EpisodeFile(tiny_checkpoint / BANK_FILE) as bank:
         assert bank.lengths == [3] * 50
         bank.check()
@@ -99,7 +103,7 @@ def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path:
 
 def test_two_processes_cannot_train_in_one_folder(tiny_data: Path, tmp_path: Path) -> None:
     main(config_for(tiny_data, tmp_path, steps=5))
-    with reserved(tmp_path), pytest.raises(ConfigError, match="another process trains in"):
+    with exclusive(tmp_path / LOCK_FILE, "it"), pytest.raises(ConfigError, match="another process works on"):
         main(config_for(tiny_data, tmp_path, resume=True, steps=5))
 
 

@@ -20,7 +20,9 @@ from gwm_sim.envs.mujoco.vector import MuJoCoVectorEnv  # noqa: E402
 from gwm_sim.envs.tasks import TASK  # noqa: E402
 
 IDS = [contract.env_id("twin", task) for task in contract.TASKS]
-SEED = contract.EVALUATION_SEEDS_START
+from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
+
+SEED = FIRST_EVALUATION_SEED
 
 
 @pytest.fixture

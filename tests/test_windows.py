@@ -9,7 +9,8 @@ from recordings import make_episode, make_schema, write_file
 
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
-from gwm_sim.windows import FIRST_EVALUATION_SEED, load_training_data
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.windows import load_training_data
 
 
 def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:

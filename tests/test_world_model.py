@@ -56,6 +56,15 @@ def test_reset_of_one_row_keeps_the_others() -> None:
     assert torch.equal(rollout.codes[1], alone.codes[0])
 
 
+def test_assigning_rows_leaves_the_states_before_alone() -> None:
+    model = make_model()
+    state = model.encode(*make_context(model, 2, 3))
+    kept = state.clone()
+    later = model.step(state, actions_for(2, 1)[:, 0])
+    later.assign([0], model.encode(*make_context(model, 1, 3, seed=9)))
+    assert_equal_states(state, kept)
+
+
 def test_rows_can_be_selected_many_times() -> None:
     model = make_model()
     state = model.encode(*make_context(model, 2, 3))
@@ -109,10 +118,17 @@ def test_wrong_shapes_and_missing_models_are_named(tmp_path: Path) -> None:
     pictures, telemetry, actions = make_context(model, 2, 3)
     with pytest.raises(ValueError, match=r"actions must have shape \(2, 2, 3\), got \(2, 1, 3\)"):
         model.encode(pictures, telemetry, actions[:, :1])
+    with pytest.raises(ValueError, match=r"frames must be uint8 from 0 to 255, got torch.float32"):
+        model.encode(pictures.float(), telemetry, actions)
     with pytest.raises(ValueError, match=r"actions must have shape \(2, 3\)"):
         model.step(model.encode(pictures, telemetry, actions), torch.zeros(1, 3))
     with pytest.raises(CheckpointError, match="No model 'gwm-maxi'"):
         WorldModel.load("gwm-maxi")
+    model.save(tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
+        WorldModel.load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="not a complete checkpoint"):
         WorldModel.load(tmp_path)

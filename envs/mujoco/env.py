@@ -87,7 +87,7 @@ class MuJoCoEnv(gym.Env[Any, Any]):
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Advance by one control step of 0.1 s."""
-        self._simulation.step(_ROW, contract.check_action(action)[None])
+        self._simulation.step(_ROW, contract.check_action(action, self.action_space)[None])
         state = self.task_state()
         info = self._info(state)
         reward = float(info["success"]) if self._sparse else float(TASK[self.task].reward(state))

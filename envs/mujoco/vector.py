@@ -126,9 +126,6 @@ class MuJoCoVectorEnv(BatchedEnv):
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
         self._simulation.step(rows, actions[rows])
 
-    def _check_actions(self, actions: Any) -> NDArray[np.float64]:
-        return contract.check_action(actions, (self.num_envs,))
-
     def _observe(self, rows: Rows) -> Observation:
         drawn = [self._renderer.observe(self._simulation.qpos(row)) for row in rows]
         frames = {key: np.stack([entry[key] for entry in drawn]) for key in drawn[0]}
