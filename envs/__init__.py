@@ -28,7 +28,12 @@ def register_envs() -> None:
                 kwargs={"task": task},
             )
     single, vector = _ENTRY_POINTS["learned"]
-    register(WORLD_ID, entry_point=single, vector_entry_point=vector, kwargs={"model": "gwm-mini"})
+    register(
+        WORLD_ID,
+        entry_point=single,
+        vector_entry_point=vector,
+        kwargs={"model": "gwm-mini", "time_limit": "checkpoint"},
+    )
 
 
 register_envs()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,8 @@ from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.starts import Starts
 from gwm_sim.video import enlarge
 from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
+
+TimeLimit = int | Literal["checkpoint"] | None
 
 RENDER_SIZE = 512  # least size of the frames of render() [px]
 SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
@@ -71,6 +73,10 @@ class Imagination:
         return gym.spaces.Box(
             np.array(schema.action_low, np.float32), np.array(schema.action_high, np.float32), dtype=np.float32
         )
+
+    def time_limit(self, limit: TimeLimit) -> int | None:
+        """Time limit [steps] that `limit` means."""
+        return self.model.config.time_limit if limit == "checkpoint" else limit
 
     def begin(self, read: Sequence[Frames]) -> WorldState:
         """States of rows that begin from latents read before, grouped by length of context."""
@@ -137,11 +143,12 @@ class LearnedEnv(gym.Env[Any, Any]):
         reward: str = "dense",
         render_mode: str | None = None,
         device: str | None = None,
+        time_limit: TimeLimit = None,
     ) -> None:
         """Make the environment.
 
         Args:
-            task: Task that reward and success are read for; None takes the one of the model's data, and its time limit.
+            task: Task that reward and success are read for; None takes the one of the model's data.
             model: Name of a shipped model, or a checkpoint folder.
             size: Size of the frames [px]; only the model's own.
             cameras: The model's camera, or None for it.
@@ -150,6 +157,8 @@ class LearnedEnv(gym.Env[Any, Any]):
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
             device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
+            time_limit: Steps after which the environment itself truncates, "checkpoint" for the length of the model's
+                training episodes; None leaves that to Gymnasium's `max_episode_steps`.
         """
         check_render_mode(render_mode)
         self.render_mode = render_mode
@@ -157,6 +166,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         self.task = self._rows.task
         self.observation_space = self._rows.observation_space(size, cameras, depth)
         self.action_space = self._rows.action_space()
+        self._limit = self._rows.time_limit(time_limit)
         self._elapsed = 0
         self._pixels: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
@@ -183,9 +193,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         self._elapsed += 1
         self._pixels = self._rows.frames()[0]
         reward, success = self._rows.judge()
-        # Where the id sets no time limit, the checkpoint does; `gymnasium.make(max_episode_steps=...)` overrules both.
-        unlimited = self.spec is not None and self.spec.max_episode_steps is not None
-        truncated = not unlimited and self._elapsed >= self._rows.model.config.time_limit
+        truncated = self._limit is not None and self._elapsed >= self._limit
         return self._observation(), float(reward[0]), False, truncated, self._info(success)
 
     def render(self) -> NDArray[np.uint8] | None:

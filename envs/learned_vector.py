@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
-from gwm_sim.envs.learned import Imagination, LearnedEnv, check_render_mode, displayed
+from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_render_mode, displayed
 from gwm_sim.world_model import WorldModel, WorldState
 
 
@@ -32,6 +32,7 @@ class LearnedVectorEnv(BatchedEnv):
         reward: str = "dense",
         render_mode: str | None = None,
         device: str | None = None,
+        time_limit: TimeLimit = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
@@ -48,7 +49,8 @@ class LearnedVectorEnv(BatchedEnv):
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
             device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
-            max_episode_steps: Time limit of an episode; None for the checkpoint's. `gymnasium.make_vec` fills it in.
+            time_limit: Time limit of an episode where `max_episode_steps` sets none.
+            max_episode_steps: Time limit of an episode; `gymnasium.make_vec` fills it in.
             autoreset_mode: What happens to a finished row.
         """
         check_render_mode(render_mode)
@@ -60,7 +62,7 @@ class LearnedVectorEnv(BatchedEnv):
             num_envs,
             self._imagination.observation_space(size, cameras, depth),
             self._imagination.action_space(),
-            config.time_limit if max_episode_steps is None else max_episode_steps,
+            self._imagination.time_limit(time_limit) if max_episode_steps is None else max_episode_steps,
             autoreset_mode,
         )
         self._pixels: NDArray[np.uint8] = np.zeros(

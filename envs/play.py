@@ -14,8 +14,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-import gwm_sim.envs  # noqa: F401  # registers the ids
-from gwm_sim.envs import contract
+from gwm_sim.envs import WORLD_ID, contract
 from gwm_sim.envs.gl import has_display
 from gwm_sim.errors import ConfigError, MissingDependency
 
@@ -121,6 +120,8 @@ def require_display() -> None:
 def make(config: PlayConfig) -> gym.Env[Any, Any]:
     """Make the environment without its time limit: the player decides when to begin anew."""
     model: dict[str, Any] = {} if config.model is None else {"model": config.model}
+    if config.env.rpartition(":")[2] == WORLD_ID:
+        model["time_limit"] = None
     try:
         env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array", max_episode_steps=-1, **model)
     except (gym.error.Error, TypeError, ValueError) as error:
