@@ -16,5 +16,5 @@ $gwm eval --model "$folder/model" --data "$folder/test.hdf5" --json "$folder/mod
 # Ship it, and write the tables of the READMEs.
 shipped=$(dirname "$0")/../gwm_sim/pretrained/gwm-mini
 mkdir -p "$shipped"
-(cd "$folder/model" && cp config.json model.safetensors bank.hdf5 README.md evaluation.json "$OLDPWD/$shipped/")
+cp "$folder"/model/{config.json,model.safetensors,bank.hdf5,README.md,evaluation.json} "$shipped/"
 ${PYTHON:-python} "$(dirname "$0")/tables.py"

@@ -160,9 +160,10 @@ class LearnedEnv(gym.Env[Any, Any]):
             time_limit: Steps after which the environment itself truncates, "checkpoint" for the length of the model's
                 training episodes; None leaves that to Gymnasium's `max_episode_steps`.
         """
-        check_render_mode(render_mode)
+        check_words(rendering, render_mode)
         self.render_mode = render_mode
         self._rows = Imagination(model, task, reward, device)
+        self.metadata = {**type(self).metadata, "render_fps": self._rows.model.config.schema.rate}
         self.task = self._rows.task
         self.observation_space = self._rows.observation_space(size, cameras, depth)
         self.action_space = self._rows.action_space()
@@ -221,10 +222,14 @@ class LearnedEnv(gym.Env[Any, Any]):
         return {"is_success": value, "success": value, "gwm/uncertainty": float(self._rows.uncertainty()[0])}
 
 
-def check_render_mode(render_mode: str | None) -> None:
-    """Refuse render modes that learned worlds do not have ("human" is a wrapper of Gymnasium around "rgb_array")."""
-    if render_mode not in (None, "rgb_array"):
-        raise ValueError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+def check_words(rendering: str | None, render_mode: str | None) -> None:
+    """Refuse words that learned worlds do not know ("human" is a wrapper of Gymnasium around "rgb_array")."""
+    for name, given, known in (
+        ("rendering", rendering, (None, "fast", "rich")),
+        ("render_mode", render_mode, (None, "rgb_array")),
+    ):
+        if given not in known:
+            raise ValueError(f"{name} must be one of {known}, got {given!r}")
 
 
 def displayed(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
-from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_render_mode, displayed
+from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
 from gwm_sim.world_model import WorldModel, WorldState
 
 
@@ -53,7 +53,7 @@ class LearnedVectorEnv(BatchedEnv):
             max_episode_steps: Time limit of an episode; `gymnasium.make_vec` fills it in.
             autoreset_mode: What happens to a finished row.
         """
-        check_render_mode(render_mode)
+        check_words(rendering, render_mode)
         self.render_mode = render_mode
         self._imagination = Imagination(model, task, reward, device)
         self.task = self._imagination.task
@@ -65,6 +65,7 @@ class LearnedVectorEnv(BatchedEnv):
             self._imagination.time_limit(time_limit) if max_episode_steps is None else max_episode_steps,
             autoreset_mode,
         )
+        self.metadata = {**self.metadata, "render_fps": config.schema.rate}
         self._pixels: NDArray[np.uint8] = np.zeros(
             (num_envs, config.tokenizer.height, config.tokenizer.width, 3), np.uint8
         )

@@ -13,8 +13,7 @@ import platform
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 import gwm_sim
@@ -31,6 +29,7 @@ from gwm_sim.comparison import write_comparison
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
+from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 from gwm_sim.scores import (
     OUTCOMES,
@@ -55,7 +54,6 @@ SHUFFLE_STEPS = 10
 
 _BACKGROUND_FRAMES = 256
 _FILMED_EPISODES = 4
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,13 @@ def measure(
     horizons: Sequence[int],
     *,
     batch: int = 64,
-    show: Callable[[float], None] = lambda share: None,
+    show: Show = lambda share, text: None,
 ) -> dict[str, Any]:
     """Roll out every window of a test and compare.
 
     Args:
         predict: The predictor.
-        test: The windows; its marks hold the horizons and `SHUFFLE_STEPS`.
+        test: The windows; its horizons are these and `SHUFFLE_STEPS`.
         horizons: Steps after which to report.
         batch: Windows that are predicted at once.
         show: Told now and then which share of the work is done.
@@ -119,20 +117,20 @@ def measure(
     done, total = 0, sum(slot.steps for slot in test.slots)
     for windows in test.batches(batch):
         rows, steps = windows.actions.shape[:2]
-        marks = test.reached(steps)
-        prediction = predict(windows, windows.actions, marks)
-        for i, mark in enumerate(marks):
-            scores[mark].append(_compare(scene, effector, windows, i, prediction, i))
-        if SHUFFLE_STEPS in marks:
+        asked = test.reached(steps)
+        prediction = predict(windows, windows.actions, asked)
+        for i, horizon in enumerate(asked):
+            scores[horizon].append(_compare(scene, effector, windows, i, prediction, i))
+        if SHUFFLE_STEPS in asked:
             wrong = predict(windows, np.stack([foreign[k] for k in windows.number.tolist()]), [SHUFFLE_STEPS])
-            shuffled.append(_compare(scene, effector, windows, marks.index(SHUFFLE_STEPS), wrong, 0))
+            shuffled.append(_compare(scene, effector, windows, asked.index(SHUFFLE_STEPS), wrong, 0))
         if prediction.outcome is not None:
             ends = windows.true_outcome >= 0
             matrix += confusion(windows.true_outcome[ends], prediction.outcome[ends])
         done += rows * steps
-        show(done / total)
-    together = {mark: Scores.concatenate(parts) for mark, parts in scores.items()}
-    reached = {mark: part for mark, part in together.items() if len(part.squared) >= MIN_WINDOWS}
+        show(done / total, f"{done:,} of {total:,} steps")
+    together = {horizon: Scores.concatenate(parts) for horizon, parts in scores.items()}
+    reached = {horizon: part for horizon, part in together.items() if len(part.squared) >= MIN_WINDOWS}
     return {
         "episodes": test.episodes,
         "windows": len(test.slots),
@@ -161,17 +159,17 @@ def describe_scene(test: OpenLoopTest) -> Scene:
 
 
 def _compare(
-    scene: Scene, effector: list[int], windows: Window, instant: int, prediction: Prediction, answer: int
+    scene: Scene, effector: list[int], windows: Window, index: int, prediction: Prediction, answer: int
 ) -> Scores:
-    """Score one of the predicted instants against one of the true ones."""
+    """Score the frames predicted for one horizon against the true ones of one."""
     return score(
         scene,
-        frames=windows.true_frames[:, instant],
+        frames=windows.true_frames[:, index],
         predicted=prediction.frames[:, answer],
         last_frames=windows.frames[:, -1],
-        objects=windows.true_objects[:, instant],
+        objects=windows.true_objects[:, index],
         last_objects=windows.last_objects,
-        effector=windows.true_telemetry[:, instant, effector],
+        effector=windows.true_telemetry[:, index, effector],
         predicted_effector=prediction.telemetry[:, answer, effector],
     )
 
@@ -198,7 +196,7 @@ def _controllability_report(right: Scores | None, shuffled: Sequence[Scores]) ->
     }
 
 
-def evaluate(config: EvalConfig, show: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
+def evaluate(config: EvalConfig, show: Show = lambda share, text: None) -> dict[str, Any]:
     """Measure a model, write what was asked for and return the report.
 
     Args:
@@ -309,27 +307,9 @@ def _number(value: float | None, digits: int, scale: float = 1) -> str:
     return "-" if value is None else f"{scale * value:,.{digits}f}"
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[float], None]]:
-    """Show progress: a bar on a terminal, a line every few seconds elsewhere."""
-    last_line = time.perf_counter()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("eval", total=1.0)
-
-        def show(share: float) -> None:
-            nonlocal last_line
-            progress.update(bar, completed=share)
-            now = time.perf_counter()
-            if not console.is_terminal and now - last_line > _SECONDS_BETWEEN_LINES:
-                last_line = now
-                console.print(f"eval: {share:.0%}", highlight=False)
-
-        yield show
-
-
 def main(config: EvalConfig) -> int:
     """Run `gwm eval`."""
-    with _progress(Console(stderr=True)) as show:
+    with progress("eval") as show:
         report = evaluate(config, show)
     console = Console()
     show_report(report, console)

@@ -1,7 +1,7 @@
 """Open-loop tests on recorded episodes: what a predictor is given, what it is asked, and how a world model answers.
 
 Every 5 steps of every episode a window begins: a few real frames, then only the recorded actions. A window ends at the
-last instant that is asked for; the one at an episode's start goes on to the episode's end, where its outcome is known.
+last horizon that is asked for; the one at an episode's start goes on to the episode's end, where its outcome is known.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OUTCOME_TASKS = ("grasp", "stack")
 
 
 class Window(NamedTuple):
-    """One test: C context frames and T actions given, S instants to predict. A batch has an axis B in front."""
+    """One test: C context frames and T actions given, S horizons to predict. A batch has an axis B in front."""
 
     number: Array  # () position in the plan
     frames: Array  # (C, H, W, 3) uint8
@@ -60,13 +60,13 @@ class Prediction(NamedTuple):
 class Predictor(Protocol):
     """Predicts open loop."""
 
-    def __call__(self, windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+    def __call__(self, windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
         """Predict a batch of windows.
 
         Args:
             windows: The batch. Only frames, telemetry, past_actions and properties may be used; the rest is truth.
             actions: Actions to follow, (B, T, A).
-            steps: The S instants that are asked for, counted from the last context frame, at most T.
+            horizons: The S steps that are asked for, counted from the last context frame, at most T.
         """
         ...
 
@@ -78,12 +78,12 @@ class ModelPredictor:
         """Wrap a model."""
         self._model = model
 
-    def __call__(self, windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+    def __call__(self, windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
         """Predict a batch of windows."""
         given = (windows.frames, windows.telemetry, windows.past_actions, windows.properties)
         state = self._model.encode(*map(torch.from_numpy, given))
         rollout = self._model.imagine(state, torch.from_numpy(actions))
-        asked = torch.tensor(steps, device=rollout.codes.device) - 1
+        asked = torch.tensor(horizons, device=rollout.codes.device) - 1
         return Prediction(
             frames=self._model.decode(replace(rollout, codes=rollout.codes[:, asked])).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
@@ -105,16 +105,16 @@ class Slot(NamedTuple):
     steps: int  # T
 
 
-def plan(lengths: Sequence[int], marks: Sequence[int], context: int = CONTEXT) -> list[Slot]:
+def plan(lengths: Sequence[int], horizons: Sequence[int], context: int = CONTEXT) -> list[Slot]:
     """List the windows of episodes with the given numbers of actions.
 
-    The first window of an episode goes on to its end, every other one to the last of the `marks` that it can reach.
+    The first window of an episode goes on to its end, every other one to the last of the `horizons` that it can reach.
     """
     slots = []
     for episode, length in enumerate(lengths):
         for start in range(0, length - context + 1, STRIDE):
             rest = length - (start + context - 1)
-            steps = rest if start == 0 else max((mark for mark in marks if mark <= rest), default=0)
+            steps = rest if start == 0 else max((horizon for horizon in horizons if horizon <= rest), default=0)
             if steps:
                 slots.append(Slot(episode, start, steps))
     return slots
@@ -126,7 +126,7 @@ class OpenLoopTest:
     def __init__(
         self,
         file: EpisodeFile,
-        marks: Sequence[int],
+        horizons: Sequence[int],
         *,
         camera: str = "front",
         properties: Sequence[str] = (),
@@ -137,7 +137,7 @@ class OpenLoopTest:
 
         Args:
             file: The episodes.
-            marks: Instants to ask for, counted in steps from the last context frame.
+            horizons: Steps to ask for, counted from the last context frame.
             camera: The camera that the predictor sees through.
             properties: Names of the physics properties that it is told, in order.
             context: Real frames that it is shown.
@@ -148,9 +148,9 @@ class OpenLoopTest:
         """
         lengths = file.lengths[:limit]
         self.file, self.camera, self.context = file, camera, context
-        self.marks = sorted(set(marks))
+        self.horizons = sorted(set(horizons))
         self.episodes = len(lengths)
-        self.slots = plan(lengths, self.marks, context)
+        self.slots = plan(lengths, self.horizons, context)
         self._properties = tuple(properties)
         self._tells_outcome = set(OUTCOME_TASKS) <= set(file.schema.tasks)
         if not self.slots:
@@ -160,8 +160,8 @@ class OpenLoopTest:
             )
 
     def reached(self, steps: int) -> list[int]:
-        """Return which of the marks windows of so many steps reach."""
-        return [mark for mark in self.marks if mark <= steps]
+        """Return which of the horizons windows of so many steps reach."""
+        return [horizon for horizon in self.horizons if horizon <= steps]
 
     def batches(self, size: int) -> Iterator[Window]:
         """Read every episode once and batch windows of equal length; only unfinished batches stay in memory."""
@@ -204,10 +204,10 @@ class OpenLoopTest:
     def _read(self, k: int) -> Episode:
         return self.file.read(k, cameras=(self.camera,))
 
-    def _cut(self, episode: Episode, slot: Slot, number: int, marks: Sequence[int]) -> Window:
+    def _cut(self, episode: Episode, slot: Slot, number: int, horizons: Sequence[int]) -> Window:
         last = slot.start + self.context - 1
         # Indexing by lists copies, so that a waiting window does not keep its whole episode in memory.
-        given, asked = list(range(slot.start, last + 1)), [last + mark for mark in marks]
+        given, asked = list(range(slot.start, last + 1)), [last + horizon for horizon in horizons]
         frames = episode.frames[self.camera]
         objects = np.zeros((len(frames), 0, 7), np.float32) if episode.objects is None else episode.objects
         return Window(

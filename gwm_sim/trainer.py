@@ -10,23 +10,20 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.errors import GwmError
 from gwm_sim.phases import Phase
+from gwm_sim.progress import progress
 from gwm_sim.world_model import WorldModel
 
 SAVE_EVERY = 60.0  # [s]
 SAMPLE_EVERY = 300.0  # [s]
-REPORT_EVERY = 10.0  # [s], of lines where there is no terminal
 STATE_FILE = "training.safetensors"
 
 
@@ -83,7 +80,7 @@ class Trainer:
             load_optimiser(optimiser, parameters, self.optimiser_state)
         saved_at = sampled_at = reported_at = time.monotonic()
         device = self.model.device.type
-        with Report(phase.name) as report:
+        with progress(phase.name) as show:
             while clock.progress < 1:
                 for group in optimiser.param_groups:
                     group["lr"] = phase.rate * schedule(clock.progress)
@@ -105,7 +102,8 @@ class Trainer:
                 if now - reported_at > 1 or clock.progress >= 1:
                     reported_at = now
                     values = {name: value.item() for name, value in parts.items()}
-                    report.update(clock, values)
+                    text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+                    show(clock.progress, f"{clock.elapsed:.0f} s  step {clock.step}  {text}")
                     self.log.scalars(phase.name, values, clock.step)
                 if now - sampled_at > SAMPLE_EVERY:
                     sampled_at = now
@@ -214,38 +212,6 @@ def faster_precision(device: torch.device) -> torch.dtype:
         return min(trials)
 
     return torch.bfloat16 if seconds(torch.bfloat16) < 0.8 * seconds(torch.float32) else torch.float32
-
-
-class Report:
-    """Progress of one phase: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.console = Console()
-        self.bar: Progress | None = None
-        self.printed_at = -math.inf
-
-    def __enter__(self) -> Report:
-        if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-            self.bar = Progress(*columns, TextColumn("{task.fields[values]}"), console=self.console)
-            self.task = self.bar.add_task(self.name, total=1.0, values="")
-            self.bar.start()
-        return self
-
-    def update(self, clock: Clock, values: dict[str, float]) -> None:
-        line = f"step {clock.step}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        if self.bar is not None:
-            self.bar.update(self.task, completed=clock.progress, values=line)
-        elif time.monotonic() - self.printed_at > REPORT_EVERY or clock.progress >= 1:
-            self.printed_at = time.monotonic()
-            print(f"{self.name} {clock.progress:6.1%}  {clock.elapsed:6.0f} s  {line}", flush=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
 
 
 class ScalarLog:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -21,7 +21,6 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gwm_sim
 from gwm_sim.envs import contract
@@ -31,12 +30,12 @@ from gwm_sim.exclusive import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
 from gwm_sim.policies.behaviours import make_behaviour
 from gwm_sim.policies.crew import Crew
+from gwm_sim.progress import progress
 
 # Any, because the policy that it makes has a name, which a Policy need not have.
 Behaviour = Callable[[Any, int], Any]
 
 INTERRUPTED = 130
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
@@ -229,23 +228,6 @@ class _Station:
         return EpisodeWriter(self._out, self.greeting)
 
 
-def _track(episodes: Iterable[int], total: int, steps: int) -> Iterator[int]:
-    """Pass episodes on and show how far they are: a bar on a terminal, a line every few seconds elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("collect"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-    begin = last_line = time.perf_counter()
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("collect", total=total, speed="")
-        for done, index in enumerate(episodes, start=1):
-            now = time.perf_counter()
-            speed = f"{done * steps / (now - begin):,.0f} steps/s"
-            progress.update(bar, advance=1, speed=speed)
-            if not console.is_terminal and now - last_line > _SECONDS_BETWEEN_LINES:
-                last_line = now
-                console.print(f"collect: {done} of {total} episodes, {speed}")
-            yield index
-
-
 def collect(config: CollectConfig) -> Collection:
     """Record what is missing in `config.out` and finish the file.
 
@@ -262,8 +244,10 @@ def collect(config: CollectConfig) -> Collection:
             missing = [index for index in range(config.episodes) if not writer.has(index)]
             workers = config.workers or len(os.sched_getaffinity(0))
             steps = schema.settings["steps"]
-            for _ in _track(crew.run(missing, workers), len(missing), steps):
-                pass
+            with progress("collect") as show:
+                for done, _ in enumerate(crew.run(missing, workers), start=1):
+                    speed = done * steps / (time.perf_counter() - begin)
+                    show(done / len(missing), f"{done} of {len(missing)} episodes, {speed:,.0f} steps/s")
             writer.merge()
     seconds = time.perf_counter() - begin
     with EpisodeFile(config.out) as file:

@@ -57,31 +57,31 @@ def report_of(predict: Predictor, path: Path) -> dict[str, Any]:
         return measure(predict, make_test(file), HORIZONS, batch=8)
 
 
-def oracle(windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+def oracle(windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
     """Knows what happened and does not care what is done."""
-    shown = [mark for mark in (1, 10, 20) if mark <= windows.actions.shape[1]]
-    rows = [shown.index(step) for step in steps]
+    shown = [horizon for horizon in (1, 10, 20) if horizon <= windows.actions.shape[1]]
+    rows = [shown.index(step) for step in horizons]
     return Prediction(windows.true_frames[:, rows], windows.true_telemetry[:, rows], windows.true_outcome.clip(0))
 
 
-def copy(windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+def copy(windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
     """Repeats the last context frame."""
-    frames, telemetry = (value[:, -1:].repeat(len(steps), axis=1) for value in (windows.frames, windows.telemetry))
+    frames, telemetry = (value[:, -1:].repeat(len(horizons), axis=1) for value in (windows.frames, windows.telemetry))
     return Prediction(frames, telemetry, np.zeros(len(frames), int))
 
 
-def amnesia(windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+def amnesia(windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
     """Loses both cubes."""
-    empty = np.broadcast_to(table(), (len(actions), len(steps), *table().shape))
-    return copy(windows, actions, steps)._replace(frames=empty, outcome=None)
+    empty = np.broadcast_to(table(), (len(actions), len(horizons), *table().shape))
+    return copy(windows, actions, horizons)._replace(frames=empty, outcome=None)
 
 
-def follower(windows: Window, actions: Array, steps: Sequence[int]) -> Prediction:
+def follower(windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
     """Moves effector and red cube as commanded, but only 0.9 times as far."""
-    way = 0.9 * GAIN * np.cumsum(actions, axis=1)[:, np.array(steps) - 1]  # (B, S, 2)
-    telemetry = windows.telemetry[:, -1:].repeat(len(steps), axis=1)
+    way = 0.9 * GAIN * np.cumsum(actions, axis=1)[:, np.array(horizons) - 1]  # (B, S, 2)
+    telemetry = windows.telemetry[:, -1:].repeat(len(horizons), axis=1)
     telemetry[..., :2] += way
-    objects = windows.last_objects[:, None].repeat(len(steps), axis=1)
+    objects = windows.last_objects[:, None].repeat(len(horizons), axis=1)
     objects[..., 0, :2] += way
     frames = np.stack([[draw_scene(poses) for poses in row] for row in objects])
     return Prediction(frames, telemetry, None)
@@ -143,7 +143,7 @@ def test_data_without_poses_gives_no_number() -> None:
 
 
 def test_plan_begins_every_five_steps_and_rolls_first_windows_to_the_end() -> None:
-    assert plan([16, 3], marks=(1, 10)) == [Slot(0, 0, 13), Slot(0, 5, 1), Slot(0, 10, 1)]
+    assert plan([16, 3], horizons=(1, 10)) == [Slot(0, 0, 13), Slot(0, 5, 1), Slot(0, 10, 1)]
 
 
 def test_windows_hold_the_recording(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_windows_hold_the_recording(path: Path) -> None:
                 np.testing.assert_array_equal(windows.frames[row], episode.frames["front"][slot.start : last + 1])
                 np.testing.assert_array_equal(windows.past_actions[row], episode.actions[slot.start : last])
                 np.testing.assert_array_equal(windows.actions[row], episode.actions[last : last + slot.steps])
-                asked = [last + mark for mark in test.reached(slot.steps)]
+                asked = [last + horizon for horizon in test.reached(slot.steps)]
                 np.testing.assert_array_equal(windows.true_telemetry[row], episode.telemetry[asked])
                 assert windows.true_outcome[row] == (-1 if slot.start else slot.episode % 3)
         assert sorted(numbers) == list(range(len(test.slots)))
