@@ -3,7 +3,7 @@
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
-minutes=${2:-46}
+minutes=${2:-40}
 gwm=${GWM:-gwm}
 mkdir -p "$folder"
 

@@ -35,7 +35,9 @@ class TrainingData:
     frames: Tensor  # (F, H, W, 3) uint8
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
-    objects: Tensor  # (F, K, 3) [m]
+    objects: Tensor  # (F, K, 3) [m], clipped to the scene
+    objects_low: Tensor  # (3,) [m], corner of the scene
+    objects_high: Tensor  # (3,) [m]
     reward: Tensor  # (F, tasks)
     success: Tensor  # (F, tasks) bool
     properties: Tensor  # (E, Q)
@@ -50,17 +52,14 @@ class TrainingData:
         """Scales of the data."""
         change = torch.diff(self.telemetry, dim=0)[self.inner()]
         moved = torch.diff(self.objects, dim=0)[self.inner()] if self.objects.shape[1] else torch.zeros(1)
-        boxes = self.objects.flatten(0, 1) if self.objects.shape[1] else torch.zeros(1, 3)
-        boxes = boxes[:: len(boxes) // 1_000_000 + 1]  # quantile() takes no more than 16 million numbers
-        margin = 0.02  # [m], so that a coordinate on the border is not at the very end of its scale
         return Statistics(
             telemetry_mean=self.telemetry.mean(0),
             telemetry_std=self.telemetry.std(0).clamp_min(1e-4),
             telemetry_change=change.std(0).clamp_min(1e-5),
             telemetry_low=torch.tensor(self.schema.telemetry_low),
             telemetry_high=torch.tensor(self.schema.telemetry_high),
-            objects_low=boxes.quantile(0.001, dim=0) - margin,
-            objects_high=boxes.quantile(0.999, dim=0) + margin,
+            objects_low=self.objects_low,
+            objects_high=self.objects_high,
             objects_change=moved.square().mean().sqrt().clamp_min(1e-3)[None],
             properties_low=self.properties.nan_to_num(torch.inf).amin(0),
             properties_high=self.properties.nan_to_num(-torch.inf).amax(0),
@@ -153,6 +152,8 @@ def load_training_data(paths: Sequence[Path], camera: str = "front") -> Training
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
+        objects_low=torch.zeros(3),
+        objects_high=torch.ones(3),
         reward=torch.zeros(count, len(schema.tasks)),
         success=torch.zeros(count, len(schema.tasks), dtype=torch.bool),
         properties=torch.full((sum(map(len, files)), len(names)), torch.nan),
@@ -176,4 +177,20 @@ def load_training_data(paths: Sequence[Path], camera: str = "front") -> Training
                 data.properties[number, i] = episode.properties.get(name, np.nan)
             data.starts[number], data.lengths[number] = at, len(episode) + 1
             at, number = rows.stop, number + 1
+    if schema.object_names:
+        data.objects_low, data.objects_high = scene_box(data.objects)
+        data.objects = data.objects.clamp(data.objects_low, data.objects_high)
     return data
+
+
+def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners (3,) of a box around where objects (F, K, 3) usually are [m].
+
+    A cube that is pushed off the table falls for metres. Such a path must not set the scales of the others, and where
+    it ends is nothing that a camera sees: it counts as being at the border.
+    """
+    places = objects.flatten(0, 1)
+    places = places[:: len(places) // 1_000_000 + 1]  # quantile() takes no more than 16 million numbers
+    low, high = places.quantile(0.05, dim=0), places.quantile(0.95, dim=0)
+    margin = 0.5 * (high - low) + 0.1
+    return low - margin, high + margin

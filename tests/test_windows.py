@@ -10,7 +10,7 @@ from recordings import make_episode, make_schema, write_file
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.windows import load_training_data
+from gwm_sim.windows import load_training_data, scene_box
 
 
 def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:
@@ -26,7 +26,8 @@ def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.actions[rows][:-1], episode.actions)
     assert (data.actions[rows][-1] == 0).all()
     assert episode.objects is not None
-    np.testing.assert_array_equal(data.objects[rows], episode.objects[..., :3])
+    inside = episode.objects[..., :3].clip(data.objects_low.numpy(), data.objects_high.numpy())
+    np.testing.assert_array_equal(data.objects[rows], inside)
     assert data.properties[3].tolist() == pytest.approx(list(episode.properties.values()))
 
 
@@ -74,3 +75,12 @@ def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> Non
         load_training_data([path], camera="top")
     with pytest.raises(ConfigError, match="no training episode has 99 frames"):
         load_training_data([path]).windows(99)
+
+
+def test_a_cube_that_falls_off_the_table_does_not_set_the_scales() -> None:
+    on_table = torch.rand(1000, 2, 3) * torch.tensor([0.2, 0.3, 0.1])
+    falling = on_table.clone()
+    falling[:30, 0, 2] = -torch.arange(30.0)
+    for low, high in (scene_box(on_table), scene_box(falling)):
+        assert (low > torch.tensor([-0.3, -0.4, -0.2])).all() and (high < torch.tensor([0.5, 0.7, 0.4])).all()
+        assert (on_table >= low).all() and (on_table <= high).all()
