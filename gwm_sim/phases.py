@@ -1,4 +1,4 @@
-"""What each phase of training learns: the tokenizer on single frames, dynamics and heads on windows of latents.
+"""What each phase of training learns: the tokenizer on frames, the locator on their latents, dynamics on windows.
 
 Batches are drawn by step number, so that a resumed run sees the same ones.
 """
@@ -79,8 +79,33 @@ class TokenizerPhase:
         return self.model.tokenizer.loss(self.data.frames[index].to(self.model.device))
 
 
+class LocatorPhase:
+    """Object positions in pairs of consecutive frames."""
+
+    name = "locator"
+    rate = 1e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+        self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
+        self.starts = data.windows(2)
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.model.named_parameters() if name.startswith("locator.")]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        assert self.model.locator is not None
+        generator = batch_generator(self.seed, step)
+        count = 4 * self.preset.frames_per_batch
+        first = self.starts[torch.randint(len(self.starts), (count,), generator=generator)]
+        frames = to_device(self.data.batch(self.codes, first, 2)[0], self.model.device)
+        loss = self.model.locator.loss(
+            self.model.locator(frames, self.model.dynamics), frames.objects, self.model.dynamics
+        )
+        return loss, {"error_mm": loss.detach() * self.model.dynamics.objects_change.squeeze() * 1000}
+
+
 class DynamicsPhase:
-    """Prediction of the next frame on true, corrupted and imagined histories, and the heads."""
+    """Prediction of the next frame on true, corrupted and imagined histories, and the task head."""
 
     name = "dynamics"
     rate = 8e-4
@@ -90,7 +115,8 @@ class DynamicsPhase:
         self.starts = data.windows(preset.frames_per_window + 1)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, p) for name, p in self.model.named_parameters() if not name.startswith("tokenizer.")]
+        learned_before = ("tokenizer.", "locator.")
+        return [(name, p) for name, p in self.model.named_parameters() if not name.startswith(learned_before)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         generator = batch_generator(self.seed, step)
@@ -104,16 +130,11 @@ class DynamicsPhase:
         past, future = crop(history, slice(None, -1)), crop(true, slice(1, None))
         prediction, _ = self.model.dynamics(past)
         total, parts = self.model.dynamics.loss(prediction, future)
-        # A few moments of each window are enough for the heads, which look at single frames.
+        # A few moments of each window are enough for the task head, which looks at single frames.
         moments = torch.randint(
             self.preset.frames_per_window, (max(1, self.preset.frames_per_window // 4),), generator=generator
         )
-        seen, labels = pick(history, moments), pick(true, moments)
-        if self.model.locator is not None:
-            located = self.model.locator.loss(
-                self.model.locator(labels, self.model.dynamics), labels.objects, self.model.dynamics
-            )
-            total, parts["locate"] = total + 0.1 * located, located.detach()
+        seen = pick(history, moments)
         if self.model.task_head is not None:
             logits = self.model.task_head(seen, self.model.dynamics)
             targets = (x[:, moments].to(self.model.device) for x in (reward, success))

@@ -1,7 +1,7 @@
 """`gwm train`: from episode files to a world model.
 
-Three stages on one budget: the tokenizer learns to encode frames, all frames are encoded once, then dynamics and heads
-learn on the latents. `phases.py` says what is learned, `trainer.py` how; here a run folder becomes a model.
+Stages on one budget: the tokenizer learns to encode frames, all frames are encoded once, then locator, dynamics and
+task head learn on the latents. `phases.py` says what is learned, `trainer.py` how; here a run folder becomes a model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import PRESETS, DynamicsPhase, Preset, TokenizerPhase
+from gwm_sim.phases import PRESETS, DynamicsPhase, LocatorPhase, Preset, TokenizerPhase
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
@@ -35,7 +35,9 @@ from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
-TOKENIZER_SHARE = 0.15  # part of the budget that goes to the tokenizer
+SHARES = {"tokenizer": 0.15, "locator": 0.08, "dynamics": 0.77}
+"""Parts of the budget."""
+
 LOCK_FILE = "run.lock"
 BANK_SIZE = 256  # start states of a checkpoint
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
@@ -100,11 +102,14 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
     samples = config.out / "samples"
 
     tokenizer = TokenizerPhase(model, data, preset, config.seed)
-    trainer.run(tokenizer, *share(config, TOKENIZER_SHARE), lambda step: sample_tokenizer(model, data, samples, step))
+    trainer.run(tokenizer, *share(config, tokenizer.name), lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
+    if model.locator is not None:
+        locator = LocatorPhase(model, data, codes, preset, config.seed)
+        trainer.run(locator, *share(config, locator.name), lambda step: None)
     dynamics = DynamicsPhase(model, data, codes, preset, config.seed)
     trainer.run(
-        dynamics, *share(config, 1 - TOKENIZER_SHARE), lambda step: sample_rollouts(model, data, codes, samples, step)
+        dynamics, *share(config, dynamics.name), lambda step: sample_rollouts(model, data, codes, samples, step)
     )
 
     model.save(config.out)
@@ -193,8 +198,9 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def share(config: TrainConfig, part: float) -> tuple[float | None, int | None]:
-    """A part of the budget, in seconds or in steps."""
+def share(config: TrainConfig, phase: str) -> tuple[float | None, int | None]:
+    """A phase's part of the budget, in seconds or in steps."""
+    part = SHARES[phase]
     if config.steps is not None:
         return None, max(1, round(config.steps * part))
     assert config.minutes is not None

@@ -140,7 +140,13 @@ class Trainer:
         for name, parameter in phase.parameters():
             for key, value in optimiser.state[parameter].items():
                 tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(value)
-        meta = {"phase": phase.name, "step": clock.step, "elapsed": clock.elapsed, "finished": finished}
+        meta = {
+            "phase": phase.name,
+            "step": clock.step,
+            "elapsed": clock.elapsed,
+            "finished": finished,
+            "precision": str(self.precision).removeprefix("torch."),
+        }
         temporary = self.state_path.with_suffix(".tmp")
         save_file(
             {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"progress": json.dumps(meta)}
@@ -153,6 +159,9 @@ class Trainer:
             return
         with safe_open(self.state_path, framework="pt") as file:
             self.saved = json.loads(file.metadata()["progress"])
+        self.precision = getattr(
+            torch, self.saved["precision"]
+        )  # not measured anew: a busy machine might say otherwise
         tensors = load_file(self.state_path, device=str(self.model.device))
         self.model.load_state_dict(strip(tensors, "model."))
         self.average = strip(tensors, "average.")

@@ -44,6 +44,7 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "faster_precision", lambda device: torch.float32)  # both runs alike on a busy machine
     main(config_for(tiny_data, tmp_path / "whole"))
 
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
@@ -67,7 +68,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     killed = load_file(tmp_path / "killed/model.safetensors")
     assert whole.keys() == killed.keys()
     for name, value in whole.items():
-        torch.testing.assert_close(killed[name], value, rtol=1e-2, atol=1e-3, msg=f"{name} differs")
+        torch.testing.assert_close(killed[name], value, msg=f"{name} differs")
 
 
 @pytest.mark.slow
