@@ -296,8 +296,7 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 | heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {
         ", ".join(schema.object_names) or "no object"
     } |
-| trained | {date.today()}, {budget} on {model.device} with {torch.get_num_threads()} threads, preset {config.preset},
-seed {config.seed} |
+| trained | {date.today()}, {budget} on {model.device}, preset {config.preset}, seed {config.seed} |
 
     import gymnasium as gym
     env = gym.make("gwm_sim:GWM-World-v0", model="{config.name}")

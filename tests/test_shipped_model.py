@@ -1,0 +1,57 @@
+"""What the package ships works as it is: weights, start states, card, and numbers that belong to these weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from gwm_sim.envs.contract import env_id
+from gwm_sim.world_model import WorldModel, find_checkpoint
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 32_000_000  # of all shipped models together [bytes]
+
+
+def test_eighty_steps_of_the_stacking_world() -> None:
+    env = gym.make("gwm_sim:GWM-BlockStack-v0", device="cpu")
+    observation, _ = env.reset(seed=0)
+    first = observation["pixels"].astype(int)
+    for step in range(80):
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert env.observation_space.contains(observation)
+        assert 0 <= float(reward) <= 1 and not terminated and truncated == (step == 79)
+        assert 0 <= info["gwm/uncertainty"] <= 1
+    assert np.abs(observation["pixels"] - first).mean() > 1  # something moved
+
+
+def test_sixteen_worlds_at_once() -> None:
+    envs = gym.make_vec("gwm_sim:GWM-BlockStack-v0", num_envs=16, device="cpu")
+    envs.reset(seed=0)
+    for _ in range(3):
+        observations, *_ = envs.step(envs.action_space.sample())
+    assert envs.observation_space.contains(observations)
+
+
+def test_there_are_two_hundred_starts() -> None:
+    env = gym.make(env_id("learned", "reach"), device="cpu").unwrapped
+    seen = {env.reset(options={"bank": index})[0]["pixels"].tobytes() for index in range(200)}
+    assert len(seen) == 200
+
+
+def test_numbers_and_card_belong_to_the_weights() -> None:
+    folder = find_checkpoint("gwm-mini")
+    digest = WorldModel.load(folder, "cpu").digest()
+    assert json.loads((folder / "evaluation.json").read_text())["model_hash"] == digest
+    assert digest in (folder / "README.md").read_text()
+
+
+def test_tables_say_what_the_results_say() -> None:
+    subprocess.run([sys.executable, ROOT / "benchmarks/tables.py", "--check"], check=True, cwd=ROOT)
+
+
+def test_the_models_are_small() -> None:
+    files = [path for path in (ROOT / "gwm_sim/pretrained").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= LIMIT
