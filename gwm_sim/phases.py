@@ -134,7 +134,7 @@ class DynamicsPhase:
         moments = torch.randint(
             self.preset.frames_per_window, (max(1, self.preset.frames_per_window // 4),), generator=generator
         )
-        seen = pick(history, moments)
+        seen = crop(history, moments)
         if self.model.task_head is not None:
             logits = self.model.task_head(seen, self.model.dynamics)
             targets = (x[:, moments].to(self.model.device) for x in (reward, success))
@@ -167,14 +167,9 @@ def batch_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
-def crop(frames: Frames, time: slice) -> Frames:
-    """Some of the frames along time."""
+def crop(frames: Frames, time: slice | Tensor) -> Frames:
+    """Some of the frames along time: a stretch, or the moments (M,)."""
     return Frames(*(value if name == "properties" else value[:, time] for name, value in frames._asdict().items()))
-
-
-def pick(frames: Frames, moments: Tensor) -> Frames:
-    """The frames at some moments."""
-    return Frames(*(value if name == "properties" else value[:, moments] for name, value in frames._asdict().items()))
 
 
 def to_device(frames: Frames, device: torch.device) -> Frames:
