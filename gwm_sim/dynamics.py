@@ -5,6 +5,11 @@ tracked object and one token of physics properties attend to each other; across 
 its own last `window` frames. Every position of a training window predicts its next frame, like a language model over
 frames, and one pass per frame is all a rollout costs.
 
+First the body, then the picture: telemetry and object positions of the next frame are read out first, and a painter
+draws the next latents for them. All tokens of a picture are chosen at once; without a body to agree on, each decides
+alone where an uncertain future puts a cube, and together they draw none, or two. The painter also learns to draw blind,
+from the body alone: it knows what belongs there when the past picture has lost it.
+
 What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value
 is computed and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
 
@@ -26,6 +31,7 @@ from gwm_sim.blocks import Block, RMSNorm
 from gwm_sim.episodes import Command
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
+TELEMETRY_WEIGHT, OBJECT_WEIGHT = 0.1, 0.5  # of the losses, beside the picture's 1
 OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
 
 
@@ -57,6 +63,10 @@ class DynamicsConfig:
     """Transformer blocks; every second one looks back in time."""
     heads: int = 6
     """Attention heads."""
+    painter_layers: int = 2
+    """Transformer blocks that draw the next picture for the predicted body."""
+    guidance: float = 0.0
+    """Weight of what the painter draws blind, beside what it draws from the past picture as well; 0 saves the time."""
     window: int = 12
     """Frames that time attention reaches back, the present one included."""
 
@@ -81,6 +91,23 @@ class Frames(NamedTuple):
     actions: Tensor  # (B, T, A) in [-1, 1]
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B, T) in [0, 1]
+    novelty: (
+        Tensor  # (B, T), how badly the tokenizer shows a real frame, about 1 for a familiar one; not predicted from
+    )
+
+
+class Body(NamedTuple):
+    """What is predicted of a frame before its picture: the robot and the tracked objects."""
+
+    telemetry: Tensor  # (B, T, P)
+    objects: Tensor  # (B, T, K, 3) [m]
+
+
+class Lesson(NamedTuple):
+    """What the painter is given in training instead of its own predictions."""
+
+    body: Body
+    blind: Tensor  # (B, T) bool, frames that are drawn from the body alone
 
 
 class Prediction(NamedTuple):
@@ -89,6 +116,7 @@ class Prediction(NamedTuple):
     logits: Tensor  # (B, T, N, M, L)
     telemetry: Tensor  # (B, T, P)
     objects: Tensor  # (B, T, K, 3) [m]
+    spread: Tensor  # (B, T, K) [m], expected absolute error of the object positions per coordinate
 
 
 class Statistics(NamedTuple):
@@ -156,23 +184,36 @@ class Dynamics(nn.Module):
         self.image_in = nn.Linear(numbers, d)
         self.image_before_in = nn.Linear(numbers, d, bias=False)
         self.robot_in = perceptron(2 * config.telemetry + config.actions + 2 * len(commands), d)
-        self.object_in = perceptron(3 * (1 + 2 * OCTAVES) + 3 + len(config.effector), d)
+        place = 3 * (1 + 2 * OCTAVES) + 3 + len(config.effector)
+        self.object_in = perceptron(place + 3 * max(0, config.objects - 1), d)
         self.property_in = perceptron(max(1, 2 * config.properties), d)
         self.corruption_in = perceptron(1, d)
         self.position = nn.Parameter(torch.randn(config.frame_tokens, d) * 0.02)
         # Blocks 1, 3, 5, ... look back in time: a frame is first read as a whole, then compared with the past.
         self.blocks = nn.ModuleList(Block(d, config.heads, config.window if i % 2 else 0) for i in range(config.layers))
+        self.body_norm = RMSNorm(d)
+        self.robot_next = perceptron(2 * config.telemetry, d)
+        self.object_next = perceptron(place, d)
+        self.blank = nn.Parameter(torch.zeros(d))
+        self.canvas = nn.Parameter(torch.randn(config.tokens + 1 + config.objects, d) * 0.02)
+        self.painter = nn.ModuleList(Block(d, config.heads) for _ in range(config.painter_layers))
         self.norm = RMSNorm(d)
         self.image_out = nn.Linear(d, numbers)
         self.copy_gain = nn.Parameter(torch.full((config.token_numbers, 1), 2.0))
         self.telemetry_out = nn.Linear(d, config.telemetry)
         self.object_out = nn.Linear(d, 3)
-        for layer in (self.image_out, self.telemetry_out, self.object_out):  # start as "copy the last frame"
+        self.spread_out = nn.Linear(d, 1)
+        # Start as "copy the last frame".
+        for layer in (self.image_out, self.telemetry_out, self.object_out, self.spread_out):
             nn.init.normal_(layer.weight, std=1e-3)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, frames: Frames) -> tuple[Prediction, Tensor]:
+    def forward(self, frames: Frames, lesson: Lesson | None = None) -> tuple[Prediction, Tensor]:
         """Predict the successor of every frame of whole sequences.
+
+        Args:
+            frames: The sequences.
+            lesson: What the painter draws from in training; None takes the predicted bodies.
 
         Returns:
             The prediction, and the keys and values of the time attention, (B, time_layers, 2, N*H, T, E).
@@ -183,7 +224,7 @@ class Dynamics(nn.Module):
             x, memory = block(x)
             if memory is not None:
                 memories.append(memory)
-        return self.read_out(x, frames), torch.stack(memories, dim=1)
+        return self.read_out(x, frames, lesson), torch.stack(memories, dim=1)
 
     def step(self, frames: Frames, cache: Tensor, age: Tensor) -> Prediction:
         """Predict the successor of one frame (T = 1) and write that frame into the ring of past frames, in place.
@@ -229,17 +270,54 @@ class Dynamics(nn.Module):
         level = self.corruption_in(frames.corruption[..., None].to(dtype))[:, :, None]
         return torch.cat(tokens, dim=2) + self.position.to(dtype) + level
 
-    def read_out(self, x: Tensor, frames: Frames) -> Prediction:
+    def read_out(self, x: Tensor, frames: Frames, lesson: Lesson | None = None) -> Prediction:
+        """The next frame from the tokens (B, T, frame_tokens, D) of the present one: its body, then its picture."""
         c = self.config
-        x = self.norm(x)
-        logits = self.image_out(x[:, :, : c.tokens]).float().unflatten(-1, (c.token_numbers, c.levels))
-        logits = logits + self.copy_gain * F.one_hot(frames.codes.long(), c.levels)
-        telemetry = frames.telemetry + self.telemetry_out(x[:, :, c.tokens]).float() * self.telemetry_change
+        body = self.body_norm(x[:, :, c.tokens :])
+        telemetry = frames.telemetry + self.telemetry_out(body[:, :, 0]).float() * self.telemetry_change
         telemetry = telemetry.index_copy(
             -1, self.command_telemetry, self.next_commands(frames.telemetry, frames.actions)
         )
-        moved = self.object_out(x[:, :, c.tokens + 1 : c.tokens + 1 + c.objects]).float() * self.objects_change
-        return Prediction(logits, telemetry, frames.objects + moved)
+        cubes = body[:, :, 1 : 1 + c.objects]
+        objects = frames.objects + self.object_out(cubes).float() * self.objects_change
+        spread = F.softplus(self.spread_out(cubes).float().squeeze(-1)) * self.objects_change
+        image = x[:, :, : c.tokens]
+        copied = self.copy_gain * F.one_hot(frames.codes.long(), c.levels)  # what stays as it is, is the usual case
+        if lesson is not None:
+            blind = lesson.blind[..., None, None]
+            logits = self.paint(torch.where(blind, self.blank.to(image.dtype), image), lesson.body, frames)
+            logits = logits + torch.where(blind[..., None], 0.0, copied)
+        else:
+            body = Body(telemetry, objects)
+            logits = self.paint(image, body, frames) + copied
+            if c.guidance:
+                logits = logits + c.guidance * self.paint_blind(body, frames)
+        return Prediction(logits, telemetry, objects, spread)
+
+    def paint_blind(self, body: Body, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of `body`, from the body alone."""
+        b, t = frames.telemetry.shape[:2]
+        dtype = self.image_in.weight.dtype
+        return self.paint(self.blank.to(dtype).expand(b, t, self.config.tokens, -1), body, frames)
+
+    def paint(self, image: Tensor, body: Body, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of `body`, from the image tokens (B, T, N, D) of the frame before."""
+        c, dtype = self.config, image.dtype
+        robot = torch.cat(
+            (
+                (body.telemetry - self.telemetry_mean) / self.telemetry_std,
+                (body.telemetry - frames.telemetry) / self.telemetry_change,
+            ),
+            dim=-1,
+        )
+        tokens = [image, self.robot_next(robot.to(dtype))[:, :, None]]
+        if c.objects:
+            places = self.place_features(body.objects, frames.objects, body.telemetry)
+            tokens.append(self.object_next(places.to(dtype)))
+        x = torch.cat(tokens, dim=2) + self.canvas.to(dtype)
+        for block in self.painter:
+            x, _ = block(x)
+        return self.image_out(self.norm(x[:, :, : c.tokens])).float().unflatten(-1, (c.token_numbers, c.levels))
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """(..., M) integers to (..., M * L)."""
@@ -261,12 +339,19 @@ class Dynamics(nn.Module):
         )
 
     def object_features(self, frames: Frames) -> Tensor:
-        """Where each object is, how it last moved, and where the end-effector sees it, (B, T, K, features)."""
-        unit = 2 * (frames.objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
-        features = [fourier(unit), (frames.objects - frames.previous_objects) / self.objects_change]
+        """Where each object is, how it last moved, where end-effector and other objects see it, (B, T, K, features)."""
+        places = self.place_features(frames.objects, frames.previous_objects, frames.telemetry)
+        others = [frames.objects.roll(-k, dims=2) for k in range(1, self.config.objects)]
+        apart = [((other - frames.objects) / (5 * self.objects_change)).clamp(-10, 10) for other in others]
+        return torch.cat((places, *apart), dim=-1)
+
+    def place_features(self, objects: Tensor, before: Tensor, telemetry: Tensor) -> Tensor:
+        """Positions (B, T, K, 3): absolute, as change from `before`, and from the end-effector, (B, T, K, features)."""
+        unit = 2 * (objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
+        features = [fourier(unit), (objects - before) / self.objects_change]
         if self.config.effector:
-            effector = frames.telemetry[..., list(self.config.effector)][:, :, None]
-            features.append((frames.objects - effector) / (5 * self.objects_change))
+            effector = telemetry[..., list(self.config.effector)][:, :, None]
+            features.append((objects - effector) / (5 * self.objects_change))
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
 
     def property_features(self, properties: Tensor) -> Tensor:
@@ -288,9 +373,14 @@ class Dynamics(nn.Module):
         error = (prediction.telemetry - target.telemetry) / self.telemetry_change
         telemetry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
         parts = {"image": image, "telemetry": telemetry}
+        total = image + TELEMETRY_WEIGHT * telemetry
         if self.config.objects:
-            parts["objects"] = (prediction.objects - target.objects).abs().mean() / self.objects_change.squeeze()
-        total = image + 0.1 * telemetry + 0.2 * parts.get("objects", image.new_zeros(()))
+            error = (prediction.objects - target.objects).abs() / self.objects_change  # (B, T, K, 3)
+            spread = (prediction.spread / self.objects_change).clamp_min(1e-2)[..., None]
+            # Likelihood of a Laplace distribution, for its width only: what cannot be foreseen must not lose weight.
+            likelihood = (error.detach() / spread + spread.log()).mean()
+            parts |= {"objects": error.mean(), "spread": likelihood}
+            total = total + OBJECT_WEIGHT * error.mean() + 0.05 * likelihood
         return total, {name: value.detach() for name, value in parts.items()}
 
 
@@ -304,6 +394,13 @@ def choose(logits: Tensor, generators: list[torch.Generator] | None) -> Tensor:
         return logits.argmax(dim=-1).to(torch.uint8)
     noise = torch.stack([torch.rand(logits.shape[1:], generator=g, device=logits.device) for g in generators])
     return (logits - (-noise.clamp_min(1e-20).log()).log()).argmax(dim=-1).to(torch.uint8)
+
+
+def risk(prediction: Prediction) -> Tensor:
+    """What a step (T = 1) may add to the error, (B,): the spread of the objects, else the entropy of the picture."""
+    if prediction.spread.shape[-1]:
+        return prediction.spread[:, 0].mean(dim=-1)
+    return normalised_entropy(prediction.logits[:, 0])
 
 
 def normalised_entropy(logits: Tensor) -> Tensor:

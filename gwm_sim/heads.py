@@ -1,8 +1,7 @@
 """Readings of a frame: where the objects are, and reward and success of each task.
 
-Both look at two consecutive frames and nothing else, so they serve a real frame at reset and an imagined one alike.
-The locator sees codes and telemetry only, since it starts the tracking of objects; the task head also sees the tracked
-positions.
+The locator reads real frames, before they are rounded to codes: it starts the tracking of objects, which the dynamics
+goes on with. The task head looks at two consecutive frames, real or imagined, and the tracked positions.
 """
 
 from __future__ import annotations
@@ -64,20 +63,33 @@ class FrameReader(nn.Module):
 
 
 class Locator(nn.Module):
-    """Object positions from codes and telemetry."""
+    """Object positions in single frames, from the tokenizer's features and the telemetry.
 
-    def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
+    Each object has a map of where it is looked for, and a spatial soft-argmax over it (Finn et al., 2016) says what is
+    there and where that is; the telemetry tells of an object behind the fingers.
+    """
+
+    def __init__(self, config: HeadsConfig, channels: int, dynamics: Dynamics) -> None:
         super().__init__()
-        self.reader = FrameReader(config, dynamics, dynamics.config.objects)
-        self.out = nn.Linear(config.width, 3)
+        c, d = dynamics.config, config.width
+        self.look = nn.Sequential(nn.Conv2d(channels, d, 3, padding=1), nn.SiLU(), nn.Conv2d(d, d, 1))
+        self.maps = nn.Conv2d(d, c.objects, 1)
+        self.robot = perceptron(c.telemetry, d)
+        self.seen = nn.Linear(d + 2, d)
+        self.identity = nn.Parameter(torch.randn(c.objects, d) * 0.02)
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, 3))
 
-    def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
-        """Positions, (B, T, K, 3) [m]."""
-        unit = self.out(self.reader(frames, dynamics)).float()
+    def forward(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> Tensor:
+        """Positions (B, K, 3) [m], from features (B, channels, H/8, W/8) and telemetry (B, P)."""
+        seen = self.look(features)
+        rows, columns = (torch.linspace(-1, 1, n, device=seen.device, dtype=seen.dtype) for n in seen.shape[-2:])
+        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(seen), -1, -1, -1)
+        share = self.maps(seen).flatten(2).float().softmax(dim=-1).to(seen.dtype)  # (B, K, cells)
+        found = share @ torch.cat((seen, grid), dim=1).flatten(2).transpose(1, 2)  # (B, K, D + 2)
+        level = (telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std
+        x = self.seen(found) + self.robot(level)[:, None] + self.identity
+        unit = self.out(x).float()
         return dynamics.objects_low + (unit + 1) / 2 * (dynamics.objects_high - dynamics.objects_low)
-
-    def loss(self, predicted: Tensor, target: Tensor, dynamics: Dynamics) -> Tensor:
-        return (predicted - target).abs().mean() / dynamics.objects_change.squeeze()
 
 
 class TaskHead(nn.Module):

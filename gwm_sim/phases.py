@@ -1,4 +1,5 @@
-"""What each phase of training learns: the tokenizer on frames, the locator on their latents, dynamics on windows.
+"""What each phase of training learns: tokenizer and locator on single frames, the painter to draw bodies, dynamics and
+task head on windows.
 
 Batches are drawn by step number, so that a resumed run sees the same ones.
 """
@@ -9,12 +10,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.dynamics import Frames, previous
+from gwm_sim.dynamics import Body, Frames, Lesson, previous
 from gwm_sim.windows import TrainingData
 from gwm_sim.world_model import WorldModel
 
+SEES_FRAMES = ("tokenizer.", "locator.")  # the parts that learn from single frames
+LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
+PAINTERS = ("robot_next", "object_next", "blank", "canvas", "painter", "norm", "image_out")  # of the dynamics' parts
+BLIND = 0.4  # share of the pictures that the painter draws from the body alone
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
 
 
@@ -61,7 +67,7 @@ class Phase(Protocol):
 
 
 class TokenizerPhase:
-    """Reconstruction of single frames."""
+    """Single frames: their reconstruction, and where the objects are in them."""
 
     name = "tokenizer"
     rate = 1.5e-3
@@ -70,19 +76,28 @@ class TokenizerPhase:
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [(f"tokenizer.{name}", p) for name, p in self.model.tokenizer.named_parameters()]
+        return [(name, p) for name, p in self.model.named_parameters() if name.startswith(SEES_FRAMES)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        model, device = self.model, self.model.device
         index = torch.randint(
             len(self.data.frames), (self.preset.frames_per_batch,), generator=batch_generator(self.seed, step)
         )
-        return self.model.tokenizer.loss(self.data.frames[index].to(self.model.device))
+        frames = self.data.frames[index].to(device)
+        features = model.tokenizer.features(frames)
+        total, parts = model.tokenizer.loss(frames, features)
+        if model.locator is not None:
+            found = model.locator(features, self.data.telemetry[index].to(device), model.dynamics)
+            error = (found - self.data.objects[index].to(device)).abs().mean()
+            total = total + LOCATOR_WEIGHT * error
+            parts["located_mm"] = 1000 * error.detach()
+        return total, parts
 
 
-class LocatorPhase:
-    """Object positions in pairs of consecutive frames."""
+class PainterPhase:
+    """Pictures of bodies: what the camera sees when robot and objects are where they are said to be."""
 
-    name = "locator"
+    name = "painter"
     rate = 1e-3
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
@@ -90,18 +105,22 @@ class LocatorPhase:
         self.starts = data.windows(2)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, p) for name, p in self.model.named_parameters() if name.startswith("locator.")]
+        return [
+            (name, p)
+            for name, p in self.model.named_parameters()
+            if name.split(".")[:2] in [["dynamics", part] for part in PAINTERS]
+        ]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        assert self.model.locator is not None
         generator = batch_generator(self.seed, step)
-        count = 4 * self.preset.frames_per_batch
+        count = self.preset.windows_per_batch * self.preset.frames_per_window
         first = self.starts[torch.randint(len(self.starts), (count,), generator=generator)]
-        frames = to_device(self.data.batch(self.codes, first, 2)[0], self.model.device)
-        loss = self.model.locator.loss(
-            self.model.locator(frames, self.model.dynamics), frames.objects, self.model.dynamics
-        )
-        return loss, {"error_mm": loss.detach() * self.model.dynamics.objects_change.squeeze() * 1000}
+        frames, _, _ = self.data.batch(self.codes, first, 2)
+        frames = to_device(misplace(frames, generator), self.model.device)
+        before, now = crop(frames, slice(None, 1)), crop(frames, slice(1, None))
+        logits = self.model.dynamics.paint_blind(Body(now.telemetry, now.objects), before)
+        image = F.cross_entropy(logits.flatten(0, -2), now.codes.long().flatten())
+        return image, {"image": image.detach()}
 
 
 class DynamicsPhase:
@@ -115,20 +134,26 @@ class DynamicsPhase:
         self.starts = data.windows(preset.frames_per_window + 1)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        learned_before = ("tokenizer.", "locator.")
-        return [(name, p) for name, p in self.model.named_parameters() if not name.startswith(learned_before)]
+        return [(name, p) for name, p in self.model.named_parameters() if not name.startswith(SEES_FRAMES)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         generator = batch_generator(self.seed, step)
         first = self.starts[torch.randint(len(self.starts), (self.preset.windows_per_batch,), generator=generator)]
         frames, reward, success = self.data.batch(self.codes, first, self.preset.frames_per_window + 1)
         frames = drop_properties(frames, generator)
-        true = to_device(frames, self.model.device)
-        history = to_device(corrupt(frames, self.model, generator), self.model.device)
+        device = self.model.device
+        true, located = to_device(frames, device), misplace(frames, generator)
+        history = to_device(corrupt(located, self.model, generator), device)
+        located = to_device(located, device)
         if progress > IMAGINE_AFTER and step % 2:
             history = self.imagined(true, history, generator)
         past, future = crop(history, slice(None, -1)), crop(true, slice(1, None))
-        prediction, _ = self.model.dynamics(past)
+        drawn = crop(located, slice(1, None))
+        blind = torch.rand(drawn.corruption.shape, generator=generator) < BLIND * bool(
+            self.model.dynamics.config.guidance
+        )
+        lesson = Lesson(Body(drawn.telemetry, drawn.objects), blind.to(device))
+        prediction, _ = self.model.dynamics(past, lesson)
         total, parts = self.model.dynamics.loss(prediction, future)
         # A few moments of each window are enough for the task head, which looks at single frames.
         moments = torch.randint(
@@ -182,10 +207,17 @@ def drop_properties(frames: Frames, generator: torch.Generator) -> Frames:
     return frames._replace(properties=torch.where(known, frames.properties, torch.nan))
 
 
+def misplace(frames: Frames, generator: torch.Generator) -> Frames:
+    """Move the objects of each window by one small offset, as the locator does that starts a rollout."""
+    b, _, k, _ = frames.objects.shape
+    objects = frames.objects + 0.002 * torch.randn(b, 1, k, 3, generator=generator)  # [m]
+    return frames._replace(objects=objects, previous_objects=previous(objects))
+
+
 def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
     """Damage histories as a rollout would, with the level beside: wrong codes, telemetry and positions a little off.
 
-    Half of the windows stay clean but for a position error that the locator makes on real frames too.
+    Half of the windows stay clean, but for the jitter that the locator has on real frames too.
     """
     b, t = frames.corruption.shape
     level = torch.rand(b, t, generator=generator) * (torch.rand(b, 1, generator=generator) < 0.5)
@@ -196,9 +228,8 @@ def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Fr
     codes = torch.where(hit, random_codes, frames.codes)
     noise = torch.randn(frames.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
     noise[..., dynamics.command_telemetry.cpu()] = 0  # commands are known exactly
-    offset = torch.randn(b, 1, *frames.objects.shape[2:], generator=generator) * 0.002  # [m]
-    jitter = torch.randn(frames.objects.shape, generator=generator) * (0.001 + 0.003 * level[..., None, None])
-    telemetry, objects = frames.telemetry + noise, frames.objects + offset + jitter
+    jitter = torch.randn(frames.objects.shape, generator=generator) * (0.0005 + 0.003 * level[..., None, None])  # [m]
+    telemetry, objects = frames.telemetry + noise, frames.objects + jitter
     return frames._replace(
         codes=codes,
         previous_codes=previous(codes),

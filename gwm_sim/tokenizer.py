@@ -94,11 +94,13 @@ class Tokenizer(nn.Module):
     """Encode frames to integer codes and decode codes to frames."""
 
     background: Tensor
+    usual_error: Tensor
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
         c = config.channels
+        self.channels = 4 * c  # of the features
         self.encoder = nn.Sequential(
             nn.Conv2d(3, c, 4, stride=2, padding=1),
             ResidualBlock(c),
@@ -108,8 +110,8 @@ class Tokenizer(nn.Module):
             ResidualBlock(4 * c),
             ResidualBlock(4 * c),
             ChannelNorm(4 * c),  # codes spread over all levels from the first step; without it they all stay 0
-            nn.Conv2d(4 * c, config.numbers, 1),
         )
+        self.to_code = nn.Conv2d(4 * c, config.numbers, 1)
         self.decoder = nn.Sequential(
             nn.Conv2d(config.numbers, 4 * c, 3, padding=1),
             ResidualBlock(4 * c),
@@ -124,6 +126,7 @@ class Tokenizer(nn.Module):
             nn.PixelShuffle(2),
         )
         self.register_buffer("background", torch.zeros(3, config.height, config.width))
+        self.register_buffer("usual_error", torch.ones(()))
 
     def quantise(self, z: Tensor) -> Tensor:
         """Bound to [-1, 1] and round to `levels` values, with straight-through gradients."""
@@ -135,6 +138,10 @@ class Tokenizer(nn.Module):
         """Quantised values (B, numbers, H/8, W/8) to images (B, 3, H, W) centred on 0, not clipped."""
         return self.decoder(grid).float() + self.background
 
+    def features(self, frames: Tensor) -> Tensor:
+        """What the encoder sees in frames (B, H, W, 3) uint8 before it rounds: (B, channels, H/8, W/8)."""
+        return self.encoder(to_images(frames))
+
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Encode frames.
@@ -145,12 +152,15 @@ class Tokenizer(nn.Module):
         Returns:
             Codes, (..., N, token_numbers) uint8 in [0, levels).
         """
-        lead = frames.shape[:-3]
-        images = to_images(frames.reshape(-1, *frames.shape[-3:]))
+        codes = self.codes(self.features(frames.reshape(-1, *frames.shape[-3:])))
+        return codes.reshape(*frames.shape[:-3], *codes.shape[1:])
+
+    @torch.no_grad()
+    def codes(self, features: Tensor) -> Tensor:
+        """Round features (B, channels, H/8, W/8) to codes (B, N, token_numbers) uint8."""
         half = (self.config.levels - 1) / 2
-        grid = (self.quantise(self.encoder(images)) * half + half).round().to(torch.uint8)
-        codes = rearrange(grid, "b c (y p) (x q) -> b (y x) (p q c)", p=PACK, q=PACK)
-        return codes.reshape(*lead, *codes.shape[1:])
+        grid = (self.quantise(self.to_code(features)) * half + half).round().to(torch.uint8)
+        return rearrange(grid, "b c (y p) (x q) -> b (y x) (p q c)", p=PACK, q=PACK)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
@@ -167,27 +177,42 @@ class Tokenizer(nn.Module):
         frames = to_frames(self.decode_grid(grid))
         return frames.reshape(*lead, *frames.shape[1:])
 
-    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    @torch.no_grad()
+    def novelty(self, frames: Tensor, codes: Tensor) -> Tensor:
+        """How badly codes (B, N, M) show their frames (B, H, W, 3) uint8, (B,): 1 is usual for familiar frames.
+
+        The worst one percent of the pixels counts: an object of an unknown colour or kind is not larger.
+        """
+        error = (self.decode(codes).float() - frames.float()).abs().mean(dim=-1).flatten(1)
+        return worst_pixels(error).mean(dim=1) / self.usual_error
+
+    def loss(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction loss of a batch.
 
         Args:
             frames: (B, H, W, 3) uint8.
+            features: What `features` made of them.
 
         Returns:
             Scalar loss, and named scalars to log.
         """
         images = to_images(frames)
-        error = (self.decode_grid(self.quantise(self.encoder(images))) - images).abs()
+        error = (self.decode_grid(self.quantise(self.to_code(features))) - images).abs()
         distance = (images - self.background).abs().amax(dim=1, keepdim=True)
         weighted = ((1 + self.config.foreground_weight * distance) * error).mean()
         per_pixel = error.mean(dim=1).flatten(1)  # (B, H*W)
-        worst = per_pixel.topk(max(1, per_pixel.shape[1] // 100), dim=1).values.mean()
+        worst = worst_pixels(per_pixel).mean()
         mse = error.detach().square().mean()
         return weighted + self.config.worst_weight * worst, {
             "weighted_l1": weighted.detach(),
             "worst": worst.detach(),
             "psnr": -10 * torch.log10(mse),
         }
+
+
+def worst_pixels(error: Tensor) -> Tensor:
+    """The largest one percent of errors (B, pixels)."""
+    return error.topk(max(1, error.shape[1] // 100), dim=1).values
 
 
 def to_images(frames: Tensor) -> Tensor:

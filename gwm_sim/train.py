@@ -1,7 +1,8 @@
 """`gwm train`: from episode files to a world model.
 
-Stages on one budget: the tokenizer learns to encode frames, all frames are encoded once, then locator, dynamics and
-task head learn on the latents. `phases.py` says what is learned, `trainer.py` how; here a run folder becomes a model.
+Stages on one budget: tokenizer and locator learn to read frames, all frames are encoded once, then the painter learns
+to draw their latents, and dynamics and task head what comes after what. `phases.py` says what is learned, `trainer.py`
+how; here a run folder becomes a model.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import gwm_sim
+from gwm_sim.calibration import calibrate
 from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import PRESETS, DynamicsPhase, LocatorPhase, Preset, TokenizerPhase
+from gwm_sim.phases import PRESETS, DynamicsPhase, PainterPhase, Preset, TokenizerPhase
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
@@ -35,8 +37,10 @@ from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
-SHARES = {"tokenizer": 0.15, "locator": 0.08, "dynamics": 0.77}
+SHARES = {"tokenizer": 0.13, "painter": 0.07, "dynamics": 0.8}
 """Parts of the budget."""
+
+GUIDANCE = 1.0  # of models that know where their objects are; without, the painter has nothing to draw them from
 
 LOCK_FILE = "run.lock"
 BANK_SIZE = 256  # start states of a checkpoint
@@ -104,14 +108,15 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
     tokenizer = TokenizerPhase(model, data, preset, config.seed)
     trainer.run(tokenizer, *share(config, tokenizer.name), lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
-    if model.locator is not None:
-        locator = LocatorPhase(model, data, codes, preset, config.seed)
-        trainer.run(locator, *share(config, locator.name), lambda step: None)
+    if model.config.dynamics.guidance:
+        painter = PainterPhase(model, data, codes, preset, config.seed)
+        trainer.run(painter, *share(config, painter.name), lambda step: None)
     dynamics = DynamicsPhase(model, data, codes, preset, config.seed)
     trainer.run(
         dynamics, *share(config, dynamics.name), lambda step: sample_rollouts(model, data, codes, samples, step)
     )
 
+    calibrate(model, data, codes)
     model.save(config.out)
     write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
@@ -174,6 +179,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData) -> WorldModel
         layers=preset.layers,
         heads=preset.heads,
         window=preset.attention_window,
+        guidance=GUIDANCE if schema.object_names else 0.0,
     )
     heads = HeadsConfig(tasks=schema.tasks, width=preset.head_width)
     whole = WorldModelConfig(

@@ -108,6 +108,7 @@ class TrainingData:
             actions=self.actions[index],
             properties=self.properties[episode],
             corruption=torch.zeros(index.shape),
+            novelty=torch.ones(index.shape),
         )
         return frames, self.reward[index], self.success[index]
 

@@ -31,8 +31,8 @@ from gwm_sim.dynamics import (
     Frames,
     Statistics,
     choose,
-    normalised_entropy,
     previous,
+    risk,
 )
 from gwm_sim.episodes import Command, Schema
 from gwm_sim.errors import CheckpointError, ConfigError
@@ -98,7 +98,7 @@ class WorldState:
     previous_objects: Tensor  # (B, K, 3) [m]
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B,), 0 for a real frame, IMAGINED for an imagined one
-    uncertainty: Tensor  # (B,) in [0, 1], of the step that led here; 0 for a real frame
+    uncertainty: Tensor  # (B,), expected error of what is imagined, see `WorldModel.uncertainty`
     age: Tensor  # (B,) frames in the ring
     cache: Tensor  # (B, time_layers, 2, N*H, window, E), ring of past keys and values
 
@@ -146,12 +146,14 @@ class Rollout:
     objects: Tensor  # (B, T, K, 3) [m]
     reward: Tensor  # (B, T, tasks) in [0, 1]
     success: Tensor  # (B, T, tasks) probability
-    uncertainty: Tensor  # (B, T) in [0, 1]
+    uncertainty: Tensor  # (B, T)
     final: WorldState
 
 
 class WorldModel(nn.Module):
     """Tokenizer, dynamics and heads of one learned world."""
+
+    calibration: Tensor  # (2,), expected error of a familiar start, and per unit of risk of a step
 
     def __init__(self, config: WorldModelConfig, statistics: Statistics | None = None) -> None:
         """Build a model with fresh weights; `statistics` come from the training data or from a checkpoint."""
@@ -159,8 +161,11 @@ class WorldModel(nn.Module):
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer)
         self.dynamics = Dynamics(config.dynamics, statistics or blank_statistics(config.dynamics))
-        self.locator = Locator(config.heads, self.dynamics) if config.dynamics.objects else None
+        self.locator = (
+            Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
+        )
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
+        self.register_buffer("calibration", torch.ones(2))
 
     @property
     def device(self) -> torch.device:
@@ -207,25 +212,28 @@ class WorldModel(nn.Module):
             raise ValueError(f"frames must be uint8 from 0 to 255, got {frames.dtype}")
         if properties is None:
             properties = torch.full((b, c.dynamics.properties), torch.nan)
-        codes = self.tokenizer.encode(frames.to(self.device))
         telemetry = telemetry.to(self.device, torch.float32)
-        nowhere = telemetry.new_zeros(b, length, c.dynamics.objects, 3)
+        pictures = frames.to(self.device).flatten(0, 1)
+        features = self.tokenizer.features(pictures)
+        flat = self.tokenizer.codes(features)
+        codes, novelty = (x.unflatten(0, (b, length)) for x in (flat, self.tokenizer.novelty(pictures, flat)))
+        objects = telemetry.new_zeros(b * length, 0, 3)
+        if self.locator is not None:
+            objects = self.locator(features, telemetry.flatten(0, 1), self.dynamics)
+        objects = objects.unflatten(0, (b, length))
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
-        context = Frames(
+        return Frames(
             codes=codes,
             previous_codes=previous(codes),
             telemetry=telemetry,
             previous_telemetry=previous(telemetry),
-            objects=nowhere,
-            previous_objects=nowhere,
+            objects=objects,
+            previous_objects=previous(objects),
             actions=torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32),
             properties=properties.to(self.device, torch.float32),
             corruption=telemetry.new_zeros(b, length),
+            novelty=novelty,
         )
-        if self.locator is None:
-            return context
-        objects = self.locator(context, self.dynamics)
-        return context._replace(objects=objects, previous_objects=previous(objects))
 
     @torch.no_grad()
     def begin(self, context: Frames) -> WorldState:
@@ -248,7 +256,7 @@ class WorldModel(nn.Module):
             previous_objects=context.previous_objects[:, -1],
             properties=context.properties,
             corruption=context.corruption[:, -1],
-            uncertainty=torch.zeros(b, device=self.device),
+            uncertainty=self.calibration[0] * context.novelty.mean(dim=1).square(),
             age=torch.full((b,), length - 1, device=self.device),
             cache=cache,
         )
@@ -287,7 +295,7 @@ class WorldModel(nn.Module):
             previous_objects=state.objects,
             properties=state.properties,
             corruption=torch.full_like(state.corruption, IMAGINED),
-            uncertainty=normalised_entropy(logits),
+            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted),
             age=state.age + 1,
             cache=state.cache,
         )
@@ -329,7 +337,11 @@ class WorldModel(nn.Module):
         return state.objects
 
     def uncertainty(self, state: WorldState) -> Tensor:
-        """Mean entropy of the codes of the last imagined frame, normalised to [0, 1], (B,); 0 for a real frame."""
+        """Expected error of a state, (B,): of object positions in [cm], without objects of pixels in [grey levels].
+
+        It starts with how unfamiliar the real frames look and grows with every imagined step by what the dynamics
+        expects to be wrong. The scale is fitted to held-out episodes of the training data (`calibration.py`).
+        """
         return state.uncertainty
 
     @torch.no_grad()
@@ -354,6 +366,7 @@ class WorldModel(nn.Module):
             actions=actions[:, None].to(self.device, torch.float32),
             properties=state.properties,
             corruption=state.corruption[:, None],
+            novelty=torch.ones_like(state.corruption)[:, None],
         )
 
     # --- checkpoints --------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_overfits_a_few_frames_without_losing_the_square() -> None:
     tokenizer.background.copy_(median_background(scene(31)))
     optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
     for _ in range(150):
-        loss, _ = tokenizer.loss(frames)
+        loss, _ = tokenizer.loss(frames, tokenizer.features(frames))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -32,7 +32,9 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
     assert run["options"]["steps"] == 60
     assert model.digest() in (tiny_checkpoint / "README.md").read_text()
     stored, learned = load_file(tiny_checkpoint / "model.safetensors"), load_file(tiny_checkpoint / trainer.STATE_FILE)
-    for name, value in stored.items():  # the heads and dynamics learned from the tokenizer that is stored, bit for bit
+    fitted = ("calibration", "tokenizer.usual_error")  # after the training
+    # The heads and dynamics learned from the tokenizer that is stored, bit for bit.
+    for name, value in ((name, value) for name, value in stored.items() if name not in fitted):
         assert torch.equal(value.to(learned[f"model.{name}"].dtype), learned[f"model.{name}"]), name
     with EpisodeFile(tiny_checkpoint / BANK_FILE) as bank:
         assert bank.lengths == [3] * 50
@@ -54,7 +56,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     def tick_and_die(self: trainer.Clock) -> None:
         nonlocal ticks
         ticks += 1
-        if ticks in (4, 16):  # once in each phase, before the step is saved
+        if ticks in (4, 16):  # in the first phase and in the last, before the step is saved
             raise KeyboardInterrupt
         clock(self)
 

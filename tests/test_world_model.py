@@ -52,8 +52,8 @@ def test_reset_of_one_row_keeps_the_others() -> None:
     rollout = model.imagine(mixed, actions_for(3, 5))
     assert torch.equal(rollout.codes[[0, 2]], plain.codes[[0, 2]])
     assert not torch.equal(rollout.codes[1], plain.codes[1])
-    alone = model.imagine(other, actions_for(3, 5)[1:2])
-    assert torch.equal(rollout.codes[1], alone.codes[0])
+    alone = model.imagine(other.select([0, 0, 0]), actions_for(3, 5))  # bitwise equal at equal batch size only
+    assert torch.equal(rollout.codes[1], alone.codes[1])
 
 
 def test_assigning_rows_leaves_the_states_before_alone() -> None:
