@@ -43,8 +43,8 @@ def main(
 
     # Behaviours of mixed quality: a model of nothing but demonstrations believes that everything succeeds.
     recording = out / "train.hdf5"
-    collect(CollectConfig(env=env, episodes=episodes, steps=length, out=recording))
-    collect(CollectConfig(env=env, episodes=10, steps=length, out=test, seed=300_000))
+    collect(CollectConfig(env=env, episodes=episodes, steps=length, out=recording, rendering="fast"))
+    collect(CollectConfig(env=env, episodes=10, steps=length, out=test, seed=300_000, rendering="fast"))
 
     steps = 100 if minutes is None else None
     train(TrainConfig(data=(recording,), out=model, preset=preset, minutes=minutes, steps=steps, resume=True))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gwm_sim.envs.contract import CUBE_SIZE, WORKSPACE_HIGH, WORKSPACE_LOW
+from gwm_sim.envs.contract import ACTION_SCALE, CUBE_SIZE, WORKSPACE_HIGH, WORKSPACE_LOW
 from gwm_sim.envs.tasks import BLUE, RED
 from gwm_sim.policies import scripted
 from gwm_sim.policies.motions import (
@@ -232,6 +232,26 @@ def topple(bench: Bench, rng: Rng) -> Script:
     yield from lift(bench, bench.command[2] + 0.06)
 
 
+def strike(bench: Bench, rng: Rng) -> Script:
+    """Hit a cube once with closed fingers and stay behind, so that it slides on as friction lets it."""
+    if held(bench) is not None:
+        yield from release(bench)
+    index, steps, speed = int(rng.integers(2)), int(rng.integers(1, 4)), rng.uniform(0.6, 1.0)
+    way = inward(bench.cube(index), rng)
+    reach = steps * speed * ACTION_SCALE / np.abs(way).max()
+    gap = CUBE_SIZE / 2 + 0.013 + rng.uniform(-0.02, 0.01)
+    behind = bench.cube(index) - (reach + gap) * way
+    behind[2] = rng.uniform(0.018, 0.03)
+    over = np.append(behind[:2], 0.12)
+    yield from lift(bench, 0.12)
+    yield from move(bench, lambda: over, CLOSE, tolerance=0.01, limit=15)
+    yield from move(bench, lambda: behind, CLOSE, tolerance=0.005, limit=8)
+    for _ in range(steps):
+        yield np.append(speed * way / np.abs(way).max(), KEEP)
+    yield from hold(int(rng.integers(1, 5)))
+    yield from lift(bench, bench.command[2] + rng.uniform(0.05, 0.12))
+
+
 def around(bench: Bench, rng: Rng) -> Script:
     """Wander close around a cube, opening and closing at random."""
     index = int(rng.integers(2))
@@ -327,14 +347,27 @@ def _wander_on(bench: Bench, rng: Rng) -> Script:
         yield from wander(bench, rng)
 
 
+def _let_loose(bench: Bench, rng: Rng) -> Script:
+    """Strike cubes and let them fall: what friction and gravity decide, and nothing holds back."""
+    yield from hold(int(rng.integers(0, 5)))
+    while True:
+        yield from (strike if rng.random() < 0.6 else drop)(bench, rng)
+        yield from hold(int(rng.integers(1, 5)))
+
+
 def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
-    """Policy of an episode by its kind: "mixed", "scripted" (the task's expert), "uniform" (smooth), "hold"."""
+    """Policy of an episode by its kind.
+
+    They are "mixed", "loose" (strikes and drops), "scripted" (the task's expert), "uniform" (smooth) and "hold".
+    """
     if kind == "mixed":
         return mixed(env, seed)
+    if kind == "loose":
+        return ScriptedPolicy(env, _let_loose, "loose", seed)
     if kind == "scripted":
         return scripted.expert(env, seed=seed)
     if kind == "uniform":
         return ScriptedPolicy(env, _wander_on, "uniform", seed)
     if kind == "hold":
         return HoldPolicy()
-    raise ValueError(f'Unknown behaviour {kind!r}; there are "mixed", "scripted", "uniform" and "hold"')
+    raise ValueError(f'Unknown behaviour {kind!r}; there are "mixed", "loose", "scripted", "uniform", "hold"')

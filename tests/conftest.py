@@ -21,7 +21,7 @@ from gwm_sim.train import main as train
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fifty episodes of twelve steps, recorded in the physics twin."""
     path = tmp_path_factory.mktemp("data") / "tiny.hdf5"
-    collect(CollectConfig(episodes=50, steps=12, out=path, workers=1))
+    collect(CollectConfig(episodes=50, steps=12, out=path, workers=1, rendering="fast"))
     return path
 
 

@@ -26,7 +26,7 @@ COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2".split()
 
 
 def config(out: Path, **changes: object) -> CollectConfig:
-    small = CollectConfig(episodes=8, out=out, seed=SEED, steps=40, workers=2)
+    small = CollectConfig(episodes=8, out=out, seed=SEED, steps=40, workers=2, rendering="fast")
     return dataclasses.replace(small, **changes)  # type: ignore[arg-type]
 
 

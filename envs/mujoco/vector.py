@@ -35,7 +35,7 @@ class MuJoCoVectorEnv(BatchedEnv):
         size: int = 64,
         cameras: Sequence[str] = ("front",),
         depth: bool = False,
-        rendering: Rendering = "fast",
+        rendering: Rendering = "rich",
         reward: str = "dense",
         render_mode: str | None = None,
         device: str | None = None,
