@@ -32,6 +32,7 @@ from gwm_sim.episodes import Command
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 TELEMETRY_WEIGHT, OBJECT_WEIGHT = 0.1, 0.5  # of the losses, beside the picture's 1
+REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
 OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
 
 
@@ -263,10 +264,13 @@ class Dynamics(nn.Module):
         image = self.image_in(self.one_hot(frames.codes).to(dtype))
         image = image + self.image_before_in(self.one_hot(frames.previous_codes).to(dtype)) + action_and_robot
         tokens = [image, action_and_robot]
+        conditions = self.property_in(self.property_features(frames.properties).to(dtype))[
+            :, None, None
+        ]  # (B, 1, 1, D)
         if self.config.objects:
-            tokens.append(self.object_in(self.object_features(frames).to(dtype)) + action_and_robot)
-        conditions = self.property_in(self.property_features(frames.properties).to(dtype))  # (B, D)
-        tokens.append(conditions[:, None, None].expand(b, t, 1, -1))
+            objects = self.object_in(self.object_features(frames).to(dtype))
+            tokens.append(objects + action_and_robot + conditions)
+        tokens.append(conditions.expand(b, t, 1, -1))
         level = self.corruption_in(frames.corruption[..., None].to(dtype))[:, :, None]
         return torch.cat(tokens, dim=2) + self.position.to(dtype) + level
 
@@ -279,7 +283,10 @@ class Dynamics(nn.Module):
             -1, self.command_telemetry, self.next_commands(frames.telemetry, frames.actions)
         )
         cubes = body[:, :, 1 : 1 + c.objects]
-        objects = frames.objects + self.object_out(cubes).float() * self.objects_change
+        motion = self.object_out(cubes).float()
+        if lesson is None:
+            motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
+        objects = frames.objects + motion * self.objects_change
         spread = F.softplus(self.spread_out(cubes).float().squeeze(-1)) * self.objects_change
         image = x[:, :, : c.tokens]
         copied = self.copy_gain * F.one_hot(frames.codes.long(), c.levels)  # what stays as it is, is the usual case
