@@ -209,15 +209,19 @@ class Dynamics(nn.Module):
             nn.init.normal_(layer.weight, std=1e-3)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, frames: Frames, lesson: Lesson | None = None) -> tuple[Prediction, Tensor]:
+    def forward(self, frames: Frames, lesson: Lesson | None = None) -> Prediction:
         """Predict the successor of every frame of whole sequences.
 
         Args:
             frames: The sequences.
             lesson: What the painter draws from in training; None takes the predicted bodies.
+        """
+        return self.read_out(self.read(frames)[0], frames, lesson)
 
-        Returns:
-            The prediction, and the keys and values of the time attention, (B, time_layers, 2, N*H, T, E).
+    def read(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Tokens of whole sequences (B, T, frame_tokens, D), and what is remembered of them.
+
+        The memory are keys and values of the time attention, (B, time_layers, 2, N*H, T, E).
         """
         x = self.embed(frames)
         memories = []
@@ -225,7 +229,7 @@ class Dynamics(nn.Module):
             x, memory = block(x)
             if memory is not None:
                 memories.append(memory)
-        return self.read_out(x, frames, lesson), torch.stack(memories, dim=1)
+        return x, torch.stack(memories, dim=1)
 
     def step(self, frames: Frames, cache: Tensor, age: Tensor) -> Prediction:
         """Predict the successor of one frame (T = 1) and write that frame into the ring of past frames, in place.

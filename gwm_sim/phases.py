@@ -153,7 +153,7 @@ class DynamicsPhase:
             self.model.dynamics.config.guidance
         )
         lesson = Lesson(Body(drawn.telemetry, drawn.objects), blind.to(device))
-        prediction, _ = self.model.dynamics(past, lesson)
+        prediction = self.model.dynamics(past, lesson)
         total, parts = self.model.dynamics.loss(prediction, future)
         # A few moments of each window are enough for the task head, which looks at single frames.
         moments = torch.randint(

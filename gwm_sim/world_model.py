@@ -244,7 +244,7 @@ class WorldModel(nn.Module):
             past = Frames(
                 *(value if name == "properties" else value[:, :-1] for name, value in context._asdict().items())
             )
-            _, memory = self.dynamics(past)  # (B, time_layers, 2, N*H, C-1, E)
+            _, memory = self.dynamics.read(past)  # (B, time_layers, 2, N*H, C-1, E)
             kept = torch.arange(max(0, length - 1 - cache.shape[-2]), length - 1, device=self.device)
             cache[..., kept % cache.shape[-2], :] = memory[..., kept, :].to(cache.dtype)
         return WorldState(

@@ -33,8 +33,8 @@ def changed_at(frames: Frames, t: int) -> Frames:
 
 def test_prediction_is_causal() -> None:
     model, frames = make_model(), frames_of(2, 8)
-    before, _ = model.dynamics(frames)
-    after, _ = model.dynamics(changed_at(frames, 5))
+    before = model.dynamics(frames)
+    after = model.dynamics(changed_at(frames, 5))
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a[:, :5], b[:, :5])
         assert not torch.equal(a[:, 5:], b[:, 5:])
@@ -45,8 +45,8 @@ def test_prediction_ends_at_the_window() -> None:
     model = make_model()
     length = 2 * WINDOW + 4
     frames = frames_of(1, length)
-    before, _ = model.dynamics(frames)
-    after, _ = model.dynamics(changed_at(frames, 0))
+    before = model.dynamics(frames)
+    after = model.dynamics(changed_at(frames, 0))
     reach = 2 * (WINDOW - 1) + 1
     assert torch.equal(before.logits[:, reach + 1 :], after.logits[:, reach + 1 :])
     assert not torch.equal(before.logits[:, reach], after.logits[:, reach])
@@ -54,8 +54,8 @@ def test_prediction_ends_at_the_window() -> None:
 
 def test_rows_are_independent() -> None:
     model, frames = make_model(), frames_of(3, 5)
-    whole, _ = model.dynamics(frames)
-    alone, _ = model.dynamics(Frames(*(value[1:2] for value in frames)))
+    whole = model.dynamics(frames)
+    alone = model.dynamics(Frames(*(value[1:2] for value in frames)))
     for a, b in zip(whole, alone, strict=True):
         torch.testing.assert_close(a[1:2], b)
 
@@ -65,7 +65,7 @@ def test_ring_of_memory_equals_whole_sequences() -> None:
     model = make_model()
     length = 3 * WINDOW + 1
     frames = frames_of(2, length)
-    whole, _ = model.dynamics(frames)
+    whole = model.dynamics(frames)
     cache, age = model.dynamics.empty_cache(2), torch.zeros(2, dtype=torch.long)
     for t in range(length):
         now = Frames(
