@@ -26,7 +26,8 @@ class Verb(NamedTuple):
 VERBS = {
     "doctor": Verb("gwm_sim.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
     "collect": Verb("gwm_sim.policies.collect", "CollectConfig", "Record episodes in the physics twin"),
-    "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise an episode file, or draw it"),
+    "import": Verb("gwm_sim.importing", "ImportConfig", "Turn recordings of other formats into an episode file"),
+    "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
     "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),

@@ -1,4 +1,4 @@
-"""`gwm inspect`: what is in an episode file, in numbers and in pictures."""
+"""`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.importers import Format, detect
 from gwm_sim.protocol import HELD_STEPS
-from gwm_sim.video import contact_sheet, mosaic, write_png, write_video
+from gwm_sim.ranges import Range, range_table
+from gwm_sim.sheet import chosen_episodes, chosen_rows, write_film, write_picture
+from gwm_sim.survey import Survey, show_survey, survey
 
 Array = NDArray[Any]
-
-"""Consecutive steps for which a task must be fulfilled to count as held."""
-
-_SHEET_EPISODES = 12
-_SHEET_MOMENTS = 10
-_MOSAIC_COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class InspectConfig:
-    """Summarise an episode file and check every number in it."""
+    """Summarise an episode file or a foreign recording, and check every number in it."""
 
     file: tyro.conf.Positional[Path]
-    """Episode file, finished or still being written."""
+    """Episode file, finished or still being written; or a recording that gwm import reads."""
+    format: Format | None = None
+    """Who wrote the recording; by default found out."""
     video: Path | None = None
     """Write a contact sheet here: a picture if the name ends in .png, else a film of the episodes side by side."""
     json: Path | None = None
@@ -50,17 +49,6 @@ class TaskSuccess:
     """At `HELD_STEPS` consecutive steps."""
     end: float
     """At the last step."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a number did over the whole file."""
-
-    unit: str
-    low: float
-    high: float
-    at_limit: float
-    """Share of the rows on or beyond a limit of the schema."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +173,8 @@ def show(summary: Summary, console: Console) -> None:
     console.print(facts)
     if summary.success:
         console.print(success_table(summary.success))
-    console.print(_range_table("actions", summary.actions))
-    console.print(_range_table("telemetry", summary.telemetry))
+    console.print(range_table("actions", summary.actions))
+    console.print(range_table("telemetry", summary.telemetry))
     console.print(f"digest {summary.digest}", soft_wrap=True)
 
 
@@ -198,14 +186,7 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
     return table
 
 
-def _range_table(title: str, ranges: dict[str, Range]) -> Table:
-    table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
-    for name, span in ranges.items():
-        table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")
-    return table
-
-
-def write_summary(summary: Summary, path: Path) -> None:
+def write_summary(summary: Summary | Survey, path: Path) -> None:
     """Write a summary as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
@@ -214,33 +195,33 @@ def write_summary(summary: Summary, path: Path) -> None:
 def write_sheet(file: EpisodeFile, path: Path) -> None:
     """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
     camera = next(iter(file.schema.cameras))
-    chosen = np.unique(np.linspace(0, len(file) - 1, _SHEET_EPISODES).round().astype(int)).tolist()
-    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen}
+    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen_episodes(len(file))}
     if path.suffix.lower() == ".png":
-        moments = np.linspace(0.0, 1.0, _SHEET_MOMENTS)
-        rows = {
-            f"{k} {file.policies[k]}": [frames[round(moment * (len(frames) - 1))] for moment in moments]
+        moments = {
+            f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))]
             for k, frames in episodes.items()
         }
-        write_png(path, contact_sheet(rows, [f"{moment:.0%}" for moment in moments]))
+        write_picture(moments, path)
     else:
-        length = max(len(frames) for frames in episodes.values())
-        pictures = (
-            mosaic([frames[min(t, len(frames) - 1)] for frames in episodes.values()], _MOSAIC_COLUMNS)
-            for t in range(length)
-        )
-        write_video(path, pictures, file.schema.rate)
+        write_film(list(episodes.values()), path, file.schema.rate)
 
 
 def main(config: InspectConfig) -> int:
     """Run `gwm inspect`."""
     console = Console()
-    with EpisodeFile(config.file) as file:
-        summary = summarize(file)
-        show(summary, console)
-        if config.json is not None:
-            write_summary(summary, config.json)
-        if config.video is not None:
-            write_sheet(file, config.video)
-            console.print(f"wrote {config.video}", soft_wrap=True)
+    format = config.format or detect(config.file)
+    result: Summary | Survey
+    if format is None:
+        with EpisodeFile(config.file) as file:
+            result = summarize(file)
+            show(result, console)
+            if config.video is not None:
+                write_sheet(file, config.video)
+    else:
+        result = survey(format, config.file, config.video)
+        show_survey(result, console)
+    if config.json is not None:
+        write_summary(result, config.json)
+    if config.video is not None:
+        console.print(f"wrote {config.video}", soft_wrap=True)
     return 0

@@ -1,0 +1,274 @@
+"""A source as the episodes of an episode file: one rate, one picture size, no gap in time within an episode.
+
+Numbers are read twice, pictures once. The first pass reads no picture: it cuts recordings where rows are missing,
+chooses rows, and finds the bounds that the learned environment needs. It decides the schema and the number of every
+episode, so that an import which was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import gwm_sim
+from gwm_sim.cameras import Camera
+from gwm_sim.episodes import Episode, Schema, TaskLabels
+from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.importers.pictures import shrink
+from gwm_sim.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
+from gwm_sim.importers.source import Action, Array, Kind, Layout, Recording, Source
+from gwm_sim.progress import Show
+from gwm_sim.protocol import CONTEXT
+
+SHORTEST = CONTEXT + 1
+"""Frames of the shortest episode that is of use: a context, and one frame to predict."""
+
+_NOMINAL_FOVY = 45.0
+"""Foreign files say nothing that could be trusted of where their cameras stand, and no object is measured in them."""
+
+_TELEMETRY_MARGIN = 0.05
+"""Share of its span by which telemetry may leave what was recorded: a learned world must not stick at the border."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of a source."""
+
+    cameras: tuple[str, ...] = ()
+    """Names of the cameras; none takes all."""
+    size: int = 64
+    """Height and width of the pictures [px]."""
+    rate: float | None = None
+    """Rows per second [Hz]; None takes the source's."""
+    kind: Kind | None = None
+    """How actions add up of which the source does not say so."""
+    limit: int | None = None
+    """Recordings of the source to take."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Rows `start` to `stop` (exclusive) of a recording, without a gap: they become one episode."""
+
+    recording: int
+    start: int
+    stop: int
+
+
+class Conversion:
+    """The episodes that a source becomes."""
+
+    schema: Schema
+    clips: list[Clip]
+    """Where each episode comes from, by its number."""
+    notes: list[str]
+    """What was left out, in words."""
+
+    def __init__(self, source: Source, selection: Selection, name: str, show: Show | None = None) -> None:
+        """Read all numbers of the source once.
+
+        Args:
+            source: Where to read.
+            selection: What to take.
+            name: What the source is called in the file, such as `lerobot pusht`.
+            show: Told about the progress.
+
+        Raises:
+            ConfigError: The selection does not fit the source.
+            DataError: The source is damaged.
+        """
+        self._source = source
+        self._selection = selection
+        self._cameras = _known_cameras(source.layout, selection.cameras)
+        self._rate = self._choose_rate()
+        self._actions = _with_kind(source.layout.actions, selection.kind)
+        self.clips = []
+        found = _Found()
+        count = min(len(source), selection.limit or len(source))
+        for k in range(count):
+            self._scan(k, found)
+            if show:
+                show((k + 1) / count, f"{k + 1} of {count} recordings")
+        if not self.clips:
+            raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
+        self._task = source.layout.task if found.labelled else None
+        self.notes = found.notes()
+        self.schema = self._make_schema(name, found)
+
+    def _choose_rate(self) -> float:
+        rate = self._selection.rate or self._source.layout.rate
+        if rate is None:
+            raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
+        return rate
+
+    def _scan(self, k: int, found: _Found) -> None:
+        recording = self._source.recording(k)
+        times = self._times(recording)
+        stretches = cuts(times)
+        found.gaps += len(stretches) - 1
+        found.uneven += abs(rate_of(times, recording.where) / (self._source.layout.rate or self._rate) - 1) > UNEVEN
+        for start, stop in stretches:
+            if stop - start < 2 or len(rows := start + self._rows(times[start:stop])) < SHORTEST:
+                found.short += stop - start
+            else:
+                self.clips.append(Clip(k, start, stop))
+                found.add(recording, rows, self._joined(recording, rows))
+
+    def _times(self, recording: Recording) -> Array:
+        """Return the moments of all rows [s], (R,)."""
+        if recording.times is not None:
+            return recording.times
+        return np.arange(len(recording)) / (self._source.layout.rate or self._rate)
+
+    def _rows(self, times: Array) -> Array:
+        return rows_at(times, self._selection.rate if self._source.layout.rate else None)
+
+    def _joined(self, recording: Recording, rows: Array) -> Array:
+        kinds, names = [action.kind for action in self._actions], [action.name for action in self._actions]
+        return aggregate(recording.actions, kinds, rows, names)
+
+    def _make_schema(self, name: str, found: _Found) -> Schema:
+        layout, size = self._source.layout, self._selection.size
+        telemetry_low, telemetry_high = _telemetry_bounds(found.telemetry_low, found.telemetry_high)
+        action_low, action_high = _action_bounds(self._actions, found)
+        camera = Camera(np.zeros(3), np.eye(3), _NOMINAL_FOVY, height=size, width=size)
+        return Schema(
+            env_id=layout.robot,
+            rate=self._rate,
+            telemetry_names=tuple(column.name for column in layout.telemetry),
+            telemetry_units=tuple(column.unit for column in layout.telemetry),
+            telemetry_low=telemetry_low,
+            telemetry_high=telemetry_high,
+            action_names=tuple(action.name for action in self._actions),
+            action_low=action_low,
+            action_high=action_high,
+            cameras={name: camera for name in self._cameras},
+            effector=layout.effector,
+            tasks=(self._task,) if self._task else (),
+            task=self._task,
+            settings={
+                "source": name,
+                "source_rate": layout.rate or self._rate,
+                "action_kinds": [action.kind for action in self._actions],
+                "action_units": [action.unit for action in self._actions],
+                "calibrated": False,
+            },
+            versions={"gwm_sim": gwm_sim.__version__},
+        )
+
+    def episodes(self, wanted: Callable[[int], bool] = lambda index: True) -> Iterator[tuple[int, Episode]]:
+        """Read the episodes one after the other, with their numbers; only those that are wanted are decoded."""
+        for index, clip in enumerate(self.clips):
+            if wanted(index):
+                yield index, self._episode(clip)
+
+    def _episode(self, clip: Clip) -> Episode:
+        recording = self._source.recording(clip.recording)
+        if len(recording) < clip.stop:
+            raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
+        rows = clip.start + self._rows(self._times(recording)[clip.start : clip.stop])
+        return Episode(
+            frames={camera: self._pictures(clip.recording, camera, rows) for camera in self._cameras},
+            telemetry=recording.telemetry[rows],
+            actions=self._joined(recording, rows),
+            labels={self._task: _labels(recording, rows)} if self._task else {},
+            objects=None,
+            properties={},
+            seed=None,
+            policy="failed demonstration" if recording.succeeded is False else "demonstration",
+        )
+
+    def _pictures(self, recording: int, camera: str, rows: Array) -> Array:
+        size = self._selection.size
+        pictures = np.empty((len(rows), size, size, 3), np.uint8)
+        for i, picture in enumerate(self._source.frames(recording, camera, rows)):
+            pictures[i] = shrink(picture, size)
+        return pictures
+
+
+class _Found:
+    """What the first pass finds: bounds over all clips, and what was left out."""
+
+    def __init__(self) -> None:
+        self.gaps = self.short = self.uneven = 0  # places, rows, recordings
+        self.steps = 1  # most rows that one action spans
+        self.telemetry_low: Array = np.array(np.inf)
+        self.telemetry_high: Array = np.array(-np.inf)
+        self.action_low: Array = np.array(np.inf)
+        self.action_high: Array = np.array(-np.inf)
+        self._clips = self._rewarded = 0
+        self._reward_low, self._reward_high = np.inf, -np.inf
+
+    def add(self, recording: Recording, rows: Array, actions: Array) -> None:
+        telemetry = recording.telemetry[rows]
+        self.telemetry_low = np.minimum(self.telemetry_low, telemetry.min(axis=0))
+        self.telemetry_high = np.maximum(self.telemetry_high, telemetry.max(axis=0))
+        self.action_low = np.minimum(self.action_low, actions.min(axis=0))
+        self.action_high = np.maximum(self.action_high, actions.max(axis=0))
+        self.steps = max(self.steps, int(np.diff(rows).max()))
+        self._clips += 1
+        if recording.reward is not None:
+            self._rewarded += 1
+            self._reward_low = min(self._reward_low, float(recording.reward[rows].min()))
+            self._reward_high = max(self._reward_high, float(recording.reward[rows].max()))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every clip has rewards such as the heads learn."""
+        return self._rewarded == self._clips > 0 and 0 <= self._reward_low and self._reward_high <= 1
+
+    def notes(self) -> list[str]:
+        """Say what was left out."""
+        notes = []
+        if self.gaps:
+            notes.append(f"{self.gaps} gaps in time: recordings were cut there, so that no episode jumps.")
+        if self.short:
+            notes.append(f"{self.short} rows lie in stretches of less than {SHORTEST} frames and were left out.")
+        if self.uneven:
+            notes.append(f"{self.uneven} recordings ran at another rate than the source says: see gwm inspect.")
+        if self._rewarded and not self.labelled:
+            span = f"from {self._reward_low:.3g} to {self._reward_high:.3g}"
+            notes.append(f"rewards {span} were left out: every episode needs some, and all in [0, 1].")
+        return notes
+
+
+def _known_cameras(layout: Layout, wanted: Sequence[str]) -> tuple[str, ...]:
+    unknown = [camera for camera in wanted if camera not in layout.cameras]
+    if unknown:
+        raise ConfigError(f"the source has no camera {unknown[0]!r}; it has {', '.join(layout.cameras)}.")
+    twice = [camera for camera, count in Counter(wanted).items() if count > 1]
+    if twice:
+        raise ConfigError(f"--camera names {twice[0]!r} twice.")
+    return tuple(wanted) or layout.cameras
+
+
+def _with_kind(actions: Sequence[Action], kind: Kind | None) -> tuple[Action, ...]:
+    """Give a kind to the actions that have none."""
+    return tuple(Action(a.name, a.unit, a.kind or kind, a.low, a.high) for a in actions)
+
+
+def _labels(recording: Recording, rows: Array) -> TaskLabels:
+    reward = np.zeros(len(recording), np.float32) if recording.reward is None else recording.reward
+    success = reward >= 1 if recording.success is None else recording.success
+    return TaskLabels(reward=reward[rows], success=success[rows])
+
+
+def _telemetry_bounds(low: Array, high: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    margin = np.maximum(_TELEMETRY_MARGIN * (high - low), 1e-3)
+    return tuple((low - margin).tolist()), tuple((high + margin).tolist())
+
+
+def _action_bounds(actions: Sequence[Action], found: _Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Take the declared limits, or what was recorded where none are or where it went beyond."""
+    lows, highs = [], []
+    for action, low, high in zip(actions, found.action_low.tolist(), found.action_high.tolist(), strict=True):
+        span = found.steps if action.kind == "delta" else 1  # as many changes as one action sums
+        low = low if action.low is None else min(low, span * action.low)
+        high = high if action.high is None else max(high, span * action.high)
+        constant = high - low < 1e-6  # a space needs some width
+        lows.append(low - 1e-3 * constant)
+        highs.append(high + 1e-3 * constant)
+    return tuple(lows), tuple(highs)

@@ -1,0 +1,202 @@
+"""HDF5 files by strangers: read what is named, follow no link, believe no size.
+
+A link or an external dataset could make a file show any other file of this machine, so only what lies in the file
+itself is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from gwm_sim.errors import DataError
+from gwm_sim.importers.source import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+
+_MAX_ATTRIBUTE = 1_000_000
+"""Elements of an attribute, or characters of a text, that are still read."""
+
+_BLOCK_BYTES = 16_000_000
+"""Pictures read at a time: whole chunks are decompressed once, and memory stays small."""
+
+
+class Hdf5Files:
+    """Opens HDF5 files and keeps the last one open: episodes of one file are read one after the other."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._file: h5py.File | None = None
+        self._path: Path | None = None
+
+    def __getitem__(self, path: Path) -> h5py.File:
+        """Return the open file at `path`."""
+        if self._file is None or path != self._path:
+            self.close()
+            self._file, self._path = open_hdf5(path), path
+        return self._file
+
+    def close(self) -> None:
+        """Close the file; closing twice does no harm."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
+
+
+def is_hdf5(path: Path) -> bool:
+    """Return whether `path` is a file that HDF5 can open."""
+    try:
+        return path.is_file() and bool(h5py.is_hdf5(path))
+    except (OSError, ValueError):
+        return False
+
+
+def hdf5_files(path: Path) -> list[Path]:
+    """List the HDF5 file at `path`, or those directly in the folder `path`, by name."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in (".hdf5", ".h5") and not file.is_symlink())
+    if not files:
+        raise DataError(f"{path} holds no .hdf5 file. Give the file, or the folder that holds it.")
+    return files
+
+
+def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what lies at `path` below a group, or None when nothing does.
+
+    Raises:
+        DataError: It is a link, or its content lies in another file.
+    """
+    item: Any = group
+    for name in path.split("/"):
+        if not isinstance(item, h5py.Group) or name not in item.keys():
+            return None
+        where = place(item, name)
+        if not isinstance(item.get(name, getlink=True), h5py.HardLink):
+            raise DataError(f"{where} is a link, which could lead anywhere. Resolve it: h5repack --merge FILE NEW.")
+        with reading(where):
+            item = item[name]
+    if isinstance(item, h5py.Dataset) and _lies_elsewhere(item):
+        raise DataError(f"{place(group, path)} keeps its content in another file, which is not followed.")
+    return item if isinstance(item, h5py.Group | h5py.Dataset) else None
+
+
+def _lies_elsewhere(dataset: h5py.Dataset) -> bool:
+    with reading(place(dataset)):
+        virtual = dataset.is_virtual and any(source.file_name != "." for source in dataset.virtual_sources())
+        return bool(dataset.external) or virtual
+
+
+def group_at(group: h5py.Group, path: str) -> h5py.Group:
+    """Return the group at `path`, which must exist."""
+    item = member(group, path)
+    if not isinstance(item, h5py.Group):
+        raise DataError(f"{place(group, path)} is missing or no group.")
+    return item
+
+
+def dataset_at(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Return the dataset at `path`, which must exist."""
+    item = member(group, path)
+    if not isinstance(item, h5py.Dataset):
+        raise DataError(f"{place(group, path)} is missing or no dataset.")
+    return item
+
+
+def place(item: h5py.Group | h5py.Dataset, path: str = "") -> str:
+    """Name a place for messages, as `file.hdf5: /data/demo_0/actions`."""
+    return f"{item.file.filename}: {item.name.rstrip('/')}{'/' + path if path else ''}"
+
+
+def array_at(group: h5py.Group, path: str) -> Array:
+    """Read a whole dataset of bounded size, (R,) or (R, columns), in its own type."""
+    dataset, where = dataset_at(group, path), place(group, path)
+    with reading(where):
+        shape: tuple[int, ...] = dataset.shape or ()
+        if len(shape) not in (1, 2) or shape[0] > MAX_ROWS or shape[1:] > (MAX_COLUMNS,):
+            raise DataError(f"{where} has shape {shape}, expected one or two axes and at most {MAX_ROWS:,} rows.")
+        if dataset.dtype.kind not in "fiub":
+            raise DataError(f"{where} is {dataset.dtype}, expected numbers.")
+        values: Array = dataset[:]
+        return values
+
+
+def matrix_at(group: h5py.Group, path: str) -> Array:
+    """Read numbers as (R, columns) float32."""
+    return matrix(array_at(group, path), place(group, path))
+
+
+def is_picture(item: object) -> bool:
+    """Return whether a member holds one picture per row, (R, H, W, 3) uint8."""
+    return (
+        isinstance(item, h5py.Dataset)
+        and item.dtype == np.uint8
+        and item.ndim == 4
+        and item.shape[-1] == 3
+        and item.size > 0
+    )
+
+
+def pictures(dataset: h5py.Dataset, rows: Array, count: int) -> Iterator[Array]:
+    """Read the pictures of some rows, increasing, in blocks of bounded size; `count` is how many there must be."""
+    where = place(dataset)
+    if not is_picture(dataset) or len(dataset) != count:
+        raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected {count} pictures: uint8 (N, H, W, 3).")
+    block = max(1, _BLOCK_BYTES // max(1, int(np.prod(dataset.shape[1:]))))
+    for first in range(0, len(dataset), block):
+        wanted = rows[(rows >= first) & (rows < first + block)] - first
+        if len(wanted):
+            with reading(where):
+                held = dataset[first : first + int(wanted[-1]) + 1]
+            yield from held[wanted]
+
+
+def text_attribute(item: h5py.Group, name: str) -> str | None:
+    """Return an attribute as text, whether it was stored as bytes or characters; None when it is missing."""
+    value = attribute(item, name)
+    if value is None:
+        return None
+    with reading(f"{place(item)}, attribute {name}"):
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        if len(text) > 64 * _MAX_ATTRIBUTE:
+            raise DataError(f"{place(item)}: attribute {name} has {len(text):,} characters: that is no description.")
+        return text
+
+
+def json_attribute(item: h5py.Group, name: str) -> dict[str, Any]:
+    """Return a JSON attribute as an object, empty when it is missing."""
+    text = text_attribute(item, name)
+    where = f"{place(item)}, attribute {name}"
+    with reading(where):
+        value = json.loads(text) if text else {}
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is {type(value).__name__}, expected a JSON object.")
+    return value
+
+
+def attribute(item: h5py.Group, name: str) -> Any:
+    """Return an attribute as a plain value, None when it is missing or empty."""
+    where = f"{place(item)}, attribute {name}"
+    with reading(where):
+        if name not in item.attrs:
+            return None
+        shape = item.attrs.get_id(name).shape
+        if shape and int(np.prod(shape)) > _MAX_ATTRIBUTE:
+            raise DataError(f"{where} has shape {shape}: that is no description.")
+        value = item.attrs[name]
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
+        if isinstance(value, h5py.Empty):
+            return None
+        return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,52 @@
+"""LIBERO's demonstrations: robomimic's layout with three differences that would train a model wrongly.
+
+- Pictures are stored upside-down, as OpenGL draws them, unless `macros_image_convention` says "opencv".
+- obs[t] was taken *after* action t: LIBERO steps, then stores what it sees. So action t+1 leads from obs[t] to
+  obs[t+1], and the first action has no picture before it.
+- `ee_ori` is an axis-angle of a gripper that points down, which jumps between +pi and -pi.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from gwm_sim.errors import DataError
+from gwm_sim.importers import robomimic
+from gwm_sim.importers.hdf5 import place, text_attribute
+from gwm_sim.importers.robomimic import RobomimicSource
+from gwm_sim.importers.source import Array, Recording
+
+
+class LiberoSource(RobomimicSource):
+    """Demos of one task file, or of a suite in one folder."""
+
+    camera_suffix = "_rgb"
+    axis_angles = ("ee_ori",)
+    default_controller = "OSC_POSE"
+
+    def _aligned(self, demo: h5py.Group, telemetry: Array, actions: Array) -> Recording:
+        if len(telemetry) != len(actions):
+            raise DataError(f"{place(demo)} has next_obs, which LIBERO does not write. Import it as robomimic.")
+        rewards = self._rewards(demo, len(actions))
+        return Recording(
+            where=place(demo),
+            telemetry=telemetry,
+            actions=actions[1:],
+            reward=rewards,
+            success=None if rewards is None else rewards >= 1,
+            succeeded=None if rewards is None else bool((rewards >= 1).any()),
+        )
+
+    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        upside_down = text_attribute(self._demo(k).parent, "macros_image_convention") != "opencv"
+        for picture in super()._frames(k, camera, rows):
+            yield np.flipud(picture) if upside_down else picture
+
+
+def recognises(path: Path) -> bool:
+    """Return whether `path` looks like LIBERO's layout."""
+    return robomimic.is_demo_file(path) and robomimic.has_rgb(path)

@@ -1,0 +1,51 @@
+"""Single pictures: decode PNG and JPEG, and bring every camera to one size."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import av
+import numpy as np
+
+from gwm_sim.errors import DataError
+from gwm_sim.importers.source import Array, reading
+from gwm_sim.importers.videos import MAX_PIXELS
+
+
+def decode_picture(data: bytes, where: str) -> Array:
+    """Decode a PNG or JPEG file, given as bytes, to (H, W, 3) uint8."""
+    codec = "png" if data.startswith(b"\x89PNG") else "mjpeg" if data.startswith(b"\xff\xd8") else None
+    if codec is None:
+        raise DataError(f"{where} is neither PNG nor JPEG.")
+    with reading(where):
+        context: Any = av.CodecContext.create(codec, "r")
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        decoded = [*context.decode(av.Packet(data)), *context.decode(None)]
+        if len(decoded) != 1:
+            raise DataError(f"{where} is a damaged picture.")
+        picture: Array = decoded[0].to_ndarray(format="rgb24")
+        return picture
+
+
+def shrink(picture: Array, size: int) -> Array:
+    """Resize a picture (H, W, 3) uint8 to (size, size, 3): each new pixel is the mean over its area.
+
+    The whole picture is kept, whatever its shape: what the camera saw at its sides may matter, and a world model
+    does not mind pixels that are not square.
+    """
+    height, width = picture.shape[:2]
+    if (height, width) == (size, size):
+        return np.array(picture)  # a copy: a view would keep the block that it was read with
+    rows = np.tensordot(_area_weights(height, size), picture.astype(np.float32), axes=1)  # (size, W, 3)
+    pixels = np.tensordot(rows, _area_weights(width, size), axes=(1, 1))  # (size, 3, size)
+    return np.asarray(np.moveaxis(pixels, 2, 1).round(), dtype=np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _area_weights(old: int, new: int) -> Array:
+    """Return how much of each new pixel every old one covers, (new, old) float32, rows summing to 1."""
+    edges = np.arange(new + 1)[:, None] * (old / new)
+    pixels = np.arange(old)
+    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return np.asarray(np.maximum(overlap, 0) * (new / old), dtype=np.float32)

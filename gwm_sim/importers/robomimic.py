@@ -1,0 +1,308 @@
+"""robomimic's HDF5, which MimicGen, Isaac Lab and others write too.
+
+    /data                  attrs: env_args (JSON: env_name, env_kwargs.control_freq, controller_configs)
+    /data/demo_10          attrs: num_samples = N
+        actions (N, A)     rewards (N,)     obs/<key>, next_obs/<key> (N, ...)
+
+obs[t] and action t lead to next_obs[t]. Where `next_obs` was left out to save space, the last action leads to nothing
+that was stored and is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.importers import rotations
+from gwm_sim.importers.hdf5 import (
+    Hdf5Files,
+    attribute,
+    dataset_at,
+    group_at,
+    hdf5_files,
+    is_hdf5,
+    is_picture,
+    json_attribute,
+    matrix_at,
+    member,
+    open_hdf5,
+    pictures,
+    place,
+    text_attribute,
+)
+from gwm_sim.importers.source import (
+    Action,
+    Array,
+    Column,
+    Kind,
+    Layout,
+    Recording,
+    Source,
+    brief,
+    rows_of,
+    side_by_side,
+)
+
+_NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
+"""Observations that no robot reports, or that repeat others: simulator state, angles twice, depth, ee_pos + ee_ori."""
+
+_UNITS = (
+    (r"joint_(pos|states)", "rad"),
+    (r"joint_vel", "rad/s"),
+    (r"gripper_(qpos|states)|(eef|ee)_pos", "m"),
+    (r"gripper_qvel|(eef|ee)_vel_lin", "m/s"),
+    (r"(eef|ee)_vel_ang", "rad/s"),
+)
+
+_CONTROLLERS: dict[str, tuple[tuple[str, ...], Kind]] = {
+    "OSC_POSE": (("x", "y", "z", "ax", "ay", "az"), "delta"),
+    "OSC_POSITION": (("x", "y", "z"), "delta"),
+    "IK_POSE": (("x", "y", "z", "ax", "ay", "az"), "delta"),
+    "JOINT_POSITION": (tuple(f"joint_{i}" for i in range(7)), "delta"),
+    "JOINT_VELOCITY": (tuple(f"joint_{i}" for i in range(7)), "rate"),
+}
+"""What robosuite's controllers take before the gripper, in units of their own limits."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One low-dimensional observation."""
+
+    key: str
+    width: int
+    rotation: Literal["xyzw", "unordered", "axis-angle"] | None = None
+    """How a rotation is stored; the order of a quaternion is known from robosuite only, Isaac Lab has another."""
+
+    def columns(self) -> tuple[Column, ...]:
+        """Name its columns."""
+        if self.rotation in ("xyzw", "axis-angle"):
+            return tuple(Column(f"{self.key}_{axis}") for axis in "wxyz")
+        unit = next((unit for pattern, unit in _UNITS if re.search(pattern, self.key)), "")
+        if self.width == 3 and unit in ("m", "m/s"):
+            return tuple(Column(f"{self.key}_{axis}", unit) for axis in "xyz")
+        return tuple(Column(f"{self.key}_{i}" if self.width > 1 else self.key, unit) for i in range(self.width))
+
+    def read(self, demo: h5py.Group) -> Array:
+        """Read it from every observation of a demo and, where stored, from the one after the last action."""
+        values, where = matrix_at(demo, f"obs/{self.key}"), place(demo, f"obs/{self.key}")
+        if member(demo, f"next_obs/{self.key}") is not None:
+            following = matrix_at(demo, f"next_obs/{self.key}")
+            if following.shape != values.shape:
+                raise DataError(f"{where} is {values.shape}, but its next_obs is {following.shape}.")
+            values = np.concatenate([values, following[-1:]])
+        if self.rotation == "xyzw":
+            return rotations.from_xyzw(values, where)
+        if self.rotation == "axis-angle":
+            return rotations.from_axis_angle(values, where)
+        if self.rotation == "unordered":
+            return rotations.continuous(values, where)
+        return values
+
+
+class RobomimicSource(Source):
+    """Demos of one file, or of several files of the same robot in one folder."""
+
+    camera_suffix = "_image"
+    axis_angles: tuple[str, ...] = ()
+    default_controller: str | None = None
+
+    def __init__(self, path: Path) -> None:
+        """Read the structure of all files and the columns of the first demo."""
+        self._files = Hdf5Files()
+        self._demos = [(file, name) for file in hdf5_files(path) for name in self._demos_of(file)]
+        if not self._demos:
+            raise DataError(f"{path} holds no demo. Is the recording finished?")
+        first = self._demo(0)
+        self._signals = self._find_signals(group_at(first, "obs"))
+        self._args = json_attribute(first.parent, "env_args")
+        self.layout = self._find_layout(first)
+
+    def __len__(self) -> int:
+        """Return the number of demos."""
+        return len(self._demos)
+
+    def close(self) -> None:
+        """Close the open file."""
+        self._files.close()
+
+    def _demos_of(self, path: Path) -> list[str]:
+        """List the demos of a file in numeric order: demo_10 comes after demo_9."""
+        data = group_at(self._files[path], "data")
+        if "gwm_schema" in data.attrs:
+            raise ConfigError(f"{path} is an episode file already: give it to gwm inspect or gwm train as it is.")
+        return sorted((name for name in data if re.fullmatch(r"demo_\d{1,9}", name)), key=lambda name: int(name[5:]))
+
+    def _demo(self, k: int) -> h5py.Group:
+        path, name = self._demos[k]
+        demo = group_at(self._files[path], f"data/{name}")
+        if member(demo, "obs") is None:
+            raise DataError(
+                f"{place(demo)} has no observations: this is a raw recording of simulator states. "
+                "Run robomimic's dataset_states_to_obs.py with --camera_names first."
+            )
+        return demo
+
+    def _find_signals(self, observations: h5py.Group) -> tuple[Signal, ...]:
+        signals = []
+        for key in sorted(observations):
+            item = member(observations, key)
+            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fi" or item.ndim not in (1, 2):
+                continue
+            width = int(item.shape[1]) if item.ndim == 2 else 1
+            if _NO_TELEMETRY.search(key) or width == 0:
+                continue
+            signals.append(Signal(key, width, self._rotation(key, width)))
+        if not signals:
+            raise DataError(f"{place(observations)} holds no telemetry, such as robot0_eef_pos.")
+        return tuple(signals)
+
+    def _rotation(self, key: str, width: int) -> Literal["xyzw", "unordered", "axis-angle"] | None:
+        if key in self.axis_angles and width == 3:
+            return "axis-angle"
+        if "quat" not in key or width != 4:
+            return None
+        return "xyzw" if re.match(r"robot\d+_", key) else "unordered"
+
+    def _find_layout(self, demo: h5py.Group) -> Layout:
+        observations = group_at(demo, "obs")
+        cameras = tuple(self._camera(key) for key in sorted(observations) if is_picture(member(observations, key)))
+        if not cameras:
+            raise DataError(
+                f"{place(observations)} holds no pictures (uint8, N x H x W x 3). "
+                "Make them with robomimic's dataset_states_to_obs.py --camera_names agentview."
+            )
+        columns = tuple(column for signal in self._signals for column in signal.columns())
+        names = [column.name for column in columns]
+        eef = next((name[:-2] for name in names if re.search(r"(eef|ee)_pos_x$", name)), None)
+        robot = str(self._args.get("env_name") or text_attribute(demo.parent, "env_name") or "robomimic")
+        return Layout(
+            robot=robot,
+            rate=self._rate(demo),
+            telemetry=columns,
+            actions=self._action_columns(matrix_at(demo, "actions").shape[1]),
+            cameras=cameras,
+            effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
+            task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
+        )
+
+    def _rate(self, demo: h5py.Group) -> float | None:
+        rate = _object(self._args, "env_kwargs").get("control_freq")
+        if rate is None:
+            return None
+        if not isinstance(rate, int | float) or not 0 < rate < 10_000:
+            raise DataError(f"{place(demo.parent)}: env_args gives control_freq {brief(rate)}, expected a rate in Hz.")
+        return float(rate)
+
+    def _action_columns(self, width: int) -> tuple[Action, ...]:
+        """Name the actions after the controllers of the arms; those of an unknown controller get numbers."""
+        arms = _controllers(_object(self._args, "env_kwargs").get("controller_configs"))
+        if not arms and self.default_controller:
+            arms = [{"type": self.default_controller}]
+        actions: list[Action] = []
+        for i, arm in enumerate(arms):
+            names, kind = _CONTROLLERS[arm["type"]]
+            absolute = arm.get("input_type") == "absolute" or arm.get("control_delta") is False
+            prefix = f"arm{i}_" if len(arms) > 1 else ""
+            low, high = (None, None) if absolute else (-1.0, 1.0)
+            moves = "target" if absolute else kind
+            mark = "d" if moves == "delta" else ""
+            actions += [Action(f"{prefix}{mark}{name}", "", moves, low, high) for name in names]
+            actions.append(Action(f"{prefix}gripper", "", "target", -1.0, 1.0))
+        if len(actions) != width:
+            return tuple(Action(f"action_{i}") for i in range(width))
+        return tuple(actions)
+
+    def _recording(self, k: int) -> Recording:
+        demo = self._demo(k)
+        if self._find_signals(group_at(demo, "obs")) != self._signals:
+            raise DataError(f"{place(demo, 'obs')} holds other telemetry than the first demo. Import it on its own.")
+        actions = matrix_at(demo, "actions")
+        telemetry = side_by_side({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
+        if len(telemetry) - len(actions) not in (0, 1):
+            raise DataError(f"{place(demo)} has {len(actions)} actions, but observations of {len(telemetry)} rows.")
+        samples = attribute(demo, "num_samples")
+        if samples is not None and str(samples) != str(len(actions)):
+            raise DataError(f"{place(demo)} says num_samples {brief(samples)}, but has {len(actions)} actions.")
+        return self._aligned(demo, telemetry, actions)
+
+    def _aligned(self, demo: h5py.Group, telemetry: Array, actions: Array) -> Recording:
+        """Pair rows and actions: robomimic's reward t is that of the state after action t."""
+        rewards = self._rewards(demo, len(actions))
+        stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[: len(telemetry)]
+        return Recording(
+            where=place(demo),
+            telemetry=telemetry,
+            actions=actions[: len(telemetry) - 1],
+            reward=stands,
+            success=None if stands is None else stands >= 1,
+            succeeded=None if rewards is None else bool((rewards >= 1).any()),
+        )
+
+    def _rewards(self, demo: h5py.Group, count: int) -> Array | None:
+        if member(demo, "rewards") is None:
+            return None
+        return rows_of(matrix_at(demo, "rewards"), count, place(demo, "rewards"))
+
+    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        demo = self._demo(k)
+        key, count = self._key(demo, camera), len(dataset_at(demo, "actions"))
+        yield from pictures(dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
+        if (after := rows[rows >= count]).size:
+            yield from pictures(dataset_at(demo, f"next_obs/{key}"), after - 1, count)
+
+    def _camera(self, key: str) -> str:
+        return key.removesuffix(self.camera_suffix)
+
+    def _key(self, demo: h5py.Group, camera: str) -> str:
+        suffixed = camera + self.camera_suffix
+        return suffixed if member(demo, f"obs/{suffixed}") is not None else camera
+
+
+def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
+    item = value.get(key)
+    return item if isinstance(item, dict) else {}
+
+
+def _controllers(config: Any) -> list[dict[str, Any]]:
+    """Find the arm controllers in robosuite's configuration: flat or a list before 1.5, nested by body part since."""
+    if isinstance(config, list):
+        return [arm for item in config for arm in _controllers(item)]
+    if not isinstance(config, dict):
+        return []
+    if isinstance(config.get("type"), str) and config["type"] in _CONTROLLERS:
+        return [config]
+    parts = _object(config, "body_parts")
+    return [arm for side in ("right", "left") for arm in _controllers(parts.get(side))]
+
+
+def recognises(path: Path) -> bool:
+    """Return whether `path` looks like robomimic's layout, raw recordings included."""
+    return is_demo_file(path) and not has_rgb(path)
+
+
+def is_demo_file(path: Path) -> bool:
+    """Return whether `path` is a file with `/data/demo_*` that gwm_sim did not write, or a folder of such files."""
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files or not is_hdf5(files[0]):
+        return False
+    with open_hdf5(files[0]) as file:
+        data = member(file, "data")
+        if not isinstance(data, h5py.Group) or "gwm_schema" in data.attrs:
+            return False
+        return any(name.startswith("demo_") for name in data)
+
+
+def has_rgb(path: Path) -> bool:
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    with open_hdf5(files[0]) as file:
+        data = group_at(file, "data")
+        name = next(name for name in data if name.startswith("demo_"))
+        observations = member(data, f"{name}/obs")
+        return isinstance(observations, h5py.Group) and "agentview_rgb" in observations

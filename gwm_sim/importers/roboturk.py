@@ -1,0 +1,167 @@
+"""RoboTurk: the recordings of real Sawyer arms, and a clear word on the simulation pilot.
+
+    /data/<user>/<demo>     attrs: front_rgb_video_file, top_rgb_video_file
+        robot_observation/eef_poses (T, 7: xyz [m], quaternion xyzw)     eef_times (T,) [s]
+        robot_observation/joint_states_gripper (T, 3: position, velocity, effort)
+
+Row i belongs to frame i of the videos, up to the end of the shorter. Commands were not stored in a usable form, so an
+action is what happened: the change of the end-effector pose, and where the gripper went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import h5py
+import numpy as np
+
+from gwm_sim.errors import DataError
+from gwm_sim.importers import rotations
+from gwm_sim.importers.hdf5 import (
+    Hdf5Files,
+    array_at,
+    group_at,
+    hdf5_files,
+    is_hdf5,
+    matrix_at,
+    member,
+    open_hdf5,
+    place,
+    text_attribute,
+)
+from gwm_sim.importers.resampling import rate_of
+from gwm_sim.importers.source import Action, Array, Column, Layout, Recording, Source, moments
+from gwm_sim.importers.videos import frame_count, frames, inside
+
+_CAMERAS = ("front", "top")
+_OBSERVATION = "robot_observation"
+
+
+class RoboTurkSource(Source):
+    """Demos of all users in the aligned files of a folder, in the order of user and time."""
+
+    def __init__(self, path: Path) -> None:
+        """List the demos; those whose operator recorded nothing are passed over."""
+        self._root = path if path.is_dir() else path.parent
+        self._files = Hdf5Files()
+        self._demos = [(file, *demo) for file in hdf5_files(path) for demo in self._demos_of(file)]
+        if not self._demos:
+            raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
+        self._rows: dict[int, int] = {}
+        first = self._demo(0)
+        cameras = tuple(name for name in _CAMERAS if text_attribute(first, f"{name}_rgb_video_file"))
+        if not cameras:
+            raise DataError(f"{place(first)} names no video: it has no attribute front_rgb_video_file.")
+        self.layout = Layout(
+            robot="Sawyer",
+            rate=_rate(first),
+            telemetry=(
+                *(Column(f"eef_pos_{axis}", "m") for axis in "xyz"),
+                *(Column(f"eef_quat_{axis}") for axis in "wxyz"),
+                Column("gripper", "m"),
+            ),
+            actions=(
+                *(Action(f"d{axis}", "m", "delta") for axis in "xyz"),
+                *(Action(f"da{axis}", "rad", "delta") for axis in "xyz"),
+                Action("gripper", "m", "target"),
+            ),
+            cameras=cameras,
+            effector=(0, 1, 2),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of demos."""
+        return len(self._demos)
+
+    def close(self) -> None:
+        """Close the open file."""
+        self._files.close()
+
+    def _demos_of(self, path: Path) -> list[tuple[str, str]]:
+        data = group_at(self._files[path], "data")
+        if any(is_pilot(member(data, name)) for name in data):
+            raise DataError(
+                f"{path} is RoboTurk's simulation pilot: it holds simulator states and no images. Render it with "
+                "robomimic's convert_roboturk_pilot.py and dataset_states_to_obs.py, then import it as robomimic. "
+                "The recordings of real robots, and the port lerobot/roboturk, hold images."
+            )
+        users = ((name, member(data, name)) for name in sorted(data))
+        return [
+            (name, demo)
+            for name, user in users
+            if isinstance(user, h5py.Group)
+            for demo in sorted(user, key=lambda demo: (len(demo), demo))
+            if member(user, f"{demo}/{_OBSERVATION}") is not None
+        ]
+
+    def _demo(self, k: int) -> h5py.Group:
+        path, user, demo = self._demos[k]
+        return group_at(self._files[path], f"data/{user}/{demo}")
+
+    def _recording(self, k: int) -> Recording:
+        demo = self._demo(k)
+        poses = matrix_at(demo, f"{_OBSERVATION}/eef_poses")
+        gripper = matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
+        times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
+        if not len(poses) == len(gripper) == len(times) or poses.shape[1] != 7:
+            raise DataError(
+                f"{place(demo)}: eef_poses {poses.shape}, eef_times {times.shape} and joint_states_gripper "
+                f"{gripper.shape} do not fit together."
+            )
+        rows = min([len(poses), *(frame_count(self._video(k, camera)) for camera in self.layout.cameras)])
+        position, quaternion, gripper = poses[:rows, :3], poses[:rows, 3:], gripper[:rows]
+        quaternion = rotations.from_xyzw(quaternion, place(demo, f"{_OBSERVATION}/eef_poses"))
+        moved = np.diff(position, axis=0)
+        return Recording(
+            where=place(demo),
+            telemetry=np.concatenate([position, quaternion, gripper], axis=1),
+            actions=np.concatenate([moved, rotations.changes(quaternion), gripper[1:]], axis=1),
+            times=times[:rows],
+        )
+
+    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        return frames(self._video(k, camera), rows)
+
+    def _video(self, k: int, camera: str) -> Path:
+        """Find a video: beside the file or under `dataset_videos`, with or without the first folder of its path."""
+        demo = self._demo(k)
+        where = f"{place(demo)}, attribute {camera}_rgb_video_file"
+        reference = text_attribute(demo, f"{camera}_rgb_video_file")
+        if not reference:
+            raise DataError(f"{where} is missing.")
+        short = "/".join(PurePosixPath(reference).parts[1:])
+        below = ("", "dataset_videos/", *(f"dataset_videos/{folder}/" for folder in self._video_folders()))
+        for candidate in (base + name for name in (reference, short) if name for base in below):
+            if not reference.startswith("/") and (self._root / candidate).is_file():
+                return inside(self._root, candidate, where)
+        return inside(self._root, reference, where)  # says what is wrong with it
+
+    def _video_folders(self) -> list[str]:
+        videos = self._root / "dataset_videos"
+        return sorted(folder.name for folder in videos.iterdir() if folder.is_dir()) if videos.is_dir() else []
+
+
+def _rate(demo: h5py.Group) -> float:
+    times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
+    return rate_of(times, place(demo, f"{_OBSERVATION}/eef_times"))
+
+
+def is_pilot(item: object) -> bool:
+    """Return whether a member of /data is a demo of the simulation pilot."""
+    return isinstance(item, h5py.Group) and ("gripper_actuations" in item or "joint_velocities" in item)
+
+
+def recognises(path: Path) -> bool:
+    """Return whether `path` looks like a RoboTurk file or folder, the pilot included."""
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files or not is_hdf5(files[0]):
+        return False
+    with open_hdf5(files[0]) as file:
+        data = member(file, "data")
+        if not isinstance(data, h5py.Group):
+            return False
+        members = [member(data, name) for name in list(data)[:3]]
+        demos = [member(user, name) for user in members if isinstance(user, h5py.Group) for name in list(user)[:1]]
+        real = any(isinstance(demo, h5py.Group) and _OBSERVATION in demo for demo in demos)
+        return real or any(is_pilot(item) for item in members)

@@ -1,0 +1,169 @@
+"""`gwm inspect` on foreign recordings: what is in them, and a warning for each thing that would harm a world model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import layouts
+import numpy as np
+import pytest
+from layouts import LAYOUTS
+from numpy.typing import NDArray
+
+from gwm_sim.errors import DataError
+from gwm_sim.importers import detect
+from gwm_sim.inspection import InspectConfig, main
+from gwm_sim.ranges import Tally
+from gwm_sim.survey import Survey, survey
+
+Array = NDArray[Any]
+
+
+def write_bench(folder: Path, episodes: list[tuple[Array, Array, Array]]) -> Survey:
+    """Write (telemetry (R, 2), actions (R, 2), pictures) per episode as a folder of videos and tables; survey it."""
+    for k, (telemetry, actions, pictures) in enumerate(episodes):
+        layouts.write_mp4(folder / f"take_{k}" / "front.mp4", pictures, 10)
+        rows = np.concatenate([telemetry, actions], axis=1)
+        lines = ["state.x [m],state.y [m],delta.dx,delta.dy", *(",".join(map(str, row)) for row in rows)]
+        (folder / f"take_{k}" / "log.csv").write_text("\n".join(lines))
+    return survey("folder", folder)
+
+
+def bench(seed: int, rows: int = 40) -> tuple[Array, Array, Array]:
+    """An episode of a robot that moves all the time, before a camera that stands still."""
+    rng = np.random.default_rng(seed)
+    actions = rng.uniform(-1, 1, (rows, 2))
+    telemetry = np.cumsum(actions, axis=0) / 10
+    pictures = np.repeat(background()[None], rows, axis=0)
+    for row in range(rows):
+        x, y = (10 + 20 * (row % 7) / 7, 10 + 25 * (row % 5) / 5)
+        pictures[row, int(y) : int(y) + 10, int(x) : int(x) + 10] = 250 - 5 * row
+    return telemetry, actions, pictures
+
+
+def background() -> Array:
+    blocks = np.random.default_rng(0).integers(40, 200, (16, 16, 3), np.uint8)
+    return blocks.repeat(4, axis=0).repeat(4, axis=1)
+
+
+def has(result: Survey, *words: str) -> bool:
+    return any(all(word in warning for word in words) for warning in result.warnings)
+
+
+def test_sound_recording_warns_of_demonstrations_only(tmp_path: Path) -> None:
+    result = write_bench(tmp_path, [bench(0), bench(1)])
+    assert len(result.warnings) == 1 and has(result, "demonstrations only"), result.warnings
+    assert (result.episodes, result.rows, result.shortest, result.rate) == (2, 80, 40, 10)
+    assert result.actions["dx"].high == pytest.approx(max(bench(0)[1][:-1, 0].max(), bench(1)[1][:-1, 0].max()))
+    assert result.telemetry["x"].unit == "m" and result.cameras == {"front": (64, 64)}
+    assert result.kinds == {"dx": "delta", "dy": "delta"}
+
+
+def test_constant_and_saturated_actions(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(0)
+    actions[:, 0] = 0.3
+    actions[:, 1] = np.where(np.arange(40) % 5, np.sign(actions[:, 1]), actions[:, 1])
+    result = write_bench(tmp_path, [(telemetry, actions, pictures)])
+    assert has(result, "action dx never changes")
+    assert has(result, "action dy is at its limit in")
+
+
+def test_robot_that_hardly_moves(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(0)
+    telemetry[:30] = telemetry[0]
+    result = write_bench(tmp_path, [(telemetry, actions, pictures)])
+    assert has(result, "does not move in", "too little")
+    assert result.still > 0.7
+
+
+def test_frozen_stream(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(0)
+    pictures[10:20] = pictures[10]
+    result = write_bench(tmp_path, [bench(1), (telemetry, actions, pictures)])
+    assert has(result, "camera front", "same picture", "episode 1")
+
+
+def test_moved_camera(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(1)
+    result = write_bench(tmp_path, [bench(0), (telemetry, actions, np.roll(pictures, 6, axis=2)), bench(2)])
+    assert has(result, "camera front was moved", "by episode 1")
+
+
+def test_gaps_and_rates_that_differ(tmp_path: Path) -> None:
+    layouts.write_folder(tmp_path / "takes", (20, 20))
+    table = tmp_path / "takes/take_01/robot.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:9] + lines[12:]))
+    assert has(survey("folder", tmp_path / "takes"), "1 gaps in time")
+    slow = [lines[0], *(",".join([str(0.07 * k), *line.split(",")[1:]]) for k, line in enumerate(lines[1:]))]
+    table.write_text("\n".join(slow))
+    assert has(survey("folder", tmp_path / "takes"), "ran at 14.3 to 20 Hz, not at 20 Hz")
+
+
+def test_outcomes_and_coverage_are_counted(tmp_path: Path) -> None:
+    layouts.write_droid(tmp_path / "droid")
+    result = survey("droid", tmp_path / "droid")
+    assert result.outcomes == {"failure": 1, "success": 1}
+    assert not has(result, "demonstrations")
+    assert result.gaps == 2  # the rows without movement, in the middle of each
+    assert result.coverage is not None and 0 < result.coverage < 1
+
+
+def test_unknown_rate_is_asked_for(tmp_path: Path) -> None:
+    layouts.write_minari(tmp_path / "pick-v0")
+    assert has(survey("minari", tmp_path / "pick-v0"), "--fps")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_inspect_finds_the_format_and_draws_a_sheet(
+    layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = LAYOUTS[layout]
+    truths = case.write(tmp_path / case.name)
+    video, report = tmp_path / "out" / "sheet.png", tmp_path / "out" / "a.json"
+    assert main(InspectConfig(tmp_path / case.name, video=video, json=report)) == 0
+    numbers = json.loads(report.read_text())
+    assert numbers["format"] == case.format
+    assert set(numbers["cameras"]) == set(truths[0].frames)
+    assert video.stat().st_size > 1000
+    assert f"({case.format})" in capsys.readouterr().out
+
+
+def test_inspect_makes_a_film_of_a_foreign_recording(tmp_path: Path) -> None:
+    layouts.write_folder(tmp_path / "takes")
+    assert main(InspectConfig(tmp_path / "takes", video=tmp_path / "film.mp4")) == 0
+    assert (tmp_path / "film.mp4").stat().st_size > 1000
+
+
+def test_format_can_be_told(tmp_path: Path) -> None:
+    layouts.write_libero(tmp_path / "task.hdf5")
+    with h5py.File(tmp_path / "task.hdf5", "r+") as file:
+        for demo in file["data"].values():
+            demo["obs"].move("agentview_rgb", "table_rgb")
+    assert detect(tmp_path / "task.hdf5") == "robomimic"
+    told = survey("libero", tmp_path / "task.hdf5")
+    assert set(told.cameras) == {"table", "eye_in_hand"}
+
+
+def test_unknown_files_are_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "notes.hdf5").write_text("nothing")
+    assert detect(tmp_path) is None
+    with pytest.raises(DataError, match="truncated or no HDF5 file"):
+        main(InspectConfig(tmp_path / "notes.hdf5"))
+    with pytest.raises(DataError, match="no such file"):
+        main(InspectConfig(tmp_path / "absent.hdf5"))
+
+
+def test_tally_equals_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(-3, 4, (1000, 3)).astype(float)
+    tally = Tally(3)
+    for block in np.array_split(values, 7):
+        tally.add(block)
+    ends = ((values == values.min(axis=0)) | (values == values.max(axis=0))).mean(axis=0)
+    np.testing.assert_allclose(tally.at_ends, ends)
+    assert dataclasses.astuple(tally.ranges("abc", "  m")["c"])[1:3] == (-3.0, 3.0)
