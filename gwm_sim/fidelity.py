@@ -26,7 +26,7 @@ from rich.table import Table
 
 import gwm_sim
 from gwm_sim.comparison import write_comparison
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
 from gwm_sim.progress import Show, progress
@@ -42,6 +42,7 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
+from gwm_sim.violations import KINDS, find_violations, violation_rates
 from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]
@@ -51,6 +52,9 @@ MIN_WINDOWS = 20
 
 SHUFFLE_STEPS = 10
 """Horizon at which the effect of wrong actions is measured [steps]."""
+
+OPENING = "gripper_opening"
+"""Name of the telemetry that says how far apart the fingers are [m]."""
 
 _BACKGROUND_FRAMES = 256
 _FILMED_EPISODES = 4
@@ -106,13 +110,14 @@ def measure(
         show: Told now and then which share of the work is done.
 
     Returns:
-        Of the report the keys `episodes`, `windows`, `horizons`, `outcome` and `controllability`.
+        Of the report the keys `episodes`, `windows`, `horizons`, `outcome`, `controllability` and `violations`.
     """
     scene = describe_scene(test)
     effector = list(test.file.schema.effector)
     foreign = test.foreign_actions(SHUFFLE_STEPS)
     scores: dict[int, list[Scores]] = defaultdict(list)
     shuffled: list[Scores] = []
+    found: dict[str, list[Array]] = {"model": [], "twin": []}
     matrix = np.zeros((len(OUTCOMES), len(OUTCOMES)), np.int64)
     done, total = 0, sum(slot.steps for slot in test.slots)
     for windows in test.batches(batch):
@@ -127,6 +132,8 @@ def measure(
         if prediction.outcome is not None:
             ends = windows.true_outcome >= 0
             matrix += confusion(windows.true_outcome[ends], prediction.outcome[ends])
+        for world, course in (("model", prediction), ("twin", windows)):
+            found[world] += _find_violations(test.file.schema, course.course_telemetry, course.course_objects)
         done += rows * steps
         show(done / total, f"{done:,} of {total:,} steps")
     together = {horizon: Scores.concatenate(parts) for horizon, parts in scores.items()}
@@ -139,6 +146,9 @@ def measure(
         },
         "outcome": _outcome_report(matrix),
         "controllability": _controllability_report(reached.get(SHUFFLE_STEPS), shuffled),
+        "violations": {
+            world: violation_rates(np.concatenate(parts, axis=1)) if parts else None for world, parts in found.items()
+        },
     }
 
 
@@ -172,6 +182,18 @@ def _compare(
         effector=windows.true_telemetry[:, index, effector],
         predicted_effector=prediction.telemetry[:, answer, effector],
     )
+
+
+def _find_violations(schema: Schema, telemetry: Array | None, objects: Array | None) -> list[Array]:
+    """Violations in the steps of B rollouts, (kinds, B*T); nothing where it is not known where everything is."""
+    if telemetry is None or objects is None or not objects.size:
+        return []
+    if OPENING not in schema.telemetry_names or len(schema.effector) != 3:
+        return []
+    opening = telemetry[..., schema.telemetry_names.index(OPENING)]
+    effector = telemetry[..., list(schema.effector)]
+    found = find_violations(objects, effector, opening, schema.object_size, schema.rate)
+    return [found.reshape(len(KINDS), -1)]
 
 
 def _outcome_report(matrix: Array) -> dict[str, Any]:
@@ -222,10 +244,10 @@ def evaluate(config: EvalConfig, show: Show = lambda share, text: None) -> dict[
             **measure(predict, test, config.horizons, batch=config.batch, show=show),
             "context": config.context,
             "stride": STRIDE,
-            "data": _provenance(file),
+            "data": provenance(file),
             "command": " ".join(["gwm", *sys.argv[1:]]),
             "versions": {"gwm_sim": gwm_sim.__version__, "torch": torch.__version__},
-            "machine": {"cpu": _processor(), "cores": os.cpu_count(), "device": str(model.device)},
+            "machine": {"cpu": processor(), "cores": os.cpu_count(), "device": str(model.device)},
             "seconds": round(time.perf_counter() - begin, 1),
         }
         if config.json is not None:
@@ -248,7 +270,7 @@ def film(path: Path, predict: Predictor, test: OpenLoopTest, steps: int) -> None
     write_comparison(path, rollouts, test.file.schema.rate)
 
 
-def _provenance(file: EpisodeFile) -> dict[str, Any]:
+def provenance(file: EpisodeFile) -> dict[str, Any]:
     seeds = [seed for seed in file.seeds if seed is not None]
     return {
         "file": str(file.path),
@@ -258,7 +280,8 @@ def _provenance(file: EpisodeFile) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the machine's processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -301,6 +324,10 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print(f"{'/'.join(OUTCOMES)} at the end of {outcome['n']} episodes: {accuracy}", highlight=False)
     console.print(f"actions of other windows for {SHUFFLE_STEPS} steps: {ratio}", highlight=False)
+    for world, rates in report["violations"].items():
+        if rates is not None:
+            shares = ", ".join(f"{kind} {_number(rates[kind], 2, 100)}" for kind in (*KINDS, "any"))
+            console.print(f"impossible steps in the {world} [%]: {shares}", highlight=False, markup=False)
 
 
 def _number(value: float | None, digits: int, scale: float = 1) -> str:

@@ -47,6 +47,8 @@ class Window(NamedTuple):
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
     true_outcome: Array  # () index into OUTCOMES at the end of the episode, -1 if the window does not go there
+    course_telemetry: Array  # (T, P) true telemetry after every action
+    course_objects: Array  # (T, K, 3) true positions [m] after every action
 
 
 class Prediction(NamedTuple):
@@ -55,6 +57,8 @@ class Prediction(NamedTuple):
     frames: Array  # (B, S, H, W, 3) uint8
     telemetry: Array  # (B, S, P)
     outcome: Array | None  # (B,) index into OUTCOMES after all T actions; None if it has no opinion
+    course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
+    course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it tracks no objects
 
 
 class Predictor(Protocol):
@@ -88,6 +92,8 @@ class ModelPredictor:
             frames=self._model.decode(replace(rollout, codes=rollout.codes[:, asked])).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
             outcome=self._outcome((rollout.success[:, -1] > 0.5).cpu().numpy()),
+            course_telemetry=rollout.telemetry.float().cpu().numpy(),
+            course_objects=rollout.objects.float().cpu().numpy(),
         )
 
     def _outcome(self, success: Array) -> Array | None:
@@ -222,6 +228,8 @@ class OpenLoopTest:
             true_telemetry=episode.telemetry[asked],
             true_objects=objects[asked],
             true_outcome=self._outcome(episode) if slot.start == 0 and self._tells_outcome else np.array(-1),
+            course_telemetry=episode.telemetry[last + 1 : last + slot.steps + 1].copy(),
+            course_objects=objects[last + 1 : last + slot.steps + 1, :, :3].copy(),
         )
 
     def _outcome(self, episode: Episode) -> Array:

@@ -22,6 +22,7 @@ import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim import fidelity
 from gwm_sim.comparison import write_comparison
 from gwm_sim.envs import contract
+from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.collect import CollectConfig, Recorder
@@ -93,15 +94,6 @@ def main(config: DemoConfig) -> int:
     return 0
 
 
-def twin_options(world: WorldModelConfig) -> dict[str, Any]:
-    """Keyword arguments that make the twin look like the data of a model."""
-    return {
-        "size": world.tokenizer.height,
-        "cameras": (world.camera,),
-        "rendering": world.schema.env_kwargs["rendering"],
-    }
-
-
 def record(config: DemoConfig, world: WorldModelConfig) -> Path:
     """Record the experts, `config.episodes` of each task one after the other, and return the file."""
     path = config.out / "episodes.hdf5"
@@ -146,12 +138,7 @@ class Drive(NamedTuple):
 
 def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any], camera: str) -> Drive:
     """Repeat an episode in both worlds from the last frame that the learned one is given."""
-    given = episode.actions[: CONTEXT - 1]
-    twin.reset(seed=episode.seed)
-    for action in given:
-        twin.step(action)
-    start = {"frames": episode.frames[camera][:CONTEXT], "telemetry": episode.telemetry[:CONTEXT], "actions": given}
-    learned.reset(options={**start, "properties": episode.properties})
+    start_pair(twin, learned, episode.seed, episode.actions[: CONTEXT - 1], episode.properties)
     actions, key = episode.actions[CONTEXT - 1 :], contract.image_key(camera)
     (real, twin_seconds), (predicted, learned_seconds) = (follow(env, actions, key) for env in (twin, learned))
     return Drive(real, predicted, {"twin": twin_seconds, "learned": learned_seconds})
