@@ -122,8 +122,8 @@ class LearnedEnv(gym.Env[Any, Any]):
     m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
     Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number.
     Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
-    Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, float in [0, 1]; at every step and
-    reset.
+    Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
+    ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
     Reset options: a start, which is `bank` (index), or `episode` ("FILE:K") with `step`, or `frames` (C, H, W, 3) with
     `telemetry` (C, P) and perhaps `actions` (C-1, A); by default a start drawn from the bank. `properties` sets physics
     by name.

@@ -268,52 +268,65 @@ class Dynamics(nn.Module):
         image = self.image_in(self.one_hot(frames.codes).to(dtype))
         image = image + self.image_before_in(self.one_hot(frames.previous_codes).to(dtype)) + action_and_robot
         tokens = [image, action_and_robot]
-        conditions = self.property_in(self.property_features(frames.properties).to(dtype))[
-            :, None, None
-        ]  # (B, 1, 1, D)
+        physics = self.property_in(self.property_features(frames.properties).to(dtype))[:, None, None]  # (B, 1, 1, D)
         if self.config.objects:
             objects = self.object_in(self.object_features(frames).to(dtype))
-            tokens.append(objects + action_and_robot + conditions)
-        tokens.append(conditions.expand(b, t, 1, -1))
+            tokens.append(objects + action_and_robot + physics)
+        tokens.append(physics.expand(b, t, 1, -1))
         level = self.corruption_in(frames.corruption[..., None].to(dtype))[:, :, None]
         return torch.cat(tokens, dim=2) + self.position.to(dtype) + level
 
     def read_out(self, x: Tensor, frames: Frames, lesson: Lesson | None = None) -> Prediction:
         """The next frame from the tokens (B, T, frame_tokens, D) of the present one: its body, then its picture."""
-        c = self.config
-        body = self.body_norm(x[:, :, c.tokens :])
-        telemetry = frames.telemetry + self.telemetry_out(body[:, :, 0]).float() * self.telemetry_change
+        count = self.config.tokens
+        body, spread = self.next_body(x[:, :, count:], frames, resting=lesson is None)
+        image = x[:, :, :count]
+        logits = self.next_picture(image, body, frames) if lesson is None else self.rehearse(image, lesson, frames)
+        return Prediction(logits, body.telemetry, body.objects, spread)
+
+    def next_body(self, x: Tensor, frames: Frames, resting: bool) -> tuple[Body, Tensor]:
+        """Body and spread (B, T, K) [m] from the tokens after the image's; `resting` keeps slow objects in place."""
+        x = self.body_norm(x)
+        telemetry = frames.telemetry + self.telemetry_out(x[:, :, 0]).float() * self.telemetry_change
         telemetry = telemetry.index_copy(
             -1, self.command_telemetry, self.next_commands(frames.telemetry, frames.actions)
         )
-        cubes = body[:, :, 1 : 1 + c.objects]
-        motion = self.object_out(cubes).float()
-        if lesson is None:
+        x = x[:, :, 1 : 1 + self.config.objects]
+        motion = self.object_out(x).float()
+        if resting:
             motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
-        objects = frames.objects + motion * self.objects_change
-        spread = F.softplus(self.spread_out(cubes).float().squeeze(-1)) * self.objects_change
-        image = x[:, :, : c.tokens]
-        copied = self.copy_gain * F.one_hot(frames.codes.long(), c.levels)  # what stays as it is, is the usual case
-        if lesson is not None:
-            blind = lesson.blind[..., None, None]
-            logits = self.paint(torch.where(blind, self.blank.to(image.dtype), image), lesson.body, frames)
-            logits = logits + torch.where(blind[..., None], 0.0, copied)
-        else:
-            body = Body(telemetry, objects)
-            logits = self.paint(image, body, frames) + copied
-            if c.guidance:
-                logits = logits + c.guidance * self.paint_blind(body, frames)
-        return Prediction(logits, telemetry, objects, spread)
+        spread = F.softplus(self.spread_out(x).float().squeeze(-1)) * self.objects_change
+        return Body(telemetry, frames.objects + motion * self.objects_change), spread
+
+    def next_picture(self, image: Tensor, body: Body, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of `body`: what is drawn with the past picture in view, and blind."""
+        outline, guidance = self.outline(body, frames), self.config.guidance
+        if not guidance:
+            return self.paint(image, outline) + self.copied(frames)
+        both = torch.cat((image, self.blank.to(image.dtype).expand_as(image)))
+        sighted, blind = self.paint(both, outline.repeat(2, 1, 1, 1)).chunk(2)
+        return sighted + self.copied(frames) + guidance * blind
+
+    def rehearse(self, image: Tensor, lesson: Lesson, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the pictures of a lesson, drawn with the past picture in view or blind."""
+        blind = lesson.blind[..., None, None]
+        image = torch.where(blind, self.blank.to(image.dtype), image)
+        copied = torch.where(blind[..., None], 0.0, self.copied(frames))
+        return self.paint(image, self.outline(lesson.body, frames)) + copied
+
+    def copied(self, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture staying as it is, which is the usual case."""
+        return self.copy_gain * F.one_hot(frames.codes.long(), self.config.levels)
 
     def paint_blind(self, body: Body, frames: Frames) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of `body`, from the body alone."""
-        b, t = frames.telemetry.shape[:2]
-        dtype = self.image_in.weight.dtype
-        return self.paint(self.blank.to(dtype).expand(b, t, self.config.tokens, -1), body, frames)
+        """Logits (B, T, N, M, L) of the picture of `body` that follows `frames`, from the body alone."""
+        outline = self.outline(body, frames)
+        blank = self.blank.to(outline.dtype).expand(*outline.shape[:2], self.config.tokens, -1)
+        return self.paint(blank, outline)
 
-    def paint(self, image: Tensor, body: Body, frames: Frames) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of `body`, from the image tokens (B, T, N, D) of the frame before."""
-        c, dtype = self.config, image.dtype
+    def outline(self, body: Body, frames: Frames) -> Tensor:
+        """Tokens (B, T, 1 + K, D) of the bodies to paint, as they are and as they differ from those in `frames`."""
+        dtype = self.image_in.weight.dtype
         robot = torch.cat(
             (
                 (body.telemetry - self.telemetry_mean) / self.telemetry_std,
@@ -321,11 +334,16 @@ class Dynamics(nn.Module):
             ),
             dim=-1,
         )
-        tokens = [image, self.robot_next(robot.to(dtype))[:, :, None]]
-        if c.objects:
+        tokens = [self.robot_next(robot.to(dtype))[:, :, None]]
+        if self.config.objects:
             places = self.place_features(body.objects, frames.objects, body.telemetry)
             tokens.append(self.object_next(places.to(dtype)))
-        x = torch.cat(tokens, dim=2) + self.canvas.to(dtype)
+        return torch.cat(tokens, dim=2)
+
+    def paint(self, image: Tensor, outline: Tensor) -> Tensor:
+        """Logits (B, T, N, M, L) of a picture, from image tokens (B, T, N, D) and an outline (B, T, 1 + K, D)."""
+        c = self.config
+        x = torch.cat((image, outline), dim=2) + self.canvas.to(image.dtype)
         for block in self.painter:
             x, _ = block(x)
         return self.image_out(self.norm(x[:, :, : c.tokens])).float().unflatten(-1, (c.token_numbers, c.levels))

@@ -94,7 +94,7 @@ def test_drives_the_learned_world_past_its_time_limit(tiny_checkpoint: Path) -> 
         env.close()
         pygame.quit()
     assert player.seeds == [0] and len(player.actions) == 41
-    assert "uncertainty 0." in player.captions[-1]
+    assert "uncertainty " in player.captions[-1]
 
 
 @pytest.mark.parametrize(("env", "model"), [("NoSuchEnv-v0", None), ("MuJoCo-BlockStack-v0", "gwm-mini")])

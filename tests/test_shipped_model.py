@@ -23,7 +23,7 @@ def test_eighty_steps_of_the_stacking_world() -> None:
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         assert env.observation_space.contains(observation)
         assert 0 <= float(reward) <= 1 and not terminated and truncated == (step == 79)
-        assert 0 <= info["gwm/uncertainty"] <= 1
+        assert info["gwm/uncertainty"] > 0
     assert np.abs(observation["pixels"] - first).mean() > 1  # something moved
 
 
@@ -44,7 +44,8 @@ def test_there_are_two_hundred_starts() -> None:
 def test_numbers_and_card_belong_to_the_weights() -> None:
     folder = find_checkpoint("gwm-mini")
     digest = WorldModel.load(folder, "cpu").digest()
-    assert json.loads((folder / "evaluation.json").read_text())["model_hash"] == digest
+    for name in ("evaluation.json", "evaluation-long.json"):
+        assert json.loads((folder / name).read_text())["model_hash"] == digest
     assert digest in (folder / "README.md").read_text()
 
 
