@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from peers.report import comparison_table
 
 from gwm_sim.errors import GwmError
 from gwm_sim.world_model import WorldModel, find_checkpoint
@@ -33,6 +34,9 @@ FIDELITY_ROWS = (
     ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
 )
 
+THROUGHPUT_KINDS = {"latent": "learned, latent-only", "decoded": "learned, decoded"}
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+
 
 @dataclass(frozen=True)
 class TablesConfig:
@@ -42,9 +46,10 @@ class TablesConfig:
     """Write nothing; exit 1 if a table is out of date."""
 
 
-def fidelity_table(report: dict[str, Any]) -> str:
-    """Table of `gwm eval`'s numbers, horizons from left to right."""
-    horizons = report["horizons"]
+def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
+    """Table of `gwm eval`'s numbers, horizons from left to right; those that `report` lacks are of longer episodes."""
+    horizons = minute["horizons"] | report["horizons"]
+    horizons = {horizon: horizons[horizon] for horizon in sorted(horizons, key=int)}
     lines = ["| steps ahead | " + " | ".join(horizons) + " |", "|---|" + "---|" * len(horizons)]
     for label, key, form in FIDELITY_ROWS:
         cells = [form.format(h[key]).rstrip("%") if h[key] is not None else "" for h in horizons.values()]
@@ -59,8 +64,8 @@ def fidelity_table(report: dict[str, Any]) -> str:
         f"{control['action_shuffle_ratio']:.1f}-fold when the actions are swapped between windows.",
         "",
         f"Model `{report['model']}`, hash `{report['model_hash']}`; {report['episodes']} held-out episodes, "
-        f"seeds {first} to {last}; measured on {machine['cores']} cores of {machine['cpu']} ({machine['device']}) by "
-        "`gwm eval`, definitions in `gwm_sim/scores.py`.",
+        f"seeds {first} to {last}, and for 600 steps {minute['episodes']} of a minute; measured on {machine['cores']} "
+        f"cores of {machine['cpu']} ({machine['device']}) by `gwm eval`, definitions in `gwm_sim/scores.py`.",
     ]
     return "\n".join(lines)
 
@@ -79,22 +84,73 @@ def experts_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def throughput_table(report: dict[str, Any]) -> str:
+    """Rates of the learned world, numbers of rows from left to right, and of the twin."""
+    batches = report["devices"]["cpu"]["batches"]
+    lines = ["| env-steps per second, rows | " + " | ".join(batches) + " |", "|---|" + "---|" * len(batches)]
+    for device, numbers in report["devices"].items():
+        cells = numbers["batches"].values()
+        for kind, words in THROUGHPUT_KINDS.items():
+            rates = (f"{cell[kind]['steps_per_second']:,.0f}" for cell in cells)
+            lines.append(f"| {words}, {DEVICES[device]} | " + " | ".join(rates) + " |")
+            shares = (f"{100 * cell[kind]['matmul_share']:.0f}" for cell in cells)
+            lines.append("| share of the rate of matrix products [%] | " + " | ".join(shares) + " |")
+    twin, machine, versions = report["twin"], report["machine"], report["versions"]
+    twins = " and ".join(f"{twin[key]['steps_per_second']:,.0f} with `{key}`" for key in ("fast", "rich"))
+    gpu = f" and {machine['gpu']}" if machine["gpu"] is not None else ""
+    lines += [
+        "",
+        f"The twin on {twin['processes']} worker processes, in the same run: {twins} rendering. Over `rich`, the "
+        f"learned world on the CPU is {report['latent_over_rich']:.1f} times as fast latent-only and "
+        f"{report['decoded_over_rich']:.1f} times decoded. A step of the single learned environment, decoded, takes "
+        f"{report['single_step_ms_p50']:.1f} ms (99th percentile {report['single_step_ms_p99']:.1f} ms).",
+        "",
+        f"Model `{report['model']}`, hash `{report['model_hash']}`; frames of {report['size']} px; {machine['cores']} "
+        f"cores of {machine['cpu']}{gpu}, torch {versions['torch']}, MuJoCo {versions['mujoco']}; medians of "
+        f"{report['rounds']} rounds by `benchmarks/throughput.py`.",
+    ]
+    return "\n".join(lines)
+
+
 def tables() -> str:
     """All tables.
 
     Raises:
-        GwmError: The shipped evaluation is of another model than the shipped one.
+        GwmError: A result is of another model than the shipped one.
     """
     folder = find_checkpoint("gwm-mini")
-    report = json.loads((folder / "evaluation.json").read_text())
     shipped = WorldModel.load(folder, "cpu").digest()
-    if report["model_hash"] != shipped:
-        raise GwmError(
-            f"evaluation.json is of model {report['model_hash']}, but {shipped} is shipped: "
-            "run gwm eval on the test episodes"
-        )
+    report = read_result(folder / "evaluation.json", shipped, "run gwm eval on the test episodes")
     experts = json.loads((RESULTS / "experts.json").read_text())
-    return f"{fidelity_table(report)}\n\n{experts_table(experts)}"
+    minute = read_result(folder / "evaluation-long.json", shipped, "run gwm eval on the long test episodes")
+    parts = [fidelity_table(report, minute), experts_table(experts)]
+    throughput = RESULTS / "throughput.json"
+    if throughput.exists():
+        remedy = f"run python benchmarks/throughput.py --json {throughput.relative_to(ROOT)}"
+        parts.append(throughput_table(read_result(throughput, shipped, remedy)))
+    fidelity = RESULTS / "fidelity.json"
+    if fidelity.exists():
+        comparison = json.loads(fidelity.read_text())
+        check_model(comparison["model"], fidelity, shipped, "run python benchmarks/fidelity.py measure")
+        parts.append(comparison_table(comparison))
+    return "\n\n".join(parts)
+
+
+def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
+    """Read a result of the shipped model.
+
+    Raises:
+        GwmError: It is of another model.
+    """
+    report: dict[str, Any] = json.loads(path.read_text())
+    check_model(report, path, shipped, remedy)
+    return report
+
+
+def check_model(report: dict[str, Any], path: Path, shipped: str, remedy: str) -> None:
+    """Refuse a report of another model."""
+    if report["model_hash"] != shipped:
+        raise GwmError(f"{path.name} is of model {report['model_hash']}, but {shipped} is shipped: {remedy}")
 
 
 def with_tables(text: str, content: str) -> str:

@@ -1,0 +1,484 @@
+"""How fast the learned world is, beside the physics twin on the same machine and in the same run.
+
+python benchmarks/throughput.py --json benchmarks/results/throughput.json
+
+Every system takes its turn in every round, so that what else the machine does falls on all of them, and a rate is the
+median of its rounds. The learned world runs in one process with torch's threads: `decoded` is the vector environment
+with frames, rewards and info, `latent` is `WorldModel.step_` alone, as a planner uses it. The twin runs in two worker
+processes at once, each with one environment or with a native vector environment; the faster of the two forms counts.
+Actions are drawn and finished episodes are reset while the clock stands still.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, NamedTuple, Protocol
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, before torch is imported
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import gwm_sim
+from gwm_sim.envs.contract import env_id
+from gwm_sim.errors import ConfigError
+from gwm_sim.fidelity import processor
+from gwm_sim.policies.crew import Crew
+from gwm_sim.progress import Show, progress
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.world_model import WorldModel, WorldState
+
+Array = NDArray[Any]
+
+TASK: Final = "stack"
+RENDERINGS: Final = ("fast", "rich")
+TWIN_PROCESSES: Final = 2
+TWIN_ROWS: Final = (1, 16)  # of a worker process: one environment, or a native vector environment
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MATRIX_SIZE: Final = {"cpu": 1024, "cuda": 8192}  # of the products that say what the machine can do
+LEAST_STEPS: Final = 3  # of a turn, however long they take
+
+
+@dataclass(frozen=True)
+class ThroughputConfig:
+    """Measure latency and throughput of the learned world and of the physics twin."""
+
+    model: str = "gwm-mini"
+    """Name of a shipped model, or the folder of one."""
+    batches: tuple[int, ...] = (1, 16, 64, 256)
+    """Rows of the learned world."""
+    steps: int = 1000
+    """Steps of the single environment, for the latency."""
+    rounds: int = 5
+    """Turns of each system."""
+    seconds: float = 1.0
+    """Length of a turn [s]."""
+    seed: int = FIRST_EVALUATION_SEED
+    """Seed of starts and actions."""
+    quick: bool = False
+    """Take a few steps only, to see that everything runs; the numbers mean little."""
+    json: Path | None = None
+    """Write the numbers here, and a plot beside it."""
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1 or self.rounds < 1 or self.steps < self.rounds:
+            raise ConfigError(
+                "--batches and --rounds must be at least 1 and --steps at least --rounds, "
+                f"got {self.batches}, {self.rounds} and {self.steps}"
+            )
+
+
+# --- what is clocked --------------------------------------------------------------------------------------------------
+
+
+class Subject(Protocol):
+    """Something with `rows` worlds that can be advanced again and again."""
+
+    rows: int
+
+    def prepare(self) -> None:
+        """Do what a step needs and what does not count."""
+
+    def advance(self) -> None:
+        """Take one step in every row and wait until it is done."""
+
+
+class Environments:
+    """A single or a vector environment, under random actions."""
+
+    def __init__(self, env: Any, rows: int, seed: int) -> None:
+        self.rows = rows
+        self.env = env
+        self._rng = np.random.default_rng(seed)
+        self._finished = False
+        env.reset(seed=seed)
+
+    def prepare(self) -> None:
+        if self._finished:
+            self.env.reset()
+        self._actions = self._rng.uniform(-1, 1, self.env.action_space.shape).astype(np.float32)
+
+    def advance(self) -> None:
+        _, _, _, truncated, _ = self.env.step(self._actions)
+        self._finished = bool(np.all(truncated))
+
+
+class Latents:
+    """Worlds in a model that nobody looks at, under random actions."""
+
+    def __init__(self, model: WorldModel, state: WorldState, seed: int) -> None:
+        self.rows = len(state)
+        self._model = model
+        self._state = state
+        self._shape = (len(state), model.config.dynamics.actions)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def prepare(self) -> None:
+        self._actions = 2 * torch.rand(self._shape, generator=self._generator) - 1
+
+    def advance(self) -> None:
+        self._state = self._model.step_(self._state, self._actions)
+        if self._model.device.type == "cuda":
+            torch.cuda.synchronize(self._model.device)
+
+
+class Product:
+    """A square matrix product, whose rate is what the machine can do."""
+
+    rows = 1
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        size = MATRIX_SIZE[device.type]
+        self.flops = 2 * size**3
+        self._factor: Tensor = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+
+    def prepare(self) -> None:
+        pass
+
+    def advance(self) -> None:
+        torch.mm(self._factor, self._factor)
+        if self._factor.is_cuda:
+            torch.cuda.synchronize(self._factor.device)
+
+
+def clock(subject: Subject, seconds: float, least: int = LEAST_STEPS) -> Array:
+    """Durations [s] of as many steps as fit into `seconds`, but of `least` at least."""
+    durations: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(durations) < least or time.perf_counter() < end:
+        subject.prepare()
+        start = time.perf_counter()
+        subject.advance()
+        durations.append(time.perf_counter() - start)
+    return np.array(durations)
+
+
+def rate(subject: Subject, seconds: float) -> float:
+    """Env-steps per second."""
+    return float(subject.rows / clock(subject, seconds).mean())
+
+
+def count_flops(subject: Subject) -> int:
+    """Floating-point operations of one step's matrix products and convolutions.
+
+    An operation that torch has no formula for counts nothing, so that a share of the machine's rate is a lower bound.
+    """
+    subject.prepare()
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        subject.advance()
+    return int(counter.get_total_flops())
+
+
+# --- the learned world ------------------------------------------------------------------------------------------------
+
+
+class Learned:
+    """Everything of the learned world on one device."""
+
+    def __init__(self, config: ThroughputConfig, device: str) -> None:
+        """Make and warm up the environments."""
+        options: dict[str, Any] = {"model": config.model, "device": device}
+        name = env_id("learned", TASK)
+        self.single = Environments(gym.make(name, max_episode_steps=-1, **options), 1, config.seed)  # reset but once
+        self.model: WorldModel = self.single.env.unwrapped.world_model
+        self.products = {key: Product(dtype, self.model.device) for key, dtype in DTYPES.items()}
+        self.decoded: dict[int, Environments] = {}
+        self.latent: dict[int, Latents] = {}
+        for rows in config.batches:
+            envs: Any = gym.make_vec(name, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED, **options)
+            self.decoded[rows] = Environments(envs, rows, config.seed)
+            self.latent[rows] = Latents(envs.world_model, envs.get_state()[0], config.seed)
+        self.flops = {
+            (kind, rows): count_flops(subject)
+            for kind in ("latent", "decoded")
+            for rows, subject in getattr(self, kind).items()
+        }
+        for subject in self.subjects().values():
+            clock(subject, config.seconds / 4)
+        clock(self.single, config.seconds / 4)
+
+    def subjects(self) -> dict[tuple[str, Any], Subject]:
+        """Everything whose rate is measured, by kind and number of rows, or kind and type of numbers."""
+        return {
+            **{("product", key): product for key, product in self.products.items()},
+            **{("latent", rows): latent for rows, latent in self.latent.items()},
+            **{("decoded", rows): decoded for rows, decoded in self.decoded.items()},
+        }
+
+
+# --- the twin ---------------------------------------------------------------------------------------------------------
+
+
+class TwinJob(NamedTuple):
+    """A turn of the twin in one worker process."""
+
+    rendering: str
+    rows: int
+    seconds: float
+
+
+class TwinWorker:
+    """Lives in a worker process and steps twins there; each is made for its first turn."""
+
+    greeting = None
+
+    def __init__(self, size: int, camera: str, seed: int) -> None:
+        self._options = {"size": size, "cameras": (camera,)}
+        self._seed = seed
+        self._subjects: dict[tuple[str, int], Environments] = {}
+
+    def __call__(self, job: TwinJob) -> float:
+        """Return env-steps per second."""
+        key = job.rendering, job.rows
+        if key not in self._subjects:
+            self._subjects[key] = Environments(self._make(*key), job.rows, self._seed)
+        return rate(self._subjects[key], job.seconds)
+
+    def _make(self, rendering: str, rows: int) -> Any:
+        name = env_id("twin", TASK)
+        options: dict[str, Any] = {"rendering": rendering, **self._options}
+        if rows == 1:
+            return gym.make(name, **options)
+        return gym.make_vec(name, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED, **options)
+
+
+class Twins:
+    """The twin in several worker processes that work at the same time; a context that ends with them."""
+
+    def __init__(self, config: ThroughputConfig, size: int, camera: str) -> None:
+        """Start the processes, make the twins and warm them up."""
+        self._exit = ExitStack()
+        self._crews = [
+            self._exit.enter_context(Crew(partial(TwinWorker, size, camera, config.seed + TWIN_ROWS[-1] * i)))
+            for i in range(TWIN_PROCESSES)
+        ]
+        self._threads = self._exit.enter_context(ThreadPoolExecutor(TWIN_PROCESSES))
+        for rendering, rows in self.forms():
+            self.rate(rendering, rows, config.seconds / 4)
+
+    @staticmethod
+    def forms() -> list[tuple[str, int]]:
+        """Renderings and rows per process that take turns."""
+        return [(rendering, rows) for rendering in RENDERINGS for rows in TWIN_ROWS]
+
+    def rate(self, rendering: str, rows: int, seconds: float) -> float:
+        """Env-steps per second of all processes together."""
+        job = TwinJob(rendering, rows, seconds)
+        return sum(self._threads.map(lambda crew: sum(crew.run([job], workers=1)), self._crews))
+
+    def __enter__(self) -> "Twins":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+class Rounds(NamedTuple):
+    """What all rounds gave, by device for the learned world."""
+
+    rates: dict[str, dict[tuple[str, Any], list[float]]]
+    latencies: dict[str, list[float]]  # [s]
+    twin: dict[tuple[str, int], list[float]]
+
+
+def run_rounds(config: ThroughputConfig, learned: Mapping[str, Learned], twins: Twins, show: Show) -> Rounds:
+    """Give every system its turn in every round."""
+    rounds = Rounds(
+        rates={device: {key: [] for key in world.subjects()} for device, world in learned.items()},
+        latencies={device: [] for device in learned},
+        twin={form: [] for form in twins.forms()},
+    )
+    for number in range(config.rounds):
+        show(number / config.rounds, f"round {number + 1} of {config.rounds}")
+        for rendering, rows in twins.forms():
+            rounds.twin[rendering, rows].append(twins.rate(rendering, rows, config.seconds))
+        for device, world in learned.items():
+            rounds.latencies[device] += clock(world.single, 0.0, config.steps // config.rounds).tolist()
+            for key, subject in world.subjects().items():
+                rounds.rates[device][key].append(rate(subject, config.seconds))
+    show(1.0, "")
+    return rounds
+
+
+def spread(rates: Sequence[float]) -> dict[str, Any]:
+    """Median and range of the rounds."""
+    return {"steps_per_second": median(rates), "range": [min(rates), max(rates)]}
+
+
+def over(rates: Sequence[float], others: Sequence[float]) -> float:
+    """How many times as fast, round by round."""
+    return median(a / b for a, b in zip(rates, others, strict=True))
+
+
+def fastest(candidates: Iterator[list[float]]) -> list[float]:
+    """The rounds with the highest median."""
+    return max(candidates, key=median)
+
+
+def device_report(world: Learned, rates: dict[tuple[str, Any], list[float]], latencies: list[float]) -> dict[str, Any]:
+    """Numbers of the learned world on one device."""
+    gflops = {key: median(rates["product", key]) * product.flops / 1e9 for key, product in world.products.items()}
+    best = max(gflops.values())
+    batches: dict[str, Any] = {}
+    for rows in world.latent:
+        batches[str(rows)] = {
+            kind: {
+                **spread(rates[kind, rows]),
+                "mflops_per_step": world.flops[kind, rows] / rows / 1e6,
+                "matmul_share": median(rates[kind, rows]) * world.flops[kind, rows] / rows / (1e9 * best),
+            }
+            for kind in ("latent", "decoded")
+        }
+    p50, p99 = np.percentile(1e3 * np.array(latencies), (50, 99)).tolist()
+    return {
+        "single_step_ms_p50": p50,
+        "single_step_ms_p99": p99,
+        "batches": batches,
+        "matmul_gflops": gflops,
+    }
+
+
+def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> dict[str, Any]:
+    """Measure everything and return the report."""
+    if config.quick:
+        config = replace(config, batches=config.batches[:2], steps=20, rounds=2, seconds=0.05)
+    begin = time.perf_counter()
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    learned = {device: Learned(config, device) for device in devices}
+    model = learned["cpu"].model
+    height, width = model.config.tokenizer.height, model.config.tokenizer.width
+    if height != width:
+        raise ConfigError(f"{model.config.name} imagines frames of {height}x{width} pixels, the twin draws square ones")
+    with Twins(config, height, model.config.camera) as twins:
+        rounds = run_rounds(config, learned, twins, show)
+    twin: dict[str, Any] = {}
+    for rendering in RENDERINGS:
+        forms = {rows: rounds.twin[rendering, rows] for rows in TWIN_ROWS}
+        rows = max(forms, key=lambda form: median(forms[form]))
+        twin[rendering] = {
+            **spread(forms[rows]),
+            "rows_per_process": rows,
+            "by_rows_per_process": {str(form): median(rates) for form, rates in forms.items()},
+        }
+    rich = rounds.twin["rich", twin["rich"]["rows_per_process"]]
+    reports: dict[str, Any] = {}
+    for device, world in learned.items():
+        rates = rounds.rates[device]
+        reports[device] = device_report(world, rates, rounds.latencies[device]) | {
+            f"{kind}_over_rich": over(fastest(rates[kind, rows] for rows in config.batches), rich)
+            for kind in ("latent", "decoded")
+        }
+    keys = ("single_step_ms_p50", "single_step_ms_p99", "latent_over_rich", "decoded_over_rich")
+    return {
+        "model": model.config.name,
+        "model_hash": model.digest(),
+        **{key: reports["cpu"][key] for key in keys},
+        "devices": reports,
+        "twin": twin | {"processes": TWIN_PROCESSES},
+        "size": height,
+        "seed": config.seed,
+        "steps": config.steps,
+        "rounds": config.rounds,
+        "seconds_per_turn": config.seconds,
+        "command": " ".join(["python", *sys.argv]),
+        "versions": {
+            "gwm_sim": gwm_sim.__version__,
+            "torch": torch.__version__,
+            "mujoco": mujoco.__version__,
+            "python": platform.python_version(),
+        },
+        "machine": {
+            "cpu": processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
+            "gl": os.environ.get("MUJOCO_GL"),
+            "spin_count": os.environ["GOMP_SPINCOUNT"],
+        },
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Plot rates, and shares of the machine's rate of matrix products, against the number of rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (speed, share) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for (device, numbers), colour in zip(report["devices"].items(), ("C0", "C1"), strict=False):
+        rows = [int(key) for key in numbers["batches"]]
+        for kind, style in {"latent": "-o", "decoded": ":x"}.items():
+            cells = [cell[kind] for cell in numbers["batches"].values()]
+            label = f"learned, {kind}, {device}"
+            speed.plot(rows, [cell["steps_per_second"] for cell in cells], colour + style, label=label, markersize=4)
+            share.plot(rows, [100 * cell["matmul_share"] for cell in cells], colour + style, label=label, markersize=4)
+    for rendering, style in {"fast": "k:", "rich": "k-"}.items():
+        speed.axhline(
+            report["twin"][rendering]["steps_per_second"], ls=style[1:], color=style[0], label=f"twin, {rendering}"
+        )
+    speed.set(yscale="log", ylabel="env-steps per second")
+    share.set(ylim=(0, None), ylabel="share of the rate of matrix products [%]")
+    for panel in (speed, share):
+        panel.set(xscale="log", xlabel="rows")
+        panel.set_xticks(rows, [str(row) for row in rows])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    speed.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def summary(report: dict[str, Any]) -> Iterator[str]:
+    """The report in lines for people."""
+    for device, numbers in report["devices"].items():
+        rates = ", ".join(f"{value:,.0f} in {key}" for key, value in numbers["matmul_gflops"].items())
+        p50, p99 = numbers["single_step_ms_p50"], numbers["single_step_ms_p99"]
+        yield f"{device}: single step {p50:.2f} ms, 99th percentile {p99:.2f} ms"
+        yield f"  matrix products [GFLOP/s]: {rates}"
+        for rows, cell in numbers["batches"].items():
+            parts = (
+                f"{kind} {cell[kind]['steps_per_second']:9,.0f} steps/s ({cell[kind]['matmul_share']:5.1%})"
+                for kind in ("latent", "decoded")
+            )
+            yield f"  {rows:>4} rows: " + "  ".join(parts)
+        latent, decoded = numbers["latent_over_rich"], numbers["decoded_over_rich"]
+        yield f"  over the twin with rich rendering: latent {latent:.2f}, decoded {decoded:.2f}"
+    for rendering in RENDERINGS:
+        forms = report["twin"][rendering]["by_rows_per_process"]
+        yield f"twin, {rendering}: " + ", ".join(f"{r:,.0f} steps/s with {n} per process" for n, r in forms.items())
+
+
+def main(config: ThroughputConfig) -> None:
+    """Measure, print and write."""
+    with progress("throughput") as show:
+        report = measure(config, show)
+    print("\n".join(summary(report)))
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        draw(report, config.json.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ThroughputConfig))
