@@ -49,7 +49,6 @@ Array = NDArray[Any]
 TASK: Final = "stack"
 RENDERINGS: Final = ("fast", "rich")
 TWIN_PROCESSES: Final = 2
-TWIN_ROWS: Final = (1, 16)  # of a worker process: one environment, or a native vector environment
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MATRIX_SIZE: Final = {"cpu": 1024, "cuda": 8192}  # of the products that say what the machine can do
 LEAST_STEPS: Final = 3  # of a turn, however long they take
@@ -63,6 +62,8 @@ class ThroughputConfig:
     """Name of a shipped model, or the folder of one."""
     batches: tuple[int, ...] = (1, 16, 64, 256)
     """Rows of the learned world."""
+    twin_rows: tuple[int, ...] = (1, 16)
+    """Rows of the twin in each worker process: one environment, or a native vector environment."""
     steps: int = 1000
     """Steps of the single environment, for the latency."""
     rounds: int = 5
@@ -77,10 +78,12 @@ class ThroughputConfig:
     """Write the numbers here, and a plot beside it."""
 
     def __post_init__(self) -> None:
-        if not self.batches or min(self.batches) < 1 or self.rounds < 1 or self.steps < self.rounds:
+        for name, rows in (("--batches", self.batches), ("--twin-rows", self.twin_rows)):
+            if not rows or min(rows) < 1:
+                raise ConfigError(f"{name} must be numbers from 1, got {rows}")
+        if self.rounds < 1 or self.steps < self.rounds:
             raise ConfigError(
-                "--batches and --rounds must be at least 1 and --steps at least --rounds, "
-                f"got {self.batches}, {self.rounds} and {self.steps}"
+                f"--rounds must be at least 1 and --steps at least as many, got {self.rounds} and {self.steps}"
             )
 
 
@@ -265,17 +268,13 @@ class Twins:
         """Start the processes, make the twins and warm them up."""
         self._exit = ExitStack()
         self._crews = [
-            self._exit.enter_context(Crew(partial(TwinWorker, size, camera, config.seed + TWIN_ROWS[-1] * i)))
+            self._exit.enter_context(Crew(partial(TwinWorker, size, camera, config.seed + max(config.twin_rows) * i)))
             for i in range(TWIN_PROCESSES)
         ]
         self._threads = self._exit.enter_context(ThreadPoolExecutor(TWIN_PROCESSES))
-        for rendering, rows in self.forms():
+        self.forms = [(rendering, rows) for rendering in RENDERINGS for rows in config.twin_rows]
+        for rendering, rows in self.forms:
             self.rate(rendering, rows, config.seconds / 4)
-
-    @staticmethod
-    def forms() -> list[tuple[str, int]]:
-        """Renderings and rows per process that take turns."""
-        return [(rendering, rows) for rendering in RENDERINGS for rows in TWIN_ROWS]
 
     def rate(self, rendering: str, rows: int, seconds: float) -> float:
         """Env-steps per second of all processes together."""
@@ -305,11 +304,11 @@ def run_rounds(config: ThroughputConfig, learned: Mapping[str, Learned], twins: 
     rounds = Rounds(
         rates={device: {key: [] for key in world.subjects()} for device, world in learned.items()},
         latencies={device: [] for device in learned},
-        twin={form: [] for form in twins.forms()},
+        twin={form: [] for form in twins.forms},
     )
     for number in range(config.rounds):
         show(number / config.rounds, f"round {number + 1} of {config.rounds}")
-        for rendering, rows in twins.forms():
+        for rendering, rows in twins.forms:
             rounds.twin[rendering, rows].append(twins.rate(rendering, rows, config.seconds))
         for device, world in learned.items():
             rounds.latencies[device] += clock(world.single, 0.0, config.steps // config.rounds).tolist()
@@ -360,7 +359,7 @@ def device_report(world: Learned, rates: dict[tuple[str, Any], list[float]], lat
 def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> dict[str, Any]:
     """Measure everything and return the report."""
     if config.quick:
-        config = replace(config, batches=config.batches[:2], steps=20, rounds=2, seconds=0.05)
+        config = replace(config, batches=config.batches[:2], twin_rows=(1, 2), steps=20, rounds=2, seconds=0.05)
     begin = time.perf_counter()
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     learned = {device: Learned(config, device) for device in devices}
@@ -372,7 +371,7 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         rounds = run_rounds(config, learned, twins, show)
     twin: dict[str, Any] = {}
     for rendering in RENDERINGS:
-        forms = {rows: rounds.twin[rendering, rows] for rows in TWIN_ROWS}
+        forms = {rows: rounds.twin[rendering, rows] for rows in config.twin_rows}
         rows = max(forms, key=lambda form: median(forms[form]))
         twin[rendering] = {
             **spread(forms[rows]),

@@ -3,7 +3,7 @@
 import torch
 from models import ACTIONS, WINDOW, make_context, make_model
 
-from gwm_sim.dynamics import Frames, choose, normalised_entropy, previous
+from gwm_sim.dynamics import REST, Body, Frames, Lesson, choose, normalised_entropy, previous
 
 
 def frames_of(rows: int, length: int, seed: int = 0) -> Frames:
@@ -82,6 +82,41 @@ def test_commands_are_integrated_exactly_and_clipped() -> None:
     telemetry = torch.tensor([[0.0, 0.0, 0.0, 0.5, 0.95]])
     commands = dynamics.next_commands(telemetry, torch.tensor([[-1.0, 1.0, 0.0]]))
     torch.testing.assert_close(commands, torch.tensor([[0.4, 1.0]]))  # bounds of the test model: 0 to 1
+
+
+def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
+    model, frames = make_model(), frames_of(2, 3)
+    body = Body(frames.telemetry + 0.1, frames.objects)
+    drawn = model.dynamics.paint_blind(body, frames)
+    other = changed_at(frames, 1)._replace(telemetry=frames.telemetry, objects=frames.objects)
+    assert torch.equal(model.dynamics.paint_blind(body, other), drawn)
+    moved = body._replace(objects=body.objects + 0.05)
+    assert not torch.equal(model.dynamics.paint_blind(moved, frames), drawn)
+
+
+def test_a_lesson_is_drawn_for_its_own_body_and_blind_where_it_says_so() -> None:
+    model, frames = make_model(), frames_of(2, 3)
+    body, blind = Body(frames.telemetry, frames.objects + 0.05), torch.zeros(2, 3, dtype=torch.bool)
+    seen = model.dynamics(frames, Lesson(body, blind))
+    blind[1, 2] = True
+    partly = model.dynamics(frames, Lesson(body, blind))
+    assert torch.equal(seen.logits[0], partly.logits[0])
+    torch.testing.assert_close(partly.logits[1, 2], model.dynamics.paint_blind(body, frames)[1, 2])
+    assert torch.equal(seen.objects, partly.objects)  # the body is predicted before any picture
+
+
+def test_objects_that_hardly_move_rest_in_rollouts_only() -> None:
+    model, frames = make_model(), frames_of(1, 2)
+    dynamics = model.dynamics
+    with torch.no_grad():
+        dynamics.object_out.weight.zero_()
+        dynamics.object_out.bias.copy_(torch.tensor([0.9 * REST, 0.0, 0.0]))
+    lesson = Lesson(Body(frames.telemetry, frames.objects), torch.zeros(1, 2, dtype=torch.bool))
+    assert torch.equal(dynamics(frames).objects, frames.objects)
+    assert not torch.equal(dynamics(frames, lesson).objects, frames.objects)
+    with torch.no_grad():
+        dynamics.object_out.bias[0] = 1.1 * REST
+    assert not torch.equal(dynamics(frames).objects, frames.objects)
 
 
 def test_unknown_properties_differ_from_every_value() -> None:

@@ -124,6 +124,14 @@ def test_mixed_episodes_are_reproducible_and_varied() -> None:
     env.close()
 
 
+def test_cubes_that_are_let_loose_move() -> None:
+    moved = []
+    for seed in range(6):
+        _, objects = run(lambda env, seed=seed: make_behaviour("loose", env, seed), seed=seed, steps=60)
+        moved.append(np.linalg.norm(objects[..., :3] - objects[0, :, :3], axis=-1).max())
+    assert np.median(moved) > 0.03
+
+
 def test_a_fresh_start_begins_a_fresh_script() -> None:
     env = MuJoCoEnv(task="grasp", size=TINY, rendering="fast")
     policy, plain = expert(env), []

@@ -35,6 +35,14 @@ def test_sixteen_worlds_at_once() -> None:
     assert envs.observation_space.contains(observations)
 
 
+def test_unfamiliar_colours_raise_the_uncertainty() -> None:
+    env = gym.make(env_id("learned", "stack"), device="cpu")
+    observation, familiar = env.reset(options={"bank": 0})
+    green = observation["pixels"][..., [2, 0, 1]]  # what was red
+    _, strange = env.reset(options={"frames": green, "telemetry": observation["agent_pos"]})
+    assert strange["gwm/uncertainty"] > 2 * familiar["gwm/uncertainty"]
+
+
 def test_there_are_two_hundred_starts() -> None:
     env = gym.make(env_id("learned", "reach"), device="cpu").unwrapped
     seen = {env.reset(options={"bank": index})[0]["pixels"].tobytes() for index in range(200)}
