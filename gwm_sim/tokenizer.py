@@ -12,7 +12,9 @@ what moves.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -125,8 +127,18 @@ class Tokenizer(nn.Module):
             nn.Conv2d(c, 12, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        self._quick: tuple[nn.Module, ...] = ()  # in a tuple, so that it is neither stored nor trained
         self.register_buffer("background", torch.zeros(3, config.height, config.width))
         self.register_buffer("usual_error", torch.ones(()))
+
+    def hasten(self) -> None:
+        """Decode by a bfloat16 copy of the decoder from now on: at most 2 grey levels off, up to three times as fast.
+
+        Weights that change later need a new one. The dynamics stay in float32: in bfloat16 the codes of a row depend on
+        the rows beside it.
+        """
+        quick: Any = deepcopy(self.decoder).bfloat16()
+        self._quick = (quick.to(memory_format=torch.channels_last),)
 
     def quantise(self, z: Tensor) -> Tensor:
         """Bound to [-1, 1] and round to `levels` values, with straight-through gradients."""
@@ -174,7 +186,11 @@ class Tokenizer(nn.Module):
             p=PACK,
             q=PACK,
         )
-        frames = to_frames(self.decode_grid(grid))
+        if self._quick:
+            quick = self._quick[0](grid.to(torch.bfloat16, memory_format=torch.channels_last))
+            frames = to_frames(quick.float() + self.background)
+        else:
+            frames = to_frames(self.decode_grid(grid))
         return frames.reshape(*lead, *frames.shape[1:])
 
     @torch.no_grad()
