@@ -1,0 +1,46 @@
+"""Planning in a learned world: search for the actions whose imagined outcome is closest to a goal.
+
+    policy = MpcPolicy(model, Goal.image(model, picture))
+    action, memory = policy.predict(observation, memory)
+
+`planners` is mathematics over tensors, `objectives` says what a good rollout is, `model_cost` joins the two through a
+world model, `mpc` acts.
+"""
+
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
+from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy
+from gwm_sim.policies.planning.objectives import Objective, Term, default_objective
+from gwm_sim.policies.planning.planners import (
+    PLANNERS,
+    Bounds,
+    CemSettings,
+    IcemSettings,
+    MppiSettings,
+    Plan,
+    Start,
+    cem,
+    mppi,
+    plan,
+)
+
+__all__ = [
+    "PLANNERS",
+    "Bounds",
+    "CemSettings",
+    "Explanation",
+    "Goal",
+    "IcemSettings",
+    "ModelCost",
+    "MpcConfig",
+    "MpcPolicy",
+    "MppiSettings",
+    "Objective",
+    "Plan",
+    "Start",
+    "Term",
+    "cem",
+    "default_objective",
+    "mppi",
+    "plan",
+]

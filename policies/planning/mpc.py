@@ -1,0 +1,205 @@
+"""Act by planning: look, imagine, execute the first block of the best plan, look again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gwm_sim.envs.contract import image_key
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
+from gwm_sim.policies.planning.objectives import Objective, default_objective
+from gwm_sim.policies.planning.planners import Bounds, IcemSettings, Settings, Start, plan
+from gwm_sim.policies.policy import Observation, State
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.world_model import WorldModel, WorldState
+
+Prior = Callable[[WorldState, int], Tensor]
+"""Proposes action sequences (B, R, T, A) for the present worlds, T plan steps long."""
+
+
+@dataclass(frozen=True)
+class MpcConfig:
+    """How to plan; the defaults imagine about 900 steps per plan, for two CPU cores."""
+
+    planner: Settings = IcemSettings(population=24, iterations=3, elites=6)
+    """Which planner, and its settings."""
+    horizon: int = 3
+    """Length of a plan in plan steps."""
+    block: int = 5
+    """Environment steps per plan step, in which the action stays the same."""
+    execute: int = 1
+    """Plan steps that are executed before the next plan is made."""
+    ternary: tuple[str, ...] = ()
+    """Names of actions that are either lowest, in the middle or highest, such as gripper."""
+    time_budget: float | None = None
+    """Time for a plan, reading the frames included [s]; None plans to the end."""
+    chunk: int = 64
+    """Worlds that are imagined at a time."""
+    seed: int = 0
+    """Row i of a batch searches with its own generator, seeded seed + i."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.execute <= self.horizon or self.block < 1:
+            raise ConfigError(
+                f"execute must be from 1 to the horizon and block at least 1, got execute={self.execute}, "
+                f"horizon={self.horizon}, block={self.block}"
+            )
+
+
+class MpcPolicy:
+    """Model predictive control in a learned world, for one environment or a batch.
+
+    Its memory, the `state` of `predict`, holds for each row the last frames, the rest of its plan and the warm start of
+    the next; rows that run out of plan at the same time are planned together.
+    """
+
+    name = "mpc"
+
+    def __init__(
+        self,
+        model: WorldModel,
+        goal: Goal,
+        objective: Objective | None = None,
+        config: MpcConfig | None = None,
+        prior: Prior | None = None,
+    ) -> None:
+        """Make the policy.
+
+        Args:
+            model: The world to plan in.
+            goal: What to reach, in one row for every environment or in a row for each.
+            objective: What plans are judged by; None takes `default_objective`.
+            config: How to plan.
+            prior: Proposes sequences for the first population of every plan.
+        """
+        self.model = model
+        self.goal = goal
+        self.objective = default_objective(model, goal) if objective is None else objective
+        self.config = MpcConfig() if config is None else config
+        self.plan_seconds: list[float] = []
+        """Duration of every plan that was made [s]."""
+        self._prior = prior
+        self._bounds = action_bounds(model, self.config.ternary)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Continue the plan of every row, or make a new one; `deterministic` changes nothing."""
+        begun = monotonic()
+        telemetry = np.asarray(observation["agent_pos"], np.float32)
+        frames = np.asarray(observation[image_key(self.model.config.camera)])
+        batched = telemetry.ndim == 2
+        if not batched:
+            telemetry, frames = telemetry[None], frames[None]
+        rows: list[_Row] = [_Row(self.config.seed + i) for i in range(len(telemetry))] if state is None else state
+        fresh = np.zeros(len(rows), bool) if episode_start is None else np.atleast_1d(episode_start)
+        for row, frame, reported, first in zip(rows, frames, telemetry, fresh, strict=True):
+            row.observe(frame, reported, bool(first), len(self._bounds.low))
+        if due := [i for i, row in enumerate(rows) if not row.queue]:
+            self._plan(rows, due, begun)
+            self.plan_seconds.append(monotonic() - begun)
+        actions = np.stack([row.act() for row in rows])
+        return (actions if batched else actions[0]), rows
+
+    @torch.inference_mode()
+    def explain(self, state: State, row: int = 0) -> Explanation:
+        """What the last plan of a row is expected to lead to, from the memory that `predict` returned."""
+        planned = state[row].planned
+        if planned is None:
+            raise ValueError(f"Row {row} has not planned yet: call predict first")
+        world, actions = planned
+        return self._cost(world, [row]).explain(actions)
+
+    @torch.inference_mode()
+    def _plan(self, rows: Sequence[_Row], due: Sequence[int], begun: float) -> None:
+        """Make new plans for the rows that are due."""
+        c = self.config
+        waiting = [rows[i] for i in due]
+        worlds = self.model.encode(
+            *(
+                torch.from_numpy(np.stack([np.stack(getattr(row, name)) for row in waiting]))
+                for name in ("frames", "telemetry", "actions")
+            )
+        )
+        hold = Start.hold(1, c.horizon, len(self._bounds.low), self.model.device)
+        start = Start.join([hold if row.start is None else row.start for row in waiting])
+        if self._prior is not None:
+            start = start.add(self._prior(worlds, c.horizon))
+        deadline = None if c.time_budget is None else begun + c.time_budget
+        generators = [row.generator for row in waiting]
+        found = plan(self._cost(worlds, due), start, self._bounds, generators, c.planner, deadline)
+        following = found.start.shift(c.execute)
+        steps = found.actions[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
+        for i, row in enumerate(waiting):
+            row.queue.extend(steps[i])
+            row.start = following.select([i])
+            row.planned = worlds.select([i]), found.actions[i : i + 1]
+
+    def _cost(self, worlds: WorldState, rows: Sequence[int]) -> ModelCost:
+        """The cost of plans that begin in the worlds of some rows."""
+        c = self.config
+        return ModelCost(self.model, worlds, self.objective, self.goal.select(rows), c.block, c.chunk)
+
+
+class _Row:
+    """What is remembered of one environment."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.frames: deque[NDArray[np.uint8]] = deque(maxlen=CONTEXT)
+        self.telemetry: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT)
+        self.actions: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT - 1)  # between the frames
+        self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
+        self.start: Start | None = None
+        self.planned: tuple[WorldState, Tensor] | None = None  # where the last plan began, and the plan (1, T, A)
+
+    def observe(self, frame: NDArray[np.uint8], telemetry: NDArray[np.float32], fresh: bool, actions: int) -> None:
+        """Take in what is seen now; at the start of an episode, as if the robot had held still before."""
+        frame, telemetry = frame.copy(), telemetry.copy()
+        if fresh or not self.frames:
+            self.queue.clear()
+            self.start = None
+            self.frames.extend([frame] * CONTEXT)
+            self.telemetry.extend([telemetry] * CONTEXT)
+            self.actions.extend([np.zeros(actions, np.float32)] * (CONTEXT - 1))
+        else:
+            self.frames.append(frame)
+            self.telemetry.append(telemetry)
+
+    def act(self) -> NDArray[np.float32]:
+        """The next action of the plan."""
+        action = self.queue.popleft()
+        self.actions.append(action)
+        return action
+
+
+def action_bounds(model: WorldModel, ternary: Sequence[str] = ()) -> Bounds:
+    """The permitted actions of the data that a model learned from.
+
+    Raises:
+        ConfigError: There is no action of a name in `ternary`.
+    """
+    schema = model.config.schema
+    if unknown := sorted(set(ternary) - set(schema.action_names)):
+        raise ConfigError(f"{model.config.name} has the actions {', '.join(schema.action_names)}, not {unknown}")
+    low, high = (
+        torch.tensor(limit, dtype=torch.float32, device=model.device)
+        for limit in (schema.action_low, schema.action_high)
+    )
+    return Bounds(low, high, tuple(schema.action_names.index(name) for name in ternary))
+
+
+__all__ = ["MpcConfig", "MpcPolicy", "Prior", "action_bounds"]

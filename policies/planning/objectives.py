@@ -1,0 +1,181 @@
+"""What a good rollout is: weighted sums of named terms.
+
+A measure looks at R imagined rollouts of T environment steps, the actions that led there and the goal, and returns one
+number per step (R, T) or per rollout (R,), lower being better. A term gives it a name and a weight, so that a plan can
+be explained by what it costs and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.world_model import Rollout, WorldModel
+
+Measure = Callable[[Rollout, Tensor, Goal], Tensor]
+"""Maps rollouts of R rows, actions (R, T, A) and a goal of R rows to (R, T) or (R,)."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of an objective."""
+
+    name: str
+    measure: Measure
+    weight: float = 1.0
+    ramp: float = 1.0
+    """Step t of T counts in proportion to (t/T)^ramp: 0 for all steps alike, infinity for the last one alone."""
+
+    def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        """The term's share of the cost, which sums to its weighted mean over the steps: (R, T) or (R,)."""
+        value = self.weight * self.measure(rollout, actions, goal)
+        if value.ndim == 1:
+            return value
+        steps = value.shape[1]
+        importance = (torch.arange(1, steps + 1, device=value.device) / steps) ** self.ramp
+        return value * importance / importance.sum()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A sum of terms."""
+
+    terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.terms]
+        if not names or len(set(names)) != len(names):
+            raise ConfigError(f"an objective needs terms with different names, got {names}")
+
+    def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        """Costs of R rollouts, (R,)."""
+        shares = self.explain(rollout, actions, goal).values()
+        return torch.stack([share.reshape(len(actions), -1).sum(dim=1) for share in shares]).sum(dim=0)
+
+    def explain(self, rollout: Rollout, actions: Tensor, goal: Goal) -> dict[str, Tensor]:
+        """What each term adds to the cost, by name: (R, T) or (R,)."""
+        return {term.name: term(rollout, actions, goal) for term in self.terms}
+
+
+# --- distance to the goal ---------------------------------------------------------------------------------------------
+
+
+def telemetry_distance(indices: tuple[int, ...]) -> Measure:
+    """Euclidean distance to the goal in some columns of the telemetry, in their unit."""
+
+    def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        columns = list(indices)
+        return _offset(rollout.telemetry[..., columns], _given(goal.telemetry, "telemetry")[..., columns]).norm(dim=-1)
+
+    return measure
+
+
+def object_distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+    """Sum of the distances of all objects from their goals [m]."""
+    return _offset(rollout.objects, _given(goal.objects, "objects")).norm(dim=-1).sum(dim=-1)
+
+
+def latent_distance(levels: int) -> Measure:
+    """Mean squared difference from the goal's latents, as numbers in [-1, 1] that have `levels` values."""
+
+    def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        target = _given(goal.codes, "picture")[:, None]
+        return ((rollout.codes.float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
+
+    return measure
+
+
+def differing_codes(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+    """Share of the goal's codes that are not met."""
+    return (rollout.codes != _given(goal.codes, "picture")[:, None]).float().mean(dim=(-2, -1))
+
+
+def missing_reward(task: int) -> Measure:
+    """What the reward lacks to 1, for the task of that column."""
+    return lambda rollout, actions, goal: 1 - rollout.reward[..., task]
+
+
+def failure(task: int) -> Measure:
+    """Probability of not having fulfilled the task of that column."""
+    return lambda rollout, actions, goal: 1 - rollout.success[..., task]
+
+
+def _offset(value: Tensor, goal: Tensor) -> Tensor:
+    """Difference of (R, T, ...) from a goal (R, ...), 0 where the goal is NaN and does not matter."""
+    target = goal[:, None]
+    return torch.where(target.isnan(), 0.0, value - target)
+
+
+def _given(value: Tensor | None, name: str) -> Tensor:
+    if value is None:
+        raise ConfigError(f"a term of the objective compares with the goal's {name}, which this goal does not have")
+    return value
+
+
+# --- prudence ---------------------------------------------------------------------------------------------------------
+
+
+def uncertainty(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+    """Expected error of what is imagined, in the unit of `WorldModel.uncertainty`."""
+    return rollout.uncertainty
+
+
+def roughness(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+    """Mean squared change of the action since the step before; 0 for the first step."""
+    change = actions.diff(dim=1, prepend=actions[:, :1])
+    return change.square().mean(dim=-1)
+
+
+# --- a good choice ----------------------------------------------------------------------------------------------------
+
+GRIPPER = "gripper_opening"  # its name in the telemetry
+
+
+def default_objective(model: WorldModel, goal: Goal) -> Objective:
+    """Everything that a goal asks for and a model can tell, with weights to start from.
+
+    Roughly, 1 is the cost of an end-effector 10 cm or an object 5 cm away. Positions are preferred to latents where
+    both are known: in the latents of a picture the arm outweighs the objects.
+
+    Raises:
+        ConfigError: The goal asks for nothing.
+    """
+    config = model.config
+    terms: list[Term] = []
+    if goal.telemetry is not None and config.dynamics.effector:
+        terms.append(Term("effector", telemetry_distance(config.dynamics.effector), weight=10.0))
+    if goal.telemetry is not None and GRIPPER in config.schema.telemetry_names:
+        opening = config.schema.telemetry_names.index(GRIPPER)
+        terms.append(Term("opening", telemetry_distance((opening,)), weight=10.0))
+    if goal.objects is not None:
+        terms.append(Term("objects", object_distance, weight=20.0))
+    if goal.codes is not None:
+        terms.append(Term("latents", latent_distance(config.tokenizer.levels), weight=0.1 if terms else 1.0))
+    if goal.task is not None:
+        column = model.tasks.index(goal.task)
+        terms += [Term("reward", missing_reward(column)), Term("success", failure(column))]
+    if not terms:
+        raise ConfigError("the goal asks for nothing: give positions, an image or a task")
+    terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]
+    return Objective(tuple(terms))
+
+
+__all__ = [
+    "Measure",
+    "Objective",
+    "Term",
+    "default_objective",
+    "differing_codes",
+    "failure",
+    "latent_distance",
+    "missing_reward",
+    "object_distance",
+    "roughness",
+    "telemetry_distance",
+    "uncertainty",
+]
