@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md and benchmarks/README.md, from results and for the shipped model only.
+"""Write the measured tables into the READMEs and the model card, from results and for the shipped model only.
 
 python benchmarks/tables.py            write
 python benchmarks/tables.py --check    exit 1 if what is written is not what the results say
@@ -18,7 +18,7 @@ from gwm_sim.world_model import WorldModel, find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks/README.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "gwm_sim/pretrained/gwm-mini/README.md")
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
 FIDELITY_ROWS = (
@@ -33,6 +33,9 @@ FIDELITY_ROWS = (
     ("foreground PSNR [dB]", "fg_psnr", "{:.1f}"),
     ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
 )
+
+# A horizon can be trusted up to which, on the median, moved cubes are so near and of the visible ones so many are there.
+TRUSTED_ERROR_CM, TRUSTED_PERMANENCE = 2.0, 0.95
 
 THROUGHPUT_KINDS = {"latent": "learned, latent-only", "decoded": "learned, decoded"}
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
@@ -59,6 +62,9 @@ def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
     first, last = report["data"]["seeds"]
     lines += [
         "",
+        f"To be trusted for **{trusted_horizon(horizons)} steps**: the longest horizon measured at which moved cubes are "
+        f"within {TRUSTED_ERROR_CM:g} cm on the median and {TRUSTED_PERMANENCE:.0%} of the visible ones are there.",
+        "",
         f"Outcome of an episode (stacked, held, neither) open loop from its first 4 frames: balanced accuracy "
         f"{outcome['balanced_accuracy']:.2f}, kappa {outcome['kappa']:.2f} (n = {outcome['n']}). Errors grow "
         f"{control['action_shuffle_ratio']:.1f}-fold when the actions are swapped between windows.",
@@ -68,6 +74,16 @@ def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
         f"cores of {machine['cpu']} ({machine['device']}) by `gwm eval`, definitions in `gwm_sim/scores.py`.",
     ]
     return "\n".join(lines)
+
+
+def trusted_horizon(horizons: dict[str, Any]) -> int:
+    """The longest horizon up to which all are good enough; 0 if none is."""
+    trusted = 0
+    for horizon, numbers in horizons.items():
+        if numbers["object_error_cm"] > TRUSTED_ERROR_CM or numbers["object_permanence"] < TRUSTED_PERMANENCE:
+            break
+        trusted = int(horizon)
+    return trusted
 
 
 def experts_table(report: dict[str, Any]) -> str:
@@ -154,7 +170,9 @@ def check_model(report: dict[str, Any], path: Path, shipped: str, remedy: str) -
 
 
 def with_tables(text: str, content: str) -> str:
-    """The text with everything between its markers replaced."""
+    """The text with everything between its markers replaced; a fresh model card has none yet."""
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n## Measured\n\n{BEGIN}\n{END}\n"
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{content}\n{END}{after}"
