@@ -34,7 +34,7 @@ FIDELITY_ROWS = (
     ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
 )
 
-# A horizon can be trusted up to which, on the median, moved cubes are so near and of the visible ones so many are there.
+# What a horizon must reach to be trusted: median error of moved cubes, share of the visible ones that are there.
 TRUSTED_ERROR_CM, TRUSTED_PERMANENCE = 2.0, 0.95
 
 THROUGHPUT_KINDS = {"latent": "learned, latent-only", "decoded": "learned, decoded"}
@@ -62,7 +62,7 @@ def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
     first, last = report["data"]["seeds"]
     lines += [
         "",
-        f"To be trusted for **{trusted_horizon(horizons)} steps**: the longest horizon measured at which moved cubes are "
+        f"To be trusted for **{trusted_horizon(horizons)} steps**: the longest horizon at which moved cubes are "
         f"within {TRUSTED_ERROR_CM:g} cm on the median and {TRUSTED_PERMANENCE:.0%} of the visible ones are there.",
         "",
         f"Outcome of an episode (stacked, held, neither) open loop from its first 4 frames: balanced accuracy "
