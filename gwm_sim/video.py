@@ -89,13 +89,18 @@ def mosaic(frames: Sequence[Array], columns: int, scale: int = 2) -> Array:
     return picture
 
 
-def write_png(path: str | Path, image: Array) -> None:
-    """Write one picture (H, W, 3) uint8 as a PNG file."""
+def encode_png(image: Array) -> bytes:
+    """Return one picture (H, W, 3) uint8 as the bytes of a PNG file."""
     codec = av.CodecContext.create("png", "w")
     codec.height, codec.width, codec.pix_fmt, codec.time_base = *image.shape[:2], "rgb24", Fraction(1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
+
+
+def write_png(path: str | Path, image: Array) -> None:
+    """Write one picture (H, W, 3) uint8 as a PNG file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)]))
+    Path(path).write_bytes(encode_png(image))
 
 
 def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:

@@ -1,0 +1,273 @@
+"""LeRobot datasets v3.0: several episodes in a file, tables in parquet, pictures in video.
+
+    meta/info.json                          fps, features, counts, path templates, gwm_sim, [imagined]
+    meta/episodes/chunk-000/file-000.parquet     a row per episode: where it lies, its statistics
+    meta/stats.json  meta/tasks.parquet
+    data/chunk-000/file-000.parquet         a row per frame, a row group per episode
+    videos/<key>/chunk-000/file-000.mp4
+
+A row holds a frame and the action that follows. The last frame of an episode is stored too, since it shows what the
+last action did; no action follows it, so its row repeats the last one, with 0 for what is a change or a rate.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from gwm_sim.episodes import Episode, Schema
+from gwm_sim.errors import ConfigError, MissingDependency
+from gwm_sim.exporters.recordings import Recordings
+from gwm_sim.exporters.summaries import Summaries
+from gwm_sim.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_codec
+from gwm_sim.importers.source import Array
+
+try:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ModuleNotFoundError as error:
+    raise MissingDependency('LeRobot data needs pyarrow and pandas. Run: pip install "gwm-sim[data]"') from error
+
+_CHUNK_FILES = 1000
+_DATA_MEGABYTES = 100
+_VIDEO_MEGABYTES = 200
+"""LeRobot's usual limits: files per folder, and sizes at which a new file begins."""
+
+_CHANGES = ("delta", "rate")
+"""Kinds of actions of which 0 is none, see `importers.source.Kind`."""
+
+_FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+
+
+def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
+    """Write episodes as a dataset.
+
+    Args:
+        recordings: The episodes.
+        folder: Folder to make.
+        codec: How to compress the videos.
+        task: What the robot was told to do, in words; by default the name of the file's task.
+
+    Raises:
+        ConfigError: A camera's name cannot be that of a folder, or the codec cannot hold its pictures.
+    """
+    schema, told = recordings.schema, task or recordings.task or "unlabelled"
+    check_codec(codec, schema.cameras)
+    keys = {camera: _picture_key(camera) for camera in schema.cameras}
+    summaries = Summaries()
+    records: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        tables = stack.enter_context(_Series(folder / "data", ".parquet", _DATA_MEGABYTES, _Table))
+        make_video = partial(VideoFile, codec=codec, rate=schema.rate)
+        videos = {
+            camera: stack.enter_context(_Series(folder / "videos" / key, ".mp4", _VIDEO_MEGABYTES, make_video))
+            for camera, key in keys.items()
+        }
+        start = 0
+        for k, episode in enumerate(recordings):
+            stop = start + len(episode) + 1
+            columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate)
+            tables.present().add(columns)
+            record = {"episode_index": k, "tasks": [told], "length": stop - start}
+            record |= {"dataset_from_index": start, "dataset_to_index": stop} | tables.place("data")
+            for camera, key in keys.items():
+                record |= _film(videos[camera], key, episode.frames[camera], schema.rate)
+            record |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+            statistics = {key: summaries.add_numbers(key, values) for key, values in columns.items()}
+            statistics |= {key: summaries.add_pictures(key, episode.frames[camera]) for camera, key in keys.items()}
+            record |= {f"stats/{key}/{name}": x for key, found in statistics.items() for name, x in found.items()}
+            records.append(record)
+            start = stop
+    _write_meta(folder / "meta", recordings, codec, records, summaries)
+
+
+def _film(videos: _Series[VideoFile], key: str, frames: Array, rate: float) -> dict[str, Any]:
+    """Append an episode to the present video of a camera; return where and when it is found there."""
+    video = videos.present()
+    first = video.frames
+    video.add(frames)
+    times = {"from_timestamp": first / rate, "to_timestamp": video.frames / rate}
+    return videos.place(f"videos/{key}") | {f"videos/{key}/{name}": time for name, time in times.items()}
+
+
+def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
+    """Return what an episode's table holds, R = N+1 rows each; `next.*` speaks of the frame after a row."""
+    labels, rows = recordings.labels(episode), len(episode) + 1
+    columns = {
+        "observation.state": episode.telemetry,
+        "action": np.concatenate([episode.actions, _last_action(episode, recordings.schema)]),
+    }
+    if episode.objects is not None:
+        columns["objects"] = episode.objects.reshape(rows, -1)
+    if labels is not None:
+        columns["next.reward"] = np.append(labels.reward[1:], labels.reward[-1])
+        columns["next.success"] = np.append(labels.success[1:], labels.success[-1])
+    return columns | {"next.done": np.arange(rows) == rows - 1}
+
+
+def _last_action(episode: Episode, schema: Schema) -> Array:
+    """Return an action (1, A) for the last frame, which asks for nothing new."""
+    last = episode.actions[-1:].copy()
+    kinds = schema.settings.get("action_kinds", [None] * last.shape[1])
+    none = {i for i, kind in enumerate(kinds) if kind in _CHANGES} | {command.action for command in schema.commands}
+    last[:, sorted(none)] = 0
+    return last
+
+
+def _counters(k: int, start: int, stop: int, rate: float) -> dict[str, Array]:
+    """Return the columns by which LeRobot finds rows `start` to `stop` (exclusive) of the dataset."""
+    index = np.arange(stop - start)
+    return {
+        "timestamp": (index / rate).astype(np.float32),
+        "frame_index": index,
+        "episode_index": np.full(len(index), k),
+        "index": start + index,
+        "task_index": np.zeros(len(index), np.int64),
+    }
+
+
+def _write_meta(
+    folder: Path, recordings: Recordings, codec: Codec, records: list[dict[str, Any]], summaries: Summaries
+) -> None:
+    (folder / "episodes/chunk-000").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(records), folder / "episodes/chunk-000/file-000.parquet")
+    tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index(records[0]["tasks"], name="task"))
+    tasks.to_parquet(folder / "tasks.parquet")
+    (folder / "stats.json").write_text(json.dumps(summaries.of_all(), indent=4))
+    schema = recordings.schema
+    info = {
+        "codebase_version": "v3.0",
+        "robot_type": schema.env_id,
+        "total_episodes": len(recordings),
+        "total_frames": sum(recordings.lengths) + len(recordings),
+        "total_tasks": 1,
+        "chunks_size": _CHUNK_FILES,
+        "data_files_size_in_mb": _DATA_MEGABYTES,
+        "video_files_size_in_mb": _VIDEO_MEGABYTES,
+        "fps": int(schema.rate) if schema.rate == int(schema.rate) else schema.rate,
+        "splits": {"train": f"0:{len(recordings)}"},
+        "data_path": f"data/{_FILE}.parquet",
+        "video_path": f"videos/{{video_key}}/{_FILE}.mp4",
+        "features": _features(recordings, codec),
+        **recordings.origin(),
+    }
+    (folder / "info.json").write_text(json.dumps(info, indent=4))
+
+
+def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]:
+    schema = recordings.schema
+    features = {
+        "observation.state": _feature("float32", schema.telemetry_names),
+        "action": _feature("float32", schema.action_names),
+    }
+    for name, camera in schema.cameras.items():
+        info: dict[str, Any] = {"height": camera.height, "width": camera.width, "channels": 3, "fps": schema.rate}
+        info |= {"codec": codec, "pix_fmt": PIXEL_FORMAT, "is_depth_map": False}
+        features[_picture_key(name)] = {
+            "dtype": "video",
+            "shape": [camera.height, camera.width, 3],
+            "names": ["height", "width", "channels"],
+            "info": {f"video.{key}": value for key, value in info.items()} | {"has_audio": False},
+        }
+    if schema.object_names:
+        # Not observation.environment_state, which policies would learn from and no real robot reports.
+        axes = ("x", "y", "z", "qw", "qx", "qy", "qz")
+        features["objects"] = _feature("float32", [f"{name}_{axis}" for name in schema.object_names for axis in axes])
+    if recordings.task:
+        features |= {"next.reward": _feature("float32"), "next.success": _feature("bool")}
+    features |= {"next.done": _feature("bool"), "timestamp": _feature("float32")}
+    return features | {key: _feature("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
+
+
+def _feature(dtype: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [len(names or "1")], "names": names and list(names)}
+
+
+def _picture_key(camera: str) -> str:
+    """Return the feature of a camera, which is also the name of a folder and may lead nowhere else."""
+    if not re.fullmatch(r"[\w.-]+", camera):
+        raise ConfigError(f"camera {camera!r} cannot name a folder: only letters, digits, '_', '-' and '.' can")
+    return f"observation.images.{camera}"
+
+
+class _Growing(Protocol):
+    """A file that grows until it is closed."""
+
+    def close(self) -> None: ...
+
+
+_File = TypeVar("_File", bound=_Growing)
+
+
+class _Series(Generic[_File]):
+    """Files `chunk-000/file-000`, `chunk-000/file-001`, ... below a folder: a new one begins when the last is full."""
+
+    def __init__(self, folder: Path, suffix: str, megabytes: int, make: Callable[[Path], _File]) -> None:
+        self._folder, self._suffix, self._megabytes, self._make = folder, suffix, megabytes, make
+        self._number = -1
+        self._file: _File | None = None
+
+    def present(self) -> _File:
+        """Return the file that takes the next episode."""
+        if self._file is None or self._path().stat().st_size >= self._megabytes * 1e6:
+            self.close()
+            self._number += 1
+            self._path().parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._make(self._path())
+        return self._file
+
+    def place(self, prefix: str) -> dict[str, int]:
+        """Return the numbers of the present file, named as in meta/episodes."""
+        chunk, file = divmod(self._number, _CHUNK_FILES)
+        return {f"{prefix}/chunk_index": chunk, f"{prefix}/file_index": file}
+
+    def close(self) -> None:
+        """Finish the present file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _path(self) -> Path:
+        chunk, file = divmod(self._number, _CHUNK_FILES)
+        return self._folder / (_FILE.format(chunk_index=chunk, file_index=file) + self._suffix)
+
+    def __enter__(self) -> _Series[_File]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Table:
+    """A parquet file with a row group per episode."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None  # made with the first episode, which knows the columns
+
+    def add(self, columns: dict[str, Array]) -> None:
+        """Append the rows of an episode."""
+        table = pa.table({key: _column(values) for key, values in columns.items()})
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="snappy")
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """Write the footer."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _column(values: Array) -> Any:
+    """Return one number, or a list of fixed length, per row; LeRobot stores vectors of length 1 as numbers."""
+    if values.ndim == 1 or values.shape[1] == 1:
+        return pa.array(values.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

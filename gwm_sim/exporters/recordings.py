@@ -1,0 +1,62 @@
+"""What is exported: the episodes of a file one after the other, and what every format says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gwm_sim.episodes import Episode, EpisodeFile, TaskLabels
+from gwm_sim.errors import DataError
+from gwm_sim.progress import Show
+
+IMAGINED = "imagined"
+"""Key of the settings, and of the metadata of every format, that says which model imagined the episodes."""
+
+
+class Recordings:
+    """The episodes of a file, read one at a time; can be gone through once or often."""
+
+    def __init__(self, file: EpisodeFile, limit: int | None = None, show: Show = lambda share, text: None) -> None:
+        """Choose what to export.
+
+        Args:
+            file: The episodes.
+            limit: Take only the first ones.
+            show: Told about the progress.
+
+        Raises:
+            DataError: An episode has no action.
+        """
+        self._file = file
+        self._show = show
+        self.schema = file.schema
+        self.lengths = file.lengths[:limit]
+        """Number of actions N of each episode."""
+        self.task = self.schema.task if self.schema.task in self.schema.tasks else None
+        """The task of which formats are told that know of one only."""
+        if 0 in self.lengths:
+            raise DataError(f"{file.path}: episode {self.lengths.index(0)} has no action. Leave it out.")
+
+    def __len__(self) -> int:
+        """Return the number of episodes."""
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[Episode]:
+        """Read one episode after the other."""
+        for k in range(len(self)):
+            yield self._file.read(k)
+            self._show((k + 1) / len(self), f"{k + 1} of {len(self)} episodes")
+
+    @property
+    def imagined(self) -> dict[str, str] | None:
+        """Name and hash of the model that imagined the episodes; None when they were recorded."""
+        return self.schema.settings.get(IMAGINED)
+
+    def origin(self) -> dict[str, Any]:
+        """Return what the metadata of every format carries: our whole schema and, if so, who imagined this."""
+        said = {} if self.imagined is None else {IMAGINED: self.imagined}
+        return said | {"gwm_sim": self.schema.to_json()}
+
+    def labels(self, episode: Episode) -> TaskLabels | None:
+        """Return the labels of the file's own task, None when it has none."""
+        return episode.labels[self.task] if self.task else None

@@ -1,0 +1,99 @@
+"""robomimic's HDF5, self-contained.
+
+An episode file has this layout already, but its observations are views of arrays that robomimic does not know. Here
+every observation is stored twice, in `obs` and in `next_obs`, as robomimic does it, and nothing but HDF5 is needed.
+
+    /data                  attrs: total, env_args (JSON), gwm_sim (JSON), [imagined (JSON)]
+    /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed]
+        actions (N, A)     rewards, dones (N,)     obs/<key>, next_obs/<key> (N, ...)
+        [objects (N+1, K, 7)]     [labels/<task>/reward, labels/<task>/success (N+1,)]
+    /mask/train, /mask/valid      names of demos, when asked for
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from gwm_sim.episodes import Episode, Schema
+from gwm_sim.errors import ConfigError
+from gwm_sim.exporters.recordings import Recordings
+from gwm_sim.importers.source import Array
+
+_GYM = 2
+"""robomimic's code for a Gym environment in `env_args`."""
+
+_SPLIT_SEED = 0
+
+
+def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> None:
+    """Write episodes as one HDF5 file.
+
+    Args:
+        recordings: The episodes.
+        path: File to make.
+        valid: Share of the episodes that `mask/valid` names; the others are in `mask/train`. 0 writes no masks.
+
+    Raises:
+        ConfigError: One episode cannot be shared out.
+    """
+    masks = _split(len(recordings), valid) if valid else {}
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["total"] = sum(recordings.lengths)
+        data.attrs["env_args"] = json.dumps(_env_args(recordings.schema))
+        for key, value in recordings.origin().items():
+            data.attrs[key] = json.dumps(value)
+        for k, episode in enumerate(recordings):
+            _write_demo(data.create_group(f"demo_{k}"), episode, recordings)
+        for name, demos in masks.items():
+            file.create_dataset(f"mask/{name}", data=np.array([f"demo_{k}" for k in demos], dtype="S"))
+
+
+def _env_args(schema: Schema) -> dict[str, Any]:
+    return {
+        "env_name": schema.env_id,
+        "env_version": schema.versions.get("gwm_sim", ""),
+        "type": _GYM,
+        "env_kwargs": schema.env_kwargs | {"control_freq": schema.rate},  # where robomimic's files keep their rate
+    }
+
+
+def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> None:
+    length, labels = len(episode), recordings.labels(episode)
+    group.attrs["num_samples"] = length
+    group.attrs["policy"] = episode.policy
+    group.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
+    if episode.seed is not None:
+        group.attrs["seed"] = episode.seed
+    group["actions"] = episode.actions
+    group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
+    group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
+    for view, rows in (("obs", slice(0, length)), ("next_obs", slice(1, length + 1))):
+        group[f"{view}/agent_pos"] = episode.telemetry[rows]
+        for camera, frames in episode.frames.items():
+            _store_pictures(group, f"{view}/{camera}_image", frames[rows])
+    if episode.objects is not None:
+        group["objects"] = episode.objects
+    for task, stands in episode.labels.items():
+        group[f"labels/{task}/reward"] = stands.reward
+        group[f"labels/{task}/success"] = stands.success
+
+
+def _split(count: int, valid: float) -> dict[str, list[int]]:
+    """Share out episodes at random, but always alike; both parts get one at least."""
+    if count < 2:
+        raise ConfigError("one episode cannot be split into train and valid: leave out --valid")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(count).tolist()
+    held = min(max(round(valid * count), 1), count - 1)
+    return {"train": sorted(order[held:]), "valid": sorted(order[:held])}
+
+
+def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:
+    """Store pictures (R, H, W, 3) uint8 without loss, one to a chunk: training reads single rows at random."""
+    chunks = (1, *pictures.shape[1:])
+    group.create_dataset(key, data=pictures, chunks=chunks, compression="gzip", compression_opts=1)
