@@ -31,6 +31,7 @@ VERBS = {
     "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
+    "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),
     "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),
     "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),
 }

@@ -1,0 +1,373 @@
+"""The live loop: look, act at a fixed rate, and plan meanwhile.
+
+Four threads: the camera's, the planner's, the watchdog's and the control thread, which alone talks to the robot. It
+sleeps until the next moment of its schedule or until the latch trips, whichever comes first, so a fault that anybody
+finds becomes a hold at once. A hold is the action zero, sent again and again until the run ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Final
+
+import numpy as np
+
+from gwm_sim.episodes import Schema
+from gwm_sim.errors import ConfigError
+from gwm_sim.importers.pictures import shrink
+from gwm_sim.policies.live.camera import Camera, Picture
+from gwm_sim.policies.live.planner import History, Planner, Planning
+from gwm_sim.policies.live.recording import Recording
+from gwm_sim.policies.live.robots import Robot, read_telemetry
+from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog
+from gwm_sim.policies.live.timing import Clock, Schedule
+from gwm_sim.protocol import CONTEXT
+
+REFRESH: Final = 0.03  # of whatever is shown [s]
+ARM_POLL: Final = 0.02  # [s]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How a run goes, and when it is stopped."""
+
+    rate: float = 10.0
+    """Actions per second; that of the model's data."""
+    seconds: float | None = None
+    """Length of the run [s]; None runs until it is stopped."""
+    move: bool = False
+    """Whether the robot may move; otherwise nothing is sent to it."""
+    lead: int = 5
+    """The next plan is begun when so many steps of the last one are left."""
+    plan_deadline: float = 1.0
+    """Time for a plan [s]; later is a fault."""
+    max_plan_age: float = 2.0
+    """An action is a fault when the picture that it was planned from is older than this [s]."""
+    max_overruns: int = 10
+    """So many late steps in a row are a fault."""
+    stall: float = 0.15
+    """So much longer than its period may a step take [s]; more is a fault."""
+    arming: float = 30.0
+    """Time for everything to be ready before the first action [s]: first plan, dead-man."""
+    settle: float = 1.0
+    """How long the hold is repeated before the run ends [s]."""
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "plan_deadline", "max_plan_age", "stall", "arming"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ConfigError(f"seconds must be positive, got {self.seconds}")
+
+
+@dataclass(frozen=True)
+class Status:
+    """The loop at this moment, for whoever watches."""
+
+    frame: Picture | None  # (H, W, 3), as the model sees it
+    phase: str
+    """One of arming, running, waiting for a plan, stopped."""
+    steps: int
+    stop: Stop | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run was like."""
+
+    stop: Stop
+    steps: int
+    """Control steps before the stop."""
+    sent: int
+    """Actions sent to the robot, those that hold included."""
+    seconds: float
+    """From the first step to the stop [s]."""
+    overruns: int
+    """Moments of the schedule that were missed."""
+    waits: int
+    """Steps held because no plan was ready."""
+    plan_seconds: tuple[float, ...]
+    """Duration of every plan [s]."""
+    frame_ages: tuple[float, ...]
+    """Age of the picture at every step [s]."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One action of a plan."""
+
+    action: Vector  # (A,)
+    seen: float  # when the picture was seen that it was planned from
+
+
+class LiveLoop:
+    """Joins a camera, a robot and a planner."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        robot: Robot,
+        planner: Planner,
+        schema: Schema,
+        size: int,
+        config: LoopConfig | None = None,
+        limits: Limits | None = None,
+        dead_man: DeadMan | None = None,
+        recording: Recording | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make the loop.
+
+        Args:
+            camera: Started.
+            robot: Connected.
+            planner: Makes the plans, in its own thread.
+            schema: Meaning of telemetry and actions.
+            size: Height and width of the frames that the planner sees [px].
+            config: How the run goes.
+            limits: What one action may do; None takes those that the schema declares.
+            dead_man: Must be held all the time; None does without.
+            recording: Is filled with the run.
+            clock: Of camera and dead-man too.
+        """
+        self.config = LoopConfig() if config is None else config
+        self.clock = Clock() if clock is None else clock
+        self.latch = Latch(self.clock)
+        self._camera = camera
+        self._robot = robot
+        self._schema = schema
+        self._size = size
+        self._limits = Limits.of(schema) if limits is None else limits
+        self._dead_man = dead_man
+        self._recording = recording
+        self._zero = np.zeros(len(schema.action_names), np.float32)
+        self._planning = Planning(planner, len(self._zero), self.config.plan_deadline, self.latch, self.clock)
+        checks = (camera.fault, self._planning.fault, self._stalled)
+        self._watchdog = Watchdog(self.latch, checks, self.clock, dead_man)
+        self._control = Thread(target=self._run, name="control", daemon=True)
+        self._finished = Event()
+
+        self._frames: deque[Picture] = deque(maxlen=CONTEXT)
+        self._telemetry: deque[Vector] = deque(maxlen=CONTEXT)
+        self._actions: deque[Vector] = deque(maxlen=CONTEXT - 1)
+        self._queue: deque[_Step] = deque()
+        self._seen = math.nan  # when the last frame was seen
+        self._shown: Picture | None = None
+        self._phase = "arming"
+        self._heart = math.inf  # when the control thread began its last step
+        self._begun = math.nan
+        self._steps = self._sent = self._overruns = self._waits = 0
+        self._plan_seconds: list[float] = []
+        self._frame_ages: list[float] = []
+
+    def run(self, show: Callable[[Status], None] | None = None) -> Report:
+        """Run to the end, which is a hold; call it once, from the main thread if `show` needs that.
+
+        Args:
+            show: Called some thirty times a second. Whatever it raises stops the robot first.
+        """
+        self._watchdog.start()
+        self._planning.start()
+        self._control.start()
+        try:
+            while not self._finished.wait(REFRESH):
+                if show is not None:
+                    show(self.status())
+        except KeyboardInterrupt:
+            self.stop("interrupted by the user")
+        except BaseException as error:
+            self.latch.trip(f"display: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._control.join()
+            self._watchdog.close()
+            self._planning.close()
+        return self._report()
+
+    def stop(self, reason: str) -> None:
+        """Hold and end the run."""
+        self.latch.trip(reason, fault=False)
+
+    def status(self) -> Status:
+        """The loop at this moment."""
+        return Status(self._shown, self._phase, self._steps, self.latch.stop)
+
+    # --- the control thread -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            if self._arm():
+                self._drive()
+                self._hold()
+        except BaseException as error:  # a mistake of ours must not leave the robot moving either
+            self.latch.trip(f"control: {type(error).__name__}: {error}")
+            if self._steps:
+                self._send(self._zero)
+        finally:
+            self._phase = "stopped"
+            self._finished.set()
+
+    def _arm(self) -> bool:
+        """Wait for permission and a first plan; return whether the robot may be driven."""
+        until = self.clock.now() + self.config.arming
+        if not self._wait_for(lambda: self._unheld() is None, until):
+            self.latch.trip(f"not armed: {self._unheld()}")
+            return False
+        if not self._observe():
+            return False
+        self._frames.extend([self._frames[-1]] * (CONTEXT - 1))  # as if the robot had held still before
+        self._telemetry.extend([self._telemetry[-1]] * (CONTEXT - 1))
+        self._actions.extend([self._zero] * (CONTEXT - 1))
+        self._planning.request(self._history())
+        if not self._wait_for(lambda: not self._planning.busy, until):
+            self.latch.trip(f"not armed: no plan within {self.config.arming:g} s")
+            return False
+        self._planning.take()  # made to warm up: by now its picture is old
+        self._begun = self._heart = self.clock.now()
+        self._watchdog.arm()
+        self._watchdog.look()
+        return not self.latch.tripped.is_set()
+
+    def _wait_for(self, ready: Callable[[], bool], until: float) -> bool:
+        while not ready():
+            if self.clock.now() > until or self.clock.wait(self.latch.tripped, ARM_POLL):
+                return False
+        return True
+
+    def _unheld(self) -> str | None:
+        return self._dead_man.fault(self.clock.now()) if self._dead_man is not None else None
+
+    def _drive(self) -> None:
+        """Act at the fixed rate until the latch trips."""
+        schedule = Schedule(self.config.rate, self.clock.now())
+        late = 0
+        self._phase = "running"
+        while not self.latch.tripped.is_set():
+            self._step()
+            missed = schedule.advance(self.clock.now())
+            self._overruns += missed
+            late = late + 1 if missed else 0
+            if late >= self.config.max_overruns:
+                self.latch.trip(f"control: {late} steps in a row were too late for {self.config.rate:g} Hz")
+            self.clock.wait(self.latch.tripped, schedule.next - self.clock.now())
+
+    def _step(self) -> None:
+        """Observe, choose, send."""
+        self._heart = now = self.clock.now()
+        if self.config.seconds is not None and now - self._begun >= self.config.seconds:
+            self.stop("the time is over")
+        if self._camera.ended:
+            self.stop("the video is over")
+        if not self._observe():
+            return
+        action = self._choose()
+        self._watchdog.look()  # the last thing before the robot moves, whatever the other threads are doing
+        if self.latch.tripped.is_set():
+            return
+        self._steps += 1
+        self._send(self._limits.clamp(action, self._telemetry[-1]))
+
+    def _observe(self) -> bool:
+        """Take in what camera and robot say now; a robot that does not answer stops the run."""
+        try:
+            telemetry = read_telemetry(self._robot, self._schema)
+        except Exception as error:  # whatever a driver raises
+            self.latch.trip(f"robot: {type(error).__name__}: {error}")
+            if self._recording is not None:
+                self._recording.close()
+            return False
+        shot = self._camera.latest()
+        assert shot is not None, "the camera was started"
+        self._frame_ages.append(self.clock.now() - shot.time)
+        self._seen = shot.time
+        self._shown = shrink(shot.frame, self._size)
+        self._frames.append(self._shown)
+        self._telemetry.append(telemetry)
+        if self._recording is not None:
+            self._recording.see(self._shown, telemetry)
+        return True
+
+    def _choose(self) -> Vector:
+        """The next action of the plan, or zero while there is none; ask for the next plan in time."""
+        if (planned := self._planning.take()) is not None:
+            self._plan_seconds.append(planned.seconds)
+            self._queue.extend(_Step(action, planned.seen) for action in planned.actions)
+        if len(self._queue) <= self.config.lead and self._planning.idle:
+            self._planning.request(self._history())
+        if not self._queue:
+            self._phase = "waiting for a plan"
+            self._waits += 1
+            return self._zero
+        self._phase = "running"
+        step = self._queue.popleft()
+        if (age := self.clock.now() - step.seen) > self.config.max_plan_age:
+            self.latch.trip(f"planner: the plan was made from a picture that is {age:.2f} s old")
+        return step.action
+
+    def _history(self) -> History:
+        pending = [step.action if self.config.move else self._zero for step in self._queue]
+        return History(
+            frames=np.stack(self._frames),
+            telemetry=np.stack(self._telemetry),
+            actions=np.stack(self._actions),
+            pending=np.stack(pending) if pending else np.zeros((0, len(self._zero)), np.float32),
+            time=self._seen,
+        )
+
+    def _send(self, action: Vector) -> None:
+        """Send an action if the robot may move, and remember what it really does."""
+        done = self._zero
+        if self.config.move:
+            names = self._schema.action_names
+            self._sent += 1
+            try:
+                sent = self._robot.send_action(dict(zip(names, action.tolist(), strict=True)))
+                done = np.array(
+                    [sent.get(name, wanted) for name, wanted in zip(names, action, strict=True)], np.float32
+                )
+            except Exception as error:  # whatever a driver raises
+                self.latch.trip(f"robot: {type(error).__name__}: {error}")
+                done = action
+        self._actions.append(done)
+        if self._recording is not None:
+            self._recording.act(done)
+
+    def _hold(self) -> None:
+        """Send zero until the robot has settled; the first one at once."""
+        self._phase = "stopped"
+        schedule = Schedule(self.config.rate, self.clock.now())
+        until = schedule.next + self.config.settle
+        never = Event()
+        while self.clock.now() < until:
+            self._send(self._zero)
+            schedule.advance(self.clock.now())
+            self.clock.wait(never, schedule.next - self.clock.now())
+            self._observe()
+
+    def _stalled(self, now: float) -> str | None:
+        """A `Check` of the control thread itself."""
+        allowed = 1.0 / self.config.rate + self.config.stall
+        if (age := now - self._heart) > allowed:
+            return f"control: no step for {age:.2f} s"
+        return None
+
+    def _report(self) -> Report:
+        stop = self.latch.stop
+        assert stop is not None, "a run ends by a stop"
+        return Report(
+            stop=stop,
+            steps=self._steps,
+            sent=self._sent,
+            seconds=max(0.0, stop.time - self._begun) if math.isfinite(self._begun) else 0.0,
+            overruns=self._overruns,
+            waits=self._waits,
+            plan_seconds=tuple(self._plan_seconds),
+            frame_ages=tuple(self._frame_ages),
+        )
+
+
+__all__ = ["LiveLoop", "LoopConfig", "Report", "Status"]

@@ -1,0 +1,101 @@
+"""Goal pictures: read them, bring them to the model's size, and refuse those that another camera took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.importers.pictures import decode_picture, shrink
+from gwm_sim.policies.live.camera import Picture
+from gwm_sim.world_model import WorldModel
+
+SAME_SCENE: Final = 10.0
+"""Median difference between two pictures of one fixed camera in one light [grey levels]: most of a picture is bench,
+which stays as it is. Front and wrist camera of the twin differ by 17 and more."""
+FAMILIAR: Final = 3.0
+"""Novelty up to which a model can make sense of a picture; 1 is usual for its data."""
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a PNG or JPEG file, (H, W, 3).
+
+    Raises:
+        ConfigError: There is no such picture.
+    """
+    try:
+        return np.asarray(decode_picture(path.read_bytes(), str(path)), np.uint8)
+    except OSError as error:
+        raise ConfigError(f"--goal {path} cannot be read: {error.strerror}") from error
+    except DataError as error:
+        raise ConfigError(f"--goal {error}") from error
+
+
+def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: int) -> list[Picture]:
+    """Goal pictures at the model's size.
+
+    Args:
+        paths: Their files, for messages.
+        pictures: Their content.
+        seen: What the camera sees.
+        size: Height and width of the model's frames [px].
+
+    Raises:
+        ConfigError: A goal has neither the size of the camera's pictures nor that of the model's.
+    """
+    for path, picture in zip(paths, pictures, strict=True):
+        height, width = picture.shape[:2]
+        if picture.shape not in (seen.shape, (size, size, 3)):
+            raise ConfigError(
+                f"--goal {path} is {width} x {height} px, but the camera gives {seen.shape[1]} x {seen.shape[0]} and "
+                f"the model sees {size} x {size}. Take it with the same camera and settings."
+            )
+    return [shrink(picture, size) for picture in pictures]
+
+
+def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture) -> None:
+    """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
+
+    Args:
+        model: The world that will plan.
+        paths: Files of the goals, for messages.
+        goals: The goals (H, W, 3) at the model's size.
+        seen: What the camera sees, at the same size.
+
+    Raises:
+        ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.
+    """
+    remedy = (
+        f"Was it taken by the camera {model.config.camera!r}, from the same place, in this light? "
+        "--no-check_pictures goes on regardless."
+    )
+    for path, goal in zip(paths, goals, strict=True):
+        difference = float(np.median(np.abs(goal.astype(np.int16) - seen)))
+        if difference > SAME_SCENE:
+            raise ConfigError(
+                f"--goal {path} is of another camera or scene: half of it differs from what the camera sees by more "
+                f"than {difference:.0f} grey levels. {remedy}"
+            )
+    for name, picture in (
+        ("what the camera sees", seen),
+        *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True)),
+    ):
+        if (unknown := novelty(model, picture)) > FAMILIAR:
+            raise ConfigError(
+                f"{name} looks like nothing that {model.config.name} was trained on: its novelty is {unknown:.1f}, "
+                f"usual is 1. {remedy}"
+            )
+
+
+@torch.inference_mode()
+def novelty(model: WorldModel, picture: Picture) -> float:
+    """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
+    frames = torch.from_numpy(picture[None]).to(model.device)
+    return float(model.tokenizer.novelty(frames, model.tokenizer.encode(frames)))
+
+
+__all__ = ["check_pictures", "fit_goals", "novelty", "read_picture"]

@@ -1,0 +1,235 @@
+"""`gwm run`: see through a camera, plan in a learned world, act on a robot.
+
+Everything that can be wrong is looked at before the robot is driven, and nothing is sent to it without `--move`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from gwm_sim.envs import contract
+from gwm_sim.errors import ConfigError
+from gwm_sim.importers.pictures import shrink
+from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
+from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
+from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
+from gwm_sim.policies.live.planner import ModelPlanner, Progress
+from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
+from gwm_sim.policies.live.robots import Robot, connect, make_robot
+from gwm_sim.policies.live.safety import DeadMan, Limits, touched
+from gwm_sim.policies.planning import Goal, MpcConfig
+from gwm_sim.world_model import WorldModel, WorldModelConfig
+
+OWN_CAMERA = "robot"
+SPACE_BAR = "space"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Reach goal images with a camera and a robot; a dry run unless --move is given."""
+
+    camera: str
+    """Index of a device, a video file, a URL, or `robot` for the robot's own camera."""
+    goal: tuple[Path, ...]
+    """Pictures of what the camera should see, one after the other."""
+    robot: str = "null"
+    """null, mujoco, or a plug-in."""
+    robot_options: tuple[str, ...] = ()
+    """NAME=VALUE for the robot, such as seed=300000 task=grasp for mujoco."""
+    model: str = "gwm-mini"
+    """Name or folder of a world model."""
+    rate: float = contract.CONTROL_RATE
+    """Actions per second."""
+    seconds: float | None = None
+    """Length of the run; by default until it is stopped."""
+    move: bool = False
+    """Let the robot move. Without it nothing is sent."""
+    dead_man: str | None = None
+    """What must be held for the robot to move: `space` for the space bar in the preview, or a file that must be touched
+    again and again."""
+    speed: float = 1.0
+    """Largest action, as a share of the model's."""
+    workspace: tuple[str, ...] = ()
+    """NAME=LOW:HIGH narrows the box of a commanded quantity, such as cmd_z=0.05:0.25."""
+    record: Path | None = None
+    """Episode file to write the run to."""
+    preview: bool = False
+    """Show camera and goal in a window."""
+    goal_seconds: float = 5.0
+    """Time for each goal but the last."""
+    plan_seconds: float = 0.4
+    """Time for a plan: the best that was found by then is taken."""
+    plan_deadline: float = 1.0
+    """A plan that takes longer stops the run [s]."""
+    max_age: float = 0.2
+    """A picture older than this stops the run [s]."""
+    max_frozen: float = 0.2
+    """Pictures that stay identical for longer stop the run [s]; video files are exempt."""
+    check_pictures: bool = True
+    """Refuse goals that look as if taken by another camera, and scenes that the model has never seen."""
+    seed: int = 0
+    """Seed of the planner."""
+    json: Path | None = None
+    """Write the printed numbers here."""
+
+
+def main(config: RunConfig) -> int:
+    """Run `gwm run`."""
+    workspace = parse_workspace(config.workspace)
+    check_options(config)
+    pictures = [read_picture(path) for path in config.goal]
+    model = WorldModel.load(config.model)
+    world = model.config
+    loop_config = loop_options(config, world)
+    limits = Limits.of(world.schema, config.speed, workspace)
+    robot = make_robot(config.robot, world, config.robot_options)
+    with ExitStack() as stack:
+        source = find_source(config, robot)
+        frozen = math.inf if is_file(config.camera) else config.max_frozen
+        camera = stack.enter_context(Camera(source, Freshness(config.max_age, frozen)))
+        seen = camera.start().frame
+        size = world.tokenizer.height
+        goals = fit_goals(config.goal, pictures, seen, size)
+        if config.check_pictures:
+            check_pictures(model, config.goal, goals, shrink(seen, size))
+        planner = make_planner(model, goals, config)
+        connect(robot, config.robot)
+        stack.callback(robot.disconnect)
+        recording = Recording() if config.record else None
+        dead_man = make_dead_man(config.dead_man)
+        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recording)
+        show = None
+        if config.preview:
+            from gwm_sim.policies.live.preview import Preview  # late: pygame is an extra
+
+            permit = dead_man.refresh if dead_man and config.dead_man == SPACE_BAR else lambda: None
+            show = Preview(lambda: goals[planner.current], loop.stop, permit)
+            stack.callback(show.close)
+        print(f"{'driving' if config.move else 'dry run of'} {config.robot}; Ctrl-C stops")
+        with stopping_on_termination(loop):
+            report = loop.run(show)
+        succeeded = getattr(robot, "succeeded", None)
+    if config.record is not None and recording:  # which is empty when the run ended before its first step
+        settings = {"model": world.name, "goals": [path.name for path in config.goal], "move": config.move}
+        write(config.record, recording, live_schema(world.schema, world.camera, config.robot, config.rate, settings))
+    numbers = summary(report, succeeded)
+    tell(numbers)
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
+    return int(report.stop.fault)
+
+
+def check_options(config: RunConfig) -> None:
+    """Refuse what can be refused without looking at camera, model or robot."""
+    if not config.goal:
+        raise ConfigError("--goal needs at least one picture")
+    if config.dead_man == SPACE_BAR and not config.preview:
+        raise ConfigError("--dead_man space is a key of the preview: add --preview, or name a file to be touched")
+    for name in ("goal_seconds", "plan_seconds", "max_age", "max_frozen"):
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"--{name} must be positive, got {getattr(config, name)}")
+    if config.record is not None:
+        check_vacant(config.record)
+
+
+def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
+    """How the loop goes; faster than in the model's data it must not be."""
+    if config.rate > world.schema.rate:
+        raise ConfigError(
+            f"--rate {config.rate:g} is faster than the {world.schema.rate:g} Hz that {world.name} learned from: "
+            "each action would come before the last one is done"
+        )
+    return LoopConfig(config.rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
+
+
+def find_source(config: RunConfig, robot: Robot) -> Source:
+    """The camera that is asked for."""
+    if config.camera != OWN_CAMERA:
+        return open_source(config.camera)
+    source: Source | None = getattr(robot, "camera", None)
+    if source is None:
+        raise ConfigError(f"--robot {config.robot} has no camera of its own: give --camera an index, a file or a URL")
+    return source
+
+
+def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig) -> ModelPlanner:
+    """A planner for the goals."""
+    mpc = MpcConfig(time_budget=config.plan_seconds, seed=config.seed)
+    progress = Progress(patience=config.goal_seconds)
+    return ModelPlanner(model, [Goal.image(model, goal) for goal in goals], config=mpc, progress=progress)
+
+
+def make_dead_man(name: str | None) -> DeadMan | None:
+    """The dead-man that is asked for."""
+    if name is None:
+        return None
+    return DeadMan() if name == SPACE_BAR else DeadMan(touched(Path(name)))
+
+
+def parse_workspace(entries: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """Bounds by name from NAME=LOW:HIGH."""
+    bounds = {}
+    for entry in entries:
+        name, _, interval = entry.partition("=")
+        low, _, high = interval.partition(":")
+        try:
+            bounds[name] = (float(low), float(high))
+        except ValueError as error:
+            raise ConfigError(f"--workspace takes NAME=LOW:HIGH, got {entry!r}") from error
+    return bounds
+
+
+@contextmanager
+def stopping_on_termination(loop: LiveLoop) -> Iterator[None]:
+    """Let SIGTERM end in a hold as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: loop.stop("terminated"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def summary(report: Report, succeeded: bool | None) -> dict[str, Any]:
+    """The numbers of a run; `succeeded` only where the robot can tell."""
+
+    def milliseconds(values: tuple[float, ...], share: float) -> float | None:
+        return round(1000 * float(np.quantile(values, share)), 1) if values else None
+
+    counts = {name: getattr(report, name) for name in ("steps", "sent", "overruns", "waits")}
+    return {
+        "stop": asdict(report.stop) | {"time": round(report.seconds, 2)},
+        **counts,
+        "plans": len(report.plan_seconds),
+        "plan_ms_p50": milliseconds(report.plan_seconds, 0.5),
+        "plan_ms_p95": milliseconds(report.plan_seconds, 0.95),
+        "frame_age_ms_p95": milliseconds(report.frame_ages, 0.95),
+        **({} if succeeded is None else {"succeeded": succeeded}),
+    }
+
+
+def tell(numbers: dict[str, Any]) -> None:
+    """Print the numbers of a run."""
+    console = Console()
+    stop = numbers["stop"]
+    console.print(
+        f"{'FAULT' if stop['fault'] else 'stopped'} after {stop['time']} s: {stop['reason']}", highlight=False
+    )
+    console.print(
+        ", ".join(f"{name} {value}" for name, value in numbers.items() if name != "stop"),
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+__all__ = ["RunConfig", "main"]

@@ -1,0 +1,238 @@
+"""What stands between a plan and a motor: limits on every action, checks on everything that must be alive, and a stop
+that stays.
+
+A check is a function of the moment that says what is wrong, from time stamps alone, so that whoever asks cannot be
+blocked. The watchdog asks all of them many times a second in its own thread; the control thread asks them again before
+each action. None of this is an emergency stop: it is software, and can fail together with the machine that it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.episodes import Command, Schema
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.live.timing import Clock
+
+Vector = NDArray[np.float32]
+
+Check = Callable[[float], str | None]
+"""Maps the present moment [s] to what is wrong, or None. Must return at once."""
+
+LOOK_PERIOD: Final = 0.02  # of the watchdog [s]
+
+
+# --- the stop ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why and when a run was stopped."""
+
+    reason: str
+    fault: bool
+    """Whether something was wrong; False where somebody asked for it or the time was over."""
+    time: float  # [s]
+
+
+class Latch:
+    """A stop that stays: the first reason counts, and nothing but a new run takes it back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.tripped = Event()
+        """Wakes whoever waits for the stop."""
+        self._clock = clock
+        self._lock = Lock()
+        self._stop: Stop | None = None
+
+    @property
+    def stop(self) -> Stop | None:
+        """The stop, None while there is none."""
+        return self._stop
+
+    def trip(self, reason: str, fault: bool = True) -> None:
+        """Stop, if nobody has before."""
+        with self._lock:
+            if self._stop is None:
+                self._stop = Stop(reason, fault, self._clock.now())
+        self.tripped.set()
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far one action may go: a step size for each action, and a box for commanded quantities."""
+
+    low: Vector  # (A,)
+    high: Vector  # (A,)
+    commands: tuple[Command, ...]
+    command_low: Vector  # (len(commands),), in the unit of the telemetry
+    command_high: Vector  # (len(commands),)
+
+    @classmethod
+    def of(
+        cls, schema: Schema, speed: float = 1.0, workspace: Mapping[str, tuple[float, float]] | None = None
+    ) -> Limits:
+        """Limits from what a model's data declare.
+
+        Args:
+            schema: Meaning and bounds of actions and telemetry.
+            speed: Share of the largest action, in (0, 1].
+            workspace: Narrower bounds of commanded telemetry by name, low and high.
+
+        Raises:
+            ConfigError: The speed or the workspace is impossible.
+        """
+        if not 0 < speed <= 1:
+            raise ConfigError(f"the speed is a share of the largest action in (0, 1], got {speed}")
+        names = [schema.telemetry_names[command.telemetry] for command in schema.commands]
+        columns = [command.telemetry for command in schema.commands]
+        low = np.array([schema.telemetry_low[column] for column in columns], np.float32)
+        high = np.array([schema.telemetry_high[column] for column in columns], np.float32)
+        for name, (lower, upper) in (workspace or {}).items():
+            if name not in names:
+                raise ConfigError(f"the workspace has {', '.join(names) or 'no commanded telemetry'}, not {name!r}")
+            i = names.index(name)
+            low[i], high[i] = max(low[i], lower), min(high[i], upper)
+            if not low[i] < high[i]:
+                raise ConfigError(f"the workspace leaves no room for {name}: {lower} to {upper}")
+        step_low, step_high = (np.array(side, np.float32) * speed for side in (schema.action_low, schema.action_high))
+        return cls(step_low, step_high, schema.commands, low, high)
+
+    def clamp(self, action: Vector, telemetry: Vector) -> Vector:
+        """The nearest action that keeps to the limits.
+
+        Args:
+            action: Wanted, (A,), finite.
+            telemetry: What the robot reports now, (P,).
+
+        A command that is outside its box already may stay there, so that holding remains holding, or come back.
+        """
+        clamped = action.copy()
+        for command, low, high in zip(self.commands, self.command_low, self.command_high, strict=True):
+            now = telemetry[command.telemetry]
+            target = now + command.scale * action[command.action]
+            target = min(max(target, min(low, now)), max(high, now))
+            clamped[command.action] = (target - now) / command.scale
+        return np.asarray(clamped.clip(self.low, self.high), np.float32)
+
+
+# --- dead-man ---------------------------------------------------------------------------------------------------------
+
+
+class DeadMan:
+    """Permission that must be given again and again: it lapses when nobody does."""
+
+    def __init__(
+        self, held: Callable[[], bool] | None = None, timeout: float = 0.2, clock: Clock | None = None
+    ) -> None:
+        """Make the switch.
+
+        Args:
+            held: Asked by the watchdog's thread whether permission is given; None where somebody calls `refresh`.
+            timeout: How long a permission lasts [s].
+            clock: The loop's.
+        """
+        self._held = held
+        self._timeout = timeout
+        self._clock = Clock() if clock is None else clock
+        self._refreshed: float | None = None
+
+    def refresh(self) -> None:
+        """Give permission now."""
+        self._refreshed = self._clock.now()
+
+    def poll(self) -> None:
+        """Ask `held`, which may take its time: never called by the control thread."""
+        if self._held is not None and self._held():
+            self.refresh()
+
+    def fault(self, now: float) -> str | None:
+        """A `Check`."""
+        if self._refreshed is None:
+            return "dead-man: never held"
+        if (age := now - self._refreshed) > self._timeout:
+            return f"dead-man: released {age:.2f} s ago"
+        return None
+
+
+def touched(path: Path) -> Callable[[], bool]:
+    """A dead-man's `held`: whether a file was touched since it was asked last.
+
+    The times of the file are compared with each other only: its clock may be another machine's.
+    """
+    last = _modified(path)
+
+    def held() -> bool:
+        nonlocal last
+        before, last = last, _modified(path)
+        return last is not None and last != before
+
+    return held
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+# --- watchdog ---------------------------------------------------------------------------------------------------------
+
+
+class Watchdog:
+    """Asks all checks in a thread of its own and stops the run at the first that finds something."""
+
+    def __init__(self, latch: Latch, checks: Sequence[Check], clock: Clock, dead_man: DeadMan | None = None) -> None:
+        self._latch = latch
+        self._checks = tuple(checks) if dead_man is None else (*checks, dead_man.fault)
+        self._clock = clock
+        self._dead_man = dead_man
+        self._closed = Event()
+        self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
+        self._armed = False
+
+    def start(self) -> None:
+        """Begin to ask the dead-man; the checks count once `arm` was called."""
+        self._thread.start()
+
+    def arm(self) -> None:
+        """From now on every fault stops the run."""
+        self._armed = True
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._thread.join(timeout=1.0)  # a dead-man that hangs is left behind
+
+    def look(self) -> None:
+        """Ask every check once."""
+        if not self._armed:
+            return
+        now = self._clock.now()
+        for check in self._checks:
+            if reason := check(now):
+                self._latch.trip(reason)
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            try:
+                if self._dead_man is not None:
+                    self._dead_man.poll()
+                self.look()
+            except Exception as error:  # a watchdog that died must not go unnoticed
+                self._latch.trip(f"watchdog: {type(error).__name__}: {error}")
+            self._clock.wait(self._closed, LOOK_PERIOD)
+
+
+__all__ = ["Check", "DeadMan", "Latch", "Limits", "Stop", "Watchdog", "touched"]

@@ -1,0 +1,125 @@
+"""The physics twin as a robot with a camera, for rehearsals: the loop cannot tell it from hardware."""
+
+from __future__ import annotations
+
+from threading import Event, Lock
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.envs import contract
+from gwm_sim.envs.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.mujoco.scene import make_model
+from gwm_sim.envs.mujoco.simulation import Simulation
+from gwm_sim.envs.mujoco.start import draw_start
+from gwm_sim.envs.pairing import twin_options
+from gwm_sim.envs.tasks import TASK
+from gwm_sim.policies.live.camera import Picture
+from gwm_sim.policies.live.timing import Clock, Schedule
+from gwm_sim.protocol import FIRST_EVALUATION_SEED, HELD_STEPS
+from gwm_sim.world_model import WorldModelConfig
+
+FRAME_RATE: Final = 15.0  # of its camera [Hz]
+NOISE: Final = 0.5  # of its camera, standard deviation [grey levels]: no real sensor gives the same picture twice
+
+Positions = NDArray[np.float64]
+
+_ROW: Final = np.array([0])
+
+
+class TwinRobot:
+    """The simulated arm. Time passes with every action by one control period; the camera looks whenever it likes."""
+
+    def __init__(self, world: WorldModelConfig, seed: str = str(FIRST_EVALUATION_SEED), task: str = "grasp") -> None:
+        """Draw a start.
+
+        Args:
+            world: The model that will drive it; the twin is rendered like its data.
+            seed: Of the start.
+            task: "reach", "grasp" or "stack": what the start must leave unsolved, and what `succeeded` is about.
+
+        Raises:
+            ValueError: There is no such task, or the seed is no number.
+        """
+        if task not in contract.TASKS:
+            raise ValueError(f"task must be one of {', '.join(contract.TASKS)}, got {task!r}")
+        options = twin_options(world)
+        model = make_model(options["rendering"])
+        self._simulation = Simulation(model, num_rows=1)
+        start = draw_start(TASK[task], np.random.default_rng(int(seed)))
+        self._simulation.reset(_ROW, [start], [contract.PROPERTY_DEFAULTS])
+        self._lock = Lock()  # the camera looks from its own thread
+        self._task = TASK[task]
+        self._in_a_row = 0
+        self._connected = False
+        self.succeeded = False
+        """Whether the task's success has been held."""
+        renderer = FrameRenderer(model, options["size"], options["cameras"], rendering=options["rendering"])
+        self.camera = TwinCamera(self, renderer, world.camera, int(seed))
+
+    @property
+    def observation_features(self) -> dict[str, type]:
+        return dict.fromkeys(contract.TELEMETRY_NAMES, float)
+
+    @property
+    def action_features(self) -> dict[str, type]:
+        return dict.fromkeys(contract.ACTION_NAMES, float)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected
+
+    def connect(self) -> None:
+        self._connected = True
+
+    def get_observation(self) -> dict[str, float]:
+        return dict(zip(contract.TELEMETRY_NAMES, self._simulation.telemetry()[0].tolist(), strict=True))
+
+    def send_action(self, action: dict[str, float]) -> dict[str, float]:
+        values = contract.check_action([action[name] for name in contract.ACTION_NAMES], contract.action_space())
+        with self._lock:
+            self._simulation.step(_ROW, values[None])
+        self._in_a_row = self._in_a_row + 1 if self._task.success(self._simulation.task_state()[0]) else 0
+        self.succeeded = self.succeeded or self._in_a_row >= HELD_STEPS
+        return dict(zip(contract.ACTION_NAMES, values.tolist(), strict=True))
+
+    def disconnect(self) -> None:
+        self._connected = False
+
+    def positions(self) -> Positions:
+        """Generalised positions, which are all that a picture depends on; may be called from any thread."""
+        with self._lock:
+            return self._simulation.qpos(0)
+
+
+class TwinCamera:
+    """A camera that looks at the twin at its own rate, with a little noise; a `Source`."""
+
+    def __init__(self, robot: TwinRobot, renderer: FrameRenderer, name: str, seed: int) -> None:
+        self._robot = robot
+        self._renderer = renderer
+        self._name = name
+        self._rng = np.random.default_rng(seed)
+        self._clock = Clock()
+        self._never = Event()
+        self._schedule = Schedule(FRAME_RATE, self._clock.now())
+        self._drawn: tuple[Positions, Picture] | None = None
+
+    def read(self) -> Picture:
+        """Wait for the next picture."""
+        self._clock.wait(self._never, self._schedule.next - self._clock.now())
+        self._schedule.advance(self._clock.now())
+        positions = self._robot.positions()
+        if self._drawn is None or not np.array_equal(positions, self._drawn[0]):  # drawing takes most of the time
+            self._drawn = positions, self._renderer.frame(positions, self._name)
+        frame = self._drawn[1]
+        noisy = frame + self._rng.normal(0.0, NOISE, frame.shape)
+        return np.asarray(noisy.round().clip(0, 255), np.uint8)
+
+    def close(self) -> None:
+        """Free the graphics context, which belongs to the thread that reads."""
+        self._renderer.close()
+
+
+__all__ = ["TwinCamera", "TwinRobot"]
