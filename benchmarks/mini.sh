@@ -12,7 +12,7 @@ mkdir -p "$folder"
 $gwm collect --episodes 600 --steps 100 --seed 0 --out "$folder/train-default.hdf5"
 $gwm collect --episodes 250 --steps 100 --seed 10000 --properties random --out "$folder/train-random.hdf5"
 $gwm collect --episodes 250 --steps 60 --seed 20000 --properties random --policy loose --out "$folder/train-loose.hdf5"
-$gwm train --data "$folder"/train-{default,random,loose}.hdf5 --out "$folder/model" --minutes "$minutes" --resume
+$gwm train --data "$folder"/train-{default,random,loose}.hdf5 --out "$folder/model" --minutes "$minutes" --patience 1 --resume
 
 # Numbers: open loop on held-out episodes of 10 s, and on some of a minute.
 $gwm collect --episodes 100 --steps 100 --seed 300000 --out "$folder/test.hdf5"

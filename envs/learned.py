@@ -1,5 +1,6 @@
 """One learned environment, and the rows of imagination that it shares with the vector form."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
+from gwm_sim.envs.goals import Goal, Goals, read_goal
 from gwm_sim.envs.starts import Starts
 from gwm_sim.video import enlarge
 from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
@@ -25,7 +27,14 @@ SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
 class Imagination:
     """A model and n imagined worlds in it: one forward pass advances all rows."""
 
-    def __init__(self, model: str | Path, task: str | None, reward: str, device: str | None) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        task: str | None,
+        reward: str,
+        device: str | None,
+        goal: NDArray[np.uint8] | None,
+    ) -> None:
         """Load the model and open its start states."""
         if reward not in ("dense", "sparse"):
             raise ValueError(f'reward must be "dense" or "sparse", got {reward!r}')
@@ -42,6 +51,58 @@ class Imagination:
         self.state: WorldState
         self._sparse = reward == "sparse"
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
+        self._default_goal = self._read_goal(goal)
+        self._goals = Goals()
+        if self._column is None and goal is None:
+            warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=3)
+
+    def metadata(self) -> dict[str, Any]:
+        """What the numbers of this world mean, and what it lacks."""
+        config = self.model.config
+        schema = config.schema
+        return {
+            "render_fps": schema.rate,
+            "rate": schema.rate,
+            "model": config.name,
+            "camera": config.camera,
+            "telemetry_names": schema.telemetry_names,
+            "telemetry_units": schema.telemetry_units,
+            "action_names": schema.action_names,
+            "action_units": tuple(schema.settings.get("action_units", ("",) * len(schema.action_names))),
+            "object_names": schema.object_names,
+            "tasks": self.model.tasks,
+            "lacks": self.lacks(),
+        }
+
+    def lacks(self) -> dict[str, str]:
+        """What this world cannot tell, and what helps."""
+        lacking = {}
+        if self._column is None:
+            lacking["reward"] = (
+                "labels, so the reward is 0 and success is never true: give a goal image as the keyword argument or "
+                "reset option `goal`, or mark success in the data by `gwm label` and train again"
+            )
+        if not self.model.config.dynamics.objects:
+            lacking["objects"] = "object poses: the uncertainty is in grey levels of the picture, not in cm"
+        if not len(self.starts):
+            lacking["starts"] = "start states: every reset needs `episode` or `frames`"
+        return lacking
+
+    def set_goal(self, rows: Sequence[int], goal: Goal | None) -> None:
+        """Give some rows a goal, or take it away."""
+        self._goals.set(rows, goal)
+
+    def split(self, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], Goal | None]:
+        """Reset options that say where to begin, and the goal: that of the options, else the default."""
+        start = dict(options or {})
+        return start, self._read_goal(start.pop("goal")) if "goal" in start else self._default_goal
+
+    def _read_goal(self, image: NDArray[np.uint8] | None) -> Goal | None:
+        if image is None:
+            return None
+        if self._sparse:
+            raise ValueError('a goal image gives a dense reward; leave out reward="sparse"')
+        return read_goal(self.model, image)
 
     def observation_space(self, size: int | None, cameras: Sequence[str] | None, depth: bool) -> gym.spaces.Dict:
         """Space of one observation, as the data of the model defines it.
@@ -102,12 +163,13 @@ class Imagination:
         return self.state.telemetry.cpu().numpy().copy()
 
     def judge(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Reward and success of all rows, each (n,); zeros where the model has no labels for the task."""
+        """Reward and success of all rows, each (n,); without labels for the task and goal image these are zeros."""
         if self._column is None:
-            return np.zeros(len(self.state)), np.zeros(len(self.state), bool)
-        reward, probability = (value[:, self._column].double().cpu().numpy() for value in self.model.judge(self.state))
-        success = probability > SUCCESS_PROBABILITY
-        return (success.astype(np.float64) if self._sparse else reward), success
+            reward, success = np.zeros(len(self.state)), np.zeros(len(self.state), bool)
+        else:
+            reward, probability = (x[:, self._column].double().cpu().numpy() for x in self.model.judge(self.state))
+            success = probability > SUCCESS_PROBABILITY
+        return self._goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success
 
     def uncertainty(self) -> NDArray[np.float64]:
         """Uncertainty of all rows, (n,)."""
@@ -120,13 +182,16 @@ class LearnedEnv(gym.Env[Any, Any]):
     Observation: Dict of `pixels` uint8 (H, W, 3) and `agent_pos` float32 (P,), with the twin's names, units and bounds.
     Action: as in the twin, for the shipped models Box(-1, 1, (4,)): change of the commanded end-effector position, 0.03
     m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
-    Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number.
+    Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number. With a `goal`, an
+    image (H, W, 3), the negative distance of the latents to it, 0 at the goal (see `goals.py`).
     Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
     Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
     ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
     Reset options: a start, which is `bank` (index), or `episode` ("FILE:K") with `step`, or `frames` (C, H, W, 3) with
     `telemetry` (C, P) and perhaps `actions` (C-1, A); by default a start drawn from the bank. `properties` sets physics
-    by name.
+    by name, `goal` the goal image of this episode.
+    Metadata: names and units of telemetry and actions, rate, camera, tasks; `lacks`, what the data did not tell the
+    model, such as a reward, and what helps. Without labels `is_success` is always False.
     The frame returned by `reset` is the real one that the world begins with.
     """
 
@@ -144,6 +209,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         render_mode: str | None = None,
         device: str | None = None,
         time_limit: TimeLimit = None,
+        goal: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make the environment.
 
@@ -159,11 +225,12 @@ class LearnedEnv(gym.Env[Any, Any]):
             device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
             time_limit: Steps after which the environment itself truncates, "checkpoint" for the length of the model's
                 training episodes; None leaves that to Gymnasium's `max_episode_steps`.
+            goal: Goal image (H, W, 3) uint8 of every episode whose reset options give no other one.
         """
         check_words(rendering, render_mode)
         self.render_mode = render_mode
-        self._rows = Imagination(model, task, reward, device)
-        self.metadata = {**type(self).metadata, "render_fps": self._rows.model.config.schema.rate}
+        self._rows = Imagination(model, task, reward, device, goal)
+        self.metadata = {**type(self).metadata, **self._rows.metadata()}
         self.task = self._rows.task
         self.observation_space = self._rows.observation_space(size, cameras, depth)
         self.action_space = self._rows.action_space()
@@ -181,7 +248,9 @@ class LearnedEnv(gym.Env[Any, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin from a start state; see the class for the options."""
         super().reset(seed=seed)
+        options, goal = self._rows.split(options)
         start, read = self._rows.starts.resolve(options, self.np_random)
+        self._rows.set_goal([0], goal)
         self._rows.state = self._rows.begin([read])
         self._elapsed = 0
         self._pixels = start.frames[-1]
@@ -204,7 +273,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         return displayed(self._pixels)
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], int]:
-        """Complete state; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
+        """Complete state but for the goal; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
         return self._rows.state.clone(), self._pixels.copy(), self._elapsed
 
     def set_state(self, state: tuple[WorldState, NDArray[np.uint8], int]) -> Observation:

@@ -35,6 +35,7 @@ class LearnedVectorEnv(BatchedEnv):
         time_limit: TimeLimit = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        goal: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make the environments.
 
@@ -52,10 +53,11 @@ class LearnedVectorEnv(BatchedEnv):
             time_limit: Time limit of an episode where `max_episode_steps` sets none.
             max_episode_steps: Time limit of an episode; `gymnasium.make_vec` fills it in.
             autoreset_mode: What happens to a finished row.
+            goal: Goal image (H, W, 3) uint8 of every episode whose reset options give no other one.
         """
         check_words(rendering, render_mode)
         self.render_mode = render_mode
-        self._imagination = Imagination(model, task, reward, device)
+        self._imagination = Imagination(model, task, reward, device, goal)
         self.task = self._imagination.task
         config = self._imagination.model.config
         super().__init__(
@@ -65,7 +67,7 @@ class LearnedVectorEnv(BatchedEnv):
             self._imagination.time_limit(time_limit) if max_episode_steps is None else max_episode_steps,
             autoreset_mode,
         )
-        self.metadata = {**self.metadata, "render_fps": config.schema.rate}
+        self.metadata = {**self.metadata, **self._imagination.metadata()}
         self._pixels: NDArray[np.uint8] = np.zeros(
             (num_envs, config.tokenizer.height, config.tokenizer.width, 3), np.uint8
         )
@@ -95,7 +97,9 @@ class LearnedVectorEnv(BatchedEnv):
         return self._observe(self._everyone)
 
     def _reset_rows(self, rows: Rows, options: Options) -> None:
-        resolved = [self._imagination.starts.resolve(options, self._rngs[row]) for row in rows]
+        rest, goal = self._imagination.split(options)
+        resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
+        self._imagination.set_goal(rows.tolist(), goal)
         fresh = self._imagination.begin([read for _, read in resolved])
         if self._begun:
             self._imagination.state.assign(torch.from_numpy(rows), fresh)

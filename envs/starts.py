@@ -62,7 +62,9 @@ class Starts:
         """
         options = dict(options or {})
         if unknown := options.keys() - set(OPTIONS):
-            raise ValueError(f"Unknown reset options {sorted(unknown)}; a learned world takes {', '.join(OPTIONS)}")
+            raise ValueError(
+                f"Unknown reset options {sorted(unknown)}; a learned world takes {', '.join(OPTIONS)}, goal"
+            )
         sources = [name for name in ("bank", "episode", "frames") if name in options]
         if len(sources) > 1:
             raise ValueError(f"Reset options {sources} exclude each other: give one start")

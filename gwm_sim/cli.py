@@ -29,6 +29,7 @@ VERBS = {
     "import": Verb("gwm_sim.importing", "ImportConfig", "Turn recordings of other formats into an episode file"),
     "export": Verb("gwm_sim.exporting", "ExportConfig", "Turn an episode file into a dataset of another format"),
     "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"),
+    "label": Verb("gwm_sim.labelling", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
     "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),

@@ -1,11 +1,13 @@
 """What each phase of training learns: tokenizer and locator on single frames, the painter to draw bodies, dynamics and
 task head on windows.
 
-Batches are drawn by step number, so that a resumed run sees the same ones.
+Batches are drawn by step number, so that a resumed run sees the same ones. The loss on held-out episodes is always
+taken on the same batches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.dynamics import Body, Frames, Lesson, previous
-from gwm_sim.windows import TrainingData
+from gwm_sim.windows import TrainingData, WindowSampler
 from gwm_sim.world_model import WorldModel
 
 SEES_FRAMES = ("tokenizer.", "locator.")  # the parts that learn from single frames
@@ -22,6 +24,7 @@ LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction l
 PAINTERS = ("robot_next", "object_next", "blank", "canvas", "painter", "norm", "image_out")  # of the dynamics' parts
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
+HELD_OUT_BATCHES = 4  # on which a loss on held-out episodes is taken
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ class Phase(Protocol):
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
 
 
+class WatchedPhase(Phase, Protocol):
+    """A phase that can be measured on episodes it does not learn from."""
+
+    held_out: WindowSampler | None  # None if these episodes are too short
+
+    def held_out_loss(self) -> Tensor: ...
+
+
 class TokenizerPhase:
     """Single frames: their reconstruction, and where the objects are in them."""
 
@@ -74,15 +85,20 @@ class TokenizerPhase:
 
     def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
+        self.starts, self.held_out = data.sampler(1), data.held_out_sampler(1)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.model.named_parameters() if name.startswith(SEES_FRAMES)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.read(self.starts, batch_generator(self.seed, step))
+
+    def held_out_loss(self) -> Tensor:
+        return held_out_loss(self.held_out, lambda held_out, step: self.read(held_out, batch_generator(0, step)))
+
+    def read(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         model, device = self.model, self.model.device
-        index = torch.randint(
-            len(self.data.frames), (self.preset.frames_per_batch,), generator=batch_generator(self.seed, step)
-        )
+        index = starts.draw(self.preset.frames_per_batch, generator)
         frames = self.data.frames[index].to(device)
         features = model.tokenizer.features(frames)
         total, parts = model.tokenizer.loss(frames, features)
@@ -102,7 +118,7 @@ class PainterPhase:
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
-        self.starts = data.windows(2)
+        self.starts, self.held_out = data.sampler(2), data.held_out_sampler(2)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [
@@ -112,9 +128,13 @@ class PainterPhase:
         ]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        generator = batch_generator(self.seed, step)
-        count = self.preset.windows_per_batch * self.preset.frames_per_window
-        first = self.starts[torch.randint(len(self.starts), (count,), generator=generator)]
+        return self.paint(self.starts, batch_generator(self.seed, step))
+
+    def held_out_loss(self) -> Tensor:
+        return held_out_loss(self.held_out, lambda held_out, step: self.paint(held_out, batch_generator(0, step)))
+
+    def paint(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        first = starts.draw(self.preset.windows_per_batch * self.preset.frames_per_window, generator)
         frames, _, _ = self.data.batch(self.codes, first, 2)
         frames = to_device(misplace(frames, generator), self.model.device)
         before, now = crop(frames, slice(None, 1)), crop(frames, slice(1, None))
@@ -131,21 +151,32 @@ class DynamicsPhase:
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
-        self.starts = data.windows(preset.frames_per_window + 1)
+        length = preset.frames_per_window + 1
+        self.starts, self.held_out = data.sampler(length), data.held_out_sampler(length)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.model.named_parameters() if not name.startswith(SEES_FRAMES)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        generator = batch_generator(self.seed, step)
-        first = self.starts[torch.randint(len(self.starts), (self.preset.windows_per_batch,), generator=generator)]
+        imagining = progress > IMAGINE_AFTER and step % 2 == 1
+        return self.predict(self.starts, batch_generator(self.seed, step), imagining)
+
+    def held_out_loss(self) -> Tensor:
+        return held_out_loss(
+            self.held_out, lambda held_out, step: self.predict(held_out, batch_generator(0, step), step % 2 == 1)
+        )
+
+    def predict(
+        self, starts: WindowSampler, generator: torch.Generator, imagining: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        first = starts.draw(self.preset.windows_per_batch, generator)
         frames, reward, success = self.data.batch(self.codes, first, self.preset.frames_per_window + 1)
         frames = drop_properties(frames, generator)
         device = self.model.device
         true, located = to_device(frames, device), misplace(frames, generator)
         history = to_device(corrupt(located, self.model, generator), device)
         located = to_device(located, device)
-        if progress > IMAGINE_AFTER and step % 2:
+        if imagining:
             history = self.imagined(true, history, generator)
         past, future = crop(history, slice(None, -1)), crop(true, slice(1, None))
         drawn = crop(located, slice(1, None))
@@ -185,6 +216,15 @@ class DynamicsPhase:
             for name in Frames._fields
         }
         return Frames(**parts)
+
+
+@torch.no_grad()
+def held_out_loss(
+    held_out: WindowSampler | None, loss: Callable[[WindowSampler, int], tuple[Tensor, dict[str, Tensor]]]
+) -> Tensor:
+    """Mean of the losses of `HELD_OUT_BATCHES` steps on held-out windows."""
+    assert held_out is not None
+    return torch.stack([loss(held_out, step)[0] for step in range(HELD_OUT_BATCHES)]).mean()
 
 
 def batch_generator(seed: int, step: int) -> torch.Generator:

@@ -2,7 +2,7 @@
 
 Stages on one budget: tokenizer and locator learn to read frames, all frames are encoded once, then the painter learns
 to draw their latents, and dynamics and task head what comes after what. `phases.py` says what is learned, `trainer.py`
-how; here a run folder becomes a model.
+how, `transfer.py` what another model may give; here a run folder becomes a model.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,18 @@ from torch import Tensor
 
 import gwm_sim
 from gwm_sim.calibration import calibrate
+from gwm_sim.closing import closing_report
 from gwm_sim.dynamics import DynamicsConfig
+from gwm_sim.early_stop import EarlyStop
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import PRESETS, DynamicsPhase, PainterPhase, Preset, TokenizerPhase
+from gwm_sim.phases import PRESETS, DynamicsPhase, PainterPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
+from gwm_sim.transfer import SIZES, inherit
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
@@ -40,9 +43,12 @@ from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 SHARES = {"tokenizer": 0.13, "painter": 0.07, "dynamics": 0.8}
 """Parts of the budget."""
 
+FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
+
 GUIDANCE = 1.0  # of models that know where their objects are; without, the painter has nothing to draw them from
 
 LOCK_FILE = "run.lock"
+REPORT_FILE = "report.json"
 BANK_SIZE = 256  # start states of a checkpoint
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
 
@@ -52,15 +58,22 @@ class TrainConfig:
     """Train a world model on episode files."""
 
     data: tuple[Path, ...]
-    """Episode files, as made by `gwm collect`."""
+    """Episode files, as made by `gwm collect` or `gwm import`."""
     out: Path
     """Folder of the run and of the finished model."""
+    weights: tuple[float, ...] = ()
+    """How often the windows of each file are drawn, compared with those of the others; one number per file."""
+    init: str | None = None
+    """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
     preset: str = "mini"
     """Size of the model: mini, or tiny for trials and tests."""
     minutes: float | None = None
     """Budget in minutes of training, tokenizer included."""
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
+    patience: float = 0.25
+    """Share of its budget after which a phase ends that got no better on held-out episodes; its best weights are kept.
+    1 uses the whole budget and keeps the last weights."""
     resume: bool = False
     """Go on with the run in `out`."""
     name: str = "gwm-mini"
@@ -82,49 +95,71 @@ class TrainConfig:
         budget = self.minutes if self.minutes is not None else self.steps
         if budget is not None and budget <= 0:
             raise ConfigError(f"the budget must be positive, got {budget}")
+        if not 0 < self.patience <= 1:
+            raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
 
 
 def main(config: TrainConfig) -> int:
     """Train, and leave a complete checkpoint in `config.out`."""
-    data = load_training_data(config.data, config.camera)
+    data = load_training_data(config.data, config.camera, config.weights)
     preset = PRESETS[config.preset]
+    source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     prepare_folder(config, data)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
-        return train(config, preset, data)
+        return train(config, preset, data, source)
 
 
-def train(config: TrainConfig, preset: Preset, data: TrainingData) -> int:
-    """Run all stages in a folder that belongs to this process."""
+def train(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None) -> int:
+    """Run all stages in a folder that belongs to this process, starting from the weights of `source` where they fit."""
     torch.manual_seed(config.seed)
-    model = build(config, preset, data).to(pick_device(config.device))
+    model = build(config, preset, data, source)
+    inheritance = inherit(model, source) if source is not None else None
+    model = model.to(pick_device(config.device))
     print(
         f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}; "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}",
         flush=True,
     )
+    if inheritance is not None:
+        print(f"kept {inheritance}", flush=True)
     trainer = Trainer(config.out, model, config.resume)
     samples = config.out / "samples"
 
     tokenizer = TokenizerPhase(model, data, preset, config.seed)
-    trainer.run(tokenizer, *share(config, tokenizer.name), lambda step: sample_tokenizer(model, data, samples, step))
+    learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if model.config.dynamics.guidance:
-        painter = PainterPhase(model, data, codes, preset, config.seed)
-        trainer.run(painter, *share(config, painter.name), lambda step: None)
+        learn(trainer, PainterPhase(model, data, codes, preset, config.seed), config, lambda step: None)
     dynamics = DynamicsPhase(model, data, codes, preset, config.seed)
-    trainer.run(
-        dynamics, *share(config, dynamics.name), lambda step: sample_rollouts(model, data, codes, samples, step)
-    )
+    learn(trainer, dynamics, config, lambda step: sample_rollouts(model, data, codes, samples, step))
 
     calibrate(model, data, codes)
     model.save(config.out)
     write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
-    print(f"{config.out}: model {model.digest()}. Measure it: gwm eval --model {config.out} --data TEST.hdf5")
+    report: dict[str, Any] = {
+        "model": config.name,
+        "model_hash": model.digest(),
+        "init": asdict(inheritance) if inheritance is not None else None,
+        "held_out": trainer.held_out,
+        **closing_report(model, config.data, data.held_out().tolist()),
+    }
+    (config.out / REPORT_FILE).write_text(json.dumps(report, indent=1) + "\n")
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps({"model": str(config.out), "model_hash": model.digest()}, indent=1) + "\n")
+        config.json.write_text(json.dumps(report | {"model": str(config.out)}, indent=1) + "\n")
+    print("On held-out episodes:", *report["words"], sep="\n  ")
+    print(f"{config.out}: model {model.digest()}. Measure it: gwm eval --model {config.out} --data TEST.hdf5")
     return 0
+
+
+def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Callable[[int], None]) -> None:
+    """Run one phase on its share of the budget."""
+    if config.init is not None:
+        phase.rate *= FINE_TUNING
+    watched = phase.held_out is not None and config.patience < 1
+    early_stop = EarlyStop(phase.held_out_loss, config.patience) if watched else None
+    trainer.run(phase, *share(config, phase.name), sample, early_stop)
 
 
 def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
@@ -146,7 +181,9 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
         before = json.loads(path.read_text())
         if not config.resume:
             raise ConfigError(f"{config.out} holds a run already: go on with it by --resume, or give another --out")
-        changed = [k for k in record["options"] if before["options"].get(k) != record["options"][k]]
+        defaults = {item.name: item.default for item in fields(config)}  # of options that an older version did not have
+        then = {k: before["options"].get(k, defaults[k]) for k in record["options"]}
+        changed = [k for k, value in record["options"].items() if json.dumps(then[k]) != json.dumps(value)]
         changed += ["data"] if before["data"] != record["data"] else []
         if changed:
             raise ConfigError(
@@ -160,11 +197,18 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
     path.write_text(json.dumps({"command": command, "versions": versions, **record}, indent=1) + "\n")
 
 
-def build(config: TrainConfig, preset: Preset, data: TrainingData) -> WorldModel:
-    """A model with fresh weights whose shape follows from the data."""
+def build(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None = None) -> WorldModel:
+    """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
     schema = data.schema
     picture = schema.cameras[config.camera]
-    tokenizer = TokenizerConfig(height=picture.height, width=picture.width, channels=preset.channels)
+    if source is None:
+        tokenizer, heads = TokenizerConfig(channels=preset.channels), HeadsConfig(width=preset.head_width)
+        sizes = {"width": preset.width, "layers": preset.layers, "heads": preset.heads}
+        sizes["window"] = preset.attention_window
+    else:
+        tokenizer, heads = source.config.tokenizer, source.config.heads
+        sizes = {name: getattr(source.config.dynamics, name) for name in SIZES}
+    tokenizer = replace(tokenizer, height=picture.height, width=picture.width)
     dynamics = DynamicsConfig(
         tokens=tokenizer.tokens,
         token_numbers=tokenizer.token_numbers,
@@ -175,13 +219,9 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData) -> WorldModel
         properties=len(data.property_names),
         commands=schema.commands,
         effector=schema.effector,
-        width=preset.width,
-        layers=preset.layers,
-        heads=preset.heads,
-        window=preset.attention_window,
         guidance=GUIDANCE if schema.object_names else 0.0,
+        **sizes,
     )
-    heads = HeadsConfig(tasks=schema.tasks, width=preset.head_width)
     whole = WorldModelConfig(
         name=config.name,
         schema=schema,
@@ -190,7 +230,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData) -> WorldModel
         time_limit=int(data.lengths.median()) - 1,
         tokenizer=tokenizer,
         dynamics=dynamics,
-        heads=heads,
+        heads=replace(heads, tasks=schema.tasks),
     )
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()

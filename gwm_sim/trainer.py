@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gwm_sim.early_stop import EarlyStop
 from gwm_sim.errors import GwmError
 from gwm_sim.phases import Phase
 from gwm_sim.progress import progress
@@ -63,11 +64,30 @@ class Trainer:
         self.precision = faster_precision(model.device)
         self.saved: dict[str, Any] = {}
         self.optimiser_state: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self.held_out: dict[str, dict[str, float]] = {}
+        """Of each finished phase the best loss on held-out episodes, and the progress there and at the end."""
         if resume:
             self.restore()
 
-    def run(self, phase: Phase, seconds: float | None, steps: int | None, sample: Callable[[int], None]) -> None:
-        """Run one phase to the end of its budget, from wherever a saved state left it."""
+    def run(
+        self,
+        phase: Phase,
+        seconds: float | None,
+        steps: int | None,
+        sample: Callable[[int], None],
+        early_stop: EarlyStop | None = None,
+    ) -> None:
+        """Run one phase to the end of its budget, from wherever a saved state left it.
+
+        Args:
+            phase: What to learn.
+            seconds: Budget in [s], or None.
+            steps: Budget in optimiser steps where `seconds` is None.
+            sample: Called now and then with the step; the model has the averaged weights meanwhile.
+            early_stop: Chooses the moment whose averaged weights are kept, and ends the phase when that is long ago;
+                None keeps those of the end.
+        """
         done = self.saved.get("finished", [])
         if phase.name in done:
             return
@@ -78,10 +98,16 @@ class Trainer:
         if self.saved.get("phase") == phase.name:
             clock.elapsed, clock.step = self.saved["elapsed"], self.saved["step"]
             load_optimiser(optimiser, parameters, self.optimiser_state)
+            if early_stop is not None and "early_stop" in self.saved:
+                early_stop.restore(self.saved["early_stop"], self.best_weights)
         saved_at = sampled_at = reported_at = time.monotonic()
         device = self.model.device.type
         with progress(phase.name) as show:
             while clock.progress < 1:
+                if early_stop is not None and early_stop.due(clock.progress):
+                    self.check(early_stop, phase, clock)
+                    if early_stop.enough:
+                        break
                 for group in optimiser.param_groups:
                     group["lr"] = phase.rate * schedule(clock.progress)
                 with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
@@ -111,7 +137,9 @@ class Trainer:
                         sample(clock.step)
                 if now - saved_at > SAVE_EVERY:
                     saved_at = now
-                    self.save(phase, clock, optimiser, done)
+                    self.save(phase, clock, optimiser, done, early_stop)
+        if early_stop is not None:
+            self.settle(early_stop, phase, clock)
         with torch.no_grad():  # in the precision of a checkpoint: what learns from these weights sees the shipped ones
             for name, parameter in parameters:
                 self.average[name].copy_(self.average[name].half())
@@ -120,6 +148,29 @@ class Trainer:
         self.save(phase, clock, optimiser, [*done, phase.name])
         self.saved = {"finished": [*done, phase.name]}
         sample(clock.step)
+
+    def check(self, early_stop: EarlyStop, phase: Phase, clock: Clock) -> None:
+        """Measure the averaged weights on held-out episodes."""
+        names = [name for name, _ in phase.parameters()]
+        device = self.model.device.type
+        with self.averaged(), torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
+            weights = dict(self.model.named_parameters())
+            loss = early_stop.check(clock.progress, {name: weights[name] for name in names})
+        self.log.scalars(phase.name, {"held_out": loss}, clock.step)
+
+    def settle(self, early_stop: EarlyStop, phase: Phase, clock: Clock) -> None:
+        """End a phase with the weights of its best moment."""
+        if not early_stop.enough:
+            self.check(early_stop, phase, clock)
+        self.average |= early_stop.weights
+        best = early_stop.best
+        self.held_out[phase.name] = {"loss": best.loss, "best_at": best.at, "stopped_at": best.checked}
+        if early_stop.enough:
+            print(
+                f"{phase.name}: stopped at {best.checked:.0%} of its budget, with the weights of {best.at:.0%}, which "
+                "know held-out episodes best",
+                flush=True,
+            )
 
     @torch.no_grad()
     def update_average(self, parameters: list[tuple[str, nn.Parameter]], step: int) -> None:
@@ -133,7 +184,14 @@ class Trainer:
         """Context in which the model has the averaged weights."""
         return Averaged(self.model, self.average)
 
-    def save(self, phase: Phase, clock: Clock, optimiser: torch.optim.Optimizer, finished: list[str]) -> None:
+    def save(
+        self,
+        phase: Phase,
+        clock: Clock,
+        optimiser: torch.optim.Optimizer,
+        finished: list[str],
+        early_stop: EarlyStop | None = None,
+    ) -> None:
         """Replace the state file, so that it is whole at every moment."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
@@ -146,7 +204,11 @@ class Trainer:
             "elapsed": clock.elapsed,
             "finished": finished,
             "precision": str(self.precision).removeprefix("torch."),
+            "held_out": self.held_out,
         }
+        if early_stop is not None:
+            tensors |= {f"best.{name}": value for name, value in early_stop.weights.items()}
+            meta["early_stop"] = early_stop.state()
         temporary = self.state_path.with_suffix(".tmp")
         save_file(
             {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"progress": json.dumps(meta)}
@@ -165,6 +227,8 @@ class Trainer:
         tensors = load_file(self.state_path, device=str(self.model.device))
         self.model.load_state_dict(strip(tensors, "model."))
         self.average = strip(tensors, "average.")
+        self.best_weights = strip(tensors, "best.")
+        self.held_out = self.saved.get("held_out", {})
         self.optimiser_state = strip(tensors, "optimiser.")
 
 

@@ -21,7 +21,26 @@ ONE_ROBOT = (
 )
 """What the files of one model must have in common: the model keeps these of the first file."""
 
-VALIDATION_EVERY = 50  # every 50th episode, or the last of fewer, is held out of training
+VALIDATION_EVERY = 50  # every 50th episode is held out of training, of fewer than 500 more: up to every tenth
+
+
+class WindowSampler:
+    """Draws windows at random, those of some files more often than those of others."""
+
+    def __init__(self, first: Tensor, weights: Tensor) -> None:
+        """Take the first frames of all windows, (W,), and how often each is drawn compared with the others, (W,)."""
+        self.first = first
+        self._cumulated = None if (weights == weights[0]).all() else weights.double().cumsum(0)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """First frames of some windows, (count,)."""
+        if self._cumulated is None:
+            place = torch.randint(len(self.first), (count,), generator=generator)
+        else:
+            share = torch.rand(count, generator=generator, dtype=torch.float64)
+            place = torch.searchsorted(self._cumulated, share * self._cumulated[-1], right=True)
+            place = place.clamp_max(len(self.first) - 1)  # a product may be rounded up to the whole
+        return self.first[place]
 
 
 @dataclass
@@ -43,6 +62,7 @@ class TrainingData:
     properties: Tensor  # (E, Q)
     starts: Tensor  # (E,) first frame of each episode
     lengths: Tensor  # (E,) frames of each episode
+    weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
 
     @property
     def episodes(self) -> int:
@@ -73,7 +93,7 @@ class TrainingData:
 
     def held_out(self) -> Tensor:
         """Which episodes are not trained on, (E,) bool."""
-        every = min(VALIDATION_EVERY, self.episodes)
+        every = min(VALIDATION_EVERY, max(10, self.episodes // 10), self.episodes)
         return torch.arange(self.episodes) % every == every - 1
 
     def windows(self, length: int, validation: bool = False) -> Tensor:
@@ -84,6 +104,22 @@ class TrainingData:
             raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")
         spans = [(int(self.starts[e]), int(self.lengths[e]) - length + 1) for e in chosen]
         return torch.cat([torch.arange(start, start + count) for start, count in spans])
+
+    def sampler(self, length: int) -> WindowSampler:
+        """Windows of `length` frames of the training episodes, to draw from."""
+        return self._sampler(self.windows(length))
+
+    def held_out_sampler(self, length: int) -> WindowSampler | None:
+        """The same of the held-out episodes; None if none of them is that long."""
+        long_enough = self.held_out() & (self.lengths >= length)
+        return self._sampler(self.windows(length, validation=True)) if long_enough.any() else None
+
+    def _sampler(self, first: Tensor) -> WindowSampler:
+        return WindowSampler(first, self.weights[self.episode_of(first)])
+
+    def episode_of(self, frames: Tensor) -> Tensor:
+        """Episodes that frames (W,) belong to, (W,)."""
+        return torch.searchsorted(self.starts, frames, right=True) - 1
 
     def batch(self, codes: Tensor, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
         """Windows that begin at the given frames.
@@ -97,7 +133,6 @@ class TrainingData:
             The frames, and reward and success of each task at them, (B, T, tasks).
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
-        episode = torch.searchsorted(self.starts, first, right=True) - 1
         frames = Frames(
             codes=codes[index],
             previous_codes=previous(codes[index]),
@@ -106,22 +141,30 @@ class TrainingData:
             objects=self.objects[index],
             previous_objects=previous(self.objects[index]),
             actions=self.actions[index],
-            properties=self.properties[episode],
+            properties=self.properties[self.episode_of(first)],
             corruption=torch.zeros(index.shape),
             novelty=torch.ones(index.shape),
         )
         return frames, self.reward[index], self.success[index]
 
 
-def load_training_data(paths: Sequence[Path], camera: str = "front") -> TrainingData:
+def load_training_data(paths: Sequence[Path], camera: str = "front", weights: Sequence[float] = ()) -> TrainingData:
     """Read episode files into memory.
 
+    Args:
+        paths: The files.
+        camera: Camera whose frames are wanted.
+        weights: How often the windows of each file are drawn, compared with those of the others; all alike if empty.
+
     Raises:
-        ConfigError: No file, files that do not fit together, a camera they lack, or episodes reserved for evaluation.
+        ConfigError: Weights that do not fit the files, no file, files that do not fit together, a camera they lack, or
+            episodes reserved for evaluation.
         DataError: A file is damaged or holds numbers that are not finite.
     """
     if not paths:
         raise ConfigError("no data: give one or more episode files, as made by `gwm collect`, with --data FILE...")
+    if weights and (len(weights) != len(paths) or min(weights) <= 0):
+        raise ConfigError(f"--weights must be {len(paths)} positive numbers, one per file, got {list(weights)}")
     files = [EpisodeFile(path) for path in paths]
     schema = files[0].schema
     for file in files:
@@ -160,6 +203,7 @@ def load_training_data(paths: Sequence[Path], camera: str = "front") -> Training
         properties=torch.full((sum(map(len, files)), len(names)), torch.nan),
         starts=torch.zeros(sum(map(len, files)), dtype=torch.long),
         lengths=torch.zeros(sum(map(len, files)), dtype=torch.long),
+        weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
     )
     at = number = 0
     for file in files:

@@ -22,7 +22,7 @@ from gwm_sim.exclusive import exclusive
 from gwm_sim.policies.collect import CollectConfig, Recorder, collect, main
 
 SEED = 300_000
-COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2".split()
+COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2 --rendering fast".split()
 
 
 def config(out: Path, **changes: object) -> CollectConfig:

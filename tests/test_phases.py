@@ -21,7 +21,7 @@ def phase(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> DynamicsPha
 
 
 def batch(phase: DynamicsPhase) -> Frames:
-    return phase.data.batch(phase.codes, phase.starts[:8], phase.preset.frames_per_window + 1)[0]
+    return phase.data.batch(phase.codes, phase.starts.first[:8], phase.preset.frames_per_window + 1)[0]
 
 
 def test_damage_grows_with_its_level_and_spares_commands(phase: DynamicsPhase) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile
-from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.phases import PRESETS, DynamicsPhase, TokenizerPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
@@ -71,6 +72,37 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert whole.keys() == killed.keys()
     for name, value in whole.items():
         torch.testing.assert_close(killed[name], value, msg=f"{name} differs")
+
+
+def test_fine_tuning_starts_from_the_weights_of_another_model(
+    tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(config_for(tiny_data, tmp_path / "tuned", steps=5), init=str(tiny_checkpoint), weights=(2.0,))
+    main(config)
+    source, tuned = WorldModel.load(tiny_checkpoint, "cpu"), WorldModel.load(tmp_path / "tuned", "cpu")
+    for name, value in source.named_parameters():
+        assert (tuned.state_dict()[name] - value).abs().max() < 0.01, name  # five small steps away
+    report = json.loads((tmp_path / "tuned/report.json").read_text())
+    assert report["model_hash"] == tuned.digest()
+    assert report["init"]["digest"] == source.digest() and report["init"]["share"] == 1
+    assert set(report["held_out"]) == {"tokenizer", "painter", "dynamics"}
+    assert len(report["words"]) == 3
+    printed = capsys.readouterr().out
+    assert "kept from tiny" in printed and report["words"][1] in printed
+    with pytest.raises(CheckpointError, match="No model 'nowhere'"):
+        main(replace(config, init="nowhere", out=tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = iter([3.0, 1.0] + [2.0] * 100)
+    monkeypatch.setattr(DynamicsPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
+    main(config_for(tiny_data, tmp_path, steps=50))
+    held_out = json.loads((tmp_path / "report.json").read_text())["held_out"]["dynamics"]
+    assert held_out == {"loss": 1.0, "best_at": 0.05, "stopped_at": pytest.approx(0.35)}
+    assert "dynamics: stopped at 35% of its budget" in capsys.readouterr().out
 
 
 @pytest.mark.slow

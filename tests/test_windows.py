@@ -37,7 +37,7 @@ def test_windows_stay_within_one_episode(tmp_path: Path) -> None:
     held_out = data.windows(4, validation=True)
     episode_of = torch.repeat_interleave(torch.arange(data.episodes), data.lengths)
     assert (episode_of[first] == episode_of[first + 3]).all()
-    assert set(episode_of[held_out].tolist()) == {data.episodes - 1}
+    assert set(episode_of[held_out].tolist()) == {9}  # the tenth of twelve
     assert len(first) + len(held_out) == sum(max(0, length - 3) for length in data.lengths.tolist())
 
 
@@ -65,6 +65,29 @@ def test_evaluation_seeds_are_refused(tmp_path: Path) -> None:
     writer.merge()
     with pytest.raises(ConfigError, match="1 episodes with seeds from 300000"):
         load_training_data([tmp_path / "a.hdf5"])
+
+
+def test_files_are_drawn_as_often_as_their_weights_say(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.hdf5")
+    generator = torch.Generator().manual_seed(0)
+    data = load_training_data([path, path], weights=[3, 1])
+    second = (data.sampler(4).draw(4000, generator) >= data.starts[data.episodes // 2]).float().mean()
+    assert second == pytest.approx(0.25, abs=0.03)
+    alike = load_training_data([path, path])
+    first = alike.windows(4)
+    place = torch.randint(len(first), (50,), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(alike.sampler(4).draw(50, torch.Generator().manual_seed(1)), first[place])
+    for wrong in ([1.0], [1.0, 0.0]):
+        with pytest.raises(ConfigError, match="--weights must be 2 positive numbers"):
+            load_training_data([path, path], weights=wrong)
+
+
+def test_a_tenth_of_few_episodes_is_held_out_and_every_fiftieth_of_many(tmp_path: Path) -> None:
+    data = load_training_data([write_file(tmp_path / "a.hdf5", range(40))])
+    assert torch.nonzero(data.held_out()).flatten().tolist() == [9, 19, 29, 39]
+    assert data.held_out_sampler(99) is None
+    data.starts = torch.arange(2000)
+    assert data.held_out().sum() == 40
 
 
 def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, see
             out=out,
             preset=f"mini-{name}",
             minutes=budget.minutes,
+            patience=1.0,
             steps=budget.steps,
             resume=True,
             name=f"mini-{name}",

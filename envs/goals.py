@@ -1,0 +1,73 @@
+"""Goal images as reward: how far a world's latents are from those of a picture.
+
+For worlds without labels, where no head knows a reward. The distance is taken in the tokenizer's integers and divided
+by that of the empty scene (the median background), so that it does not depend on how much of the picture never changes:
+the reward is 0 at the goal and -1 where nothing of what the goal shows is there; showing it elsewhere is about -2.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gwm_sim.tokenizer import to_frames
+from gwm_sim.world_model import WorldModel
+
+
+class Goal(NamedTuple):
+    """A goal image, read."""
+
+    codes: Tensor  # (N, M) uint8
+    scale: Tensor  # (), its distance from the empty scene
+
+
+def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
+    """Read a goal image, (H, W, 3) uint8 as the model's camera sees.
+
+    Raises:
+        ValueError: It is no such image.
+    """
+    config, tokenizer = model.config, model.tokenizer
+    picture = np.array(image, order="C")  # torch takes neither negative strides nor read-only arrays
+    shape = (config.tokenizer.height, config.tokenizer.width, 3)
+    if picture.shape != shape or picture.dtype != np.uint8:
+        raise ValueError(
+            f"goal must be an image {shape} uint8, as the camera {config.camera!r} of {config.name} sees, "
+            f"got {picture.shape} {picture.dtype}"
+        )
+    pictures = torch.from_numpy(picture)[None].to(model.device)
+    goal, empty = tokenizer.encode(torch.cat((pictures, to_frames(tokenizer.background[None]))))
+    return Goal(goal, distance(goal, empty).clamp_min(1.0))
+
+
+def distance(codes: Tensor, goal: Tensor) -> Tensor:
+    """Sum of the differences of latents (..., N, M), (...)."""
+    return (codes.float() - goal.float()).abs().sum(dim=(-2, -1))
+
+
+class Goals:
+    """The goals of n worlds; those without one keep their own reward."""
+
+    def __init__(self) -> None:
+        """Begin without goals."""
+        self._goals: dict[int, Goal] = {}
+
+    def set(self, rows: Sequence[int], goal: Goal | None) -> None:
+        """Give some worlds a goal, or take it away."""
+        for row in rows:
+            self._goals.pop(row, None)
+        if goal is not None:
+            self._goals |= dict.fromkeys(rows, goal)
+
+    def reward(self, codes: Tensor, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rewards of n worlds with latents (n, N, M), (n,); `otherwise` where there is no goal."""
+        if not self._goals:
+            return otherwise
+        rows, goals = list(self._goals), list(self._goals.values())
+        away = distance(codes[rows], torch.stack([goal.codes for goal in goals]))
+        rewards = otherwise.copy()
+        rewards[rows] = -(away / torch.stack([goal.scale for goal in goals])).cpu().numpy()
+        return rewards

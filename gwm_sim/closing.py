@@ -1,0 +1,158 @@
+"""What a trained model can do, in words: a short open-loop test on the episodes that it was not trained on.
+
+The numbers are those of `gwm eval`, of fewer windows and shorter horizons. They tell whether a training was worth it;
+numbers to publish come from episodes that were collected for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gwm_sim.episodes import EpisodeFile
+from gwm_sim.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
+from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.world_model import WorldModel
+
+HORIZONS = (1, 5, 10, 25, 50)  # [steps]
+WINDOWS = 128  # at most, per file
+LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
+KEEPS = 0.9  # share of the objects
+
+Numbers = Mapping[str, Any]
+
+
+def closing_report(model: WorldModel, paths: Sequence[Path], held_out: Sequence[bool]) -> dict[str, Any]:
+    """Test a model on some episodes of its data.
+
+    Args:
+        model: The trained model.
+        paths: Its data.
+        held_out: Which of all episodes, file after file, it was not trained on.
+
+    Returns:
+        `files`, the numbers of each file, and `words`, what they mean, in lines.
+    """
+    files = []
+    words = []
+    chosen = iter(held_out)
+    for path in paths:
+        with EpisodeFile(path) as file:
+            episodes = [k for k in range(len(file)) if next(chosen)]
+            numbers = measure_file(model, file, episodes)
+        files.append({"file": path.name, **numbers})
+        about = f"{path.name}: " if len(paths) > 1 else ""
+        words += [f"{about}{sentence}" for sentence in describe(numbers, model)]
+    return {"words": words, "files": files}
+
+
+def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int]) -> dict[str, Any]:
+    """Numbers of some episodes of one file; `horizons` is empty where there are too few windows."""
+    slots = choose(file.lengths, episodes)
+    if not slots:
+        return {"episodes": len(episodes), "windows": 0, "horizons": {}, "controllability": None}
+    config = model.config
+    test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], camera=config.camera, properties=config.properties)
+    test.slots = slots
+    predict = ModelPredictor(model)
+    measured = measure(predict, test, HORIZONS)
+    control = measured["controllability"] | {"measured": "end-effector and moved objects"}
+    if control["action_shuffle_ratio"] is None:
+        ratio = telemetry_ratio(predict, test, model.dynamics.telemetry_std.cpu().numpy())
+        control = {"action_shuffle_ratio": ratio, "steps": SHUFFLE_STEPS, "measured": "telemetry"}
+    return {
+        "episodes": len({slot.episode for slot in slots}),
+        "windows": len(slots),
+        "horizons": measured["horizons"],
+        "controllability": control,
+    }
+
+
+def choose(lengths: Sequence[int], episodes: Sequence[int]) -> list[Slot]:
+    """At most `WINDOWS` windows spread over some episodes, each as long as the farthest horizon that it reaches."""
+    slots = []
+    for episode in episodes:
+        for start in range(lengths[episode] - CONTEXT + 1):
+            rest = lengths[episode] - (start + CONTEXT - 1)
+            slots.append(Slot(episode, start, max(horizon for horizon in HORIZONS if horizon <= rest)))
+    if len(slots) <= WINDOWS:
+        return slots
+    return [slots[i] for i in np.linspace(0, len(slots) - 1, WINDOWS).round().astype(int)]
+
+
+def telemetry_ratio(predict: Predictor, test: OpenLoopTest, scale: np.ndarray[Any, Any]) -> float | None:
+    """Error of the telemetry with the actions of other windows, over that with the right ones.
+
+    For robots of which the data does not say where the end-effector is, in units of `scale` (P,) per column.
+    """
+    foreign = test.foreign_actions(SHUFFLE_STEPS)
+    if len(foreign) < MIN_WINDOWS:
+        return None
+    right = wrong = 0.0
+    for windows in test.batches(64):
+        if windows.actions.shape[1] < SHUFFLE_STEPS:
+            continue
+        true = windows.course_telemetry[:, SHUFFLE_STEPS - 1]
+        others = np.stack([foreign[number] for number in windows.number.tolist()])
+        own, strange = (
+            np.abs((predict(windows, actions, [SHUFFLE_STEPS]).telemetry[:, 0] - true) / scale).sum()
+            for actions in (windows.actions[:, :SHUFFLE_STEPS], others)
+        )
+        right, wrong = right + float(own), wrong + float(strange)
+    return wrong / right if right else None
+
+
+def describe(numbers: Numbers, model: WorldModel) -> list[str]:
+    """Say what the numbers of one file mean."""
+    horizons = {int(steps): column for steps, column in numbers["horizons"].items()}
+    if not horizons:
+        return [
+            f"too little was held out to say how good the model is: {numbers['windows']} windows in "
+            f"{numbers['episodes']} episodes, {MIN_WINDOWS} are needed. Record more or longer episodes."
+        ]
+    return [
+        listening(numbers["controllability"]["action_shuffle_ratio"]),
+        keeping(horizons, model.config.schema.object_names),
+        copying(horizons, model.config.schema.rate),
+    ]
+
+
+def listening(ratio: float | None) -> str:
+    """Does the model listen to the actions?"""
+    if ratio is None:
+        return f"whether it listens to the actions is not known: too few windows reach {SHUFFLE_STEPS} steps."
+    verdict = "it listens" if ratio >= LISTENS else "it hardly listens" if ratio >= HARDLY_LISTENS else "it is deaf"
+    return (
+        f"{verdict} to the actions: with those of other windows, the error after {SHUFFLE_STEPS} steps is {ratio:.2f} "
+        "times as large."
+    )
+
+
+def keeping(horizons: Mapping[int, Numbers], names: Sequence[str]) -> str:
+    """Does it keep objects?"""
+    if not names:
+        return "it tracks no objects: the data says nothing of where they are."
+    shares = {steps: column["object_permanence"] for steps, column in horizons.items() if column["visible_objects"]}
+    if not shares:
+        return f"whether it keeps objects is not known: no colour in their names ({', '.join(names)}), or out of sight."
+    last = max(shares)
+    verdict = "keeps" if shares[last] >= KEEPS else "loses"
+    return f"it {verdict} objects: after {last} steps, {shares[last]:.0%} of those in sight have kept their size."
+
+
+def copying(horizons: Mapping[int, Numbers], rate: float) -> str:
+    """Up to which horizon is it better than copying the last frame?"""
+    farthest = 0
+    for steps, column in sorted(horizons.items()):
+        kind = "psnr" if column["fg_psnr"] is None else "fg_psnr"
+        if column[kind] <= column[f"{kind}_floor"]:
+            break
+        farthest = steps
+    if not farthest:
+        return "it is no better than copying the last frame, not even for one step."
+    tried = ", the farthest that was tried" if farthest == max(horizons) else ""
+    return f"it is better than copying the last frame up to {farthest} steps ({farthest / rate:.1f} s){tried}."

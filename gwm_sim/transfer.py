@@ -1,0 +1,163 @@
+"""Start from the weights of another model: what is kept, and what has to be learned anew.
+
+A new model takes its sizes from the other one, so nearly all weights fit. Whether they still mean the same is decided
+by the data: how a picture is encoded or attention is paid does not depend on the robot, but the weights that read its
+telemetry do. Weights are kept together with the scales of what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from gwm_sim.dynamics import DynamicsConfig
+from gwm_sim.world_model import WorldModel, WorldModelConfig
+
+SIZES: Final = ("width", "layers", "heads", "painter_layers", "window")
+"""Of the dynamics, what a new model takes over from the other one."""
+
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "positions in the picture": ("picture",),
+    "robot inputs and outputs": ("robot",),
+    "objects": ("objects", "robot"),
+    "properties": ("properties",),
+    "reward and success": ("tasks", "objects", "robot", "picture"),
+}
+"""Parts of a model beside tokenizer and dynamics, and what the data must share for them to keep their meaning.
+
+The first of each is what the part is about.
+"""
+
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tokenizer.": (),
+    "locator.": ("robot", "objects"),
+    "task_head.out.": ("picture", "robot", "objects", "tasks"),
+    "task_head.": ("picture", "robot", "objects"),
+    "dynamics.robot_": ("robot",),
+    "dynamics.telemetry_": ("robot",),
+    "dynamics.object_": ("robot", "objects"),
+    "dynamics.objects_": ("objects",),
+    "dynamics.spread_out.": ("objects",),
+    "dynamics.property_": ("properties",),
+    "dynamics.": (),
+}
+"""What weights and scales need, by the beginning of their name; the first that fits counts."""
+
+TOKENS: Final = ("dynamics.position", "dynamics.canvas")
+"""Weights with a row for each token of a frame."""
+
+OF_THE_DATA: Final = ("tokenizer.background", "tokenizer.usual_error", "dynamics.command_", "calibration")
+"""What belongs to the new data alone."""
+
+RANGES: Final = {"dynamics.objects": "objects", "dynamics.properties": "properties"}
+"""Scales by a range `_low` to `_high` that is widened to hold both data, and what they need."""
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a model took over from another one."""
+
+    source: str
+    digest: str
+    kept: tuple[str, ...]
+    """Parts, in words."""
+    fresh: dict[str, str]
+    """Parts that are new, and why."""
+    share: float
+    """Share of the model's weights that were taken over."""
+
+    def __str__(self) -> str:
+        """Say it in two sentences."""
+        fresh = "; ".join(f"{part} ({reason})" for part, reason in self.fresh.items())
+        kept = f"from {self.source} ({self.digest}): {', '.join(self.kept)}, {self.share:.0%} of the weights"
+        return f"{kept}. New: {fresh or 'nothing'}."
+
+
+@torch.no_grad()
+def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
+    """Copy into a fresh model, in place, what means the same in another one."""
+    reasons = differences(model.config, source.config)
+    theirs, own = source.state_dict(), model.state_dict()  # the tensors of the state are those of the model
+    parameters = {name for name, _ in model.named_parameters()}
+    copied = 0
+    for name, value in own.items():
+        if name in TOKENS:
+            copied += copy_tokens(value, theirs[name], model.config.dynamics, source.config.dynamics, reasons)
+        elif keeps(name, reasons) and name in theirs and theirs[name].shape == value.shape:
+            value.copy_(theirs[name].to(value.device))
+            copied += value.numel() * (name in parameters)
+    for name, meaning in RANGES.items():
+        if meaning not in reasons:
+            for end, widest in (("_low", torch.minimum), ("_high", torch.maximum)):
+                own[name + end].copy_(widest(own[name + end], theirs[name + end].to(own[name + end].device)))
+    about = describe(model.config)
+    parts = {part: needs for part, needs in PARTS.items() if about[needs[0]]}
+    lacking = {part: [reasons[need] for need in needs if need in reasons] for part, needs in parts.items()}
+    return Inheritance(
+        source=source.config.name,
+        digest=source.digest(),
+        kept=("tokenizer", "dynamics", *(part for part, lacks in lacking.items() if not lacks)),
+        fresh={part: lacks[0] for part, lacks in lacking.items() if lacks},
+        share=copied / sum(p.numel() for p in model.parameters()),
+    )
+
+
+def keeps(name: str, reasons: Mapping[str, str]) -> bool:
+    """Whether the tensor of that name means the same, where `reasons` says what does not."""
+    if name.startswith(OF_THE_DATA) or name.endswith(("_low", "_high")):
+        return False
+    needs = next(needs for beginning, needs in NEEDS.items() if name.startswith(beginning))
+    return not any(need in reasons for need in needs)
+
+
+def copy_tokens(
+    own: Tensor, theirs: Tensor, config: DynamicsConfig, source: DynamicsConfig, reasons: Mapping[str, str]
+) -> int:
+    """Copy the rows of tokens that mean the same; return the number of weights copied."""
+    copied = 0
+    for meaning, rows in token_rows(config).items():
+        if meaning not in reasons:
+            target = own[rows]
+            target.copy_(theirs[token_rows(source)[meaning]].to(own.device))
+            copied += target.numel()
+    return copied
+
+
+def token_rows(config: DynamicsConfig) -> dict[str, slice]:
+    """Where the tokens of a frame are, by what they need; the robot's token is always one that listens to it."""
+    robot = config.tokens
+    objects = robot + 1 + config.objects
+    return {
+        "picture": slice(0, robot),
+        "robot token": slice(robot, robot + 1),
+        "objects": slice(robot + 1, objects),
+        "properties": slice(objects, None),
+    }
+
+
+def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
+    """What gives a model's parts their meaning; empty where the model has no such part."""
+    schema, dynamics = config.schema, config.dynamics
+    names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
+    return {
+        "picture": {"picture size": (config.tokenizer.height, config.tokenizer.width)},
+        "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
+        "objects": {"objects": schema.object_names} if dynamics.objects else {},
+        "properties": {"properties": config.properties} if config.properties else {},
+        "tasks": {"tasks": config.heads.tasks} if config.heads.tasks else {},
+    }
+
+
+def differences(config: WorldModelConfig, source: WorldModelConfig) -> dict[str, str]:
+    """What two models do not share, and in what they differ."""
+    reasons = {}
+    for (meaning, ours), theirs in zip(describe(config).items(), describe(source).values(), strict=True):
+        differing = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
+        if differing:
+            verb = "differ" if all(theirs.get(name) for name in differing) else "are new"
+            reasons[meaning] = f"{', '.join(sorted(differing))} {verb}"
+    return reasons
