@@ -100,6 +100,19 @@ def experts_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def uncertainty_text(report: dict[str, Any]) -> str:
+    """What `gwm/uncertainty` is worth, in words."""
+    error, unfamiliar = report["error"], report["unfamiliar"]
+    ranks = error["error_pictures"]
+    areas = ", ".join(f"{kind} {numbers['auroc_at'][0]:.2f}" for kind, numbers in unfamiliar["kinds"].items())
+    return (
+        f"`gwm/uncertainty` after {error['steps']} steps and the true error then, of cubes that moved: rank correlation"
+        f" {ranks['uncertainty_at']:.2f} ({ranks['windows']} windows; predicted motion alone "
+        f"{ranks['motion_displacement']:.2f}). At reset it tells unfamiliar scenes from familiar ones, AUROC: {areas} "
+        f"({unfamiliar['scenes']} scenes each). `benchmarks/uncertainty.py`, hash `{report['model_hash']}`."
+    )
+
+
 def throughput_table(report: dict[str, Any]) -> str:
     """Rates of the learned world, numbers of rows from left to right, and of the twin."""
     batches = report["devices"]["cpu"]["batches"]
@@ -140,6 +153,10 @@ def tables() -> str:
     experts = json.loads((RESULTS / "experts.json").read_text())
     minute = read_result(folder / "evaluation-long.json", shipped, "run gwm eval on the long test episodes")
     parts = [fidelity_table(report, minute), experts_table(experts)]
+    uncertainty = RESULTS / "uncertainty.json"
+    if uncertainty.exists():
+        remedy = f"run python benchmarks/uncertainty.py --json {uncertainty.relative_to(ROOT)}"
+        parts.insert(1, uncertainty_text(read_result(uncertainty, shipped, remedy)))
     throughput = RESULTS / "throughput.json"
     if throughput.exists():
         remedy = f"run python benchmarks/throughput.py --json {throughput.relative_to(ROOT)}"
