@@ -301,18 +301,20 @@ class WorldModel(nn.Module):
         )
 
     @torch.no_grad()
-    def imagine(self, state: WorldState, actions: Tensor) -> Rollout:
+    def imagine(self, state: WorldState, actions: Tensor, judged: bool = True) -> Rollout:
         """Imagine T steps.
 
         Args:
             state: Present worlds; left as they are.
             actions: Actions in [-1, 1], (B, T, A).
+            judged: Whether reward and success are wanted; without, they have no tasks, (B, T, 0).
         """
         state = replace(state, cache=state.cache.clone())
         steps = []
         for action in actions.unbind(dim=1):
             state = self.step_(state, action)
-            steps.append((state.codes, state.telemetry, state.objects, *self.judge(state), state.uncertainty))
+            verdict = self.judge(state) if judged else (state.telemetry[:, :0],) * 2
+            steps.append((state.codes, state.telemetry, state.objects, *verdict, state.uncertainty))
         codes, telemetry, objects, reward, success, uncertainty = (
             torch.stack(x, dim=1) for x in zip(*steps, strict=True)
         )

@@ -24,13 +24,13 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live import robots
 from gwm_sim.policies.live.camera import Camera, CameraError, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, Status
-from gwm_sim.policies.live.planner import History, ModelPlanner, Progress
+from gwm_sim.policies.live.planner import History, ModelPlanner
 from gwm_sim.policies.live.recording import Recording, live_schema, write
 from gwm_sim.policies.live.robots import NullRobot, make_robot
 from gwm_sim.policies.live.run import RunConfig, main
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, touched
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.policies.planning import Goal, IcemSettings, MpcConfig
+from gwm_sim.policies.planning import Goal, IcemSettings, MpcConfig, Progress
 from gwm_sim.video import write_png, write_video
 from gwm_sim.world_model import WorldModel
 
@@ -628,9 +628,9 @@ def test_model_planner_plans_from_where_the_last_plan_ends(model: WorldModel, mo
     imagined: list[int] = []
     original = WorldModel.imagine
 
-    def imagine(self: WorldModel, state: Any, actions: Any) -> Any:
+    def imagine(self: WorldModel, state: Any, actions: Any, judged: bool = True) -> Any:
         imagined.append(actions.shape[1])
-        return original(self, state, actions)
+        return original(self, state, actions, judged)
 
     monkeypatch.setattr(WorldModel, "imagine", imagine)
     planner = ModelPlanner(model, [Goal.solve(model, "reach")], config=SMALL)
@@ -643,7 +643,8 @@ def test_model_planner_plans_from_where_the_last_plan_ends(model: WorldModel, mo
 def test_model_planner_goes_from_goal_to_goal(model: WorldModel) -> None:
     history = make_history()
     met, other = Goal.image(model, history.frames[-1]), Goal.image(model, 255 - history.frames[-1])
-    planner = ModelPlanner(model, [met, other, other], config=SMALL, progress=Progress(reached=0.0, patience=1.0))
+    config = replace(SMALL, progress=Progress(codes=0.0, patience=1.0))
+    planner = ModelPlanner(model, [met, other, other], config=config)
     planner(history)
     assert planner.current == 1  # the first was reached
     planner(replace(history, time=0.9))

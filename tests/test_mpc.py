@@ -4,7 +4,7 @@ The models have random weights, which shows structure; one has known motion, in 
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning import (
     Bounds,
     Goal,
+    Guide,
     IcemSettings,
     ModelCost,
     MpcConfig,
@@ -258,14 +259,25 @@ def test_a_row_acts_as_it_would_alone(model: WorldModel) -> None:
         np.testing.assert_allclose(alone, actions[i], atol=1e-3)
 
 
-def test_a_prior_is_followed_where_it_is_best(model: WorldModel) -> None:
-    def prior(state: WorldState, steps: int) -> Tensor:
-        return torch.tensor([0.123, 0.321, -0.5]).expand(len(state), 1, steps, ACTIONS)
+class Adviser:
+    """Stands for a guide that always proposes the same."""
 
+    def understands(self, goal: Goal) -> bool:
+        return False
+
+    def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
+        return torch.tensor([0.123, 0.321, -0.5]).expand(len(world), steps, ACTIONS)
+
+
+def test_a_proposal_is_followed_where_it_is_best_or_nothing_is_searched(model: WorldModel) -> None:
+    guide = cast(Guide, Adviser())
     like_it = Term("like", lambda rollout, actions, goal: (actions[..., 0] - 0.123).abs())
-    policy = MpcPolicy(model, Goal(), Objective((like_it,)), SMALL, prior)
-    action, _ = policy.predict(observe(model, torch.rand(TELEMETRY)))
-    np.testing.assert_allclose(action, [0.123, 0.321, -0.5])
+    for config in (SMALL, replace(SMALL, planner=None)):
+        policy = MpcPolicy(model, Goal(), Objective((like_it,)), config, guide)
+        action, _ = policy.predict(observe(model, torch.rand(TELEMETRY)))
+        np.testing.assert_allclose(action, [0.123, 0.321, -0.5], rtol=1e-6)
+    with pytest.raises(ConfigError, match="there must be a guide"):
+        MpcPolicy(model, Goal(), Objective((like_it,)), replace(SMALL, planner=None))
 
 
 def test_without_time_the_robot_holds(model: WorldModel) -> None:

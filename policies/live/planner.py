@@ -17,9 +17,19 @@ from numpy.typing import NDArray
 
 from gwm_sim.policies.live.safety import Latch, Vector
 from gwm_sim.policies.live.timing import Clock
-from gwm_sim.policies.planning import Goal, ModelCost, MpcConfig, Objective, Start, default_objective, plan
-from gwm_sim.policies.planning.mpc import Prior, action_bounds
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.policies.planning import (
+    Goal,
+    Guide,
+    ModelCost,
+    MpcConfig,
+    Objective,
+    Pursuit,
+    Start,
+    default_objective,
+    plan,
+)
+from gwm_sim.policies.planning.mpc import action_bounds
+from gwm_sim.world_model import WorldModel
 
 LAST_PLAN: Final = 10.0  # how long the end of a run waits for it [s]: no interpreter ends well with a thread in torch
 
@@ -150,16 +160,6 @@ class Planning:
 # --- in a learned world -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Progress:
-    """When to go on to the next goal picture."""
-
-    reached: float = 0.1
-    """Share of the goal's codes that may differ where it counts as reached."""
-    patience: float = 5.0
-    """Time for each goal but the last [s]."""
-
-
 class ModelPlanner:
     """Searches in a learned world; takes what `MpcPolicy` takes, and goals one after the other.
 
@@ -173,8 +173,7 @@ class ModelPlanner:
         goals: Sequence[Goal],
         objective: Objective | None = None,
         config: MpcConfig | None = None,
-        prior: Prior | None = None,
-        progress: Progress | None = None,
+        guide: Guide | None = None,
     ) -> None:
         """Make the planner.
 
@@ -182,21 +181,23 @@ class ModelPlanner:
             model: The world to plan in.
             goals: What to reach, one after the other, each in one row.
             objective: What plans are judged by; None takes `default_objective` of each goal.
-            config: How to plan.
-            prior: Proposes sequences for the first population of every plan.
-            progress: When to go on to the next goal.
+            config: How to plan, and when to go on to the next goal.
+            guide: Gives sub-goals to a single goal, and a proposal around which every search begins.
         """
         self.model = model
         self.config = MpcConfig() if config is None else config
-        self.current = 0
-        """Which goal is being pursued."""
-        self._goals = [(goal, objective or default_objective(model, goal)) for goal in goals]
-        self._prior = prior
-        self._progress = Progress() if progress is None else progress
-        self._since: float | None = None  # when the current goal was begun
+        self._pursuit = Pursuit(model, goals, guide, self.config.progress)
+        self._objective = objective
+        self._guide = guide
         self._bounds = action_bounds(model, self.config.ternary)
         self._generator = torch.Generator().manual_seed(self.config.seed)
+        self._goal: Goal | None = None  # of the last plan
         self._start = self._hold()
+
+    @property
+    def current(self) -> int:
+        """Which of the goals is being pursued."""
+        return self._pursuit.given
 
     @torch.inference_mode()
     def __call__(self, history: History) -> Vector:
@@ -204,38 +205,30 @@ class ModelPlanner:
         c, begun = self.config, Clock().now()
         context = (torch.from_numpy(x[None]) for x in (history.frames, history.telemetry, history.actions))
         world = self.model.encode(*context)
-        self._advance(world, history.time)
         if len(history.pending):
             pending = torch.from_numpy(history.pending[None]).to(self.model.device)
-            world = self.model.imagine(world, pending).final
-        goal, objective = self._goals[self.current]
-        start = self._start if self._prior is None else self._start.add(self._prior(world, c.horizon))
-        deadline = None if c.time_budget is None else begun + c.time_budget
-        cost = ModelCost(self.model, world, objective, goal, c.block, c.chunk)
-        found = plan(cost, start, self._bounds, [self._generator], c.planner, deadline)
-        self._start = found.start.shift(c.execute)
-        actions: Vector = found.actions[0, : c.execute].repeat_interleave(c.block, dim=0).cpu().numpy()
-        return actions
-
-    def _advance(self, world: WorldState, now: float) -> None:
-        """Go on to the next goal where this one is reached or its time is over."""
-        self._since = now if self._since is None else self._since
-        if self.current + 1 == len(self._goals):
-            return
-        late = now - self._since > self._progress.patience
-        if late or self._differing(world, self._goals[self.current][0]) <= self._progress.reached:
-            self.current += 1
-            self._since = now
-            self._start = self._hold()
-
-    def _differing(self, world: WorldState, goal: Goal) -> float:
-        """Share of a goal picture's codes that are not met; 1 for goals without a picture."""
-        if goal.codes is None:
-            return 1.0
-        return float((world.codes != goal.codes).float().mean())
+            seen, world = world, self.model.imagine(world, pending, judged=False).final
+        else:
+            seen = world
+        goal = self._pursuit.goal(seen, history.time)
+        if goal is not self._goal:
+            self._goal, self._start = goal, self._hold()
+        start = self._start
+        if self._guide is not None:
+            start = start.around(self._bounds.admit(self._guide.propose(world, goal, c.horizon, c.block)))
+        actions, following = start.mean, start
+        if c.planner is not None:
+            deadline = None if c.time_budget is None else begun + c.time_budget
+            objective = self._objective or default_objective(self.model, goal)
+            cost = ModelCost(self.model, world, objective, goal, c.block, c.chunk)
+            found = plan(cost, start, self._bounds, [self._generator], c.planner, deadline)
+            actions, following = found.actions, found.start
+        self._start = following.shift(c.execute)
+        steps: Vector = actions[0, : c.execute].repeat_interleave(c.block, dim=0).cpu().numpy()
+        return steps
 
     def _hold(self) -> Start:
         return Start.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
 
 
-__all__ = ["History", "ModelPlanner", "Planned", "Planner", "Planning", "Progress"]
+__all__ = ["History", "ModelPlanner", "Planned", "Planner", "Planning"]

@@ -23,11 +23,11 @@ from gwm_sim.importers.pictures import shrink
 from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
-from gwm_sim.policies.live.planner import ModelPlanner, Progress
+from gwm_sim.policies.live.planner import ModelPlanner
 from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, touched
-from gwm_sim.policies.planning import Goal, MpcConfig
+from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Progress, guided_config
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 OWN_CAMERA = "robot"
@@ -65,8 +65,8 @@ class RunConfig:
     """Episode file to write the run to."""
     preview: bool = False
     """Show camera and goal in a window."""
-    goal_seconds: float = 5.0
-    """Time for each goal but the last."""
+    goal_seconds: float = 2.5
+    """Time for each goal but the last, and for each sub-goal that is found in demonstrations."""
     plan_seconds: float = 0.4
     """Time for a plan: the best that was found by then is taken."""
     plan_deadline: float = 1.0
@@ -165,9 +165,17 @@ def find_source(config: RunConfig, robot: Robot) -> Source:
 
 def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig) -> ModelPlanner:
     """A planner for the goals."""
-    mpc = MpcConfig(time_budget=config.plan_seconds, seed=config.seed)
-    progress = Progress(patience=config.goal_seconds)
-    return ModelPlanner(model, [Goal.image(model, goal) for goal in goals], config=mpc, progress=progress)
+    guide = Guide.beside(model, config.model)
+    options: dict[str, Any] = {
+        "time_budget": config.plan_seconds,
+        "seed": config.seed,
+        "progress": Progress(patience=config.goal_seconds),
+    }
+    if guide is None:
+        return ModelPlanner(model, [Goal.image(model, goal) for goal in goals], config=MpcConfig(**options))
+    return ModelPlanner(
+        model, [guide.goal(goal) for goal in goals], config=guided_config(model, **options), guide=guide
+    )
 
 
 def make_dead_man(name: str | None) -> DeadMan | None:

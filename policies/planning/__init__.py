@@ -8,8 +8,10 @@ world model, `mpc` acts.
 """
 
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.guide import GUIDE_FILE, Guide
+from gwm_sim.policies.planning.learning import LearnConfig, learn_guide
 from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
-from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy
+from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy, guided_config
 from gwm_sim.policies.planning.objectives import Objective, Term, default_objective
 from gwm_sim.policies.planning.planners import (
     PLANNERS,
@@ -23,24 +25,32 @@ from gwm_sim.policies.planning.planners import (
     mppi,
     plan,
 )
+from gwm_sim.policies.planning.pursuit import Progress, Pursuit
 
 __all__ = [
+    "GUIDE_FILE",
     "PLANNERS",
     "Bounds",
     "CemSettings",
     "Explanation",
     "Goal",
+    "Guide",
     "IcemSettings",
+    "LearnConfig",
     "ModelCost",
     "MpcConfig",
     "MpcPolicy",
     "MppiSettings",
     "Objective",
     "Plan",
+    "Progress",
+    "Pursuit",
     "Start",
     "Term",
     "cem",
     "default_objective",
     "mppi",
+    "guided_config",
+    "learn_guide",
     "plan",
 ]

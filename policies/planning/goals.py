@@ -117,6 +117,20 @@ class Goal:
 
         return Goal(**{name: take(value) for name, value in self._tensors().items()}, task=self.task)
 
+    @classmethod
+    def join(cls, goals: Sequence[Goal]) -> Goal:
+        """Put the rows of several goals into one.
+
+        Raises:
+            ValueError: They ask for different kinds of things.
+        """
+        kinds = {(goal.task, *(name for name, value in goal._tensors().items() if value is not None)) for goal in goals}
+        if len(kinds) != 1:
+            raise ValueError(f"goals of one batch must ask for the same things, got {sorted(map(str, kinds))}")
+        first = goals[0]._tensors()
+        parts = {name: [goal._tensors()[name] for goal in goals] for name, value in first.items() if value is not None}
+        return cls(**{name: torch.cat(values) for name, values in parts.items()}, task=goals[0].task)  # type: ignore[arg-type]
+
     def _tensors(self) -> dict[str, Tensor | None]:
         return {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +16,27 @@ from torch import Tensor
 from gwm_sim.envs.contract import image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.guide import Guide
 from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
 from gwm_sim.policies.planning.objectives import Objective, default_objective
-from gwm_sim.policies.planning.planners import Bounds, IcemSettings, Settings, Start, plan
+from gwm_sim.policies.planning.planners import Bounds, Cost, IcemSettings, Settings, Start, plan
+from gwm_sim.policies.planning.pursuit import Progress, Pursuit
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.world_model import WorldModel, WorldState
 
-Prior = Callable[[WorldState, int], Tensor]
-"""Proposes action sequences (B, R, T, A) for the present worlds, T plan steps long."""
+GRIPPER_RATE = "gripper"
+"""Name of the action that opens a gripper at its lowest and closes it at its highest."""
+
+SPREAD = 0.1  # of the candidates around a proposal, in halves of the range
 
 
 @dataclass(frozen=True)
 class MpcConfig:
     """How to plan; the defaults imagine about 900 steps per plan, for two CPU cores."""
 
-    planner: Settings = IcemSettings(population=24, iterations=3, elites=6)
-    """Which planner, and its settings."""
+    planner: Settings | None = IcemSettings(population=24, iterations=3, elites=6)
+    """Which planner, and its settings; None does what the prior proposes, without a search."""
     horizon: int = 3
     """Length of a plan in plan steps."""
     block: int = 5
@@ -40,6 +45,8 @@ class MpcConfig:
     """Plan steps that are executed before the next plan is made."""
     ternary: tuple[str, ...] = ()
     """Names of actions that are either lowest, in the middle or highest, such as gripper."""
+    progress: Progress = Progress()
+    """When to go on to the next goal."""
     time_budget: float | None = None
     """Time for a plan, reading the frames included [s]; None plans to the end."""
     chunk: int = 64
@@ -55,6 +62,24 @@ class MpcConfig:
             )
 
 
+def guided_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
+    """How to plan around what a guide proposes: 128 imagined steps per plan, for two CPU cores in real time.
+
+    The search varies where the robot goes and leaves the gripper to the guide: how firmly something is held is not
+    seen before it slips.
+
+    Args:
+        model: The world to plan in.
+        planner: Replaces the search, but for the spread of its candidates.
+        changes: Replace other fields of the configuration.
+    """
+    names = model.config.schema.action_names
+    spread = tuple(0.0 if name == GRIPPER_RATE else SPREAD for name in names)
+    search = replace(planner or IcemSettings(population=16, iterations=1, elites=4), std=spread)
+    grippers = tuple(name for name in names if name == GRIPPER_RATE)
+    return replace(MpcConfig(search, horizon=8, block=1, execute=5, ternary=grippers), **changes)
+
+
 class MpcPolicy:
     """Model predictive control in a learned world, for one environment or a batch.
 
@@ -67,27 +92,33 @@ class MpcPolicy:
     def __init__(
         self,
         model: WorldModel,
-        goal: Goal,
+        goal: Goal | Sequence[Goal],
         objective: Objective | None = None,
         config: MpcConfig | None = None,
-        prior: Prior | None = None,
+        guide: Guide | None = None,
     ) -> None:
         """Make the policy.
 
         Args:
             model: The world to plan in.
-            goal: What to reach, in one row for every environment or in a row for each.
+            goal: What to reach, or sub-goals one after the other with the goal as the last; each has one row for every
+                environment or a row for each, and all ask for the same kinds of things.
             objective: What plans are judged by; None takes `default_objective`.
             config: How to plan.
-            prior: Proposes sequences for the first population of every plan.
+            guide: Gives sub-goals to a single goal, and a proposal around which every search begins.
+
+        Raises:
+            ConfigError: There is neither a planner nor a guide to follow.
         """
         self.model = model
-        self.goal = goal
-        self.objective = default_objective(model, goal) if objective is None else objective
+        self.goals = [goal] if isinstance(goal, Goal) else list(goal)
+        self.objective = default_objective(model, self.goals[-1]) if objective is None else objective
         self.config = MpcConfig() if config is None else config
+        if self.config.planner is None and guide is None:
+            raise ConfigError("without a planner there must be a guide, whose proposals are followed")
         self.plan_seconds: list[float] = []
         """Duration of every plan that was made [s]."""
-        self._prior = prior
+        self._guide = guide
         self._bounds = action_bounds(model, self.config.ternary)
 
     def predict(
@@ -108,6 +139,10 @@ class MpcPolicy:
         fresh = np.zeros(len(rows), bool) if episode_start is None else np.atleast_1d(episode_start)
         for row, frame, reported, first in zip(rows, frames, telemetry, fresh, strict=True):
             row.observe(frame, reported, bool(first), len(self._bounds.low))
+        for i, row in enumerate(rows):
+            if row.pursuit is None:
+                goals = [goal.select([i]) if goal.rows > 1 else goal for goal in self.goals]
+                row.pursuit = Pursuit(self.model, goals, self._guide, self.config.progress)
         if due := [i for i, row in enumerate(rows) if not row.queue]:
             self._plan(rows, due, begun)
             self.plan_seconds.append(monotonic() - begun)
@@ -120,8 +155,14 @@ class MpcPolicy:
         planned = state[row].planned
         if planned is None:
             raise ValueError(f"Row {row} has not planned yet: call predict first")
-        world, actions = planned
-        return self._cost(world, [row]).explain(actions)
+        world, goal, actions = planned
+        c = self.config
+        return ModelCost(self.model, world, self.objective, goal, c.block, c.chunk).explain(actions)
+
+    def cost(self, worlds: WorldState, goal: Goal, rows: Sequence[int]) -> Cost:
+        """What plans cost that begin in the worlds of some rows of the batch, each with its row of the goal."""
+        c = self.config
+        return ModelCost(self.model, worlds, self.objective, goal, c.block, c.chunk)
 
     @torch.inference_mode()
     def _plan(self, rows: Sequence[_Row], due: Sequence[int], begun: float) -> None:
@@ -134,24 +175,31 @@ class MpcPolicy:
                 for name in ("frames", "telemetry", "actions")
             )
         )
-        hold = Start.hold(1, c.horizon, len(self._bounds.low), self.model.device)
-        start = Start.join([hold if row.start is None else row.start for row in waiting])
-        if self._prior is not None:
-            start = start.add(self._prior(worlds, c.horizon))
-        deadline = None if c.time_budget is None else begun + c.time_budget
-        generators = [row.generator for row in waiting]
-        found = plan(self._cost(worlds, due), start, self._bounds, generators, c.planner, deadline)
-        following = found.start.shift(c.execute)
-        steps = found.actions[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
+        rate = self.model.config.schema.rate
+        goals = []
+        for i, row in enumerate(waiting):
+            assert row.pursuit is not None
+            goals.append(row.pursuit.goal(worlds.select([i]), row.steps / rate))
+        goal = Goal.join(goals)
+        start = Start.join([row.start or self._hold() for row in waiting])
+        if self._guide is not None:
+            start = start.around(self._bounds.admit(self._guide.propose(worlds, goal, c.horizon, c.block)))
+        if c.planner is None:
+            actions, following = start.mean, start
+        else:
+            deadline = None if c.time_budget is None else begun + c.time_budget
+            generators = [row.generator for row in waiting]
+            found = plan(self.cost(worlds, goal, due), start, self._bounds, generators, c.planner, deadline)
+            actions, following = found.actions, found.start
+        following = following.shift(c.execute)
+        steps = actions[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
         for i, row in enumerate(waiting):
             row.queue.extend(steps[i])
             row.start = following.select([i])
-            row.planned = worlds.select([i]), found.actions[i : i + 1]
+            row.planned = worlds.select([i]), goals[i], actions[i : i + 1]
 
-    def _cost(self, worlds: WorldState, rows: Sequence[int]) -> ModelCost:
-        """The cost of plans that begin in the worlds of some rows."""
-        c = self.config
-        return ModelCost(self.model, worlds, self.objective, self.goal.select(rows), c.block, c.chunk)
+    def _hold(self) -> Start:
+        return Start.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
 
 
 class _Row:
@@ -164,18 +212,22 @@ class _Row:
         self.actions: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT - 1)  # between the frames
         self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
         self.start: Start | None = None
-        self.planned: tuple[WorldState, Tensor] | None = None  # where the last plan began, and the plan (1, T, A)
+        self.pursuit: Pursuit | None = None
+        self.steps = 0  # since the start of the episode
+        self.planned: tuple[WorldState, Goal, Tensor] | None = None  # the last plan (1, T, A), where it began, its goal
 
     def observe(self, frame: NDArray[np.uint8], telemetry: NDArray[np.float32], fresh: bool, actions: int) -> None:
         """Take in what is seen now; at the start of an episode, as if the robot had held still before."""
         frame, telemetry = frame.copy(), telemetry.copy()
         if fresh or not self.frames:
             self.queue.clear()
-            self.start = None
+            self.start = self.pursuit = None
+            self.steps = 0
             self.frames.extend([frame] * CONTEXT)
             self.telemetry.extend([telemetry] * CONTEXT)
             self.actions.extend([np.zeros(actions, np.float32)] * (CONTEXT - 1))
         else:
+            self.steps += 1
             self.frames.append(frame)
             self.telemetry.append(telemetry)
 
@@ -202,4 +254,4 @@ def action_bounds(model: WorldModel, ternary: Sequence[str] = ()) -> Bounds:
     return Bounds(low, high, tuple(schema.action_names.index(name) for name in ternary))
 
 
-__all__ = ["MpcConfig", "MpcPolicy", "Prior", "action_bounds"]
+__all__ = ["MpcConfig", "MpcPolicy", "action_bounds", "guided_config"]

@@ -30,6 +30,8 @@ class Term:
     weight: float = 1.0
     ramp: float = 1.0
     """Step t of T counts in proportion to (t/T)^ramp: 0 for all steps alike, infinity for the last one alone."""
+    judged: bool = False
+    """Whether the measure reads reward or success, which take time to imagine."""
 
     def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """The term's share of the cost, which sums to its weighted mean over the steps: (R, T) or (R,)."""
@@ -51,6 +53,11 @@ class Objective:
         names = [term.name for term in self.terms]
         if not names or len(set(names)) != len(names):
             raise ConfigError(f"an objective needs terms with different names, got {names}")
+
+    @property
+    def judged(self) -> bool:
+        """Whether any term reads reward or success."""
+        return any(term.judged for term in self.terms)
 
     def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """Costs of R rollouts, (R,)."""
@@ -158,7 +165,10 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms.append(Term("latents", latent_distance(config.tokenizer.levels), weight=0.1 if terms else 1.0))
     if goal.task is not None:
         column = model.tasks.index(goal.task)
-        terms += [Term("reward", missing_reward(column)), Term("success", failure(column))]
+        terms += [
+            Term("reward", missing_reward(column), judged=True),
+            Term("success", failure(column), judged=True),
+        ]
     if not terms:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
     terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]

@@ -78,8 +78,12 @@ class Start:
         return cls(mean, mean[:, None][:, :0])
 
     def add(self, proposals: Tensor) -> Start:
-        """Also try the sequences that a prior proposes, (B, R, T, A)."""
+        """Also try some sequences, (B, R, T, A)."""
         return Start(self.mean, torch.cat((self.guesses, proposals), dim=1))
+
+    def around(self, proposal: Tensor) -> Start:
+        """Look around the sequence that a prior proposes, (B, T, A); what was believed before is tried as well."""
+        return Start(proposal, torch.cat((self.mean[:, None], self.guesses), dim=1))
 
     def shift(self, steps: int) -> Start:
         """The same beliefs after the first `steps` plan steps were executed; zeros come in at the end."""

@@ -1,0 +1,143 @@
+"""What helps a search beside the world model: demonstrations, and what was learned from them.
+
+A guide belongs to one world model and lies beside it as `guide.safetensors`. It reads how the robot stands from a goal
+picture, finds sub-goals in demonstrations and proposes actions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gwm_sim.dynamics import Body
+from gwm_sim.errors import CheckpointError
+from gwm_sim.policies.planning.demonstrations import Demonstrations
+from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.picture_reader import PictureReader
+from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
+
+GUIDE_FILE = "guide.safetensors"
+
+
+class Guide:
+    """Demonstrations, a policy cloned from them, and a reader of goal pictures."""
+
+    def __init__(
+        self, model: WorldModel, policy: GoalPolicy, reader: PictureReader, demonstrations: Demonstrations
+    ) -> None:
+        """Put the parts together; they belong to `model`."""
+        self.model, self.policy, self.reader, self.demonstrations = model, policy, reader, demonstrations
+
+    @torch.inference_mode()
+    def goal(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Goal:
+        """Posture and object positions that a goal picture (H, W, 3) shows; `telemetry` (P,) is read from it if None.
+
+        Raises:
+            ValueError: The picture is not of the model's kind.
+        """
+        Goal.image(self.model, picture)  # refuses what the model cannot see
+        frames = torch.from_numpy(np.array(picture[None], order="C"))
+        given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
+        body = self.reader.read(self.model, frames, given)
+        return self._pose(body)
+
+    def understands(self, goal: Goal) -> bool:
+        """Whether a goal says where robot and objects should be, which sub-goals follow from."""
+        return goal.telemetry is not None and goal.objects is not None
+
+    def subgoals(self, world: WorldState, goal: Goal) -> list[Goal]:
+        """Goals on the way from a world of one row to a goal, from the demonstration that was most like it."""
+        assert goal.telemetry is not None and goal.objects is not None
+        columns = self.policy.columns
+        ends = Body(goal.telemetry[0].cpu(), goal.objects[0].cpu())
+        scale = self.policy.telemetry_std[columns].cpu()
+        bodies = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
+        return [self._pose(Body(*(x[None] for x in body))) for body in zip(*bodies, strict=True)]
+
+    def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
+        """What the policy would do in each of B worlds toward its goal, (B, steps, A).
+
+        One plan step is `block` environment steps with the same action: the mean of those that the policy would take.
+        """
+        wanted = Body(
+            torch.full_like(world.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
+            torch.full_like(world.objects, torch.nan) if goal.objects is None else goal.objects,
+        )
+        actions = self.policy(Body(world.telemetry, world.objects), world.previous_telemetry, wanted).actions
+        missing = max(0, steps * block - actions.shape[1])
+        actions = torch.cat((actions, torch.zeros_like(actions[:, :1]).expand(-1, missing, -1)), dim=1)
+        return actions[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
+
+    def _pose(self, body: Body) -> Goal:
+        columns = self.policy.columns
+        telemetry = torch.full_like(body.telemetry, torch.nan)
+        telemetry[:, columns] = body.telemetry[:, columns]
+        return Goal(telemetry=telemetry.to(self.model.device), objects=body.objects.to(self.model.device))
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write one file, whole or not at all."""
+        tensors = {f"demonstrations.{name}": value for name, value in self.demonstrations._asdict().items()}
+        for part, module in (("policy", self.policy), ("reader", self.reader)):
+            tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
+        header = {"policy": asdict(self.policy.config), "tokenizer": self.model.tokenizer_digest()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        save_file(stored, temporary, {"guide": json.dumps(header)})
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, model: WorldModel, path: Path) -> Guide:
+        """Read a guide.
+
+        Raises:
+            CheckpointError: The file is damaged, or the guide belongs to another model.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header: dict[str, Any] = json.loads(file.metadata()["guide"])
+            tensors = load_file(path, device=str(model.device))
+            if header["tokenizer"] != model.tokenizer_digest():
+                raise CheckpointError(
+                    f"{path} was learned for another model than {model.config.name}: learn a new one with --demos"
+                )
+            guide = blank_guide(model, GoalPolicyConfig(**header["policy"]), tensors)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{path} is not a complete guide: {error}") from error
+        return guide
+
+    @classmethod
+    def beside(cls, model: WorldModel, name: str | Path) -> Guide | None:
+        """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without."""
+        path = find_checkpoint(name) / GUIDE_FILE
+        return cls.load(model, path) if path.exists() else None
+
+
+def blank_guide(model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor]) -> Guide:
+    """A guide with the weights of a file."""
+    policy = GoalPolicy(config, model.dynamics, model.config.schema).to(model.device)
+    reader = PictureReader(model).to(model.device)
+    for part, module in (("policy", policy), ("reader", reader)):
+        weights = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        module.load_state_dict(weights)
+    parts = {name: tensors[f"demonstrations.{name}"].cpu() for name in Demonstrations._fields}
+    return Guide(model, policy.eval(), reader.eval(), Demonstrations(**parts))
+
+
+__all__ = ["GUIDE_FILE", "Guide"]
