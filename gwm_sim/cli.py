@@ -32,6 +32,7 @@ VERBS = {
     "label": Verb("gwm_sim.labelling", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
+    "plan": Verb("gwm_sim.policies.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
     "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),
     "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),
     "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),

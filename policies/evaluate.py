@@ -92,6 +92,10 @@ class _Tally:
         self._total_reward = 0.0
         self._steps_to_success: int | None = None
 
+    @property
+    def held(self) -> bool:
+        return self._steps_to_success is not None
+
     def add(self, reward: float, success: bool) -> None:
         self._length += 1
         self._total_reward += reward
@@ -116,6 +120,7 @@ def evaluate(
     seed: int,
     options: dict[str, Any] | None = None,
     deterministic: bool = True,
+    until_held: bool = False,
 ) -> Evaluation:
     """Run `policy` for whole episodes from the seeds `seed` to `seed + episodes - 1`.
 
@@ -126,6 +131,8 @@ def evaluate(
         seed: Seed of the first episode.
         options: Options of every reset.
         deterministic: Passed on to the policy.
+        until_held: End an episode of a single environment as soon as success has been held, which decides it; its
+            length and total reward are then those until there.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
@@ -135,11 +142,16 @@ def evaluate(
         for first in range(0, episodes, env.num_envs):
             results += _run_rows(policy, env, seeds[first : first + env.num_envs], options, deterministic)
         return Evaluation(tuple(results))
-    return Evaluation(tuple(_run_one(policy, env, s, options, deterministic) for s in seeds))
+    return Evaluation(tuple(_run_one(policy, env, s, options, deterministic, until_held) for s in seeds))
 
 
 def _run_one(
-    policy: Policy, env: gym.Env[Any, Any], seed: int, options: dict[str, Any] | None, deterministic: bool
+    policy: Policy,
+    env: gym.Env[Any, Any],
+    seed: int,
+    options: dict[str, Any] | None,
+    deterministic: bool,
+    until_held: bool,
 ) -> EpisodeResult:
     observation, _ = env.reset(seed=seed, options=options)
     tally, state, start, done = _Tally(seed), None, np.ones(1, bool), False
@@ -147,7 +159,7 @@ def _run_one(
         action, state = policy.predict(observation, state=state, episode_start=start, deterministic=deterministic)
         observation, reward, terminated, truncated, info = env.step(action)
         tally.add(float(reward), bool(info["success"]))
-        done, start = terminated or truncated, np.zeros(1, bool)
+        done, start = terminated or truncated or (until_held and tally.held), np.zeros(1, bool)
     return tally.result()
 
 
