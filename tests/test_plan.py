@@ -1,0 +1,64 @@
+"""`gwm plan`: goal images are reached with the shipped model; what cannot be a goal is refused before anything moves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gwm_sim.cli import main
+from gwm_sim.policies.collect import CollectConfig, collect
+from gwm_sim.video import write_png
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two demonstrations of reaching."""
+    path = tmp_path_factory.mktemp("plan") / "reach.hdf5"
+    collect(CollectConfig(2, path, env="MuJoCo-BlockReach-v0", policy="scripted", steps=12, seed=200_000, workers=1))
+    return path
+
+
+def test_a_goal_picture_is_reached_and_filmed(demonstrations: Path, tmp_path: Path) -> None:
+    report, film = tmp_path / "report.json", tmp_path / "film.mp4"
+    words = ["plan", "--env", "MuJoCo-BlockReach-v0", "--goal-episode", f"{demonstrations}:0", "--planner", "prior"]
+    assert main([*words, "--json", str(report), "--video", str(film)]) == 0
+    numbers = json.loads(report.read_text())
+    assert numbers["success_rate"] == 1.0 and numbers["episodes"] == 1 and numbers["skipped_demos"] == 0
+    assert numbers["wilson"][0] < 1.0 and numbers["plan_ms_p50"] <= numbers["plan_ms_p95"]
+    assert film.stat().st_size > 1000
+
+
+def test_demonstrations_that_failed_are_skipped(demonstrations: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--env", "MuJoCo-BlockStack-v0", "--goal-episode", str(demonstrations)]) == 2
+    assert "no demonstration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give either --goal"),
+        (["--goal", "missing.png"], "cannot be read"),
+        (["--goal", "small.png"], "is 32 x 32 px"),
+        (["--goal", "noise.png"], "of another camera or scene"),
+        (["--goal-episode", "missing.hdf5"], "missing.hdf5"),
+        (["--goal-episode", "DEMOS:7"], "number 7 is not among them"),
+        (["--goal", "noise.png", "--env", "CartPole-v1"], "no block environment"),
+        (["--goal", "noise.png", "--demos", "DEMOS"], "say where to write it"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    words: list[str],
+    message: str,
+    demonstrations: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_png(tmp_path / "small.png", rng.integers(0, 256, (32, 32, 3), np.uint8))
+    write_png(tmp_path / "noise.png", rng.integers(0, 256, (64, 64, 3), np.uint8))
+    assert main(["plan", *(word.replace("DEMOS", str(demonstrations)) for word in words)]) == 2
+    assert message in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"small.png", "noise.png"}
