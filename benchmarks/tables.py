@@ -92,12 +92,35 @@ def experts_table(report: dict[str, Any]) -> str:
         "| task / policy | held success in the twin | 95 % interval | steps, median | episodes |",
         "|---|---|---|---|---|",
     ]
-    for name, result in report["results"].items():
-        low, high = result["wilson"]
-        steps = "" if result["median_steps"] is None else f"{result['median_steps']:.0f}"
-        rate = f"{100 * result['success_rate']:.1f} %"
-        lines.append(f"| {name} | {rate} | {100 * low:.1f} to {100 * high:.1f} % | {steps} | {result['episodes']} |")
+    lines += [success_row(name, result) for name, result in report["results"].items()]
     return "\n".join(lines)
+
+
+def planning_table(report: dict[str, Any]) -> str:
+    """Held success of planners in the twin, from a goal picture."""
+    lines = [
+        "| goal picture / planner | held success in the twin | 95 % interval | steps, median | episodes |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [success_row(name, result) for name, result in report["results"].items()]
+    times = ", ".join(f"{name} {t['p50']:.0f} ms ({t['p95']:.0f} ms)" for name, t in report["plan_ms"].items())
+    lines += [
+        "",
+        "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with at "
+        "most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
+        "mixed behaviour. `prior` follows the cloned policy without a search; `icem-simulator` searches as `icem` does "
+        f"but in the true simulator. Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
+        f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",
+    ]
+    return "\n".join(lines)
+
+
+def success_row(name: str, result: dict[str, Any]) -> str:
+    """One line of a table of held success."""
+    low, high = result["wilson"]
+    steps = "" if result["median_steps"] is None else f"{result['median_steps']:.0f}"
+    rate = f"{100 * result['success_rate']:.1f} %"
+    return f"| {name} | {rate} | {100 * low:.1f} to {100 * high:.1f} % | {steps} | {result['episodes']} |"
 
 
 def uncertainty_text(report: dict[str, Any]) -> str:
@@ -157,6 +180,10 @@ def tables() -> str:
     if uncertainty.exists():
         remedy = f"run python benchmarks/uncertainty.py --json {uncertainty.relative_to(ROOT)}"
         parts.insert(1, uncertainty_text(read_result(uncertainty, shipped, remedy)))
+    planning = RESULTS / "planning.json"
+    if planning.exists():
+        remedy = f"run python benchmarks/planning.py --json {planning.relative_to(ROOT)}"
+        parts.append(planning_table(read_result(planning, shipped, remedy)))
     throughput = RESULTS / "throughput.json"
     if throughput.exists():
         remedy = f"run python benchmarks/throughput.py --json {throughput.relative_to(ROOT)}"

@@ -62,8 +62,8 @@ class PlanConfig:
     guide: Path | None = None
     """Demonstrations and what was learned from them; by default guide.safetensors beside the model."""
     demos: tuple[Path, ...] = ()
-    """Learn the guide from these episode files first, and write it to --guide."""
-    population: int = 16
+    """Learn the guide from these episode files first, and write it to --guide; without a goal that is all."""
+    population: int = 8
     """Candidates of a search."""
     iterations: int = 1
     """Rounds of a search."""
@@ -83,7 +83,8 @@ class PlanConfig:
     """Write a film of the first runs: now, imagined and goal."""
 
     def __post_init__(self) -> None:
-        if bool(self.goal) == (self.goal_episode is not None):
+        given = bool(self.goal) + (self.goal_episode is not None)
+        if given == 2 or (given == 0 and not self.demos):
             raise ConfigError("give either --goal PICTURE... or --goal-episode FILE[:K]")
         if self.demos and self.guide is None:
             raise ConfigError(f"--demos learns a guide: say where to write it, such as --guide {GUIDE_FILE}")
@@ -105,6 +106,8 @@ def main(config: PlanConfig) -> int:
     """Run `gwm plan`."""
     model = WorldModel.load(config.model)
     guide = find_guide(config, model)
+    if not config.goal and config.goal_episode is None:
+        return 0
     env = make_env(config.env, model.config)
     if config.goal_episode is not None:
         problems, skipped = episode_problems(config, model, guide)
@@ -139,6 +142,7 @@ def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
                 f"--guide {config.guide} exists already: leave --demos out to use it, or name another file"
             )
         learn_guide(model, config.demos).save(config.guide)
+        print(f"learned a guide: {config.guide}")
     if config.guide is not None:
         return Guide.load(model, config.guide)
     guide = Guide.beside(model, config.model)
@@ -219,9 +223,10 @@ def mpc_config(config: PlanConfig, model: WorldModel) -> MpcConfig:
     """How to plan, by the options of the command."""
     if config.planner == "prior":
         return replace(guided_config(model), planner=None, horizon=2, execute=2, seed=config.seed)
-    search = replace(PLANNERS[config.planner], population=config.population, iterations=config.iterations)
-    if isinstance(search, CemSettings):
-        search = replace(search, elites=max(2, config.population // 4))
+    size: dict[str, Any] = {"population": config.population, "iterations": config.iterations}
+    if isinstance(PLANNERS[config.planner], CemSettings):
+        size["elites"] = max(2, config.population // 4)
+    search = replace(PLANNERS[config.planner], **size)
     changes = {"horizon": config.horizon, "execute": config.execute, "time_budget": config.plan_seconds}
     return guided_config(model, search, seed=config.seed, **changes)
 

@@ -33,5 +33,11 @@ def test_train_world_model_goes_the_whole_way(tmp_path: Path, capsys: pytest.Cap
     assert "after 10 steps: end-effector" in printed and "10 steps in the new world" in printed
 
 
+def test_plan_to_goal_image_reaches_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("plan_to_goal_image.py", task="reach", out=tmp_path / "plan.png")
+    assert "reach: reached after" in capsys.readouterr().out
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_examples_are_short() -> None:
     assert all(len(path.read_text().splitlines()) < 100 for path in EXAMPLES.glob("*.py"))

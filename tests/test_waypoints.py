@@ -1,14 +1,18 @@
 """Waypoints: where straight pieces of a path meet."""
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gwm_sim.policies.planning.waypoints import deviations, linger, waypoints
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
 
 
-def polyline(steps: int = 10) -> np.ndarray:
+def polyline(steps: int = 10) -> NDArray[np.float64]:
     """A path through `CORNERS`, `steps` steps between two of them."""
     pieces = [a + (b - a) * np.arange(steps)[:, None] / steps for a, b in zip(CORNERS, CORNERS[1:], strict=False)]
     return np.concatenate([*pieces, CORNERS[-1:]])
@@ -31,14 +35,14 @@ def test_fewer_moments_stray_as_little_as_that_many_can(most: int) -> None:
     chosen = waypoints(path, tolerance=1e-6, most=most)
     assert len(chosen) == most + 1 and chosen[-1] == len(path) - 1
 
-    def worst(moments: tuple[int, ...]) -> float:
+    def worst(moments: Sequence[int]) -> float:
         stray = deviations(path)
         ends = [0, *moments, len(path) - 1]
         return max(float(stray[a, b]) for a, b in zip(ends, ends[1:], strict=False))
 
     inner = range(1, len(path) - 1)
-    others = {0: [()], 1: [(i,) for i in inner], 2: [(i, j) for i in inner for j in inner if i < j]}[most]
-    assert worst(tuple(chosen[:-1].tolist())) == pytest.approx(min(map(worst, others)))
+    best = min(worst(moments) for moments in combinations(inner, most))
+    assert worst(chosen[:-1].tolist()) == pytest.approx(best)
 
 
 def test_going_back_along_the_same_line_is_a_turn() -> None:

@@ -63,7 +63,7 @@ class MpcConfig:
 
 
 def guided_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
-    """How to plan around what a guide proposes: 128 imagined steps per plan, for two CPU cores in real time.
+    """How to plan around what a guide proposes: 64 imagined steps per plan, for two CPU cores in real time.
 
     The search varies where the robot goes and leaves the gripper to the guide: how firmly something is held is not
     seen before it slips.
@@ -75,7 +75,7 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
     """
     names = model.config.schema.action_names
     spread = tuple(0.0 if name == GRIPPER_RATE else SPREAD for name in names)
-    search = replace(planner or IcemSettings(population=16, iterations=1, elites=4), std=spread)
+    search = replace(planner or IcemSettings(population=8, iterations=1, elites=2), std=spread)
     grippers = tuple(name for name in names if name == GRIPPER_RATE)
     return replace(MpcConfig(search, horizon=8, block=1, execute=5, ternary=grippers), **changes)
 

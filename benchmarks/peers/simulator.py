@@ -1,0 +1,64 @@
+"""The planner's ceiling: the same search, with every candidate rolled out in the true simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from gwm_sim.envs.mujoco.scene import make_model
+from gwm_sim.envs.mujoco.simulation import Simulation
+from gwm_sim.policies.planning import Goal, MpcPolicy
+from gwm_sim.policies.planning.planners import Cost
+from gwm_sim.world_model import Rollout, WorldState
+
+
+class SimulatorPolicy(MpcPolicy):
+    """Sees and searches as `MpcPolicy` does, but knows exactly what would happen in one physics twin."""
+
+    twin: Any
+    """The environment that it acts in, unwrapped; to be set before it acts."""
+
+    def attach(self, env: gym.Env[Any, Any]) -> SimulatorPolicy:
+        """Plan in the physics of this environment."""
+        self.twin = env.unwrapped
+        self._rows: Simulation | None = None
+        return self
+
+    def cost(self, worlds: WorldState, goal: Goal, rows: Sequence[int]) -> Cost:
+        """Costs of what the true simulator does from its present state; for one environment."""
+        snapshot = self.twin.get_state()
+
+        def cost(actions: Tensor) -> Tensor:
+            plans = actions[0].repeat_interleave(self.config.block, dim=1)  # (S, T, A)
+            count = len(plans)
+            if self._rows is None or len(self._rows.elapsed) < count:
+                self._rows = Simulation(make_model("fast"), count)
+            everyone = np.arange(count)
+            for row in everyone:
+                self._rows.restore(int(row), snapshot)
+            telemetry, objects = [], []
+            for action in plans.unbind(dim=1):
+                self._rows.step(everyone, action.double().numpy())
+                telemetry.append(torch.from_numpy(self._rows.telemetry()[:count]))
+                objects.append(torch.from_numpy(self._rows.objects()[:count, :, :3].copy()))
+            nothing = torch.zeros(count, plans.shape[1], 0)
+            rollout = Rollout(
+                codes=worlds.codes[:, None].expand(count, plans.shape[1], -1, -1),
+                telemetry=torch.stack(telemetry, dim=1),
+                objects=torch.stack(objects, dim=1),
+                reward=nothing,
+                success=nothing,
+                uncertainty=torch.zeros(count, plans.shape[1]),
+                final=worlds,
+            )
+            return self.objective(rollout, plans, goal.select([0] * count))[None]
+
+        return cost
+
+
+__all__ = ["SimulatorPolicy"]

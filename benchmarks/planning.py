@@ -1,0 +1,265 @@
+"""How often goal images are reached by planning in the learned world, acting in the physics twin.
+
+python benchmarks/planning.py --json benchmarks/results/planning.json
+
+Full episodes: start and goal are those of a scripted demonstration, the goal being the picture of its last success and
+nothing else. Offsets: start and goal are two moments of a recording of mixed behaviour, so many steps apart; reached is
+what brings end-effector and both cubes within 2 cm. Success is held success, starts are unsolved. Systems that are
+compared meet the same starts. Runs are spread over worker processes; the time of a plan is measured after them, alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, before torch is imported
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from peers.simulator import SimulatorPolicy
+
+import gwm_sim
+import gwm_sim.envs  # registers the ids
+from gwm_sim.envs.contract import TASKS, TIME_LIMIT, env_id, image_key
+from gwm_sim.envs.pairing import twin_options
+from gwm_sim.errors import ConfigError
+from gwm_sim.fidelity import processor
+from gwm_sim.policies.behaviours import make_behaviour
+from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
+from gwm_sim.policies.plan import PlanConfig, mpc_config
+from gwm_sim.policies.planning import GUIDE_FILE, Goal, Guide, MpcPolicy
+from gwm_sim.policies.policy import Policy
+from gwm_sim.policies.scripted import expert
+from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+from gwm_sim.progress import progress
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.world_model import WorldModel, find_checkpoint
+
+OFFSETS: Final = (10, 25, 50)  # steps between start and goal
+FIRST_MOMENT: Final = 20  # of a recording, at which runs to an offset begin [steps]
+NEAR: Final = 0.02  # [m]
+PLANNERS: Final = ("icem", "prior", "cem", "mppi")
+
+
+@dataclass(frozen=True)
+class PlanningConfig:
+    """Measure goal-image planning in the physics twin."""
+
+    model: str = "gwm-mini"
+    """Name of a shipped model, or the folder of one; its guide lies beside it."""
+    episodes: int = 200
+    """Full episodes of iCEM, of the prior alone and of the floors."""
+    fewer: int = 50
+    """Full episodes of the other planners and of the true simulator, and runs to each offset."""
+    timed: int = 5
+    """Episodes of each task in which plans are timed."""
+    seed: int = FIRST_EVALUATION_SEED
+    """Seed of the first start."""
+    workers: int | None = None
+    """Processes; by default one per core."""
+    json: Path | None = None
+    """Write the numbers here; finished systems that stand there already are kept."""
+
+
+class Job(NamedTuple):
+    """One run."""
+
+    system: str
+    kind: str  # a task, or "offset-N"
+    seed: int
+
+
+class Reached(gym.Wrapper[Any, Any, Any, Any]):
+    """A twin that starts in a given state, in which success is to bring robot and objects where they were at a goal."""
+
+    def __init__(self, env: gym.Env[Any, Any], start: Any, effector: NDArray[Any], objects: NDArray[Any]) -> None:
+        """Wrap a twin, for the state `start` and the goal's effector (3,) and object positions (K, 3) [m]."""
+        super().__init__(env)
+        self._start, self._effector, self._objects = start, effector, objects
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Go to the start."""
+        _, info = self.env.reset(**kwargs)
+        return self.env.unwrapped.set_state(self._start), info | {"success": self.reached()}  # type: ignore[attr-defined]
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the twin and compare it with the goal."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, info | {"success": self.reached()}
+
+    def reached(self) -> bool:
+        """Whether end-effector and objects are where the goal wants them."""
+        state = self.env.unwrapped.task_state()  # type: ignore[attr-defined]
+        places = np.vstack((state.end_effector - self._effector, state.position - self._objects))
+        return bool((np.linalg.norm(places, axis=-1) <= NEAR).all())
+
+
+class Bench:
+    """A `Worker` that does runs: one world model, and per task a twin to act in and a plain one for demonstrations."""
+
+    greeting = None
+
+    def __init__(self, model: str, threads: int | None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.model = WorldModel.load(model)
+        guide = Guide.beside(self.model, model)
+        if guide is None:
+            raise ConfigError(f"{model} has no guide: `gwm plan --demos` learns one")
+        self.guide = guide
+        self._twins: dict[str, tuple[gym.Env[Any, Any], gym.Env[Any, Any]]] = {}
+
+    def __call__(self, job: Job) -> tuple[Job, EpisodeResult | None, list[float]]:
+        """Do a run; the result is None where there is nothing to reach."""
+        problem = self.offset(job) if job.kind.startswith("offset") else self.demonstration(job)
+        if problem is None:
+            return job, None, []
+        env, goal = problem
+        policy = self.policy(job, env, goal)
+        result = evaluate(policy, env, 1, job.seed, until_held=True).episodes[0]
+        return job, result, getattr(policy, "plan_seconds", [])
+
+    def policy(self, job: Job, env: gym.Env[Any, Any], goal: Goal) -> Policy:
+        """The system under test."""
+        if job.system in ("uniform", "hold"):
+            return UniformPolicy(job.seed) if job.system == "uniform" else HoldPolicy()
+        planner: Any = job.system.partition("-")[0]
+        config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model)
+        if job.system.endswith("simulator"):
+            return SimulatorPolicy(self.model, goal, config=config, guide=self.guide).attach(env)
+        return MpcPolicy(self.model, goal, config=config, guide=self.guide)
+
+    def demonstration(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
+        """Start and goal of the scripted expert; None where it fails."""
+        twin, plain = self.twins(job.kind)
+        observation, _ = plain.reset(seed=job.seed)
+        policy, memory, last = expert(plain, seed=job.seed), None, None
+        for _ in range(TIME_LIMIT[job.kind]):
+            action, memory = policy.predict(observation, memory)
+            observation, *_, info = plain.step(action)
+            last = plain.unwrapped.get_state() if info["success"] else last  # type: ignore[attr-defined]
+        return None if last is None else (twin, self.goal(twin, last))
+
+    def offset(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
+        """Two moments of a recording of mixed behaviour; None where the first is like the second."""
+        twin, plain = self.twins("stack")
+        steps = int(job.kind.removeprefix("offset-"))
+        observation, _ = plain.reset(seed=job.seed)
+        policy: Any = make_behaviour("mixed", plain, job.seed)
+        memory, snapshots = None, []
+        for _ in range(FIRST_MOMENT + steps + 1):
+            snapshots.append(plain.unwrapped.get_state())  # type: ignore[attr-defined]
+            action, memory = policy.predict(observation, memory)
+            observation, *_ = plain.step(action.clip(-1, 1))
+        start, end = snapshots[FIRST_MOMENT], snapshots[-1]
+        goal = self.goal(twin, end)
+        there: Any = twin.unwrapped
+        effector, objects = there.task_state().end_effector, there.objects()[:, :3].astype(np.float64)
+        env = Reached(twin, start, effector, objects)
+        there.set_state(start)
+        if env.reached():
+            return None
+        return gym.wrappers.TimeLimit(env, 2 * steps), goal
+
+    def goal(self, twin: gym.Env[Any, Any], snapshot: Any) -> Goal:
+        """What the picture of a state shows."""
+        observation = twin.unwrapped.set_state(snapshot)  # type: ignore[attr-defined]
+        return self.guide.goal(observation[image_key(self.model.config.camera)])
+
+    def twins(self, task: str) -> tuple[gym.Env[Any, Any], gym.Env[Any, Any]]:
+        """A twin that looks as the model's data, and one for scripts, which is drawn small and plainly."""
+        if task not in self._twins:
+            looks = gym.make(env_id("twin", task), **twin_options(self.model.config))
+            self._twins[task] = looks, gym.make(env_id("twin", task), size=8, rendering="fast", max_episode_steps=-1)
+        return self._twins[task]
+
+
+def jobs_of(config: PlanningConfig) -> dict[str, list[Job]]:
+    """All runs, by "kind/system"."""
+    counts = {"icem": config.episodes, "icem-simulator": config.fewer, "prior": config.episodes}
+    counts |= {"cem": config.fewer, "mppi": config.fewer, "hold": config.fewer, "uniform": config.fewer}
+    systems = [(task, system, count) for system, count in counts.items() for task in TASKS]
+    systems += [(f"offset-{n}", system, config.fewer) for system in ("icem", "prior", "hold") for n in OFFSETS]
+    return {
+        f"{kind}/{system}": [Job(system, kind, config.seed + i) for i in range(count)]
+        for kind, system, count in systems
+    }
+
+
+def main(config: PlanningConfig) -> None:
+    """Run what is missing, then time the plans."""
+    model = WorldModel.load(config.model)
+    report: dict[str, Any] = {"model_hash": model.digest(), "seed": config.seed, "results": {}}
+    if config.json is not None and config.json.exists():
+        before = json.loads(config.json.read_text())
+        if (before["model_hash"], before["seed"]) == (report["model_hash"], report["seed"]):
+            report["results"] = before["results"]
+    report |= {
+        "model": model.config.name,
+        "guide": sha256((find_checkpoint(config.model) / GUIDE_FILE).read_bytes()).hexdigest()[:16],
+        "gwm_sim": gwm_sim.__version__,
+        "machine": f"{os.cpu_count()} cores of {processor()}, {platform.system()}",
+    }
+    with Crew(partial(Bench, config.model, 1)) as crew:
+        for name, jobs in jobs_of(config).items():
+            if report["results"].get(name, {}).get("episodes", 0) + report["results"].get(name, {}).get(
+                "left_out", 0
+            ) >= len(jobs):
+                continue
+            report["results"][name] = run(crew, name, jobs, config.workers or os.cpu_count() or 1)
+            write(config, report)
+    bench = Bench(config.model, None)
+    for planner in PLANNERS:
+        seconds: list[float] = []
+        for task in TASKS:
+            for i in range(config.timed):
+                seconds += bench(Job(planner, task, config.seed + i))[2]
+        p50, p95 = np.percentile(1000 * np.array(seconds), (50, 95))
+        report.setdefault("plan_ms", {})[planner] = {"p50": round(p50, 1), "p95": round(p95, 1), "plans": len(seconds)}
+        print(f"{planner:6} plan {p50:.0f} ms, 95th percentile {p95:.0f} ms", flush=True)
+    write(config, report)
+
+
+def run(crew: Crew, name: str, jobs: list[Job], workers: int) -> dict[str, Any]:
+    """Do the runs of one system."""
+    results: list[EpisodeResult] = []
+    left_out = 0
+    with progress(name) as show:
+        for done, (_, result, _) in enumerate(crew.run(jobs, workers), start=1):
+            if result is None:
+                left_out += 1
+            else:
+                results.append(result)
+            show(done / len(jobs), f"{sum(r.success for r in results)} of {len(results)} solved")
+    successes, n = sum(result.success for result in results), len(results)
+    steps = [result.steps_to_success for result in results if result.steps_to_success is not None]
+    return {
+        "success_rate": successes / n,
+        "wilson": list(wilson_interval(successes, n)),
+        "episodes": n,
+        "left_out": left_out,
+        "median_steps": float(np.median(steps)) if steps else None,
+        "failed_seeds": sorted(result.seed for result in results if not result.success),
+    }
+
+
+def write(config: PlanningConfig, report: dict[str, Any]) -> None:
+    """Keep what is known so far."""
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(PlanningConfig))
