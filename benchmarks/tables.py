@@ -106,8 +106,8 @@ def planning_table(report: dict[str, Any]) -> str:
     times = ", ".join(f"{name} {t['p50']:.0f} ms ({t['p95']:.0f} ms)" for name, t in report["plan_ms"].items())
     lines += [
         "",
-        "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with at "
-        "most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
+        "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with "
+        "at most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
         "mixed behaviour. `prior` follows the cloned policy without a search; `icem-simulator` searches as `icem` does "
         f"but in the true simulator. Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
         f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",

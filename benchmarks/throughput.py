@@ -146,8 +146,7 @@ class Product:
 
     rows = 1
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        size = MATRIX_SIZE[device.type]
+    def __init__(self, dtype: torch.dtype, device: torch.device, size: int) -> None:
         self.flops = 2 * size**3
         self._factor: Tensor = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
 
@@ -200,7 +199,8 @@ class Learned:
         name = env_id("learned", TASK)
         self.single = Environments(gym.make(name, max_episode_steps=-1, **options), 1, config.seed)  # reset but once
         self.model: WorldModel = self.single.env.unwrapped.world_model
-        self.products = {key: Product(dtype, self.model.device) for key, dtype in DTYPES.items()}
+        size = MATRIX_SIZE[self.model.device.type] // (8 if config.quick else 1)
+        self.products = {key: Product(dtype, self.model.device, size) for key, dtype in DTYPES.items()}
         self.decoded: dict[int, Environments] = {}
         self.latent: dict[int, Latents] = {}
         for rows in config.batches:

@@ -55,8 +55,9 @@ class Crew:
             RuntimeError: A worker failed in another way; the message holds its traceback.
         """
         waiting = iter(jobs)
-        self._assign(next(iter(self._workers)), waiting)
-        for _ in range(min(workers, len(jobs)) - 1):
+        for connection in self._workers:
+            self._assign(connection, waiting)
+        while len(self._workers) < min(workers, len(jobs)):
             self._hire()
         reported = 0
         while reported < len(jobs):

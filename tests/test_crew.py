@@ -30,6 +30,13 @@ def test_all_jobs_are_reported() -> None:
         assert sorted(crew.run(range(1, 8), workers=2)) == [2 * job - 1 for job in range(1, 8)]
 
 
+def test_workers_of_one_run_do_the_next() -> None:
+    with Crew(partial(Doubler, "hello")) as crew:
+        for _ in range(3):
+            assert sorted(crew.run([1, 2, 3], workers=2)) == [1, 3, 5]
+        assert len(crew._workers) == 2
+
+
 def test_errors_of_workers_arrive() -> None:
     with pytest.raises(ConfigError, match="this cannot be made"):
         Crew(partial(Doubler, "impossible"))

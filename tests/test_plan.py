@@ -1,4 +1,4 @@
-"""`gwm plan`: goal images are reached with the shipped model; what cannot be a goal is refused before anything moves."""
+"""`gwm plan`: goal images are reached with the shipped model; what cannot be a goal is refused beforehand."""
 
 import json
 from pathlib import Path
