@@ -6,6 +6,7 @@ done what was due, so that a busy machine changes nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -600,6 +601,37 @@ def test_the_twin_is_a_robot_with_a_camera(model: WorldModel) -> None:
     assert not robot.succeeded
     with pytest.raises(ConfigError, match="task must be one of reach, grasp, stack, got 'juggle'"):
         make_robot("mujoco", model.config, ["task=juggle"])
+
+
+@pytest.mark.slow
+def test_a_cube_is_grasped_through_the_camera_of_the_twin_and_along_a_film_nothing_moves(tmp_path: Path) -> None:
+    """In real time with the shipped model, so on an idle machine."""
+    import gymnasium as gym
+
+    import gwm_sim.envs  # noqa: F401  # registers the ids
+    from gwm_sim.policies.scripted import expert
+
+    seed, memory = 300_003, None
+    twin = gym.make("MuJoCo-BlockGrasp-v0")
+    observation, _ = twin.reset(seed=seed)
+    script, frames = expert(twin, seed=seed), [observation["pixels"]]
+    for _ in range(30):
+        action, memory = script.predict(observation, memory)
+        observation, *_ = twin.step(action)
+        frames.append(observation["pixels"])
+    goal, film, numbers = tmp_path / "goal.png", tmp_path / "film.mp4", tmp_path / "run.json"
+    write_png(goal, frames[-1])
+    write_video(film, frames, rate=10)
+
+    options = (f"seed={seed}", "task=grasp")
+    run = RunConfig(
+        "robot", (goal,), "mujoco", options, move=True, seconds=15.0, plan_deadline=5.0, max_age=1.0, json=numbers
+    )
+    assert main(run) == 0
+    assert json.loads(numbers.read_text())["succeeded"]
+    assert main(RunConfig(str(film), (goal,), "null", json=numbers)) == 0
+    along = json.loads(numbers.read_text())
+    assert along["sent"] == 0 and along["plans"] >= 1 and "the video is over" in along["stop"]["reason"]
 
 
 # --- the planner in a learned world -----------------------------------------------------------------------------------
