@@ -55,8 +55,8 @@ class Crew:
             RuntimeError: A worker failed in another way; the message holds its traceback.
         """
         waiting = iter(jobs)
-        for connection in self._workers:
-            self._assign(connection, waiting)
+        for idle in self._workers:
+            self._assign(idle, waiting)
         while len(self._workers) < min(workers, len(jobs)):
             self._hire()
         reported = 0

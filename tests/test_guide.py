@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gwm_sim.dynamics import Body
 from gwm_sim.errors import CheckpointError, ConfigError
-from gwm_sim.policies.planning import Goal, Guide, Progress, Pursuit, learn_guide
+from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, Pursuit, Term, learn_guide
 from gwm_sim.policies.planning.demonstrations import MOST_SUBGOALS, Demonstrations, turning_points
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig, posture
 from gwm_sim.policies.planning.learning import Experience, fit, policy_loss
@@ -115,6 +115,16 @@ def test_posture_is_end_effector_and_gripper_or_everything() -> None:
     assert posture(replace(SCHEMA, effector=())) == [0, 1, 2, 3, 4]
 
 
+def test_the_learned_distance_is_a_term_of_an_objective(model: WorldModel) -> None:
+    guide, world = make_guide(model), model.encode(*make_context(model, 3, 2))
+    actions = torch.zeros(3, 4, ACTIONS)
+    rollout, goal = model.imagine(world, actions), Goal.positions(model, effector=(0.1, 0.2, 0.3)).select([0, 1, 2])
+    steps = guide.distance(rollout, actions, goal)
+    assert steps.shape == (3, 4) and (steps >= 0).all()
+    cost = Objective((Term("steps", guide.distance, weight=0.05),))(rollout, actions, goal)
+    assert cost.shape == (3,) and torch.isfinite(cost).all()
+
+
 # --- pursuit ----------------------------------------------------------------------------------------------------------
 
 
@@ -168,9 +178,12 @@ def test_recordings_that_teach_nothing_are_refused(model: WorldModel, tmp_path: 
         learn_guide(model, [])
 
 
-def test_a_clone_goes_where_it_is_told(model: WorldModel) -> None:
+def test_a_clone_goes_where_it_is_told() -> None:
     """Recordings of a robot that goes straight to random places teach the direction, also to places never recorded."""
-    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    generator, model = torch.Generator().manual_seed(0), make_model(schema=SCHEMA)
+    model.dynamics.telemetry_change.fill_(0.05)
+    model.dynamics.objects_change.fill_(0.05)
     routes = [torch.cumsum(torch.rand(40, 3, generator=generator).sub(0.5).mul(0.2), dim=0) for _ in range(20)]
     telemetry = torch.cat([torch.cat((route, route[:, :2]), dim=1) for route in routes])
     step = torch.cat([torch.diff(route, dim=0, append=route[-1:]) for route in routes])
@@ -190,6 +203,7 @@ def test_a_clone_goes_where_it_is_told(model: WorldModel) -> None:
     nothing = Body(telemetry[:0], place[:0]), telemetry[:0], frames[:0]
     fit("test", policy, 400, policy_loss(policy, experience, nothing, generator))
     start = torch.rand(50, TELEMETRY, generator=generator) - 0.5
+    start[:, 3:] = start[:, :2]  # where it was sent
     wanted = start.clone()
     wanted[:, :3] += torch.rand(50, 3, generator=generator).sub(0.5).mul(0.16)
     places = torch.zeros(50, 2, 3)

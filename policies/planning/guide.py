@@ -25,7 +25,7 @@ from gwm_sim.policies.planning.demonstrations import Demonstrations
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.picture_reader import PictureReader
-from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
+from gwm_sim.world_model import Rollout, WorldModel, WorldState, find_checkpoint
 
 GUIDE_FILE = "guide.safetensors"
 
@@ -70,14 +70,18 @@ class Guide:
 
         One plan step is `block` environment steps with the same action: the mean of those that the policy would take.
         """
-        wanted = Body(
-            torch.full_like(world.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
-            torch.full_like(world.objects, torch.nan) if goal.objects is None else goal.objects,
-        )
-        actions = self.policy(Body(world.telemetry, world.objects), world.previous_telemetry, wanted).actions
+        now = Body(world.telemetry, world.objects)
+        actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
         missing = max(0, steps * block - actions.shape[1])
         actions = torch.cat((actions, torch.zeros_like(actions[:, :1]).expand(-1, missing, -1)), dim=1)
         return actions[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
+
+    def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        """A `Measure`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
+        now = Body(rollout.telemetry, rollout.objects)
+        before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
+        target = Body(*(x[:, None] for x in wanted(goal, Body(now.telemetry[:, 0], now.objects[:, 0]))))
+        return self.policy(now, before, target).steps
 
     def _pose(self, body: Body) -> Goal:
         columns = self.policy.columns
@@ -127,6 +131,14 @@ class Guide:
         """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without."""
         path = find_checkpoint(name) / GUIDE_FILE
         return cls.load(model, path) if path.exists() else None
+
+
+def wanted(goal: Goal, like: Body) -> Body:
+    """What a goal asks for, in the shapes of a body; NaN where it asks for nothing."""
+    return Body(
+        torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
+        torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,
+    )
 
 
 def blank_guide(model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor]) -> Guide:
