@@ -47,6 +47,8 @@ EXTRA_OF_PACKAGE = {
     "pyarrow": "data",
     "matplotlib": "viz",
     "pygame": "viz",
+    "huggingface_hub": "hub",
+    "gymnasium_robotics": "fetch",
 }
 
 USAGE_ERROR = 2

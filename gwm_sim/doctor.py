@@ -33,6 +33,8 @@ OPTIONAL_PACKAGES = {
     "pyarrow": ("data", ("pyarrow",)),
     "matplotlib": ("viz", ("matplotlib",)),
     "pygame": ("viz", ("pygame", "pygame-ce")),
+    "huggingface_hub": ("hub", ("huggingface_hub",)),
+    "gymnasium_robotics": ("fetch", ("gymnasium-robotics",)),
 }
 
 CHECKPOINT = "gwm-mini"

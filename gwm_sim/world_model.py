@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -37,10 +37,10 @@ from gwm_sim.dynamics import (
 from gwm_sim.episodes import Command, Schema
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.heads import HeadsConfig, Locator, TaskHead
+from gwm_sim.sharing import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable
 from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
 
 FORMAT = 1  # version of the checkpoint layout
-BANK_FILE = "bank.hdf5"  # start states of a checkpoint: an episode file of a few frames each
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Rollout:
     final: WorldState
 
 
-class WorldModel(nn.Module):
+class WorldModel(nn.Module, Shareable):
     """Tokenizer, dynamics and heads of one learned world."""
 
     calibration: Tensor  # (2,), expected error of a familiar start, and per unit of risk of a step
@@ -377,16 +377,16 @@ class WorldModel(nn.Module):
         """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "model.safetensors.tmp"
+        temporary = folder / f"{WEIGHTS_FILE}.tmp"
         save_file(stored_weights(self), temporary)
         temporary.chmod(0o644)
-        os.replace(temporary, folder / "model.safetensors")
-        temporary = folder / "config.json.tmp"
+        os.replace(temporary, folder / WEIGHTS_FILE)
+        temporary = folder / f"{CONFIG_FILE}.tmp"
         temporary.write_text(json.dumps(self.config.to_json(), indent=1) + "\n")
-        os.replace(temporary, folder / "config.json")
+        os.replace(temporary, folder / CONFIG_FILE)
 
     @classmethod
-    def load(cls, model: str | Path, device: str | torch.device | None = None) -> WorldModel:
+    def load(cls, model: str | Path, device: str | torch.device | None = None) -> Self:
         """Load a shipped model by name, such as "gwm-mini", or any model by its folder.
 
         Args:
@@ -398,13 +398,13 @@ class WorldModel(nn.Module):
         """
         folder = find_checkpoint(model)
         try:
-            value = json.loads((folder / "config.json").read_text())
+            value = json.loads((folder / CONFIG_FILE).read_text())
             if value["format"] > FORMAT:
                 raise CheckpointError(
                     f"{folder} has checkpoint format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
                 )
             world_model = cls(WorldModelConfig.from_json(value))
-            weights = load_file(folder / "model.safetensors")
+            weights = load_file(folder / WEIGHTS_FILE)
             world_model.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
@@ -413,6 +413,7 @@ class WorldModel(nn.Module):
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         world_model.to(device).eval()
+        world_model.folder = folder
         if multiplies_bfloat16(world_model.device):
             world_model.tokenizer.hasten()
         return world_model
