@@ -45,6 +45,9 @@ _SATURATED, _MOSTLY_STILL, _FROZEN = 0.5, 0.5, 0.05
 _SHIFT_PX = 2
 """Shift of the background, of 64 pixels, that says the camera was moved."""
 
+_SAME_LEVELS = 8
+"""Grey levels by which a pixel of a scene that stands still may change."""
+
 _STATIC_STD = 12.0
 """Grey levels that the median pixel of a camera that stands still changes at most; one on the arm changes more."""
 
@@ -275,14 +278,20 @@ def _moved(episodes: list[Watched]) -> list[int]:
 
 
 def _shift(first: Array, second: Array) -> float:
-    """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation."""
+    """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation.
+
+    A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0.
+    """
     window = np.outer(np.hanning(len(first)), np.hanning(len(first)))
     spectra = [np.fft.fft2((picture - picture.mean()) * window) for picture in (first, second)]
     cross = spectra[0] * np.conj(spectra[1])
     correlation = np.fft.ifft2(cross / np.maximum(np.abs(cross), 1e-9)).real
-    peak = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
-    size = np.array(correlation.shape)
-    return float(np.abs(np.where(peak > size / 2, peak - size, peak)).max())
+    peak = np.unravel_index(correlation.argmax(), correlation.shape)
+    undone = np.roll(second, peak, axis=(0, 1))
+    agrees = [(np.abs(picture - first) < _SAME_LEVELS).mean() for picture in (second, undone)]
+    if agrees[0] >= agrees[1]:
+        return 0.0
+    return max(float(min(step, size - step)) for step, size in zip(peak, correlation.shape, strict=True))
 
 
 def show_survey(result: Survey, console: Console) -> None:

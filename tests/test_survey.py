@@ -93,6 +93,14 @@ def test_moved_camera(tmp_path: Path) -> None:
     assert has(result, "camera front was moved", "by episode 1")
 
 
+def test_a_large_arm_that_stands_elsewhere_is_no_moved_camera(tmp_path: Path) -> None:
+    arm = np.random.default_rng(1).integers(40, 200, (12, 9, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    episodes = [bench(seed) for seed in range(2)]
+    for column, (_, _, pictures) in zip((0, 24), episodes, strict=True):
+        pictures[:, 8:56, column : column + 36] = arm
+    assert not has(write_bench(tmp_path, episodes), "was moved")
+
+
 def test_gaps_and_rates_that_differ(tmp_path: Path) -> None:
     layouts.write_folder(tmp_path / "takes", (20, 20))
     table = tmp_path / "takes/take_01/robot.csv"
