@@ -1,10 +1,12 @@
 """Every example runs from beginning to end, here on a small budget."""
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
 
 import av
+import gymnasium as gym
 import pytest
 
 from gwm_sim.world_model import WorldModel
@@ -37,6 +39,23 @@ def test_plan_to_goal_image_reaches_it(tmp_path: Path, capsys: pytest.CaptureFix
     run("plan_to_goal_image.py", task="reach", out=tmp_path / "plan.png")
     assert "reach: reached after" in capsys.readouterr().out
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_own_robot_becomes_a_world_that_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gymnasium_robotics")
+    run("own_robot.py", out=str(tmp_path), episodes=8, tests=3)
+    assert "after 56 steps the learned gripper is" in capsys.readouterr().out
+    assert json.loads((tmp_path / "evaluation.json").read_text())["horizons"].keys() == {"1", "10", "25"}
+    world = gym.make("GWM-World-v0", model=tmp_path / "model")
+    metadata = world.unwrapped.metadata
+    grip = [f"robot0_eef_pos_{axis}" for axis in "xyz"]
+    assert metadata["telemetry_names"] == (*grip, "robot0_gripper_qpos_0", "robot0_gripper_qpos_1")
+    assert metadata["telemetry_units"] == ("m",) * 5
+    assert metadata["action_names"] == ("dx", "dy", "dz", "gripper")
+    assert metadata["rate"] == 25 and metadata["tasks"] == ("fetchpickandplace-v4",)
+    assert set(metadata["lacks"]) == {"objects"}
+    low, high = world.action_space.low, world.action_space.high  # type: ignore[attr-defined]
+    assert low.tolist() == [-1] * 4 and high.tolist() == [1] * 4
 
 
 def test_examples_are_short() -> None:
