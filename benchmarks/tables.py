@@ -6,6 +6,7 @@ python benchmarks/tables.py --check    exit 1 if what is written is not what the
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from gwm_sim.world_model import WorldModel, find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "gwm_sim/pretrained/gwm-mini/README.md")
+READMES = (ROOT / "README.md", ROOT / "benchmarks/README.md")
+MODEL_CARD = ROOT / "gwm_sim/pretrained/gwm-mini/README.md"
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
 FIDELITY_ROWS = (
@@ -33,6 +35,9 @@ FIDELITY_ROWS = (
     ("foreground PSNR [dB]", "fg_psnr", "{:.1f}"),
     ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
 )
+
+OWN_ROBOT_ROWS = tuple(row for row in FIDELITY_ROWS if row[1].startswith(("telemetry", "psnr", "fg_psnr")))
+"""What can be measured of a world whose objects nobody tracked."""
 
 # What a horizon must reach to be trusted: median error of moved cubes, share of the visible ones that are there.
 TRUSTED_ERROR_CM, TRUSTED_PERMANENCE = 2.0, 0.95
@@ -53,11 +58,7 @@ def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
     """Table of `gwm eval`'s numbers, horizons from left to right; those that `report` lacks are of longer episodes."""
     horizons = minute["horizons"] | report["horizons"]
     horizons = {horizon: horizons[horizon] for horizon in sorted(horizons, key=int)}
-    lines = ["| steps ahead | " + " | ".join(horizons) + " |", "|---|" + "---|" * len(horizons)]
-    for label, key, form in FIDELITY_ROWS:
-        cells = [form.format(h[key]).rstrip("%") if h[key] is not None else "" for h in horizons.values()]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines.append("| windows | " + " | ".join(str(h["n"]) for h in horizons.values()) + " |")
+    lines = horizon_lines(horizons, FIDELITY_ROWS)
     outcome, control, machine = report["outcome"], report["controllability"], report["machine"]
     first, last = report["data"]["seeds"]
     lines += [
@@ -72,6 +73,32 @@ def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
         f"Model `{report['model']}`, hash `{report['model_hash']}`; {report['episodes']} held-out episodes, "
         f"seeds {first} to {last}, and for 600 steps {minute['episodes']} of a minute; measured on {machine['cores']} "
         f"cores of {machine['cpu']} ({machine['device']}) by `gwm eval`, definitions in `gwm_sim/scores.py`.",
+    ]
+    return "\n".join(lines)
+
+
+def horizon_lines(horizons: dict[str, Any], rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Lines of a table with horizons from left to right; a row is label, key and form of a number."""
+    lines = ["| steps ahead | " + " | ".join(horizons) + " |", "|---|" + "---|" * len(horizons)]
+    for label, key, form in rows:
+        cells = [form.format(h[key]).rstrip("%") if h[key] is not None else "" for h in horizons.values()]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return [*lines, "| windows | " + " | ".join(str(h["n"]) for h in horizons.values()) + " |"]
+
+
+def own_robot_table(report: dict[str, Any]) -> str:
+    """Table of a world that is not ours, learned from imported recordings."""
+    control, machine = report["controllability"], report["machine"]
+    lines = [
+        "A world that is not ours: Gymnasium-Robotics' `FetchPickAndPlace-v4` at 25 Hz, filmed, imported and learned "
+        "from nothing by `benchmarks/own_robot.sh`:",
+        "",
+        *horizon_lines(report["horizons"], OWN_ROBOT_ROWS),
+        "",
+        f"{report['episodes']} held-out episodes; the errors of the end-effector after {control['steps']} steps grow "
+        f"{control['action_shuffle_ratio']:.1f}-fold when the actions are swapped between windows. Not shipped, hash "
+        f"`{report['model_hash']}`; measured on {machine['cores']} cores of {machine['cpu']} ({machine['device']}) by "
+        "`gwm eval`.",
     ]
     return "\n".join(lines)
 
@@ -164,8 +191,8 @@ def throughput_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tables() -> str:
-    """All tables.
+def tables() -> tuple[str, str]:
+    """The tables of the READMEs, and those that are about the shipped model alone.
 
     Raises:
         GwmError: A result is of another model than the shipped one.
@@ -193,7 +220,11 @@ def tables() -> str:
         comparison = json.loads(fidelity.read_text())
         check_model(comparison["model"], fidelity, shipped, "run python benchmarks/fidelity.py measure")
         parts.append(comparison_table(comparison))
-    return "\n\n".join(parts)
+    shipped_tables = "\n\n".join(parts)
+    own_robot = RESULTS / "own_robot.json"
+    if own_robot.exists():
+        parts.append(own_robot_table(json.loads(own_robot.read_text())))
+    return "\n\n".join(parts), shipped_tables
 
 
 def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
@@ -224,9 +255,9 @@ def with_tables(text: str, content: str) -> str:
 
 def main(config: TablesConfig) -> int:
     """Write or check."""
-    content = tables()
+    all_tables, shipped_tables = tables()
     outdated = []
-    for path in DOCUMENTS:
+    for path, content in (*((path, all_tables) for path in READMES), (MODEL_CARD, shipped_tables)):
         text = path.read_text()
         new = with_tables(text, content)
         if new != text:
