@@ -8,6 +8,6 @@ minutes=${2:-40}
 here=$(dirname "$0")
 python=${PYTHON:-python}
 
-$python "$here/../examples/own_robot.py" --out "$folder" --episodes 400 --tests 60 --train="--minutes $minutes --resume"
+$python "$here/../examples/own_robot.py" --out "$folder" --episodes 400 --tests 60 --train="--minutes $minutes"
 cp "$folder/evaluation.json" "$here/results/own_robot.json"
 $python "$here/tables.py"

@@ -81,7 +81,7 @@ def main(out: str = "out/fetch", episodes: int = 30, tests: int = 6, train: str 
     for command in (
         f"import robomimic {data}.robomimic --out {data}",
         f"import robomimic {test}.robomimic --out {test}",
-        f"train --data {data} --out {model} --name fetch {train}",
+        f"train --data {data} --out {model} --name fetch --resume {train}",
         f"eval --model {model} --data {test} --horizons 1 10 25 --json {out}/evaluation.json",
     ):
         if cli.main(command.split()):
