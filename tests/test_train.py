@@ -1,5 +1,6 @@
 """Training survives being killed, refuses to mix runs, and fails loudly."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -8,8 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gwm_sim import trainer
@@ -105,24 +108,64 @@ def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     assert "dynamics: stopped at 35% of its budget" in capsys.readouterr().out
 
 
+SAVED_EVERY = 0.5  # [s], in the runs that are killed
+
+ALOUD = f"""
+import sys, time
+from pathlib import Path
+from gwm_sim import trainer, train
+
+class Clock(trainer.Clock):
+    def tick(self):
+        super().tick()
+        tell(self.step)
+
+class Trainer(trainer.Trainer):
+    def run(self, phase, *budget):
+        global name
+        name = phase.name
+        tell("begins")
+        super().run(phase, *budget)
+
+def tell(event):
+    print(time.monotonic(), name, event, file=diary, flush=True)
+
+data, out = map(Path, sys.argv[1:3])
+trainer.SAVE_EVERY, trainer.Clock, train.Trainer = {SAVED_EVERY}, Clock, Trainer
+with open(sys.argv[3], "w") as diary:
+    config = train.TrainConfig((data,), out, preset="tiny", minutes=1, patience=1, resume=True, device="cpu")
+    sys.exit(train.main(config))
+"""
+"""Trains, and writes into a diary when each phase begins and when each step ends [s]."""
+
+
+def lost(state: Path, diary: Path) -> tuple[float, float]:
+    """Seconds of training that a killed run has lost, and the longest time between two entries of its diary."""
+    with safe_open(state, framework="pt") as file:
+        saved = json.loads(file.metadata()["progress"])
+    lines = [line.split() for line in diary.read_text().splitlines()]
+    times = [float(line[0]) for line in lines]
+    last = [saved["phase"], str(saved["step"])]
+    kept = max(i for i, line in enumerate(lines) if line[2] == "begins" or line[1:] == last)
+    return times[-1] - times[kept], max((b - a for a, b in itertools.pairwise(times)), default=0.0)
+
+
 @pytest.mark.slow
-def test_kill_minus_nine_at_any_moment_leaves_a_state_to_resume_from(tiny_data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code = (
-        "import sys; from pathlib import Path; from gwm_sim import trainer, train; trainer.SAVE_EVERY = 0.05; "
-        "sys.exit(train.main(train.TrainConfig(data=(Path(sys.argv[1]),), out=Path(sys.argv[2]), preset='tiny', "
-        "steps=400, resume=True, device='cpu', name='test')))"
-    )
-    for seconds in (1.0, 2.0, 3.0):
-        process = subprocess.Popen([sys.executable, "-c", code, str(tiny_data), str(out)])
-        deadline = time.monotonic() + 60
-        while not (out / trainer.STATE_FILE).exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+def test_twenty_kills_lose_no_more_than_one_checkpoint_interval(tiny_data: Path, tmp_path: Path) -> None:
+    out, diary, rng = tmp_path / "run", tmp_path / "diary", np.random.default_rng(0)
+    command = [sys.executable, "-c", ALOUD, str(tiny_data), str(out), str(diary)]
+    for _ in range(20):
+        diary.write_text("")
+        with subprocess.Popen(command) as process:
+            while process.poll() is None and not ((out / trainer.STATE_FILE).exists() and diary.read_text()):
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 4 * SAVED_EVERY))
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+        seconds, slowest = lost(out / trainer.STATE_FILE, diary)
+        assert seconds <= SAVED_EVERY + slowest
         load_file(out / trainer.STATE_FILE)  # whole
-    assert subprocess.run([sys.executable, "-c", code, str(tiny_data), str(out)]).returncode == 0
+    assert subprocess.run(command).returncode == 0
     WorldModel.load(out, "cpu")
 
 
