@@ -14,6 +14,7 @@ from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.goals import Goal, Goals, read_goal
+from gwm_sim.envs.readings import read_state, readings_space
 from gwm_sim.envs.starts import Starts
 from gwm_sim.video import enlarge
 from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
@@ -171,6 +172,10 @@ class Imagination:
             success = probability > SUCCESS_PROBABILITY
         return self._goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success
 
+    def readings(self, keys: Sequence[str]) -> Observation:
+        """What the model knows of all rows without a picture, each (n, ...), fresh memory; see `readings.py`."""
+        return read_state(self.model, self.state, keys)
+
     def uncertainty(self) -> NDArray[np.float64]:
         """Uncertainty of all rows, (n,)."""
         return self.state.uncertainty.double().cpu().numpy()
@@ -236,12 +241,18 @@ class LearnedEnv(gym.Env[Any, Any]):
         self.action_space = self._rows.action_space()
         self._limit = self._rows.time_limit(time_limit)
         self._elapsed = 0
-        self._pixels: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._pixels: NDArray[np.uint8] | None = None  # decoded when somebody looks
+        self._readings: tuple[str, ...] | None = None
 
     @property
     def world_model(self) -> WorldModel:
         """The model behind this world."""
         return self._rows.model
+
+    def observe_readings(self, keys: Sequence[str]) -> None:
+        """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
+        self._readings = tuple(keys)
+        self.observation_space = readings_space(self.world_model, self.observation_space, keys)
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -261,7 +272,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         """Imagine one control step."""
         self._rows.step(contract.check_action(action, self.action_space)[None])
         self._elapsed += 1
-        self._pixels = self._rows.frames()[0]
+        self._pixels = None
         reward, success = self._rows.judge()
         truncated = self._limit is not None and self._elapsed >= self._limit
         return self._observation(), float(reward[0]), False, truncated, self._info(success)
@@ -270,11 +281,11 @@ class LearnedEnv(gym.Env[Any, Any]):
         """The present frame, enlarged."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array" or "human"')
-        return displayed(self._pixels)
+        return displayed(self._frame())
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], int]:
         """Complete state but for the goal; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
-        return self._rows.state.clone(), self._pixels.copy(), self._elapsed
+        return self._rows.state.clone(), self._frame().copy(), self._elapsed
 
     def set_state(self, state: tuple[WorldState, NDArray[np.uint8], int]) -> Observation:
         """Go back to `state` and return its observation."""
@@ -282,9 +293,16 @@ class LearnedEnv(gym.Env[Any, Any]):
         self._rows.state = world.clone()
         return self._observation()
 
+    def _frame(self) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            self._pixels = self._rows.frames()[0]
+        return self._pixels
+
     def _observation(self) -> Observation:
+        if self._readings is not None:
+            return {key: value[0] for key, value in self._rows.readings(self._readings).items()}
         key = contract.image_key(self._rows.model.config.camera)
-        return {key: self._pixels.copy(), "agent_pos": self._rows.telemetry()[0]}
+        return {key: self._frame().copy(), "agent_pos": self._rows.telemetry()[0]}
 
     def _info(self, success: NDArray[np.bool_]) -> dict[str, Any]:
         value = bool(success[0])

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
+from gwm_sim.envs.readings import readings_space
 from gwm_sim.world_model import WorldModel, WorldState
 
 
@@ -59,7 +61,6 @@ class LearnedVectorEnv(BatchedEnv):
         self.render_mode = render_mode
         self._imagination = Imagination(model, task, reward, device, goal)
         self.task = self._imagination.task
-        config = self._imagination.model.config
         super().__init__(
             num_envs,
             self._imagination.observation_space(size, cameras, depth),
@@ -68,9 +69,8 @@ class LearnedVectorEnv(BatchedEnv):
             autoreset_mode,
         )
         self.metadata = {**self.metadata, **self._imagination.metadata()}
-        self._pixels: NDArray[np.uint8] = np.zeros(
-            (num_envs, config.tokenizer.height, config.tokenizer.width, 3), np.uint8
-        )
+        self._pixels: NDArray[np.uint8] | None = None  # decoded when somebody looks
+        self._readings: tuple[str, ...] | None = None
         self._steps = np.zeros(num_envs, int)
 
     @property
@@ -78,15 +78,21 @@ class LearnedVectorEnv(BatchedEnv):
         """The model behind these worlds."""
         return self._imagination.model
 
+    def observe_readings(self, keys: Sequence[str]) -> None:
+        """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
+        self._readings = tuple(keys)
+        self.single_observation_space = readings_space(self.world_model, self.single_observation_space, keys)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The present frame of each row, enlarged."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
-        return tuple(displayed(frame) for frame in self._pixels)
+        return tuple(displayed(frame) for frame in self._frames())
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]:
         """Complete state of all rows; `set_state` continues from it."""
-        return self._imagination.state.clone(), self._pixels.copy(), self._steps.copy()
+        return self._imagination.state.clone(), self._frames().copy(), self._steps.copy()
 
     def set_state(self, state: tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]) -> Observation:
         """Go back to `state`, time limit included, and return its observation."""
@@ -105,17 +111,27 @@ class LearnedVectorEnv(BatchedEnv):
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
         else:
             self._imagination.state = fresh
-        self._pixels[rows] = [start.frames[-1] for start, _ in resolved]
+        if self._pixels is None and len(rows) == self.num_envs:
+            self._pixels = np.stack([start.frames[-1] for start, _ in resolved])
+        elif self._pixels is not None:
+            self._pixels[rows] = [start.frames[-1] for start, _ in resolved]
         self._steps[rows] = 0
 
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
         self._imagination.step(actions)
-        self._pixels = self._imagination.frames()
+        self._pixels = None
         self._steps[rows] += 1
 
+    def _frames(self) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            self._pixels = self._imagination.frames()
+        return self._pixels
+
     def _observe(self, rows: Rows) -> Observation:
+        if self._readings is not None:
+            return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
         key = contract.image_key(self.world_model.config.camera)
-        return {key: self._pixels[rows], "agent_pos": self._imagination.telemetry()[rows]}
+        return {key: self._frames()[rows], "agent_pos": self._imagination.telemetry()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()

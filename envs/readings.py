@@ -1,0 +1,78 @@
+"""What a world model reads from the present: latents and object positions beside the telemetry, without pictures.
+
+The same numbers in both worlds. In the physics twin they are read from rendered frames; a learned world already holds
+them, and decoding a picture only to read it again is what costs there. An MLP learns from them within minutes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from gwm_sim.envs.batched import Observation
+from gwm_sim.envs.contract import image_key
+from gwm_sim.world_model import WorldModel, WorldState
+
+OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
+LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)
+READINGS: Final = (OBJECTS, LATENTS)
+
+
+def readings_space(model: WorldModel, space: spaces.Space[Any], keys: Sequence[str]) -> spaces.Dict:
+    """Space of one observation: `agent_pos` as it is in `space`, and the readings `keys`.
+
+    Raises:
+        ValueError: A reading is unknown, or the model does not have it.
+    """
+    if unknown := sorted(set(keys) - set(READINGS)):
+        raise ValueError(f"keys must be among {READINGS}, got {unknown}")
+    assert isinstance(space, spaces.Dict)
+    dynamics = model.config.dynamics
+    if OBJECTS in keys and not dynamics.objects:
+        raise ValueError(f"{model.config.name} tracks no objects, its data has no poses: leave out {OBJECTS!r}")
+    low, high = (bound.repeat(dynamics.objects).cpu().numpy() for bound in object_bounds(model))
+    boxes = {
+        OBJECTS: spaces.Box(low, high, dtype=np.float32),
+        LATENTS: spaces.Box(-1.0, 1.0, (dynamics.tokens * dynamics.token_numbers,), np.float32),
+    }
+    return spaces.Dict({"agent_pos": space["agent_pos"], **{key: boxes[key] for key in keys}})
+
+
+def object_bounds(model: WorldModel) -> tuple[Tensor, Tensor]:
+    """Bounds (3,) [m] to which object positions are clipped: the range of the data, and half of it around."""
+    low, high = model.dynamics.objects_low, model.dynamics.objects_high
+    margin = (high - low) / 2
+    return low - margin, high + margin
+
+
+def read_state(model: WorldModel, state: WorldState, keys: Sequence[str]) -> Observation:
+    """Readings of imagined worlds, each (B, ...), in fresh memory."""
+    return {
+        "agent_pos": state.telemetry.cpu().numpy().copy(),
+        **_readings(model, state.codes, state.objects, keys),
+    }
+
+
+def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]) -> Observation:
+    """Readings of real frames, batched: `observation` has the camera's frames (B, H, W, 3) and `agent_pos` (B, P)."""
+    frames = torch.from_numpy(np.ascontiguousarray(observation[image_key(model.config.camera)]))
+    telemetry = torch.from_numpy(np.asarray(observation["agent_pos"], np.float32))
+    no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
+    read = model.read(frames[:, None], telemetry[:, None], no_actions)
+    return {
+        "agent_pos": observation["agent_pos"],
+        **_readings(model, read.codes[:, 0], read.objects[:, 0], keys),
+    }
+
+
+def _readings(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[str]) -> Observation:
+    readings = {}
+    if OBJECTS in keys:
+        readings[OBJECTS] = objects.clamp(*object_bounds(model)).flatten(1).cpu().numpy()
+    if LATENTS in keys:
+        middle = (model.config.dynamics.levels - 1) / 2
+        readings[LATENTS] = (codes.flatten(1).float() / middle - 1).cpu().numpy()
+    return readings

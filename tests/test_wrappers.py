@@ -1,0 +1,144 @@
+"""Wrappers give the same numbers in single and vector form, in both worlds, and cost a learned world no picture."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from gwm_sim.envs import wrappers
+from gwm_sim.envs.learned import Imagination
+from gwm_sim.envs.readings import LATENTS, OBJECTS
+from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.world_model import WorldModel
+
+ACTION = np.array([0.4, -0.3, -0.5, 0.0], np.float32)
+
+
+def make_vector(world: str, model: Path, num_envs: int = 3, limit: int = 50) -> Any:
+    options: dict[str, Any] = {"rendering": "fast"} if world == "MuJoCo" else {"model": model}
+    env = gym.make_vec(f"{world}-BlockGrasp-v0", num_envs=num_envs, **options)
+    env.unwrapped.set_attr("_max_episode_steps", limit)  # type: ignore[attr-defined]
+    return env
+
+
+def make_single(world: str, model: Path) -> Any:
+    options: dict[str, Any] = {"rendering": "fast"} if world == "MuJoCo" else {"model": model}
+    return gym.make(f"{world}-BlockGrasp-v0", **options)
+
+
+@pytest.mark.parametrize("world", ["MuJoCo", "GWM"])
+def test_rows_read_what_single_environments_read(world: str, tiny_checkpoint: Path) -> None:
+    vector = VectorLatentObservation(make_vector(world, tiny_checkpoint), model=tiny_checkpoint)
+    rows, _ = vector.reset(seed=5)
+    assert vector.observation_space.contains(rows)
+    after = vector.step(np.stack([ACTION] * 3))[0]
+    for i in range(3):
+        single = LatentObservation(make_single(world, tiny_checkpoint), model=tiny_checkpoint)
+        observation, _ = single.reset(seed=5 + i)
+        assert single.observation_space.contains(observation)
+        for key, value in observation.items():
+            np.testing.assert_allclose(rows[key][i], value, atol=1e-4)
+        np.testing.assert_allclose(after["agent_pos"][i], single.step(ACTION)[0]["agent_pos"], atol=1e-3)
+
+
+def test_a_start_reads_the_same_in_both_worlds(tiny_checkpoint: Path) -> None:
+    twin = make_single("MuJoCo", tiny_checkpoint)
+    observation, _ = twin.reset(seed=3)
+    read, _ = LatentObservation(twin, model=tiny_checkpoint).reset(seed=3)
+    learned = LatentObservation(make_single("GWM", tiny_checkpoint))
+    start = {"frames": observation["pixels"], "telemetry": observation["agent_pos"]}
+    imagined, _ = learned.reset(options=start)
+    assert set(read) == {"agent_pos", OBJECTS, LATENTS}
+    for key, value in read.items():
+        np.testing.assert_allclose(imagined[key], value, atol=1e-5)
+
+
+def test_learned_worlds_decode_no_picture(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_frames(_: Imagination) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(Imagination, "frames", no_frames)
+    env = VectorLatentObservation(make_vector("GWM", tiny_checkpoint, limit=2), keys=(OBJECTS,))
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(np.stack([ACTION] * 3))
+
+
+@pytest.mark.parametrize("world", ["MuJoCo", "GWM"])
+def test_final_observations_are_read_too(world: str, tiny_checkpoint: Path) -> None:
+    env = VectorLatentObservation(make_vector(world, tiny_checkpoint, limit=2), model=tiny_checkpoint)
+    env.reset(seed=0)
+    before = env.step(np.stack([ACTION] * 3))[0]
+    observation, _, _, truncated, infos = env.step(np.stack([ACTION] * 3))
+    assert truncated.all()
+    for row in range(3):
+        final = infos["final_obs"][row]
+        assert env.single_observation_space.contains(final)
+        moved, jumped = (
+            np.abs(x - before["agent_pos"][row]).max() for x in (final["agent_pos"], observation["agent_pos"][row])
+        )
+        assert moved < jumped
+
+
+def test_single_environments_keep_the_contract(tiny_checkpoint: Path) -> None:
+    env = gym.make("GWM-BlockReach-v0", model=tiny_checkpoint, disable_env_checker=True)
+    check_env(LatentObservation(env, keys=(OBJECTS,)).unwrapped, skip_render_check=True)
+
+
+def test_unknown_and_missing_readings_are_refused(tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="colours"):
+        LatentObservation(make_single("GWM", tiny_checkpoint), keys=("colours",))
+    with pytest.raises(ValueError, match="agent_pos"):
+        LatentObservation(gym.make("MuJoCo-BlockReach-v0", size=32, rendering="fast"), model=tiny_checkpoint)
+
+
+def test_penalty_charges_the_growth_of_uncertainty(tiny_checkpoint: Path) -> None:
+    vector = wrappers.VectorUncertaintyPenalty(make_vector("GWM", tiny_checkpoint, limit=2), weight=0.5)
+    plain = make_vector("GWM", tiny_checkpoint, limit=2)
+    single = wrappers.UncertaintyPenalty(make_single("GWM", tiny_checkpoint), weight=0.5)
+    single.reset(seed=0)
+    vector.reset(seed=0)
+    before = plain.reset(seed=0)[1]["gwm/uncertainty"]
+    for _ in range(2):
+        charged, (_, paid, _, _, infos) = vector.step(np.stack([ACTION] * 3))[1], plain.step(np.stack([ACTION] * 3))
+        after = wrappers.last_uncertainty(infos)
+        assert (after > before).all()
+        np.testing.assert_allclose(charged, paid - 0.5 * (after - before))
+        assert single.step(ACTION)[1] == pytest.approx(charged[0], abs=1e-3)
+        before = after
+
+
+def test_nothing_is_charged_in_the_twin() -> None:
+    plain, wrapped = (gym.make("MuJoCo-BlockReach-v0", rendering="fast") for _ in range(2))
+    wrapped = wrappers.UncertaintyPenalty(wrapped, weight=9.0)
+    plain.reset(seed=0)
+    wrapped.reset(seed=0)
+    assert wrapped.step(ACTION)[1] == plain.step(ACTION)[1]
+
+
+def test_uncertain_rows_end_and_begin_anew(tiny_checkpoint: Path) -> None:
+    plain = make_vector("GWM", tiny_checkpoint)
+    plain.reset(seed=0)
+    _, _, _, _, infos = plain.step(np.stack([ACTION] * 3))
+    limit = float(np.sort(infos["gwm/uncertainty"])[1:].mean())  # between the second and the third
+    env = wrappers.VectorTruncateOnUncertainty(make_vector("GWM", tiny_checkpoint), limit=limit)
+    env.reset(seed=0)
+    observation, _, _, truncated, cut = env.step(np.stack([ACTION] * 3))
+    np.testing.assert_array_equal(truncated, infos["gwm/uncertainty"] > limit)
+    assert truncated.sum() == 1
+    row = int(np.flatnonzero(truncated)[0])
+    assert cut["final_info"]["gwm/uncertainty"][row] == pytest.approx(infos["gwm/uncertainty"][row])
+    assert cut["gwm/uncertainty"][row] < limit
+    assert np.abs(cut["final_obs"][row]["agent_pos"] - observation["agent_pos"][row]).max() > 1e-3
+    single = wrappers.TruncateOnUncertainty(make_single("GWM", tiny_checkpoint), limit=1e-6)
+    single.reset(seed=0)
+    assert single.step(ACTION)[3]
+
+
+def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:
+    model = WorldModel.load(tiny_checkpoint)
+    env = LatentObservation(make_single("MuJoCo", tiny_checkpoint), keys=(LATENTS,), model=model)
+    assert set(env.reset(seed=0)[0]) == {"agent_pos", LATENTS}
