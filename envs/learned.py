@@ -14,8 +14,9 @@ from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.goals import Goal, Goals, read_goal
-from gwm_sim.envs.readings import read_state, readings_space
+from gwm_sim.envs.readings import believed_state, read_state, readings_space
 from gwm_sim.envs.starts import Starts
+from gwm_sim.envs.tasks import TaskState
 from gwm_sim.video import enlarge
 from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
 
@@ -176,6 +177,10 @@ class Imagination:
         """What the model knows of all rows without a picture, each (n, ...), fresh memory; see `readings.py`."""
         return read_state(self.model, self.state, keys)
 
+    def task_state(self) -> TaskState:
+        """What the model believes of all rows, as the tasks look at it."""
+        return believed_state(self.model, self.state)
+
     def uncertainty(self) -> NDArray[np.float64]:
         """Uncertainty of all rows, (n,)."""
         return self.state.uncertainty.double().cpu().numpy()
@@ -276,6 +281,10 @@ class LearnedEnv(gym.Env[Any, Any]):
         reward, success = self._rows.judge()
         truncated = self._limit is not None and self._elapsed >= self._limit
         return self._observation(), float(reward[0]), False, truncated, self._info(success)
+
+    def task_state(self) -> TaskState:
+        """What the model believes, without a batch axis: scripted policies act on it."""
+        return self._rows.task_state()[0]
 
     def render(self) -> NDArray[np.uint8] | None:
         """The present frame, enlarged."""

@@ -14,6 +14,7 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
 from gwm_sim.envs.readings import readings_space
+from gwm_sim.envs.tasks import TaskState
 from gwm_sim.world_model import WorldModel, WorldState
 
 
@@ -83,6 +84,10 @@ class LearnedVectorEnv(BatchedEnv):
         self._readings = tuple(keys)
         self.single_observation_space = readings_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def task_state(self) -> TaskState:
+        """What the model believes of all rows: scripted policies act on it."""
+        return self._imagination.task_state()
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The present frame of each row, enlarged."""

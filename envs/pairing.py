@@ -53,14 +53,25 @@ def start_pair(
         What the learned world was given.
     """
     model: WorldModelConfig = learned.unwrapped.world_model.config  # type: ignore[attr-defined]
+    start = start_twin(twin, model, seed, actions, properties)
+    learned.reset(options=start._asdict())
+    return start
+
+
+def start_twin(
+    twin: gym.Env[Any, Any],
+    model: WorldModelConfig,
+    seed: int | None,
+    actions: NDArray[np.float32] = HELD,
+    properties: Mapping[str, float] | None = None,
+) -> PairedStart:
+    """Begin the twin alone, and return what a learned world has to be given to begin there; see `start_pair`."""
     observation, _ = twin.reset(seed=seed, options={"properties": dict(properties or {})})
     observations = [observation, *(twin.step(action)[0] for action in actions)][-CONTEXT:]
     told: dict[str, float] = twin.unwrapped.properties  # type: ignore[attr-defined]
-    start = PairedStart(
+    return PairedStart(
         frames=np.stack([seen[contract.image_key(model.camera)] for seen in observations]),
         telemetry=np.stack([seen["agent_pos"] for seen in observations]),
         actions=np.asarray(actions[len(actions) + 1 - len(observations) :], np.float32),
         properties={name: value for name, value in told.items() if name in model.properties},
     )
-    learned.reset(options=start._asdict())
-    return start

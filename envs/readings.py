@@ -12,13 +12,20 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import image_key
+from gwm_sim.envs.tasks import TaskState
 from gwm_sim.world_model import WorldModel, WorldState
 
 OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
 LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)
 READINGS: Final = (OBJECTS, LATENTS)
+
+# When the model is taken to believe that a cube is held.
+HELD_WITHIN: Final = 0.025  # greatest distance of its centre from the end-effector [m]
+FINGER_MARGIN: Final = 0.008  # greatest difference of the opening from a cube's width [m]
+STOPPED: Final = 0.003  # greatest change of the opening in a step [m]
 
 
 def readings_space(model: WorldModel, space: spaces.Space[Any], keys: Sequence[str]) -> spaces.Dict:
@@ -66,6 +73,35 @@ def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]
         "agent_pos": observation["agent_pos"],
         **_readings(model, read.codes[:, 0], read.objects[:, 0], keys),
     }
+
+
+def believed_state(model: WorldModel, state: WorldState) -> TaskState:
+    """What the tasks look at, (B, ...), as far as the model tells: cubes stand upright, and one is held when it is
+    between the fingers, which have stopped at its width.
+
+    Raises:
+        ValueError: The model's robot and objects are not those of the block tasks.
+    """
+    if model.config.schema.telemetry_names != contract.TELEMETRY_NAMES or not model.config.dynamics.objects:
+        raise ValueError(f"{model.config.name} does not track the cubes and the gripper of the block tasks")
+    telemetry, before = (x.double().cpu().numpy() for x in (state.telemetry, state.previous_telemetry))
+    place, place_before = (x.double().cpu().numpy() for x in (state.objects, state.previous_objects))
+    opening = telemetry[:, contract.OPENING]
+    inside = np.linalg.norm(place - telemetry[:, None, contract.EE], axis=-1) < HELD_WITHIN
+    fits = (np.abs(opening - contract.CUBE_SIZE) < FINGER_MARGIN) & (
+        np.abs(opening - before[:, contract.OPENING]) < STOPPED
+    )
+    upright = np.zeros((*place.shape[:2], 4))
+    upright[..., 0] = 1.0
+    return TaskState(
+        end_effector=telemetry[:, contract.EE],
+        gripper_opening=opening,
+        position=place,
+        quaternion=upright,
+        linear_velocity=(place - place_before) * contract.CONTROL_RATE,
+        angular_velocity=np.zeros_like(place),
+        grasped=inside & fits[:, None],
+    )
 
 
 def _readings(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[str]) -> Observation:

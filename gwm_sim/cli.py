@@ -34,6 +34,7 @@ VERBS = {
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
     "plan": Verb("gwm_sim.policies.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
     "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),
+    "rl": Verb("gwm_sim.policies.rl.command", "RlConfig", "Train a policy inside a world (train) or score one (eval)"),
     "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),
     "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),
 }
@@ -42,6 +43,7 @@ EXTRA_OF_PACKAGE = {
     "mujoco": "mujoco",
     "stable_baselines3": "rl",
     "tensorboard": "rl",
+    "yaml": "rl",
     "cv2": "camera",
     "pandas": "data",
     "pyarrow": "data",

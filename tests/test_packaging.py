@@ -12,7 +12,12 @@ ROOT = Path(__file__).parents[1]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Names that differ between the index and the import.
-DISTRIBUTION_OF = {"cv2": "opencv-python", "stable_baselines3": "stable-baselines3"}
+DISTRIBUTION_OF = {
+    "cv2": "opencv-python",
+    "sb3_contrib": "sb3-contrib",
+    "stable_baselines3": "stable-baselines3",
+    "yaml": "pyyaml",
+}
 
 
 def distribution(requirement: str) -> str:

@@ -1,0 +1,158 @@
+"""Policies by name: the one place that says what `--policy` and `--policies` mean.
+
+    scripted                  the task's expert, on what the world knows of its cubes
+    scripted:noise=0.5        the same with Gaussian noise on its actions, scripted:offset=0.02 misjudging the cubes by
+                              2 cm, and both, scripted:noise=0.5:offset=0.02
+    uniform, hold             the floors
+    FOLDER                    an agent as `gwm rl train` makes it
+
+A new kind is a function here that takes the options, the environment and a seed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from gwm_sim.envs.tasks import TaskState
+from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.policy import Observation, Policy, State
+from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
+from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+
+Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+
+class Entrant(NamedTuple):
+    """A policy, and the environment as it wants to see it."""
+
+    policy: Policy
+    env: Env
+
+
+def enter(spec: str, env: Env, seed: int = 0) -> Entrant:
+    """Make the policy that `spec` names for an environment, single or vector; see the module for the specs.
+
+    Args:
+        spec: Name with options, or folder.
+        env: Where it will act.
+        seed: Of what the policy draws; row i from seed + i where it draws by row.
+
+    Raises:
+        ConfigError: The spec is unknown, or the policy is for other spaces.
+        CheckpointError: The folder holds no agent.
+    """
+    name, *words = spec.split(":")
+    if name in KINDS and not Path(spec).is_dir():
+        return KINDS[name](_options(spec, words), env, seed)
+    return _agent(spec, env)
+
+
+def looks(spec: str) -> bool:
+    """Whether the policy of a spec looks at frames, so that they have to be drawn for it."""
+    return spec.partition(":")[0] not in KINDS
+
+
+def _scripted(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+    _only(options, "noise", "offset")
+    task = getattr(env.unwrapped, "task", None)
+    if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
+        raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
+    judged: Any = _Misjudged(env, options["offset"], seed) if "offset" in options else env
+    policy: Policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
+    return Entrant(_Noisy(policy, options["noise"], seed) if "noise" in options else policy, env)
+
+
+def _uniform(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+    _only(options)
+    return Entrant(UniformPolicy(seed), env)
+
+
+def _hold(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+    _only(options)
+    return Entrant(HoldPolicy(), env)
+
+
+def _agent(spec: str, env: Env) -> Entrant:
+    if not Path(spec).exists():
+        raise ConfigError(f"no policy {spec!r}: give {', '.join(KINDS)} or a folder as `gwm rl train` makes it")
+    from gwm_sim.policies.rl.agents import AgentPolicy  # late: the other policies need no stable-baselines3
+
+    policy = AgentPolicy(spec)
+    space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
+    if not set(policy.config.readings) <= set(space):
+        wrapper: Any = VectorLatentObservation if isinstance(env, VectorEnv) else LatentObservation
+        try:
+            env = wrapper(env, policy.config.readings, policy.config.model)
+        except ValueError as error:
+            raise ConfigError(f"{spec} cannot see in this environment: {error}") from error
+        space = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
+    given = {name: entry.shape for name, entry in space.items()}
+    for key, box in policy.observation_space.items():
+        if given.get(key) != box.shape:
+            raise ConfigError(
+                f"{spec} is a policy for other spaces: it needs {key!r} of shape {box.shape}, got {given}"
+            )
+    return Entrant(policy, env)
+
+
+KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int], Entrant]]] = {
+    "scripted": _scripted,
+    "uniform": _uniform,
+    "hold": _hold,
+}
+
+
+def _options(spec: str, words: list[str]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in (word.split("=") for word in words)}
+    except ValueError:
+        raise ConfigError(f"options of a policy are name=number, separated by colons, got {spec!r}") from None
+
+
+def _only(options: Mapping[str, float], *known: str) -> None:
+    if unknown := sorted(options.keys() - set(known)):
+        raise ConfigError(f"unknown options {unknown} of a policy; it takes {', '.join(known) or 'none'}")
+
+
+class _Noisy:
+    """A policy with Gaussian noise on its actions."""
+
+    def __init__(self, policy: Policy, scale: float, seed: int) -> None:
+        self._policy, self._scale, self._rng = policy, scale, np.random.default_rng([seed, 2])
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        action, state = self._policy.predict(observation, state, episode_start, deterministic)
+        noise = self._rng.normal(0.0, self._scale, action.shape)
+        return (action + noise).clip(-1.0, 1.0).astype(np.float32), state
+
+
+class _Misjudged:
+    """An environment whose cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
+
+    def __init__(self, env: Env, offset: float, seed: int) -> None:
+        self.unwrapped = self
+        self._env: Any = env.unwrapped
+        rows = getattr(env, "num_envs", 1)
+        angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, rows)
+        self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros(rows)], axis=-1)
+
+    def task_state(self) -> TaskState:
+        state: TaskState = self._env.task_state()
+        shift = self._shift[:, None] if state.position.ndim == 3 else self._shift[0]
+        return replace(state, position=state.position + shift)
+
+
+__all__ = ["Entrant", "enter", "looks"]

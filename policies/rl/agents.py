@@ -1,0 +1,277 @@
+"""Agents of stable-baselines3 as folders: `config.json` and weights as safetensors, never pickle.
+
+SB3's own archives run code when they are loaded. Here a folder says what to build and holds only tensors. Weights carry
+the number of steps in their names and `config.json`, which names them, is replaced last: whenever a process is killed,
+the folder holds one whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+
+from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.policies.policy import Observation, State
+from gwm_sim.policies.rl.features import ReadingsExtractor
+
+FORMAT: Final = 1
+CONFIG_FILE: Final = "config.json"
+ALGORITHMS: Final = {"ppo": "stable_baselines3", "sac": "stable_baselines3", "tqc": "sb3_contrib"}
+TRAINING_ONLY: Final = "critic"  # beginning of the weights of a policy that acting does not need
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What a folder of weights is."""
+
+    algo: str
+    """ppo, sac or tqc."""
+    env: str
+    """Id of the environment it was trained in."""
+    readings: tuple[str, ...]
+    """What it observes beside `agent_pos`, see `gwm_sim.envs.readings`."""
+    model: str
+    """World model that reads for it: a shipped one, or a folder."""
+    model_hash: str
+    """That model's hash."""
+    net_arch: tuple[int, ...]
+    """Widths of the hidden layers."""
+    effector: tuple[int, ...]
+    """Where in `agent_pos` the end-effector is."""
+    steps: int = 0
+    """Environment steps it has learned from."""
+    seconds: float = 0.0
+    """Time it was trained for [s]."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Command, options and versions of the run."""
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """Class of an algorithm.
+
+    Raises:
+        ConfigError: There is none of that name, or the package that it is in is not installed.
+    """
+    if name not in ALGORITHMS:
+        raise ConfigError(f"--algo must be one of {', '.join(ALGORITHMS)}, got {name!r}")
+    try:
+        found: type[BaseAlgorithm] = getattr(import_module(ALGORITHMS[name]), name.upper())
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{name} is in sb3-contrib, which is not installed: pip install sb3-contrib") from error
+    return found
+
+
+def policy_kwargs(config: AgentConfig, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Arguments that build the policy network of an agent."""
+    return {
+        **(more or {}),
+        "net_arch": list(config.net_arch),
+        "features_extractor_class": ReadingsExtractor,
+        "features_extractor_kwargs": {"effector": config.effector},
+    }
+
+
+def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path) -> None:
+    """Write a checkpoint that acts, and beside it what training needs to go on; each appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = agent.policy.state_dict()
+    acting = {name: value for name, value in weights.items() if not name.startswith(TRAINING_ONLY)}
+    parts = {"policy": acting, "training": _training_tensors(agent)}
+    files = {part: f"{part}-{config.steps:08d}.safetensors" for part in parts}
+    for part, tensors in parts.items():
+        temporary = folder / f"{files[part]}.tmp"
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+        os.replace(temporary, folder / files[part])
+    value = {
+        "format": FORMAT,
+        **asdict(config),
+        "files": {part: {"name": name, "sha256": _digest(folder / name)} for part, name in files.items()},
+        "observation_space": {
+            key: {"low": box.low.tolist(), "high": box.high.tolist()}
+            for key, box in _boxes(agent.observation_space).items()
+        },
+    }
+    temporary = folder / f"{CONFIG_FILE}.tmp"
+    temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
+    os.replace(temporary, folder / CONFIG_FILE)
+    for stale in folder.glob("*.safetensors"):
+        if stale.name not in files.values():
+            stale.unlink()
+
+
+def load_config(folder: Path) -> AgentConfig:
+    """Read what a folder is.
+
+    Raises:
+        CheckpointError: It is no agent.
+    """
+    return _read(folder)[0]
+
+
+def restore(agent: BaseAlgorithm, folder: Path) -> None:
+    """Put the weights and the optimisers of a checkpoint into an agent built alike, to go on training it."""
+    config, value = _read(folder)
+    training = _load(folder, value, "training")
+    with_critics = {**_load(folder, value, "policy"), **_part(training, "policy/")}
+    try:
+        agent.policy.load_state_dict(with_critics)
+        for name in _optimisers(agent):
+            _restore_optimiser(agent, name, _part(training, f"{name}/"))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{folder} was trained with other options, it cannot be resumed: {error}") from error
+    if (entropy := training.get("log_ent_coef")) is not None:
+        agent.log_ent_coef.data.copy_(entropy)  # type: ignore[attr-defined]
+    agent.num_timesteps = config.steps
+
+
+class AgentPolicy:
+    """A trained agent as a policy; it observes `agent_pos` and the readings that its `config` names."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Build the network and load its weights.
+
+        Raises:
+            CheckpointError: The folder holds no whole agent.
+        """
+        folder = Path(folder)
+        self.config, value = _read(folder)
+        self.name = folder.name
+        self.observation_space = _space(value["observation_space"])
+        weights = _load(folder, value, "policy")
+        aliases: dict[str, type[BasePolicy]] = algorithm(self.config.algo).policy_aliases
+        self._network = aliases["MultiInputPolicy"](
+            self.observation_space,
+            spaces.Box(-1.0, 1.0, (_actions(weights),), np.float32),
+            lambda _: 0.0,
+            **policy_kwargs(self.config),
+        )
+        missing, unexpected = self._network.load_state_dict(weights, strict=False)
+        missing = [name for name in missing if not name.startswith(TRAINING_ONLY)]
+        if missing or unexpected:
+            raise CheckpointError(f"{folder}: weights do not fit the configuration ({[*missing, *unexpected][:3]} ...)")
+        self._network.set_training_mode(False)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Act on one observation or on a batch."""
+        seen = {key: observation[key] for key in self.observation_space}
+        actions, _ = self._network.predict(seen, deterministic=deterministic)
+        return np.asarray(actions, np.float32), None
+
+
+def _training_tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:
+    weights = agent.policy.state_dict()
+    tensors = {f"policy/{name}": value for name, value in weights.items() if name.startswith(TRAINING_ONLY)}
+    if (entropy := getattr(agent, "log_ent_coef", None)) is not None:
+        tensors["log_ent_coef"] = entropy
+    for name in _optimisers(agent):
+        for i, state in agent.get_parameters()[name]["state"].items():
+            tensors |= {f"{name}/{i}/{key}": value for key, value in state.items()}
+    return tensors
+
+
+def _optimisers(agent: BaseAlgorithm) -> list[str]:
+    return [name for name in agent.get_parameters() if name.endswith("optimizer")]
+
+
+def _restore_optimiser(agent: BaseAlgorithm, name: str, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, part = key.partition("/")
+        state.setdefault(int(index), {})[part] = value
+    owner: Any = agent
+    for part in name.split("."):
+        owner = getattr(owner, part)
+    owner.load_state_dict({"state": state, "param_groups": owner.state_dict()["param_groups"]})
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read(folder: Path) -> tuple[AgentConfig, dict[str, Any]]:
+    path = folder / CONFIG_FILE
+    if folder.is_file():
+        raise CheckpointError(
+            f"{folder} is a file: give a folder as `gwm rl train` makes it (archives of SB3 hold code and are not read)"
+        )
+    if not path.is_file():
+        raise CheckpointError(
+            f"no agent in {folder}: it has no {CONFIG_FILE}; make one with `gwm rl train --out {folder}`"
+        )
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+        if value["format"] > FORMAT:
+            raise CheckpointError(
+                f"{folder} has format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
+            )
+        given = {key: value[key] for key in AgentConfig.__dataclass_fields__}
+        tuples = {key: tuple(given[key]) for key in ("readings", "net_arch", "effector")}
+        return AgentConfig(**{**given, **tuples}), value
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not describe an agent: {error!r}") from error
+
+
+def _load(folder: Path, value: Mapping[str, Any], part: str) -> dict[str, Tensor]:
+    try:
+        entry = value["files"][part]
+        path = folder / entry["name"]
+        if path.is_file() and _digest(path) != entry["sha256"]:
+            raise CheckpointError(f"{path} is not the file that was written: copy the folder again")
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, KeyError, SafetensorError) as error:
+        needed = "acting" if part == "policy" else "training on"
+        raise CheckpointError(f"{folder} lacks weights that {needed} needs: {error}") from error
+    return tensors
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _boxes(space: spaces.Space[Any]) -> dict[str, spaces.Box]:
+    assert isinstance(space, spaces.Dict)
+    return {key: box for key, box in space.items() if isinstance(box, spaces.Box)}
+
+
+def _space(value: Mapping[str, Mapping[str, Any]]) -> spaces.Dict:
+    bounds = {key: (np.array(box["low"], np.float32), np.array(box["high"], np.float32)) for key, box in value.items()}
+    return spaces.Dict({key: spaces.Box(low, high, dtype=np.float32) for key, (low, high) in bounds.items()})
+
+
+def _actions(weights: Mapping[str, Tensor]) -> int:
+    """Length of the action vector, which the last bias of the network has."""
+    name = next(name for name in ("action_net.bias", "actor.mu.bias") if name in weights)
+    return int(weights[name].shape[0])
+
+
+__all__ = [
+    "ALGORITHMS",
+    "AgentConfig",
+    "AgentPolicy",
+    "algorithm",
+    "load_config",
+    "policy_kwargs",
+    "restore",
+    "save_agent",
+]

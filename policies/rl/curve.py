@@ -1,0 +1,65 @@
+"""Scores in both worlds along a training run: a JSON file and a plot of the gap between them."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from gwm_sim.envs.arena import WORLDS, World
+from gwm_sim.policies.evaluate import wilson_interval
+
+CURVE_FILE: Final = "curve.json"
+PLOT_FILE: Final = "gap.png"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Held successes in both worlds, from the same starts."""
+
+    steps: int
+    """Environment steps learned from."""
+    seconds: float
+    """Training time [s]."""
+    episodes: int
+    """Episodes in each world."""
+    twin: int
+    """Successful ones in the twin."""
+    learned: int
+    """Successful ones in the learned world."""
+
+    def rate(self, world: World) -> float:
+        """Share of successful episodes."""
+        return int(getattr(self, world)) / self.episodes
+
+
+def read_curve(folder: Path) -> list[Score]:
+    """Scores of a run so far."""
+    path = folder / CURVE_FILE
+    return [Score(**entry) for entry in json.loads(path.read_text())] if path.is_file() else []
+
+
+def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
+    """Write the scores, and the plot where matplotlib is installed."""
+    temporary = folder / f"{CURVE_FILE}.tmp"
+    temporary.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+    os.replace(temporary, folder / CURVE_FILE)
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    minutes = [score.seconds / 60 for score in scores]
+    for world in WORLDS:
+        rates = [score.rate(world) for score in scores]
+        low, high = zip(*(wilson_interval(getattr(s, world), s.episodes) for s in scores), strict=True)
+        (line,) = axes.plot(minutes, rates, marker="o", label={"twin": "physics twin"}.get(world, "learned world"))
+        axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15)
+    axes.set(xlabel="training [min]", ylabel="held success", ylim=(-0.02, 1.02), title=title)
+    axes.legend()
+    figure.savefig(folder / PLOT_FILE, dpi=120)
+
+
+__all__ = ["Score", "read_curve", "write_curve"]

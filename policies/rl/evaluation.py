@@ -1,0 +1,119 @@
+"""`gwm rl eval`: any policy in any environment, with numbers and a film."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.envs.contract import task_of
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.entrants import enter, looks
+from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.progress import progress
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.sheet import write_film
+
+FILMED = 8  # episodes in a film
+
+
+@dataclass(frozen=True)
+class RlEvalConfig:
+    """Score a policy in an environment."""
+
+    policy: str
+    """scripted, uniform, hold, or a folder as `gwm rl train` makes it."""
+    env: str
+    """Environment id, of either world."""
+    model: str = "gwm-mini"
+    """World model of a learned environment: a shipped one, or a folder."""
+    episodes: int = 200
+    """Number of episodes."""
+    seed: int = FIRST_EVALUATION_SEED
+    """Seed of the first start; episode i starts from seed + i."""
+    rows: int = 20
+    """Episodes that run at a time."""
+    stochastic: bool = False
+    """Draw actions instead of taking the most likely ones."""
+    json: Path | None = None
+    """Write the numbers here."""
+    video: Path | None = None
+    """Write a film of the first episodes here."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.rows < 1:
+            raise ConfigError(f"--episodes and --rows must be at least 1, got {self.episodes} and {self.rows}")
+
+
+def evaluate_policy(config: RlEvalConfig) -> int:
+    """Evaluate, print and write."""
+    policy, env = enter(config.policy, _make(config, gym.make_vec, num_envs=_rows(config)), config.seed)
+    with progress(f"{config.policy} in {config.env}") as show:
+        show(0.0, "")
+        evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
+        show(1.0, "")
+    env.close()
+    low, high = evaluation.interval
+    steps = "" if evaluation.median_steps is None else f", median {evaluation.median_steps:.0f} steps"
+    print(
+        f"{config.policy} in {config.env}: held success {evaluation.success_rate:.1%} [{low:.1%}, {high:.1%}] "
+        f"of {config.episodes} episodes{steps}"
+    )
+    if config.json is not None:
+        about = {"policy": config.policy, "env": config.env, "seed": config.seed}
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(about | evaluation.to_json(), indent=1) + "\n")
+    if config.video is not None:
+        film(config, config.video)
+    return 0
+
+
+def film(config: RlEvalConfig, path: Path) -> None:
+    """Show the first episodes side by side, each from its own start."""
+    env = _make(config, gym.make, render_mode="rgb_array")
+    shown = []
+    for seed in range(config.seed, config.seed + min(FILMED, config.episodes)):
+        policy, seen = enter(config.policy, env, seed)
+        observation, _ = seen.reset(seed=seed)
+        frames: list[NDArray[Any]] = [env.render()]
+        state, done = None, False
+        while not done:
+            action, state = policy.predict(observation, state, deterministic=not config.stochastic)
+            observation, _, terminated, truncated, _ = seen.step(action)
+            frames.append(env.render())
+            done = terminated or truncated
+        shown.append(frames)
+    write_film([_stack(frames) for frames in shown], path, env.metadata["render_fps"])
+    env.close()
+
+
+def _stack(frames: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.stack([frame[::2, ::2] for frame in frames])
+
+
+def _rows(config: RlEvalConfig) -> int:
+    return min(config.rows, config.episodes)
+
+
+def _make(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
+    """The environment of the options.
+
+    Raises:
+        ConfigError: There is none, or it names no task.
+    """
+    if task_of(config.env) is None:
+        raise ConfigError(f"--env {config.env} names no task, so success is unknown: try MuJoCo-BlockGrasp-v0")
+    if config.env.rpartition(":")[2].startswith("GWM-"):
+        options["model"] = config.model
+    elif not looks(config.policy):
+        options["rendering"] = "fast"  # nobody looks
+    try:
+        return make(config.env, **options)
+    except gym.error.Error as error:
+        raise ConfigError(f"--env {config.env} cannot be made: {error}") from error

@@ -1,0 +1,50 @@
+"""What a policy network is fed: every number scaled to about [-1, 1], and where the objects are from the gripper."""
+
+from collections.abc import Sequence
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
+
+from gwm_sim.envs.readings import OBJECTS
+
+NEAR = 0.1  # offset of an object that counts as 1 [m]: a grasp is decided by millimetres
+
+
+class ReadingsExtractor(BaseFeaturesExtractor):
+    """Scales a Dict of vectors by the bounds of its spaces, so that no running statistics have to be kept.
+
+    Offsets from the end-effector to each object are added: to an MLP on absolute positions they are the difference of
+    two large numbers.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, observation_space: spaces.Dict, effector: Sequence[int] = ()) -> None:
+        """Make the extractor.
+
+        Args:
+            observation_space: Vectors with finite bounds.
+            effector: Where in `agent_pos` the end-effector's position is, in the frame of the objects; empty for none.
+        """
+        boxes = {key: box for key, box in observation_space.items() if isinstance(box, spaces.Box)}
+        self._objects = boxes[OBJECTS].shape[0] // 3 if OBJECTS in boxes and effector else 0
+        super().__init__(observation_space, sum(box.shape[0] for box in boxes.values()) + 3 * self._objects)
+        self._keys = tuple(boxes)
+        self._effector = list(effector)
+        self.register_buffer("low", torch.cat([torch.from_numpy(box.low) for box in boxes.values()]), persistent=False)
+        self.register_buffer(
+            "high", torch.cat([torch.from_numpy(box.high) for box in boxes.values()]), persistent=False
+        )
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Features (B, F) of observations, each (B, ...)."""
+        values = torch.cat([observations[key] for key in self._keys], dim=1)
+        features = [2 * (values - self.low) / (self.high - self.low) - 1]
+        if self._objects:
+            place = observations[OBJECTS].unflatten(1, (self._objects, 3))
+            offset = (place - observations["agent_pos"][:, None, self._effector]) / NEAR
+            features.append(offset.clamp(-3, 3).flatten(1))
+        return torch.cat(features, dim=1)

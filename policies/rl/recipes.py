@@ -1,0 +1,57 @@
+"""Tuned hyper-parameters by algorithm and environment, in the file form of rl_zoo3, and what is made of them here."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gwm_sim.envs.readings import READINGS
+from gwm_sim.errors import ConfigError
+
+# Entries that are not arguments of an algorithm.
+OF_THE_RUN = ("env_wrapper", "n_envs", "n_timesteps", "policy", "policy_kwargs")
+LATENT_OBSERVATION = "gwm_sim.envs.wrappers.LatentObservation"
+
+
+class Recipe:
+    """The hyper-parameters of one algorithm in one environment."""
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        """Take them apart."""
+        self.num_envs = int(entries["n_envs"])
+        self.timesteps = int(float(entries["n_timesteps"]))
+        self.policy_kwargs: dict[str, Any] = dict(entries.get("policy_kwargs", {}))
+        self.net_arch = tuple(self.policy_kwargs.pop("net_arch", (256, 256)))
+        self.readings = _readings(entries.get("env_wrapper") or [])
+        self.arguments = {key: value for key, value in entries.items() if key not in OF_THE_RUN}
+
+
+def find_recipe(algo: str, env: str, file: Path | None = None) -> Recipe:
+    """Recipe of an algorithm for an environment id, from the shipped files or another one.
+
+    Raises:
+        ConfigError: There is none, or the file is not in rl_zoo3's form.
+    """
+    source = Path(str(resources.files("gwm_sim.policies.rl"))) / "recipes" / f"{algo}.yml" if file is None else file
+    if not source.is_file():
+        raise ConfigError(f"no file of hyper-parameters {source}")
+    try:
+        recipes: dict[str, Any] = yaml.safe_load(source.read_text())
+        name = env.rpartition(":")[2]
+        if name not in recipes:
+            raise ConfigError(
+                f"{source.name} has hyper-parameters for {', '.join(recipes)}, not for {name}: "
+                "add them in a file of your own and give it by --hyperparams"
+            )
+        return Recipe(recipes[name])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{source} is not in the form of rl_zoo3's hyper-parameters: {error!r}") from error
+
+
+def _readings(wrappers: list[Any]) -> tuple[str, ...]:
+    for wrapper in wrappers:
+        if isinstance(wrapper, dict) and LATENT_OBSERVATION in wrapper:
+            return tuple((wrapper[LATENT_OBSERVATION] or {}).get("keys", READINGS))
+    raise ConfigError(f"the policies made here see readings: add {LATENT_OBSERVATION} to env_wrapper")

@@ -1,0 +1,286 @@
+"""`gwm rl train`: an agent that learns inside a world, scored in both worlds on the way.
+
+The twin's steps are never learned from: it only says, now and then, what the policy is worth outside. Seeds from
+300,000 belong to evaluations and are refused here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+import gwm_sim
+from gwm_sim.envs.arena import WORLDS, Arena
+from gwm_sim.envs.contract import TASKS, task_of
+from gwm_sim.envs.wrappers import VectorLatentObservation, VectorTruncateOnUncertainty, VectorUncertaintyPenalty
+from gwm_sim.errors import ConfigError
+from gwm_sim.exclusive import exclusive
+from gwm_sim.policies.entrants import enter
+from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.rl.agents import AgentConfig, algorithm, load_config, policy_kwargs, restore, save_agent
+from gwm_sim.policies.rl.cloning import clone_demonstrations
+from gwm_sim.policies.rl.curve import Score, read_curve, write_curve
+from gwm_sim.policies.rl.recipes import Recipe, find_recipe
+from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
+from gwm_sim.progress import Show, progress
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+
+VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
+LOCK_FILE: Final = "run.lock"
+
+
+@dataclass(frozen=True)
+class RlTrainConfig:
+    """Train a policy inside a world."""
+
+    env: str
+    """Where to learn, such as GWM-BlockGrasp-v0."""
+    out: Path
+    """Folder of the run and of the policy."""
+    algo: str = "sac"
+    """ppo, sac, or tqc (needs sb3-contrib)."""
+    minutes: float | None = None
+    """Budget in minutes, evaluations on the way included."""
+    steps: int | None = None
+    """Budget in environment steps; by default, without --minutes, that of the hyper-parameters."""
+    warm_start: Path | None = None
+    """Episode file of demonstrations to clone before learning begins."""
+    resume: bool = False
+    """Go on with the run in `out`; budgets count from its beginning. The replay buffer of off-policy algorithms starts
+    empty."""
+    model: str = "gwm-mini"
+    """World model: a shipped one, or a folder."""
+    hyperparams: Path | None = None
+    """File of hyper-parameters in rl_zoo3's form, instead of the shipped one."""
+    penalty: float = 0.0
+    """Reward to take away for every centimetre by which the uncertainty grows; 0 for none."""
+    truncate: float = 0.0
+    """Uncertainty at which an episode ends [cm]; 0 for never."""
+    eval_minutes: float = 5.0
+    """Time between evaluations in both worlds; 0 for one at the end only, negative for none at all."""
+    eval_episodes: int = 20
+    """Episodes of each."""
+    tensorboard: bool = True
+    """Write logs for TensorBoard into the folder."""
+    seed: int = 0
+    """Seed of the weights and of the starts; below 300000."""
+    json: Path | None = None
+    """Write the closing numbers here."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < FIRST_EVALUATION_SEED:
+            raise ConfigError(
+                f"--seed must be from 0 to {FIRST_EVALUATION_SEED - 1}, got {self.seed}: "
+                f"seeds from {FIRST_EVALUATION_SEED} are for evaluation only"
+            )
+        for name in ("minutes", "steps"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"--{name} must be positive, got {value}")
+
+
+def train(config: RlTrainConfig) -> int:
+    """Train, and leave the policy in `config.out`."""
+    task = task_of(config.env)
+    if task is None:
+        raise ConfigError(f"--env {config.env} names none of the tasks {', '.join(TASKS)}: try GWM-BlockGrasp-v0")
+    recipe = find_recipe(config.algo, config.env, config.hyperparams)
+    algorithm(config.algo)
+    env, arena = make_env(config, recipe), Arena(task, config.model, rows=min(20, config.eval_episodes))
+    prepare_folder(config)
+    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
+        return _train(config, recipe, env, arena)
+
+
+def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
+    """The rows to learn in, as SB3 sees them.
+
+    Raises:
+        ConfigError: There is no such environment.
+    """
+    options: dict[str, Any] = {"model": config.model} if config.env.rpartition(":")[2].startswith("GWM-") else {}
+    try:
+        env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
+    except gym.error.Error as error:
+        raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
+    env = VectorLatentObservation(env, recipe.readings, config.model)
+    if config.truncate > 0:
+        env = VectorTruncateOnUncertainty(env, config.truncate)
+    if config.penalty > 0:
+        env = VectorUncertaintyPenalty(env, config.penalty)
+    return VecMonitor(SB3VecEnv(env), info_keywords=("is_success",))
+
+
+def prepare_folder(config: RlTrainConfig) -> None:
+    """Refuse to write over what is there, and to resume what is not.
+
+    Raises:
+        ConfigError: The folder has a policy and this is no resumption, or is another run's.
+    """
+    if config.resume:
+        found = load_config(config.out)
+        for name in ("algo", "env", "model"):
+            if getattr(found, name) != getattr(config, name):
+                raise ConfigError(
+                    f"the run in {config.out} has --{name} {getattr(found, name)}, not {getattr(config, name)}"
+                )
+    elif config.out.exists() and any(path.name != LOCK_FILE for path in config.out.iterdir()):
+        raise ConfigError(f"{config.out} is not empty: resume its run with --resume, or give another --out")
+    config.out.mkdir(parents=True, exist_ok=True)
+
+
+def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: AgentConfig) -> BaseAlgorithm:
+    """A fresh agent of SB3."""
+    make: Any = algorithm(config.algo)
+    agent: BaseAlgorithm = make(
+        "MultiInputPolicy",
+        env,
+        policy_kwargs=policy_kwargs(about, recipe.policy_kwargs),
+        seed=config.seed,
+        device="cpu",
+        tensorboard_log=str(config.out / "tensorboard") if config.tensorboard else None,
+        **recipe.arguments,
+    )
+    return agent
+
+
+def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: Arena) -> int:
+    world = arena.world_model
+    about = AgentConfig(
+        algo=config.algo,
+        env=config.env,
+        readings=recipe.readings,
+        model=config.model,
+        model_hash=world.digest(),
+        net_arch=recipe.net_arch,
+        effector=world.config.dynamics.effector,
+        notes={
+            "command": ["gwm", *sys.argv[1:]],
+            "options": json.loads(json.dumps(asdict(config), default=str)),
+            "hyperparameters": recipe.arguments,
+            "versions": {name: version(name) for name in ("stable-baselines3", "torch", "gymnasium")}
+            | {"gwm_sim": gwm_sim.__version__},
+        },
+    )
+    agent = build_agent(config, recipe, env, about)
+    env.seed(config.seed)
+    if config.resume:
+        about = replace(load_config(config.out), notes=about.notes)
+        restore(agent, config.out)
+    elif config.warm_start is not None:
+        clone_demonstrations(agent, config.warm_start, world, recipe.readings, config.seed)
+    budget = Budget(config.minutes, config.steps or (None if config.minutes else recipe.timesteps), about.seconds)
+    with progress(f"{config.algo} in {config.env}") as show:
+        keeper = Keeper(config, about, arena, budget, show)
+        agent.learn(
+            total_timesteps=(budget.steps or 2**40) - (agent.num_timesteps if config.resume else 0),
+            callback=keeper,
+            reset_num_timesteps=not config.resume,
+            tb_log_name=config.algo,
+        )
+        score = keeper.finish()
+    env.close()
+    report = {**asdict(keeper.about), "scores": score and asdict(score)}
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(report, indent=1, default=str) + "\n")
+    print(f"{keeper.about.steps} steps in {keeper.about.seconds / 60:.1f} minutes; the policy is in {config.out}")
+    if score is not None:
+        rates = ", ".join(f"{score.rate(w):.0%} in the {w} world" for w in WORLDS).replace("twin world", "twin")
+        print(f"held success of {score.episodes} episodes: {rates}")
+    return 0
+
+
+class Budget:
+    """How much of the allowed time or steps is used."""
+
+    def __init__(self, minutes: float | None, steps: int | None, used: float = 0.0) -> None:
+        """Start the clock; `used` seconds were spent before."""
+        self.minutes, self.steps = minutes, steps
+        self._begun = time.monotonic() - used
+
+    @property
+    def seconds(self) -> float:
+        """Time spent [s]."""
+        return time.monotonic() - self._begun
+
+    def share(self, steps: int) -> float:
+        """Part of the budget that is used after `steps`, by whichever of the two is nearer to its end."""
+        return max(
+            0.0 if self.minutes is None else self.seconds / (60 * self.minutes),
+            0.0 if self.steps is None else steps / self.steps,
+        )
+
+
+class Keeper(BaseCallback):
+    """Ends the training in time, keeps checkpoints, scores them in both worlds and draws the gap."""
+
+    def __init__(self, config: RlTrainConfig, about: AgentConfig, arena: Arena, budget: Budget, show: Show) -> None:
+        """Prepare."""
+        super().__init__()
+        self.about = about
+        self._config, self._arena, self._budget, self._show = config, arena, budget, show
+        self._scores: list[Score] = read_curve(config.out) if config.resume else []
+        self._scored_at = budget.seconds
+        self._worlds: dict[str, Any] = {}
+
+    def _on_step(self) -> bool:
+        share = self._budget.share(self.num_timesteps)
+        self._show(min(share, 1.0), self._words())
+        every = 60 * self._config.eval_minutes
+        if every > 0 and self._budget.seconds - self._scored_at > every and share < 1:
+            self.checkpoint()
+            self.score()
+        return share < 1
+
+    def finish(self) -> Score | None:
+        """Keep and score what training ended with."""
+        self.checkpoint()
+        if self._config.eval_minutes >= 0:
+            self.score()
+        self._show(1.0, self._words())
+        return self._scores[-1] if self._scores else None
+
+    def checkpoint(self) -> None:
+        """Write the agent as it is."""
+        self.about = replace(self.about, steps=self.num_timesteps, seconds=self._budget.seconds)
+        save_agent(self.model, self.about, self._config.out)
+
+    def score(self) -> None:
+        """Evaluate the written checkpoint in both worlds, from the same starts."""
+        successes = {}
+        for world in WORLDS:
+            if world not in self._worlds:
+                self._worlds[world] = self._arena.make(world)
+            policy, env = enter(str(self._config.out), self._worlds[world])
+            self._worlds[world] = env
+            evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
+            successes[world] = evaluation.successes
+            self.logger.record(f"eval/success_{world}", evaluation.success_rate)
+        self._scores.append(Score(self.num_timesteps, self._budget.seconds, self._config.eval_episodes, **successes))
+        self.logger.dump(self.num_timesteps)
+        write_curve(self._scores, self._config.out, self._config.env)
+        self._scored_at = self._budget.seconds
+
+    def _words(self) -> str:
+        recent = self.model.ep_info_buffer or ()
+        words = f"{self.num_timesteps} steps"
+        if recent:
+            words += f", return {np.mean([episode['r'] for episode in recent]):.1f}"
+        if self._scores:
+            words += f", held {self._scores[-1].rate('learned'):.0%} learned {self._scores[-1].rate('twin'):.0%} twin"
+        return words
+
+
+__all__ = ["RlTrainConfig", "train"]

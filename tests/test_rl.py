@@ -1,0 +1,214 @@
+"""`gwm rl`: what is trained is kept whole, acts alike after loading, and is never written over by mistake."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from gwm_sim import cli
+from gwm_sim.envs.contract import TASKS, env_id
+from gwm_sim.envs.tasks import TASK
+from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.policies.collect import CollectConfig, collect
+from gwm_sim.policies.entrants import enter, looks
+from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.rl.agents import ALGORITHMS, AgentPolicy, restore
+from gwm_sim.policies.rl.cloning import act, read_demonstrations
+from gwm_sim.policies.rl.recipes import find_recipe
+from gwm_sim.policies.rl.training import RlTrainConfig, build_agent, make_env, train
+from gwm_sim.world_model import WorldModel
+
+RECIPE = """
+GWM-BlockReach-v0:
+  env_wrapper:
+    - gwm_sim.envs.wrappers.LatentObservation:
+        keys: [objects]
+  n_envs: 4
+  n_timesteps: 120
+  policy: MultiInputPolicy
+  policy_kwargs: {net_arch: [16]}
+"""
+EXTRA = {"ppo": "  n_steps: 10\n  batch_size: 20\n", "sac": "  learning_starts: 40\n  batch_size: 16\n"}
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demonstrations") / "reach.hdf5"
+    collect(CollectConfig(episodes=6, steps=12, out=path, env="MuJoCo-BlockReach-v0", policy="scripted", workers=1))
+    return path
+
+
+def configure(folder: Path, model: Path, algo: str = "ppo", **options: Any) -> RlTrainConfig:
+    recipe = folder / f"{algo}.yml"
+    recipe.write_text(RECIPE + EXTRA[algo])
+    defaults: dict[str, Any] = {"eval_minutes": -1.0, "eval_episodes": 2, "tensorboard": False}
+    return RlTrainConfig(
+        env="GWM-BlockReach-v0",
+        out=folder / algo,
+        algo=algo,
+        model=str(model),
+        hyperparams=recipe,
+        **{**defaults, **options},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RlTrainConfig]:
+    """A short run of each kind of algorithm."""
+    folder = tmp_path_factory.mktemp("runs")
+    configs = {algo: configure(folder, tiny_checkpoint, algo) for algo in EXTRA}
+    for config in configs.values():
+        assert train(config) == 0
+    return configs
+
+
+@pytest.mark.parametrize("algo", EXTRA)
+def test_a_loaded_policy_acts_as_the_agent_did(algo: str, trained: dict[str, RlTrainConfig]) -> None:
+    config = trained[algo]
+    recipe = find_recipe(algo, config.env, config.hyperparams)
+    env = make_env(config, recipe)
+    policy = AgentPolicy(config.out)
+    agent = build_agent(config, recipe, env, policy.config)
+    restore(agent, config.out)
+    assert agent.num_timesteps == policy.config.steps == 120
+    observation = env.reset()
+    expected, _ = agent.predict(observation, deterministic=True)  # type: ignore[arg-type]
+    actions, memory = policy.predict(observation, deterministic=True)
+    np.testing.assert_array_equal(actions, expected)
+    assert memory is None and actions.shape == (4, 4)
+
+
+@pytest.mark.parametrize("algo", EXTRA)
+def test_a_resumed_run_goes_on_with_its_optimisers(
+    algo: str, trained: dict[str, RlTrainConfig], tmp_path: Path
+) -> None:
+    config = replace(trained[algo], out=tmp_path / "copy")
+    shutil.copytree(trained[algo].out, config.out)
+    assert train(replace(config, resume=True, steps=200)) == 0
+    assert AgentPolicy(config.out).config.steps == 200
+    assert len(list(config.out.glob("*.safetensors"))) == 2  # those of the older checkpoint are gone
+
+
+def test_nothing_is_written_over(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
+    config = trained["ppo"]
+    before = {path: path.read_bytes() for path in config.out.iterdir()}
+    with pytest.raises(ConfigError, match="not empty"):
+        train(config)
+    with pytest.raises(ConfigError, match="--algo ppo, not sac"):
+        train(replace(trained["sac"], out=config.out, resume=True))
+    assert before == {path: path.read_bytes() for path in config.out.iterdir()}
+    with pytest.raises(CheckpointError, match="gwm rl train"):
+        train(replace(config, out=tmp_path / "missing", resume=True))
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "removed", "no config", "half a config", "zip"])
+def test_incomplete_agents_are_refused(damage: str, trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
+    folder = tmp_path / "agent"
+    shutil.copytree(trained["ppo"].out, folder)
+    weights = next(folder.glob("policy-*.safetensors"))
+    match damage:
+        case "truncated":
+            weights.write_bytes(weights.read_bytes()[:-10])
+        case "removed":
+            weights.unlink()
+        case "no config":
+            (folder / "config.json").unlink()
+        case "half a config":
+            (folder / "config.json").write_text((folder / "config.json").read_text()[:100])
+        case "zip":
+            folder = tmp_path / "agent.zip"
+            folder.write_bytes(b"PK")
+    with pytest.raises(CheckpointError):
+        AgentPolicy(folder)
+
+
+def test_evaluation_seeds_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="evaluation only"):
+        configure(tmp_path, tiny_checkpoint, seed=300_000)
+    path = tmp_path / "evaluation.hdf5"
+    collect(CollectConfig(episodes=1, steps=4, out=path, seed=300_000, workers=1, rendering="fast"))
+    with pytest.raises(ConfigError, match="evaluation episodes"):
+        read_demonstrations(path, WorldModel.load(tiny_checkpoint), ("objects",))
+
+
+def test_cloning_fits_the_demonstrated_actions(tiny_checkpoint: Path, demonstrations: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path, tiny_checkpoint, steps=40, warm_start=demonstrations)
+    recipe = find_recipe("ppo", config.env, config.hyperparams)
+    env = make_env(config, recipe)
+    assert train(config) == 0
+    policy = AgentPolicy(config.out)
+    observations, actions = read_demonstrations(demonstrations, WorldModel.load(tiny_checkpoint), recipe.readings)
+    agent = build_agent(config, recipe, env, policy.config)
+    with torch.no_grad():
+        before = (act(agent, observations) - actions).square().mean()
+        restore(agent, config.out)
+        after = (act(agent, observations) - actions).square().mean()
+    assert after < 0.5 * before
+
+
+def test_both_worlds_are_scored_and_the_gap_is_drawn(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path, tiny_checkpoint, eval_minutes=0.0, json=tmp_path / "report.json")
+    assert train(config) == 0
+    curve = json.loads((config.out / "curve.json").read_text())
+    assert [score["episodes"] for score in curve] == [2] and (config.out / "gap.png").is_file()
+    assert json.loads((tmp_path / "report.json").read_text())["scores"] == curve[-1]
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("world", ["learned", "twin"])
+def test_every_environment_has_hyper_parameters(algo: str, world: str) -> None:
+    for task in TASKS:
+        recipe = find_recipe(algo, env_id(world, task))
+        assert recipe.readings == ("objects",) and recipe.num_envs > 1 and recipe.timesteps > 0
+
+
+def test_unknown_names_are_refused(tiny_checkpoint: Path, trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
+    config = configure(tmp_path, tiny_checkpoint)
+    with pytest.raises(ConfigError, match="GWM-BlockGrasp-v0"):
+        train(replace(config, env="CartPole-v1"))
+    with pytest.raises(ConfigError, match="ppo, sac, tqc"):
+        train(replace(config, algo="dqn"))
+    env = gym.make_vec("MuJoCo-BlockReach-v0", num_envs=2, rendering="fast", size=32)
+    for spec, message in {
+        "nobody": "scripted, uniform, hold",
+        "uniform:noise=1": "unknown options",
+        "scripted:noise=loud": "name=number",
+        str(trained["ppo"].out): "cannot see",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            enter(spec, env)
+    assert cli.main(["rl", "eval", "--policy", "nobody", "--env", "MuJoCo-BlockReach-v0", "--episodes", "1"]) == 2
+    assert not looks("scripted:noise=1") and looks(str(trained["ppo"].out))
+
+
+def test_noise_and_wrong_offsets_cost_the_expert_its_success() -> None:
+    rates = []
+    for spec in ("scripted", "scripted:noise=0.6", "scripted:offset=0.06"):
+        policy, env = enter(spec, gym.make_vec("MuJoCo-BlockReach-v0", num_envs=10, rendering="fast"))
+        rates.append(evaluate(policy, env, 10, seed=0).success_rate)
+    assert rates[0] == 1.0 and max(rates[1:]) < 1.0
+
+
+def test_the_learned_world_tells_the_expert_what_it_believes(tiny_checkpoint: Path) -> None:
+    env: Any = gym.make_vec("GWM-BlockReach-v0", num_envs=3, model=tiny_checkpoint)
+    env.reset(seed=0)
+    state = env.unwrapped.task_state()
+    assert state.position.shape == (3, 2, 3) and state.grasped.dtype == bool
+    assert TASK["reach"].reward(state).shape == (3,)
+    policy, seen = enter("scripted", env)
+    assert evaluate(policy, seen, 3, seed=0).episodes[0].length == 30
+
+
+def test_eval_writes_numbers_and_a_film(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
+    config = trained["sac"]
+    words = ["--policy", str(config.out), "--env", config.env, "--model", config.model, "--episodes", "2"]
+    report, film = tmp_path / "report.json", tmp_path / "film.mp4"
+    assert cli.main(["rl", "eval", *words, "--json", str(report), "--video", str(film)]) == 0
+    assert json.loads(report.read_text())["n"] == 2 and film.stat().st_size > 0
