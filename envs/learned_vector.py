@@ -93,11 +93,11 @@ class LearnedVectorEnv(BatchedEnv):
         """The present frame of each row, enlarged."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
-        return tuple(displayed(frame) for frame in self._frames())
+        return tuple(displayed(frame) for frame in self.frames())
 
     def get_state(self) -> tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]:
         """Complete state of all rows; `set_state` continues from it."""
-        return self._imagination.state.clone(), self._frames().copy(), self._steps.copy()
+        return self._imagination.state.clone(), self.frames().copy(), self._steps.copy()
 
     def set_state(self, state: tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]) -> Observation:
         """Go back to `state`, time limit included, and return its observation."""
@@ -127,7 +127,8 @@ class LearnedVectorEnv(BatchedEnv):
         self._pixels = None
         self._steps[rows] += 1
 
-    def _frames(self) -> NDArray[np.uint8]:
+    def frames(self) -> NDArray[np.uint8]:
+        """Pictures (num_envs, H, W, 3) of the present, also where readings are observed."""
         if self._pixels is None:
             self._pixels = self._imagination.frames()
         return self._pixels
@@ -136,7 +137,7 @@ class LearnedVectorEnv(BatchedEnv):
         if self._readings is not None:
             return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
         key = contract.image_key(self.world_model.config.camera)
-        return {key: self._frames()[rows], "agent_pos": self._imagination.telemetry()[rows]}
+        return {key: self.frames()[rows], "agent_pos": self._imagination.telemetry()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()

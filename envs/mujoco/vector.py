@@ -66,6 +66,7 @@ class MuJoCoVectorEnv(BatchedEnv):
             autoreset_mode,
         )
         self.task = task
+        self._cameras = tuple(cameras)
         self.render_mode = render_mode
         self._sparse = reward == "sparse"
         model = make_model(rendering)
@@ -83,6 +84,11 @@ class MuJoCoVectorEnv(BatchedEnv):
         """Free the graphics contexts."""
         self._renderer.close()
         self._display.close()
+
+    def frames(self) -> NDArray[np.uint8]:
+        """Pictures (num_envs, H, W, 3) of the first camera at this instant."""
+        key = contract.image_key(self._cameras[0])
+        return np.stack([self._renderer.observe(self._simulation.qpos(row))[key] for row in range(self.num_envs)])
 
     def task_state(self) -> TaskState:
         """What the tasks look at, for all rows."""

@@ -1,0 +1,179 @@
+"""`gwm compare`: can the learned world be believed when it ranks policies?
+
+Each policy runs in both worlds from the same starts.
+
+What is compared is held success. Over policies: correlation, rank correlation, MMRV and the gap; over the starts of one
+policy: how often both worlds agree on whether it succeeds from there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from gwm_sim.envs.arena import WORLDS, Arena, World
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
+from gwm_sim.policies.entrants import enter, looks
+from gwm_sim.policies.evaluate import Evaluation, evaluate
+from gwm_sim.policies.report import write_report
+from gwm_sim.progress import progress
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.ranks import spearman
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Run policies in both worlds from the same starts."""
+
+    policies: tuple[str, ...]
+    """scripted, scripted:noise=0.5, uniform, hold, or folders as `gwm rl train` makes them."""
+    task: Literal["reach", "grasp", "stack"] = "grasp"
+    """What they should do."""
+    episodes: int = 200
+    """Episodes of each policy in each world."""
+    seed: int = FIRST_EVALUATION_SEED
+    """Seed of the first start; episode i starts from seed + i."""
+    model: str = "gwm-mini"
+    """World model: a shipped one, or a folder."""
+    rows: int = 20
+    """Episodes that run at a time."""
+    json: Path | None = None
+    """Write the numbers here."""
+    report: Path | None = None
+    """Write a page with plots and films here, complete in one file."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.rows < 1:
+            raise ConfigError(f"--episodes and --rows must be at least 1, got {self.episodes} and {self.rows}")
+        if len(set(self.policies)) < len(self.policies):
+            raise ConfigError(f"--policies names one twice: {' '.join(self.policies)}")
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One policy in both worlds, start by start."""
+
+    policy: str
+    twin: Evaluation
+    learned: Evaluation
+
+    def outcomes(self, world: World) -> NDArray[np.bool_]:
+        """Whether each episode succeeded, (N,)."""
+        evaluation: Evaluation = getattr(self, world)
+        return np.array([episode.success for episode in evaluation.episodes])
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers for a results file."""
+        twin, learned = self.outcomes("twin"), self.outcomes("learned")
+        return {
+            "policy": self.policy,
+            "twin": self.twin.to_json(),
+            "learned": self.learned.to_json(),
+            "gap": self.learned.success_rate - self.twin.success_rate,
+            "agreement": float(np.mean(twin == learned)),
+            "kappa": kappa(twin, learned),
+        }
+
+
+def main(config: CompareConfig) -> int:
+    """Compare, print and write."""
+    arena = Arena(config.task, config.model, min(config.rows, config.episodes))
+    for spec in config.policies:
+        enter(spec, arena.make("learned"))  # a wrong name is told before hours of work
+    duels = compare(config, arena)
+    numbers = summarise(config, arena, duels)
+    print(table(numbers))
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(numbers, indent=1, default=str) + "\n")
+    if config.report is not None:
+        films = record_films(config)
+        write_report(config.report, numbers, films, arena.world_model.config.schema.rate)
+    return 0
+
+
+def compare(config: CompareConfig, arena: Arena) -> list[Duel]:
+    """Run every policy in both worlds."""
+    duels, jobs = [], len(config.policies) * len(WORLDS)
+    twins = {sees: arena.make("twin", sees) for sees in sorted({looks(spec) for spec in config.policies})}
+    with progress("compare") as show:
+        for i, spec in enumerate(config.policies):
+            results = {}
+            for j, world in enumerate(WORLDS):
+                show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
+                env = twins[looks(spec)] if world == "twin" else arena.make("learned")
+                policy, seen = enter(spec, env, config.seed)
+                results[world] = evaluate(policy, seen, config.episodes, config.seed)
+                if world == "learned":
+                    env.close()
+            duels.append(Duel(spec, **results))
+        show(1.0, "")
+    for env in twins.values():
+        env.close()
+    return duels
+
+
+def summarise(config: CompareConfig, arena: Arena, duels: list[Duel]) -> dict[str, Any]:
+    """All numbers of a comparison."""
+    twin, learned = (np.array([getattr(duel, world).success_rate for duel in duels]) for world in WORLDS)
+    return {
+        "task": config.task,
+        "model": arena.world_model.config.name,
+        "model_hash": arena.world_model.digest(),
+        "options": asdict(config),
+        "pearson": pearson(twin, learned),
+        "spearman": spearman(twin, learned),
+        "mmrv": mean_maximum_rank_violation(real=twin, simulated=learned),
+        "mean_gap": float(np.abs(learned - twin).mean()),
+        "policies": [duel.to_json() for duel in duels],
+    }
+
+
+def table(numbers: dict[str, Any]) -> str:
+    """The numbers in lines of text."""
+    width = max(len(entry["policy"]) for entry in numbers["policies"])
+    lines = [f"{'':{width}}  {'twin':>22} {'learned':>22}  agreement"]
+    for entry in numbers["policies"]:
+        cells = []
+        for world in WORLDS:
+            low, high = entry[world]["interval"]
+            cells.append(f"{entry[world]['success_rate']:6.1%} [{low:6.1%},{high:6.1%}]")
+        lines.append(f"{entry['policy']:{width}}  {cells[0]:>22} {cells[1]:>22}  {entry['agreement']:9.1%}")
+    statistics = (
+        f"{name} {numbers[key]:.3f}" if numbers[key] is not None else f"{name} undefined"
+        for name, key in (("Pearson r", "pearson"), ("Spearman rho", "spearman"), ("MMRV", "mmrv"))
+    )
+    return "\n".join([*lines, f"{', '.join(statistics)}, mean gap {100 * numbers['mean_gap']:.1f} points"])
+
+
+def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
+    """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
+    arena = Arena(config.task, config.model, rows=1)
+    return {spec: {world: record(spec, arena.make(world), config.seed) for world in WORLDS} for spec in config.policies}
+
+
+def record(spec: str, env: VectorEnv[Any, Any, Any], seed: int) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of one episode in a world of one row."""
+    policy, seen = enter(spec, env, seed)
+    world: Any = env.unwrapped
+    observation, _ = seen.reset(seed=seed)
+    frames, state, done = [world.frames()[0]], None, False
+    start = np.ones(1, bool)
+    while not done:
+        action, state = policy.predict(observation, state, start, deterministic=True)
+        observation, _, terminated, truncated, _ = seen.step(action)
+        done, start = bool(np.any(terminated | truncated)), np.zeros(1, bool)
+        if not done:  # a finished row already shows its next episode
+            frames.append(world.frames()[0])
+    env.close()
+    return np.stack(frames)
+
+
+__all__ = ["CompareConfig", "Duel", "compare", "main"]
