@@ -145,15 +145,16 @@ class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Attribute, or result of the method, `name` for each row; what the rows share is repeated."""
         value = getattr(self, name)
-        if callable(value):
-            value = value(*args, **kwargs)
+        return self._share(value(*args, **kwargs) if callable(value) else value)
+
+    def _share(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, tuple | np.ndarray) and len(value) == self.num_envs:
             return tuple(value)
         return (value,) * self.num_envs
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Attribute `name` for each row."""
-        return self.call(name)
+        """Attribute `name` for each row; one that can be called, such as a model, is not."""
+        return self._share(getattr(self, name))
 
     def set_attr(self, name: str, values: Any) -> None:
         """Set an attribute that all rows share, given once or as equal values per row."""

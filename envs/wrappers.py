@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import image_key
+from gwm_sim.envs.goals import read_goal
 from gwm_sim.envs.readings import LATENTS, OBJECTS, read_frames, readings_space
 from gwm_sim.world_model import WorldModel
 
 UNCERTAINTY: Final = "gwm/uncertainty"
+NEAR: Final = 0.25  # distance of latents at which a goal counts as reached, 1 being that of the empty scene
 
 Model = str | Path | WorldModel
 Step = tuple[Observation, float, bool, bool, dict[str, Any]]
@@ -222,6 +224,144 @@ class VectorTruncateOnUncertainty(VectorWrapper):
         return fresh, rewards, terminated, truncated | lost, {**infos, **now, **last}
 
 
+class GoalImage(gym.Wrapper[Any, Any, Any, Any]):
+    """Ask for what a picture shows, in the form of goal-conditioned environments (HER).
+
+    Observation: that of `LatentObservation`, with `achieved_goal` and `desired_goal` float32 (N * M,), the latents of
+    the present and of the goal. Reward: 0 where they are nearly alike, else -1 (`sparse`), or the negative distance.
+    The goal of an episode is drawn from the pictures; `reset(options={"goal": index})` chooses one.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        goals: NDArray[np.uint8],
+        keys: Sequence[str] = (OBJECTS,),
+        model: Model = "gwm-mini",
+        sparse: bool = True,
+    ) -> None:
+        """Wrap `env`.
+
+        Args:
+            env: As for `LatentObservation`.
+            goals: Pictures (G, H, W, 3) to draw the goals from.
+            keys: The readings to give beside the goals.
+            model: What reads pictures in the twin; a learned world is read by its own model.
+            sparse: Whether the reward is 0 or -1 instead of the negative distance.
+        """
+        super().__init__(LatentObservation(env, tuple(dict.fromkeys([*keys, LATENTS])), model))
+        self._goals = _Goals(env.unwrapped, goals, keys, model, sparse)
+        self._goal = 0
+        self.observation_space = self._goals.space(self.env.observation_space)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Reset the environment and draw a goal."""
+        options = dict(options or {})
+        chosen = options.pop("goal", None)
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._goal = self._goals.draw(self.env.unwrapped.np_random) if chosen is None else int(chosen)
+        return self._goals.observe(observation, self._goals.codes[self._goal]), info
+
+    def step(self, action: Any) -> Step:
+        """Step the environment and judge by the goal."""
+        observation, _, terminated, truncated, info = self.env.step(action)
+        observed = self._goals.observe(observation, self._goals.codes[self._goal])
+        reward = self.compute_reward(observed["achieved_goal"], observed["desired_goal"], info)
+        return observed, float(reward), terminated, truncated, info
+
+    def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[np.float32]:
+        """Rewards (...) of latents (..., N * M) for goals of the same shape."""
+        return self._goals.reward(achieved, desired)
+
+
+class VectorGoalImage(VectorWrapper):
+    """`GoalImage` in vector form: each row draws its own goal whenever it begins."""
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        goals: NDArray[np.uint8],
+        keys: Sequence[str] = (OBJECTS,),
+        model: Model = "gwm-mini",
+        sparse: bool = True,
+    ) -> None:
+        """Wrap `env`; the arguments are those of `GoalImage`."""
+        super().__init__(VectorLatentObservation(env, tuple(dict.fromkeys([*keys, LATENTS])), model))
+        self._goals = _Goals(env.unwrapped, goals, keys, model, sparse)
+        self._chosen = np.zeros(env.num_envs, int)
+        self.single_observation_space = self._goals.space(self.env.single_observation_space)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Reset rows and draw their goals."""
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        observation, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._draw(mask)
+        return self._goals.observe(observation, self._goals.codes[self._chosen]), infos
+
+    def step(self, actions: Any) -> VectorStep:
+        """Step all rows and judge each by its goal."""
+        observation, _, terminated, truncated, infos = self.env.step(actions)
+        before = self._goals.codes[self._chosen]
+        finished = np.asarray(infos.get("_final_obs", np.zeros(self.num_envs, bool)))
+        achieved = observation[LATENTS].copy()
+        if finished.any():
+            final = infos["final_obs"].copy()
+            for row in np.flatnonzero(finished):
+                achieved[row] = final[row][LATENTS]
+                final[row] = self._goals.observe(final[row], before[row])
+            infos = {**infos, "final_obs": final}
+            self._draw(finished)
+        rewards = self.compute_reward(achieved, before, infos)
+        return self._goals.observe(observation, self._goals.codes[self._chosen]), rewards, terminated, truncated, infos
+
+    def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[np.float32]:
+        """Rewards (...) of latents (..., N * M) for goals of the same shape."""
+        return self._goals.reward(achieved, desired)
+
+    def _draw(self, rows: NDArray[np.bool_]) -> None:
+        rngs: Any = self.env.unwrapped.np_random
+        for row in np.flatnonzero(rows):
+            self._chosen[row] = self._goals.draw(rngs[row])
+
+
+class _Goals:
+    """The goals of a wrapper, read."""
+
+    def __init__(
+        self, world: Any, pictures: NDArray[np.uint8], keys: Sequence[str], model: Model, sparse: bool
+    ) -> None:
+        own: WorldModel | None = getattr(world, "world_model", None)
+        reader = own or (model if isinstance(model, WorldModel) else WorldModel.load(model))
+        read = [read_goal(reader, picture) for picture in pictures]
+        middle = (reader.config.dynamics.levels - 1) / 2
+        self.codes = np.stack([(goal.codes.flatten().float() / middle - 1).cpu().numpy() for goal in read])
+        # Distances are in units of how far a goal is from the empty scene.
+        self._scale = float(np.mean([goal.scale.item() for goal in read])) / middle
+        self._keys, self._sparse = ("agent_pos", *keys), sparse
+
+    def space(self, space: spaces.Space[Any]) -> spaces.Dict:
+        inner = _dict(space)
+        goals = {"achieved_goal": inner[LATENTS], "desired_goal": inner[LATENTS]}
+        return spaces.Dict({**{key: inner[key] for key in self._keys}, **goals})
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self.codes)))
+
+    def observe(self, observation: Observation, goal: NDArray[np.float32]) -> Observation:
+        kept = {key: observation[key] for key in self._keys}
+        return {**kept, "achieved_goal": observation[LATENTS], "desired_goal": goal.copy()}
+
+    def reward(self, achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.float32]:
+        distance = np.abs(achieved - desired).sum(axis=-1) / self._scale
+        reward = np.where(distance < NEAR, 0.0, -1.0) if self._sparse else -distance
+        return np.asarray(reward, np.float32)
+
+
 def last_uncertainty(infos: Mapping[str, Any]) -> NDArray[np.float64]:
     """Uncertainty (num_envs,) at the end of this step, also of rows that were reset in it."""
     now = np.asarray(infos[UNCERTAINTY])
@@ -262,9 +402,11 @@ def _dict(space: spaces.Space[Any]) -> spaces.Dict:
 
 
 __all__ = [
+    "GoalImage",
     "LatentObservation",
     "TruncateOnUncertainty",
     "UncertaintyPenalty",
+    "VectorGoalImage",
     "VectorLatentObservation",
     "VectorTruncateOnUncertainty",
     "VectorUncertaintyPenalty",

@@ -26,6 +26,8 @@ from gwm_sim.policies.policy import Observation, Policy, State
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 
+NOISE: Final = np.array([1.0, 1.0, 1.0, 0.3])  # parts of the actions: an unsteady gripper drops what it holds
+
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
@@ -135,7 +137,7 @@ class _Noisy:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
-        noise = self._rng.normal(0.0, self._scale, action.shape)
+        noise = self._scale * self._rng.normal(size=action.shape) * NOISE
         return (action + noise).clip(-1.0, 1.0).astype(np.float32), state
 
 

@@ -9,10 +9,11 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecTransposeImage
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize, VecTransposeImage
 
+from gwm_sim.envs.wrappers import VectorGoalImage
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 
 NUM_ENVS = 3
@@ -165,6 +166,43 @@ def test_works_under_the_wrappers_of_sb3() -> None:
         assert terminal["position"][0] == before["position"][row, 1]
         assert terminal["position"][1] == pytest.approx(terminal["position"][0] + 0.01, abs=1e-6)
         assert observations["position"][row, 0] == 0  # the new episode has no past
+
+
+def test_telemetry_alone_is_normalised() -> None:
+    env = VecNormalize(VecMonitor(make_adapter()), norm_obs_keys=["position"], norm_reward=True)
+    env.seed(0)
+    observations: Any = env.reset()
+    for actions in draw_actions(30):
+        observations, _, dones, infos = env.step(actions)
+        for row in np.flatnonzero(dones):
+            terminal = infos[row]["terminal_observation"]
+            assert terminal["pixels"].dtype == np.uint8 and np.abs(terminal["position"]).max() <= 10
+    original: Any = env.get_original_obs()
+    np.testing.assert_array_equal(observations["pixels"], original["pixels"])
+    assert observations["pixels"].dtype == np.uint8
+    assert not np.array_equal(observations["position"], original["position"])
+
+
+def test_hindsight_asks_the_wrapper_for_rewards_whatever_the_batch(tiny_checkpoint: Path) -> None:
+    vector: Any = gym.make_vec("GWM-BlockReach-v0", num_envs=4, model=tiny_checkpoint)
+    vector.unwrapped.set_attr("_max_episode_steps", 5)
+    pictures = vector.reset(seed=0)[0]["pixels"]
+    env = VecMonitor(SB3VecEnv(VectorGoalImage(vector, pictures)))
+    for batch in (1, 4, 7):  # 4 is the number of rows, whose results are not to be dealt out among them
+        achieved = np.zeros((batch, 320), np.float32)
+        rewards = env.env_method("compute_reward", achieved, achieved, [{}] * batch, indices=[0])
+        np.testing.assert_array_equal(rewards[0], np.zeros(batch))
+    agent = SAC(
+        "MultiInputPolicy",
+        env,
+        replay_buffer_class=HerReplayBuffer,
+        learning_starts=30,
+        batch_size=4,
+        policy_kwargs={"net_arch": [16]},
+        device="cpu",
+    )
+    agent.learn(60)
+    assert agent.num_timesteps == 60
 
 
 @pytest.mark.parametrize("world", ["MuJoCo", "GWM"])

@@ -138,6 +138,36 @@ def test_uncertain_rows_end_and_begin_anew(tiny_checkpoint: Path) -> None:
     assert single.step(ACTION)[3]
 
 
+@pytest.mark.parametrize("world", ["MuJoCo", "GWM"])
+def test_goals_are_reached_where_the_picture_was_taken(world: str, tiny_checkpoint: Path) -> None:
+    plain = make_single(world, tiny_checkpoint)
+    pictures = np.stack([plain.reset(seed=seed)[0]["pixels"] for seed in (3, 9)])
+    for sparse in (True, False):
+        env = wrappers.GoalImage(make_single(world, tiny_checkpoint), pictures, model=tiny_checkpoint, sparse=sparse)
+        observation, _ = env.reset(seed=3, options={"goal": 0})
+        assert env.observation_space.contains(observation) and set(observation) >= {"achieved_goal", "objects"}
+        here = env.compute_reward(observation["achieved_goal"], observation["desired_goal"], {})
+        assert here > env.compute_reward(
+            observation["achieved_goal"], env.reset(options={"goal": 1})[0]["desired_goal"], {}
+        )
+        assert here == pytest.approx(0.0, abs=1e-6)
+
+
+def test_rows_keep_their_goal_until_they_end(tiny_checkpoint: Path) -> None:
+    pictures = np.stack([make_single("GWM", tiny_checkpoint).reset(seed=seed)[0]["pixels"] for seed in range(8)])
+    env = wrappers.VectorGoalImage(make_vector("GWM", tiny_checkpoint, limit=2), pictures, sparse=False)
+    first, _ = env.reset(seed=0)
+    second = env.step(np.stack([ACTION] * 3))[0]
+    np.testing.assert_array_equal(second["desired_goal"], first["desired_goal"])
+    third, rewards, _, truncated, infos = env.step(np.stack([ACTION] * 3))
+    assert truncated.all() and env.observation_space.contains(third)
+    assert np.abs(third["desired_goal"] - first["desired_goal"]).sum() > 0
+    for row in range(3):
+        final = infos["final_obs"][row]
+        np.testing.assert_array_equal(final["desired_goal"], first["desired_goal"][row])
+        assert rewards[row] == env.compute_reward(final["achieved_goal"], final["desired_goal"], {})
+
+
 def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint)
     env = LatentObservation(make_single("MuJoCo", tiny_checkpoint), keys=(LATENTS,), model=model)

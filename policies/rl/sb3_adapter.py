@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
@@ -102,10 +102,18 @@ class SB3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method, for all rows at once, and return the results of the rows `indices`."""
-        env = self.env.unwrapped
+        """Call a method, for all rows at once, and return the results of the rows `indices`.
+
+        A method of a wrapper, such as the `compute_reward` of goals, is asked once and its answer is every row's.
+        """
+        rows = list(self._rows(indices))
+        env = self.env
+        while env is not env.unwrapped:
+            if hasattr(type(env), method_name) and not hasattr(VectorWrapper, method_name):
+                return [getattr(env, method_name)(*method_args, **method_kwargs)] * len(rows)
+            env = env.env
         results = env.call(method_name, *method_args, **method_kwargs)
-        return [results[i] for i in self._rows(indices)]
+        return [results[i] for i in rows]
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
