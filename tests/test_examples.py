@@ -58,5 +58,18 @@ def test_own_robot_becomes_a_world_that_says_what_it_is(tmp_path: Path, capsys: 
     assert low.tolist() == [-1] * 4 and high.tolist() == [1] * 4
 
 
+def test_rl_in_imagination_is_scored_in_both_worlds(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("rl_in_imagination.py", model=tiny_checkpoint, steps=200, rows=4, episodes=2)
+    printed = capsys.readouterr().out
+    assert "twin: held success" in printed and "learned: held success" in printed
+
+
+def test_cleanrl_ppo_runs_on_the_plain_vector_environment(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("cleanrl_ppo.py", model=str(tiny_checkpoint), rows=4, iterations=2)
+    assert "iteration 2: mean reward" in capsys.readouterr().out
+
+
 def test_examples_are_short() -> None:
     assert all(len(path.read_text().splitlines()) < 100 for path in EXAMPLES.glob("*.py"))
