@@ -33,7 +33,7 @@ class CompareConfig:
     """Run policies in both worlds from the same starts."""
 
     policies: tuple[str, ...]
-    """scripted, scripted:noise=0.5, uniform, hold, or folders as `gwm rl train` makes them."""
+    """scripted, scripted:lapse=0.2, uniform, hold, or folders as `gwm rl train` makes them."""
     task: Literal["reach", "grasp", "stack"] = "grasp"
     """What they should do."""
     episodes: int = 200

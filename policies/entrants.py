@@ -1,8 +1,9 @@
 """Policies by name: the one place that says what `--policy` and `--policies` mean.
 
     scripted                  the task's expert, on what the world knows of its cubes
-    scripted:noise=0.5        the same with Gaussian noise on its actions, scripted:offset=0.02 misjudging the cubes by
-                              2 cm, and both, scripted:noise=0.5:offset=0.02
+    scripted:noise=0.1        the same with Gaussian noise on its movements, with scripted:lapse=0.2 a random action in
+                              20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm; options add
+                              up: scripted:lapse=0.2:offset=0.03
     uniform, hold             the floors
     FOLDER                    an agent as `gwm rl train` makes it
 
@@ -26,7 +27,7 @@ from gwm_sim.policies.policy import Observation, Policy, State
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 
-NOISE: Final = np.array([1.0, 1.0, 1.0, 0.3])  # parts of the actions: an unsteady gripper drops what it holds
+NOISE: Final = np.array([1.0, 1.0, 1.0, 0.0])  # of the movements alone: an unsteady gripper drops whatever it holds
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
@@ -62,13 +63,15 @@ def looks(spec: str) -> bool:
 
 
 def _scripted(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
-    _only(options, "noise", "offset")
+    _only(options, "noise", "lapse", "offset")
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
         raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
     judged: Any = _Misjudged(env, options["offset"], seed) if "offset" in options else env
     policy: Policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
-    return Entrant(_Noisy(policy, options["noise"], seed) if "noise" in options else policy, env)
+    if clumsy := {name: options[name] for name in ("noise", "lapse") if name in options}:
+        policy = _Clumsy(policy, seed, **clumsy)
+    return Entrant(policy, env)
 
 
 def _uniform(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
@@ -123,11 +126,12 @@ def _only(options: Mapping[str, float], *known: str) -> None:
         raise ConfigError(f"unknown options {unknown} of a policy; it takes {', '.join(known) or 'none'}")
 
 
-class _Noisy:
-    """A policy with Gaussian noise on its actions."""
+class _Clumsy:
+    """A policy with Gaussian noise on its movements, and random ones in place of a share of them."""
 
-    def __init__(self, policy: Policy, scale: float, seed: int) -> None:
-        self._policy, self._scale, self._rng = policy, scale, np.random.default_rng([seed, 2])
+    def __init__(self, policy: Policy, seed: int, noise: float = 0.0, lapse: float = 0.0) -> None:
+        self._policy, self._noise, self._lapse = policy, noise, lapse
+        self._rng = np.random.default_rng([seed, 2])
 
     def predict(
         self,
@@ -137,8 +141,9 @@ class _Noisy:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
-        noise = self._scale * self._rng.normal(size=action.shape) * NOISE
-        return (action + noise).clip(-1.0, 1.0).astype(np.float32), state
+        noisy = (action + self._noise * self._rng.normal(size=action.shape) * NOISE).clip(-1.0, 1.0)
+        lapses = self._rng.random((*action.shape[:-1], 1)) < self._lapse
+        return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state
 
 
 class _Misjudged:

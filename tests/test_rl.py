@@ -154,8 +154,9 @@ def test_cloning_fits_the_demonstrated_actions(tiny_checkpoint: Path, demonstrat
 
 
 def test_both_worlds_are_scored_and_the_gap_is_drawn(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    config = configure(tmp_path, tiny_checkpoint, eval_minutes=0.0, json=tmp_path / "report.json")
+    config = configure(tmp_path, tiny_checkpoint, eval_minutes=0.0, keep=True, json=tmp_path / "report.json")
     assert train(config) == 0
+    assert AgentPolicy(config.out / "checkpoints" / "00000120").config.steps == 120
     curve = json.loads((config.out / "curve.json").read_text())
     assert [score["episodes"] for score in curve] == [2] and (config.out / "gap.png").is_file()
     assert json.loads((tmp_path / "report.json").read_text())["scores"] == curve[-1]

@@ -86,12 +86,19 @@ def policy_kwargs(config: AgentConfig, more: Mapping[str, Any] | None = None) ->
     }
 
 
-def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path) -> None:
-    """Write a checkpoint that acts, and beside it what training needs to go on; each appears whole or not at all."""
+def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumable: bool = True) -> None:
+    """Write a checkpoint that acts, and beside it what training needs to go on; each appears whole or not at all.
+
+    Args:
+        agent: The agent as it is.
+        config: What it is.
+        folder: Where to write; an older checkpoint there is replaced.
+        resumable: Whether to write what training needs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = agent.policy.state_dict()
     acting = {name: value for name, value in weights.items() if not name.startswith(TRAINING_ONLY)}
-    parts = {"policy": acting, "training": _training_tensors(agent)}
+    parts = {"policy": acting} | ({"training": _training_tensors(agent)} if resumable else {})
     files = {part: f"{part}-{config.steps:08d}.safetensors" for part in parts}
     for part, tensors in parts.items():
         temporary = folder / f"{files[part]}.tmp"

@@ -28,7 +28,7 @@ class RlEvalConfig:
     """Score a policy in an environment."""
 
     policy: str
-    """scripted, uniform, hold, or a folder as `gwm rl train` makes it."""
+    """scripted, scripted:lapse=0.2, uniform, hold, or a folder as `gwm rl train` makes it."""
     env: str
     """Environment id, of either world."""
     model: str = "gwm-mini"

@@ -38,6 +38,7 @@ from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
 LOCK_FILE: Final = "run.lock"
+CHECKPOINTS: Final = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class RlTrainConfig:
     """Time between evaluations in both worlds; 0 for one at the end only, negative for none at all."""
     eval_episodes: int = 20
     """Episodes of each."""
+    keep: bool = False
+    """Keep the policy of every evaluation, in `checkpoints` of the folder: policies of graded skill to compare."""
     tensorboard: bool = True
     """Write logs for TensorBoard into the folder."""
     seed: int = 0
@@ -268,6 +271,9 @@ class Keeper(BaseCallback):
             evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
             successes[world] = evaluation.successes
             self.logger.record(f"eval/success_{world}", evaluation.success_rate)
+        if self._config.keep:
+            kept = self._config.out / CHECKPOINTS / f"{self.about.steps:08d}"
+            save_agent(self.model, self.about, kept, resumable=False)
         self._scores.append(Score(self.num_timesteps, self._budget.seconds, self._config.eval_episodes, **successes))
         self.logger.dump(self.num_timesteps)
         write_curve(self._scores, self._config.out, self._config.env)
