@@ -1,0 +1,34 @@
+"""`benchmarks/transfer.py` reads the runs that are there, and says null of those that are not."""
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gwm_sim.policies.rl.curve import Score, write_curve
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_scores_what_is_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
+    report, plot = tmp_path / "transfer.json", tmp_path / "transfer.png"
+    options: dict[str, Any] = {"episodes": 2, "model": str(tiny_checkpoint), "graded": ("hold", "uniform")}
+    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), json=report, plot=plot, **options))
+    reach = json.loads(report.read_text())["tasks"]["reach"]
+    assert reach["twin_success"] is None and reach["wall_clock_ratio"] is None
+    assert [policy["policy"] for policy in reach["policies"]] == ["hold", "uniform"]
+    low, high = reach["policies"][0]["twin"]["wilson"]
+    assert 0 <= low < high <= 1 and plot.stat().st_size > 0
+
+
+def test_time_counts_until_the_first_good_score(tmp_path: Path) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
+    for world, seconds in (("learned", 100.0), ("twin", 400.0)):
+        (tmp_path / world).mkdir()
+        scores = [Score(1, seconds / 2, 10, twin=7, learned=9), Score(2, seconds, 10, twin=8, learned=9)]
+        write_curve(scores, tmp_path / world, world)
+    ratio = program["wall_clock"](tmp_path, 60.0)
+    assert ratio["without_model"] == pytest.approx(0.25) and ratio["with_model"] == pytest.approx(0.4)
