@@ -44,10 +44,12 @@ class Arena:
 
         Args:
             world: "twin" or "learned".
-            sees: Whether the frames of the twin are looked at; drawing them takes most of its time.
+            sees: Whether anybody looks at frames; drawing them takes most of the time of both.
         """
         if world == "learned":
-            learned = gym.make_vec(env_id("learned", self.task), num_envs=self.rows, model=self._model)
+            learned: Any = gym.make_vec(env_id("learned", self.task), num_envs=self.rows, model=self._model)
+            if not sees:
+                learned.unwrapped.observe_readings(())
             return _PairedRows(learned, self)
         from gwm_sim.envs.mujoco.vector import MuJoCoVectorEnv  # late: a learned world needs no MuJoCo
 

@@ -102,20 +102,25 @@ def main(config: CompareConfig) -> int:
 def compare(config: CompareConfig, arena: Arena) -> list[Duel]:
     """Run every policy in both worlds."""
     duels, jobs = [], len(config.policies) * len(WORLDS)
-    twins = {sees: arena.make("twin", sees) for sees in sorted({looks(spec) for spec in config.policies})}
+    blind: dict[World, VectorEnv[Any, Any, Any]] = {}  # worlds that draw nothing serve every policy that does not look
     with progress("compare") as show:
         for i, spec in enumerate(config.policies):
             results = {}
             for j, world in enumerate(WORLDS):
                 show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
-                env = twins[looks(spec)] if world == "twin" else arena.make("learned")
+                if looks(spec):
+                    env = arena.make(world)
+                elif world in blind:
+                    env = blind[world]
+                else:
+                    env = blind[world] = arena.make(world, sees=False)
                 policy, seen = enter(spec, env, config.seed)
                 results[world] = evaluate(policy, seen, config.episodes, config.seed)
-                if world == "learned":
+                if looks(spec):
                     env.close()
             duels.append(Duel(spec, **results))
         show(1.0, "")
-    for env in twins.values():
+    for env in blind.values():
         env.close()
     return duels
 

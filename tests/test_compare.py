@@ -23,7 +23,7 @@ def test_both_worlds_begin_at_the_same_moment(tiny_checkpoint: Path) -> None:
 
 def test_both_worlds_run_as_long_as_the_task(tiny_checkpoint: Path) -> None:
     arena = Arena("reach", tiny_checkpoint, rows=2)
-    for world in (arena.make("twin", sees=False), arena.make("learned")):
+    for world in (arena.make("twin", sees=False), arena.make("learned", sees=False)):
         world.reset(seed=0)
         for step in range(30):
             truncated = world.step(np.zeros((2, 4), np.float32))[3]

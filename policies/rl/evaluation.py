@@ -53,7 +53,10 @@ class RlEvalConfig:
 
 def evaluate_policy(config: RlEvalConfig) -> int:
     """Evaluate, print and write."""
-    policy, env = enter(config.policy, _make(config, gym.make_vec, num_envs=_rows(config)), config.seed)
+    worlds = _make(config, gym.make_vec, num_envs=_rows(config))
+    if not looks(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
+        worlds.unwrapped.observe_readings(())
+    policy, env = enter(config.policy, worlds, config.seed)
     with progress(f"{config.policy} in {config.env}") as show:
         show(0.0, "")
         evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
