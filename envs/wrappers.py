@@ -63,6 +63,11 @@ class LatentObservation(gym.Wrapper[Any, Any, Any, Any]):
         observation, info = self.env.reset(seed=seed, options=options)
         return self._read(observation), info
 
+    @property
+    def reader(self) -> WorldModel:
+        """The model whose readings these are."""
+        return _reader(self._model, self.env)
+
     def step(self, action: Any) -> Step:
         """Step the environment."""
         observation, reward, terminated, truncated, info = self.env.step(action)
@@ -99,6 +104,11 @@ class VectorLatentObservation(VectorWrapper):
         """Reset rows of the environment."""
         observation, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         return self._read(observation), info
+
+    @property
+    def reader(self) -> WorldModel:
+        """The model whose readings these are."""
+        return _reader(self._model, self.env)
 
     def step(self, actions: Any) -> VectorStep:
         """Step all rows."""
@@ -378,6 +388,11 @@ def _positive(name: str, value: float) -> float:
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
     return value
+
+
+def _reader(given: WorldModel | None, env: Any) -> WorldModel:
+    own: WorldModel = env.unwrapped.world_model if given is None else given
+    return own
 
 
 def _load(model: Model, space: spaces.Space[Any]) -> WorldModel:

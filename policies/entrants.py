@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from gwm_sim.envs.readings import LATENTS
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
 from gwm_sim.errors import ConfigError
@@ -97,6 +98,12 @@ def _agent(spec: str, env: Env) -> Entrant:
             env = wrapper(env, policy.config.readings, policy.config.model)
         except ValueError as error:
             raise ConfigError(f"{spec} cannot see in this environment: {error}") from error
+        reader: Any = env
+        if LATENTS in policy.config.readings and reader.reader.digest() != policy.config.model_hash:
+            raise ConfigError(
+                f"{spec} reads latents of the model {policy.config.model_hash}, here they are those of "
+                f"{reader.reader.digest()} and mean something else: train a policy with this model"
+            )
         space = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
     given = {name: entry.shape for name, entry in space.items()}
     for key, box in policy.observation_space.items():

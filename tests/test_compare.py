@@ -50,7 +50,7 @@ def test_compares_and_writes_one_complete_page(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, page = tmp_path / "numbers.json", tmp_path / "page.html"
-    policies = ["scripted", "scripted:noise=0.5", "uniform"]
+    policies = ["scripted", "uniform"]
     words = ["compare", "--policies", *policies, "--task", "reach", "--episodes", "3", "--model", str(tiny_checkpoint)]
     assert cli.main([*words, "--json", str(report), "--report", str(page)]) == 0
     numbers = json.loads(report.read_text())
@@ -58,5 +58,5 @@ def test_compares_and_writes_one_complete_page(
     assert numbers["policies"][0]["twin"]["success_rate"] == 1.0
     assert "Pearson r" in capsys.readouterr().out
     html = page.read_text()
-    assert html.count("<video") == 3 and "<svg" in html and 'src="http' not in html
+    assert html.count("<video") == 2 and "<svg" in html and 'src="http' not in html
     assert cli.main(["compare", "--policies", "scripted", "nobody", "--model", str(tiny_checkpoint)]) == 2

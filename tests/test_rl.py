@@ -1,7 +1,9 @@
 """`gwm rl`: what is trained is kept whole, acts alike after loading, and is never written over by mistake."""
 
+import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,10 @@ from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.entrants import enter, looks
 from gwm_sim.policies.evaluate import evaluate
-from gwm_sim.policies.rl.agents import ALGORITHMS, AgentPolicy, restore
+from gwm_sim.policies.rl.agents import ALGORITHMS, AgentPolicy, load_config, restore, save_agent
 from gwm_sim.policies.rl.cloning import act, read_demonstrations
 from gwm_sim.policies.rl.recipes import find_recipe
-from gwm_sim.policies.rl.training import RlTrainConfig, build_agent, make_env, train
+from gwm_sim.policies.rl.training import Keeper, RlTrainConfig, build_agent, make_env, train
 from gwm_sim.world_model import WorldModel
 
 RECIPE = """
@@ -127,6 +129,65 @@ def test_incomplete_agents_are_refused(damage: str, trained: dict[str, RlTrainCo
             folder.write_bytes(b"PK")
     with pytest.raises(CheckpointError):
         AgentPolicy(folder)
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_agent(
+    trained: dict[str, RlTrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def replace_until(moment: int) -> Callable[[Any, Any], None]:
+        left = iter(range(moment))
+
+        def replace_file(source: Any, target: Any) -> None:
+            if next(left, None) is None:
+                raise Killed
+            Path(source).rename(target)
+
+        return replace_file
+
+    config = trained["ppo"]
+    recipe = find_recipe("ppo", config.env, config.hyperparams)
+    agent = build_agent(config, recipe, make_env(config, recipe), load_config(config.out))
+    for moment in range(4):  # weights to act, to train on, the configuration, and none
+        folder = tmp_path / str(moment)
+        shutil.copytree(config.out, folder)
+        with monkeypatch.context() as patch:
+            patch.setattr("gwm_sim.policies.rl.agents.os.replace", replace_until(moment))
+            with contextlib.suppress(Killed):
+                save_agent(agent, replace(load_config(folder), steps=500), folder)
+        assert AgentPolicy(folder).config.steps == (500 if moment == 3 else 120)
+        restore(agent, folder)
+
+
+def test_a_killed_run_can_be_resumed_from_its_first_moment(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(tmp_path, tiny_checkpoint)
+
+    def die(_: Keeper) -> bool:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "_on_step", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(config)
+    assert train(replace(config, resume=True)) == 0
+    assert load_config(config.out).steps == 120
+
+
+def test_latents_of_another_model_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path, tiny_checkpoint, steps=40)
+    recipe = (tmp_path / "ppo.yml").read_text().replace("[objects]", "[latents]")
+    (tmp_path / "ppo.yml").write_text(recipe)
+    assert train(config) == 0
+    env = gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint)
+    assert enter(str(config.out), env).env is not env
+    path = config.out / "config.json"
+    path.write_text(path.read_text().replace(load_config(config.out).model_hash, "0123456789abcdef"))
+    with pytest.raises(ConfigError, match="mean something else"):
+        enter(str(config.out), gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint))
 
 
 def test_evaluation_seeds_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
     temporary = folder / f"{CONFIG_FILE}.tmp"
     temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
     os.replace(temporary, folder / CONFIG_FILE)
-    for stale in folder.glob("*.safetensors"):
+    for stale in (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.tmp")):
         if stale.name not in files.values():
             stale.unlink()
 

@@ -1,4 +1,4 @@
-"""Tuned hyper-parameters by algorithm and environment, in the file form of rl_zoo3, and what is made of them here."""
+"""Hyper-parameters by algorithm and environment, in the file form of rl_zoo3, and what is made of them here."""
 
 from collections.abc import Mapping
 from importlib import resources

@@ -37,6 +37,7 @@ from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
+CHECKPOINT_SECONDS: Final = 60.0  # what a killed run loses at most
 LOCK_FILE: Final = "run.lock"
 CHECKPOINTS: Final = "checkpoints"
 
@@ -56,7 +57,8 @@ class RlTrainConfig:
     steps: int | None = None
     """Budget in environment steps; by default, without --minutes, that of the hyper-parameters."""
     warm_start: Path | None = None
-    """Episode file of demonstrations to clone before learning begins."""
+    """Episode file of demonstrations to clone before learning begins. With ppo: the fresh critics of sac and tqc lead
+    what was cloned astray at first."""
     resume: bool = False
     """Go on with the run in `out`; budgets count from its beginning. The replay buffer of off-policy algorithms starts
     empty."""
@@ -186,12 +188,16 @@ def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: Arena) -> 
     budget = Budget(config.minutes, config.steps or (None if config.minutes else recipe.timesteps), about.seconds)
     with progress(f"{config.algo} in {config.env}") as show:
         keeper = Keeper(config, about, arena, budget, show)
-        agent.learn(
-            total_timesteps=(budget.steps or 2**40) - (agent.num_timesteps if config.resume else 0),
-            callback=keeper,
-            reset_num_timesteps=not config.resume,
-            tb_log_name=config.algo,
-        )
+        try:
+            agent.learn(
+                total_timesteps=(budget.steps or 2**40) - (agent.num_timesteps if config.resume else 0),
+                callback=keeper,
+                reset_num_timesteps=not config.resume,
+                tb_log_name=config.algo,
+            )
+        except KeyboardInterrupt:
+            keeper.checkpoint()
+            raise
         score = keeper.finish()
     env.close()
     report = {**asdict(keeper.about), "scores": score and asdict(score)}
@@ -235,8 +241,11 @@ class Keeper(BaseCallback):
         self.about = about
         self._config, self._arena, self._budget, self._show = config, arena, budget, show
         self._scores: list[Score] = read_curve(config.out) if config.resume else []
-        self._scored_at = budget.seconds
+        self._scored_at = self._written_at = budget.seconds
         self._worlds: dict[str, Any] = {}
+
+    def _on_training_start(self) -> None:
+        self.checkpoint()  # so that a run can be resumed whenever it is killed
 
     def _on_step(self) -> bool:
         share = self._budget.share(self.num_timesteps)
@@ -245,6 +254,8 @@ class Keeper(BaseCallback):
         if every > 0 and self._budget.seconds - self._scored_at > every and share < 1:
             self.checkpoint()
             self.score()
+        elif self._budget.seconds - self._written_at > CHECKPOINT_SECONDS:
+            self.checkpoint()
         return share < 1
 
     def finish(self) -> Score | None:
@@ -259,6 +270,7 @@ class Keeper(BaseCallback):
         """Write the agent as it is."""
         self.about = replace(self.about, steps=self.num_timesteps, seconds=self._budget.seconds)
         save_agent(self.model, self.about, self._config.out)
+        self._written_at = self._budget.seconds
 
     def score(self) -> None:
         """Evaluate the written checkpoint in both worlds, from the same starts."""
@@ -289,4 +301,4 @@ class Keeper(BaseCallback):
         return words
 
 
-__all__ = ["RlTrainConfig", "train"]
+__all__ = ["Keeper", "RlTrainConfig", "build_agent", "make_env", "train"]
