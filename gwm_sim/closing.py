@@ -145,14 +145,16 @@ def keeping(horizons: Mapping[int, Numbers], names: Sequence[str]) -> str:
 
 
 def copying(horizons: Mapping[int, Numbers], rate: float) -> str:
-    """Up to which horizon is it better than copying the last frame?"""
-    farthest = 0
+    """At which horizons is it better than copying the last frame?"""
+    better = {}
     for steps, column in sorted(horizons.items()):
         kind = "psnr" if column["fg_psnr"] is None else "fg_psnr"
-        if column[kind] <= column[f"{kind}_floor"]:
-            break
-        farthest = steps
-    if not farthest:
-        return "it is no better than copying the last frame, not even for one step."
-    tried = ", the farthest that was tried" if farthest == max(horizons) else ""
-    return f"it is better than copying the last frame up to {farthest} steps ({farthest / rate:.1f} s){tried}."
+        better[steps] = column[kind] > column[f"{kind}_floor"]
+    if not any(better.values()):
+        return f"it is no better than copying the last frame, from {min(better)} to {max(better)} steps."
+    first = next(steps for steps in better if better[steps])
+    until = next((steps for steps in better if steps > first and not better[steps]), max(better) + 1)
+    farthest = max(steps for steps in better if steps < until)
+    start = "" if first == min(better) else f"from {first} steps on (before, the last frame is the sharper picture) "
+    tried = ", the farthest that was tried" if farthest == max(better) else ""
+    return f"it is better than copying the last frame {start}up to {farthest} steps ({farthest / rate:.1f} s){tried}."

@@ -65,6 +65,7 @@ def column(fg_psnr: float | None, permanence: float | None = None) -> dict[str, 
 def test_copying_ends_at_the_first_horizon_that_is_no_better() -> None:
     assert "up to 5 steps (0.5 s)." in copying({1: column(25), 5: column(21), 10: column(19), 25: column(22)}, 10)
     assert "up to 5 steps (0.2 s), the farthest" in copying({1: column(25), 5: column(21)}, 25)
+    assert "from 5 steps on" in copying({1: column(19), 5: column(21), 10: column(22)}, 10)
     assert "no better than copying" in copying({1: column(None)}, 10)  # no foreground: the whole picture counts
 
 
