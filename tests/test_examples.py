@@ -29,7 +29,7 @@ def test_quickstart_draws_what_the_world_shows(
 
 
 def test_train_world_model_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("train_world_model.py", out=tmp_path, episodes=50, length=24)
+    run("train_world_model.py", out=tmp_path, episodes=20, length=20)
     assert WorldModel.load(tmp_path / "model").tasks == ("reach", "grasp", "stack")
     printed = capsys.readouterr().out
     assert "after 10 steps: end-effector" in printed and "10 steps in the new world" in printed
@@ -41,6 +41,7 @@ def test_plan_to_goal_image_reaches_it(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_own_robot_becomes_a_world_that_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gymnasium_robotics")
     run("own_robot.py", out=str(tmp_path), episodes=8, tests=3)
