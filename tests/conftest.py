@@ -8,26 +8,45 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # results are compared bit for bit, on 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # tests open no windows
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A path that the first of all test processes makes and the others find."""
+    folder = factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    path = folder / name
+    with FileLock(folder / f"{name}.lock"):
+        if not path.exists():
+            unfinished = folder / "unfinished" / name
+            make(unfinished)
+            unfinished.rename(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fifty episodes of twelve steps, recorded in the physics twin."""
-    path = tmp_path_factory.mktemp("data") / "tiny.hdf5"
-    collect(CollectConfig(episodes=50, steps=12, out=path, workers=1, rendering="fast"))
-    return path
+
+    def record(path: Path) -> None:
+        collect(CollectConfig(episodes=50, steps=12, out=path, workers=1, rendering="fast"))
+
+    return once(tmp_path_factory, "tiny.hdf5", record)
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a complete model, bank included, that knows where things are but little of what will happen."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    train(TrainConfig(data=(tiny_data,), out=folder, preset="tiny", steps=60, name="tiny", device="cpu"))
-    return folder
+
+    def learn(folder: Path) -> None:
+        train(TrainConfig(data=(tiny_data,), out=folder, preset="tiny", steps=60, name="tiny", device="cpu"))
+
+    return once(tmp_path_factory, "tiny", learn)

@@ -29,7 +29,7 @@ def test_quickstart_draws_what_the_world_shows(
 
 
 def test_train_world_model_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("train_world_model.py", out=tmp_path, episodes=20, length=20)
+    run("train_world_model.py", out=tmp_path, episodes=20, length=20, minutes=0.05)
     assert WorldModel.load(tmp_path / "model").tasks == ("reach", "grasp", "stack")
     printed = capsys.readouterr().out
     assert "after 10 steps: end-effector" in printed and "10 steps in the new world" in printed
