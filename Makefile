@@ -15,7 +15,7 @@ demo: setup ## Drive the learned world and the physics twin side by side into ou
 	$(VENV)/gwm demo
 
 test: setup ## Run the fast tests
-	$(VENV)/python -m pytest -n auto --dist loadfile
+	$(VENV)/python -m pytest -n auto --dist worksteal
 
 lint: setup ## Lint, formatting and types
 	$(VENV)/ruff check .

@@ -28,6 +28,7 @@ def test_quickstart_draws_what_the_world_shows(
         assert len(list(film.decode(video=0))) == 16
 
 
+@pytest.mark.slow
 def test_train_world_model_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("train_world_model.py", out=tmp_path, episodes=20, length=20, minutes=0.05)
     assert WorldModel.load(tmp_path / "model").tasks == ("reach", "grasp", "stack")
@@ -59,6 +60,7 @@ def test_own_robot_becomes_a_world_that_says_what_it_is(tmp_path: Path, capsys: 
     assert low.tolist() == [-1] * 4 and high.tolist() == [1] * 4
 
 
+@pytest.mark.slow
 def test_rl_in_imagination_is_scored_in_both_worlds(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("rl_in_imagination.py", model=tiny_checkpoint, steps=200, rows=4, episodes=2)
     printed = capsys.readouterr().out

@@ -114,7 +114,10 @@ def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- three commands ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+QUICK = ("robomimic", "lerobot-v3", "folder")  # the others take the same way, more slowly
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in LAYOUTS])
 def test_every_layout_becomes_a_world_by_three_commands(name: str, tmp_path: Path) -> None:
     case = LAYOUTS[name]
     source, data, out = tmp_path / case.name, tmp_path / "data.hdf5", tmp_path / "world"

@@ -244,6 +244,7 @@ def test_success_is_compared_with_the_labels_of_the_same_steps(tiny_data: Path) 
         assert fidelity.success_auroc(oracle, ["reach"], test, 8, lambda share, text: None) == {"reach": 1.0}
 
 
+@pytest.mark.slow
 def test_all_systems_are_measured_into_one_table(
     tiny_data: Path, data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
