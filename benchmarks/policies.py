@@ -1,73 +1,85 @@
 """Make the policies that `benchmarks/transfer.py` scores.
 
-For each task: one trained in the learned world, one cloned, one trained in the twin, and the checkpoints on the way,
-which are of graded skill.
+For each task: one trained in the learned world, and the checkpoints on the way, which are of graded skill. For the
+stack 25 demonstrations are the warm start, and what is cloned from them alone is kept beside. For the grasp the same
+algorithm also learns in the twin, for the ratio of the wall-clock times.
 
-python benchmarks/policies.py --out runs/rl --minutes 60
+python benchmarks/policies.py --out runs/rl
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
+import torch
 import tyro
 
 from gwm_sim.envs.contract import env_id
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.rl.training import RlTrainConfig, train
 
+Task = Literal["reach", "grasp", "stack"]
+MINUTES: Final[dict[Task, float]] = {"reach": 10.0, "grasp": 60.0, "stack": 60.0}
+"""Training time of each task, evaluations on the way included."""
+DEMONSTRATED: Final[tuple[Task, ...]] = ("stack",)
+IN_THE_TWIN: Final[tuple[Task, ...]] = ("grasp",)
+TWIN_MINUTES: Final = 30.0
+
 
 @dataclass(frozen=True)
 class PoliciesConfig:
-    """Train policies of every skill; runs that are finished are left as they are."""
+    """Train policies of every skill; runs that are finished are left as they are, others are resumed."""
 
     out: Path
     """Folder of all runs."""
-    tasks: tuple[Literal["reach", "grasp", "stack"], ...] = ("reach", "grasp", "stack")
+    tasks: tuple[Task, ...] = ("reach", "grasp", "stack")
     """Tasks to train for."""
     algo: str = "sac"
-    """Algorithm of the policies trained from nothing, in both worlds."""
-    minutes: float = 60.0
-    """Training time of each run."""
+    """Algorithm of every run."""
     demonstrations: int = 25
-    """Scripted episodes to clone."""
+    """Scripted episodes of the warm start."""
     model: str = "gwm-mini"
     """World model."""
-    twin: bool = True
-    """Whether to train in the twin as well, for the ratio of the wall-clock times."""
+    threads: int | None = None
+    """Cores to train on; by default all. With 1, the tasks can be trained side by side."""
 
 
 def main(config: PoliciesConfig) -> None:
     """Record the demonstrations and train."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     for task in config.tasks:
-        folder = config.out / task
-        demonstrations = folder / "demonstrations.hdf5"
-        twin, learned = env_id("twin", task), env_id("learned", task)
-        if not demonstrations.exists():
-            collect(CollectConfig(config.demonstrations, demonstrations, twin, policy="scripted"))
-        runs = {
-            "learned": RlTrainConfig(
-                learned, folder / "learned", config.algo, config.minutes, model=config.model, keep=True
-            ),
-            "warm-start": RlTrainConfig(
-                learned,
-                folder / "warm-start",
-                "ppo",
-                steps=1,  # cloning alone
-                warm_start=demonstrations,
-                model=config.model,
-                eval_minutes=0.0,
-            ),
-        }
-        if config.twin:
-            runs["twin"] = RlTrainConfig(
-                twin, folder / "twin", config.algo, config.minutes, model=config.model, keep=True
-            )
-        for run in runs.values():
-            if not (run.out / "config.json").is_file():
+        for run in runs(config, task):
+            if not (run.out / "finished.json").is_file():
                 train(run)
+
+
+def runs(config: PoliciesConfig, task: Task) -> list[RlTrainConfig]:
+    """The trainings of a task; its demonstrations are recorded first."""
+    folder = config.out / task
+    twin, learned = env_id("twin", task), env_id("learned", task)
+
+    def run(name: str, env: str, **options: Any) -> RlTrainConfig:
+        out = folder / name
+        resume = (out / "config.json").is_file()
+        return RlTrainConfig(
+            env, out, config.algo, model=config.model, resume=resume, json=out / "finished.json", **options
+        )
+
+    shown: Path | None = None
+    listed = []
+    if task in DEMONSTRATED:
+        shown = folder / "demonstrations.hdf5"
+        if not shown.exists():
+            collect(CollectConfig(config.demonstrations, shown, twin, policy="scripted"))
+        listed.append(run("warm-start", learned, steps=0, warm_start=shown, eval_minutes=-1.0))
+    every = max(5.0, MINUTES[task] / 6)
+    listed.append(run("learned", learned, minutes=MINUTES[task], eval_minutes=every, keep=True, warm_start=shown))
+    if task in IN_THE_TWIN:
+        listed.append(run("twin", twin, minutes=TWIN_MINUTES, eval_minutes=every, keep=True))
+    return listed
 
 
 if __name__ == "__main__":

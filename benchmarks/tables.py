@@ -142,6 +142,42 @@ def planning_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def transfer_table(report: dict[str, Any]) -> str:
+    """Success of policies that were trained in the learned world, and how rightly it ranks policies."""
+    lines = [
+        "| trained in the learned world | success there | in the twin | warm start alone | policies | r | MMRV |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ratios = []
+    for task, result in report["tasks"].items():
+        cells = [share(result[key]) for key in ("learned_success", "twin_success", "warm_start_success")]
+        ranked = [f"{result[key]:.3f}" if result[key] is not None else "" for key in ("pearson", "mmrv")]
+        lines.append(f"| {task} | " + " | ".join([*cells, str(len(result["policies"])), *ranked]) + " |")
+        if (clock := result["wall_clock_ratio"]) is not None:
+            bound = "at most " if clock["bound"] else ""
+            ratios.append(
+                f"Training time until {task} succeeds in 80 % of the twin's starts, in the learned world over the same "
+                f"algorithm on the twin's rendered pictures with the same cores: {bound}{clock['without_model']:.2f}, "
+                f"and {bound}{clock['with_model']:.2f} with the training of the world model itself."
+            )
+    lines += [
+        "",
+        f"{report['episodes']} episodes each from the same starts in both worlds, 95 % intervals; the ranking is over "
+        "trained policies, their checkpoints and experts made clumsy (Pearson's r, MMRV). " + " ".join(ratios),
+        "",
+        f"`benchmarks/transfer.py`, hash `{report['model_hash']}`, seeds from {report['seed']}; {report['machine']}.",
+    ]
+    return "\n".join(lines)
+
+
+def share(success: dict[str, Any] | None) -> str:
+    """A rate of success with its interval."""
+    if success is None:
+        return ""
+    low, high = success["wilson"]
+    return f"{100 * success['rate']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
 def success_row(name: str, result: dict[str, Any]) -> str:
     """One line of a table of held success."""
     low, high = result["wilson"]
@@ -211,6 +247,10 @@ def tables() -> tuple[str, str]:
     if planning.exists():
         remedy = f"run python benchmarks/planning.py --json {planning.relative_to(ROOT)}"
         parts.append(planning_table(read_result(planning, shipped, remedy)))
+    transfer = RESULTS / "transfer.json"
+    if transfer.exists():
+        remedy = f"run python benchmarks/transfer.py --json {transfer.relative_to(ROOT)}"
+        parts.append(transfer_table(read_result(transfer, shipped, remedy)))
     throughput = RESULTS / "throughput.json"
     if throughput.exists():
         remedy = f"run python benchmarks/throughput.py --json {throughput.relative_to(ROOT)}"

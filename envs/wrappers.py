@@ -1,4 +1,4 @@
-"""Wrappers for both worlds, in single and in vector form: readings instead of pictures, caution, goals.
+"""Wrappers for both worlds, in single and in vector form: readings instead of pictures, clear actions, caution, goals.
 
 Policies see what the model reads (`LatentObservation`), which in the physics twin takes one encoding per step for all
 rows, and in a learned world nothing. What only an imagined world knows, its uncertainty, changes nothing in the twin.
@@ -12,17 +12,18 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from gwm_sim.envs.batched import Observation
-from gwm_sim.envs.contract import image_key
+from gwm_sim.envs.contract import ACTION_NAMES, image_key
 from gwm_sim.envs.goals import read_goal
 from gwm_sim.envs.readings import LATENTS, OBJECTS, read_frames, readings_space
 from gwm_sim.world_model import WorldModel
 
 UNCERTAINTY: Final = "gwm/uncertainty"
+GRIPPER: Final = ACTION_NAMES.index("gripper")
 NEAR: Final = 0.25  # distance of latents at which a goal counts as reached, 1 being that of the empty scene
 
 Model = str | Path | WorldModel
@@ -129,6 +130,36 @@ class VectorLatentObservation(VectorWrapper):
 
     def _read(self, observation: Observation) -> Observation:
         return observation if self._model is None else read_frames(self._model, observation, self._keys)
+
+
+class TernaryAction(gym.ActionWrapper[Any, Any, Any]):
+    """Take some numbers of the action as a word: lowest, middle or highest, whichever third of the range they are in.
+
+    A gripper that opens a little lets go altogether, and no camera sees how firmly it holds: a policy that may answer
+    in shades learns to drop things where its model does not know better.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], columns: Sequence[int] = (GRIPPER,)) -> None:
+        """Wrap `env`; `columns` are the places in the action that are taken so."""
+        super().__init__(env)
+        self._columns = list(columns)
+
+    def action(self, action: Any) -> NDArray[np.float32]:
+        """Action (A,) of the environment for one of the policy."""
+        return _ternary(action, self._columns, self.action_space)
+
+
+class VectorTernaryAction(VectorActionWrapper):
+    """`TernaryAction` in vector form."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], columns: Sequence[int] = (GRIPPER,)) -> None:
+        """Wrap `env`; `columns` are the places in the action that are taken so."""
+        super().__init__(env)
+        self._columns = list(columns)
+
+    def actions(self, actions: Any) -> NDArray[np.float32]:
+        """Actions (num_envs, A) of the environment for those of the policy."""
+        return _ternary(actions, self._columns, self.single_action_space)
 
 
 class UncertaintyPenalty(gym.Wrapper[Any, Any, Any, Any]):
@@ -372,6 +403,15 @@ class _Goals:
         return np.asarray(reward, np.float32)
 
 
+def _ternary(actions: Any, columns: list[int], space: spaces.Space[Any]) -> NDArray[np.float32]:
+    assert isinstance(space, spaces.Box)
+    low, high = space.low[columns], space.high[columns]
+    actions = np.array(actions, np.float32)
+    unit = (2 * actions[..., columns] - low - high) / (high - low)
+    actions[..., columns] = (low + high) / 2 + (high - low) / 2 * np.where(np.abs(unit) > 1 / 3, np.sign(unit), 0.0)
+    return actions
+
+
 def last_uncertainty(infos: Mapping[str, Any]) -> NDArray[np.float64]:
     """Uncertainty (num_envs,) at the end of this step, also of rows that were reset in it."""
     now = np.asarray(infos[UNCERTAINTY])
@@ -419,10 +459,12 @@ def _dict(space: spaces.Space[Any]) -> spaces.Dict:
 __all__ = [
     "GoalImage",
     "LatentObservation",
+    "TernaryAction",
     "TruncateOnUncertainty",
     "UncertaintyPenalty",
     "VectorGoalImage",
     "VectorLatentObservation",
+    "VectorTernaryAction",
     "VectorTruncateOnUncertainty",
     "VectorUncertaintyPenalty",
 ]

@@ -9,19 +9,25 @@ policy: how often both worlds agree on whether it succeeds from there.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.envs.arena import WORLDS, Arena, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
-from gwm_sim.policies.entrants import enter, looks
-from gwm_sim.policies.evaluate import Evaluation, evaluate
+from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.entrants import Entrant, enter, looks
+from gwm_sim.policies.evaluate import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.report import write_report
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
@@ -33,7 +39,7 @@ class CompareConfig:
     """Run policies in both worlds from the same starts."""
 
     policies: tuple[str, ...]
-    """scripted, scripted:lapse=0.2, uniform, hold, or folders as `gwm rl train` makes them."""
+    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, or folders as `gwm rl train` makes them."""
     task: Literal["reach", "grasp", "stack"] = "grasp"
     """What they should do."""
     episodes: int = 200
@@ -86,8 +92,8 @@ def main(config: CompareConfig) -> int:
     """Compare, print and write."""
     arena = Arena(config.task, config.model, min(config.rows, config.episodes))
     for spec in config.policies:
-        enter(spec, arena.make("learned"))  # a wrong name is told before hours of work
-    duels = compare(config, arena)
+        enter(spec, arena.make("learned"), model=config.model)  # a wrong name is told before hours of work
+    duels = list(compare(config, arena))
     numbers = summarise(config, arena, duels)
     print(table(numbers))
     if config.json is not None:
@@ -99,30 +105,56 @@ def main(config: CompareConfig) -> int:
     return 0
 
 
-def compare(config: CompareConfig, arena: Arena) -> list[Duel]:
-    """Run every policy in both worlds."""
-    duels, jobs = [], len(config.policies) * len(WORLDS)
+def compare(config: CompareConfig, arena: Arena) -> Iterator[Duel]:
+    """Run every policy in both worlds; yields each as soon as it is done."""
+    jobs = len(config.policies) * len(WORLDS)
     blind: dict[World, VectorEnv[Any, Any, Any]] = {}  # worlds that draw nothing serve every policy that does not look
-    with progress("compare") as show:
+    with ExitStack() as stack, progress("compare") as show:
+        crew: Crew | None = None
         for i, spec in enumerate(config.policies):
             results = {}
             for j, world in enumerate(WORLDS):
                 show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
+                if looks(spec) and world == "twin":
+                    if crew is None:
+                        crew = stack.enter_context(Crew(partial(Spectator, config.task, config.model)))
+                    results[world] = _run(crew, spec, config)
+                    continue
                 if looks(spec):
-                    env = arena.make(world)
+                    env = stack.enter_context(closing(arena.make(world)))
                 elif world in blind:
                     env = blind[world]
                 else:
-                    env = blind[world] = arena.make(world, sees=False)
-                policy, seen = enter(spec, env, config.seed)
+                    env = blind[world] = stack.enter_context(closing(arena.make(world, sees=False)))
+                policy, seen = enter(spec, env, config.seed, arena.world_model)
                 results[world] = evaluate(policy, seen, config.episodes, config.seed)
-                if looks(spec):
-                    env.close()
-            duels.append(Duel(spec, **results))
+            yield Duel(spec, **results)
         show(1.0, "")
-    for env in blind.values():
-        env.close()
-    return duels
+
+
+class Spectator:
+    """A `Worker` for policies that look: it draws what they see in a twin of its own, which takes most of the time."""
+
+    greeting = None
+
+    def __init__(self, task: str, model: str) -> None:
+        torch.set_num_threads(1)  # there is one of these on every core
+        self._arena = Arena(task, model, rows=1)
+        self._entrants: dict[str, Entrant] = {}
+
+    def __call__(self, job: tuple[str, int]) -> EpisodeResult:
+        """Run the policy of a spec from the start of a seed, until success has been held."""
+        spec, seed = job
+        if spec not in self._entrants:
+            self._entrants[spec] = enter(spec, self._arena.make("twin"), seed, self._arena.world_model)
+        policy, env = self._entrants[spec]
+        return evaluate(policy, env, 1, seed, until_held=True).episodes[0]
+
+
+def _run(crew: Crew, spec: str, config: CompareConfig) -> Evaluation:
+    jobs = [(spec, config.seed + i) for i in range(config.episodes)]
+    results: list[EpisodeResult] = list(crew.run(jobs, os.cpu_count() or 1))
+    return Evaluation(tuple(sorted(results, key=lambda result: result.seed)))
 
 
 def summarise(config: CompareConfig, arena: Arena, duels: list[Duel]) -> dict[str, Any]:
@@ -161,12 +193,13 @@ def table(numbers: dict[str, Any]) -> str:
 def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
     """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
     arena = Arena(config.task, config.model, rows=1)
-    return {spec: {world: record(spec, arena.make(world), config.seed) for world in WORLDS} for spec in config.policies}
+    return {spec: {world: record(spec, arena, world, config.seed) for world in WORLDS} for spec in config.policies}
 
 
-def record(spec: str, env: VectorEnv[Any, Any, Any], seed: int) -> NDArray[np.uint8]:
+def record(spec: str, arena: Arena, world_name: World, seed: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of one episode in a world of one row."""
-    policy, seen = enter(spec, env, seed)
+    env = arena.make(world_name)
+    policy, seen = enter(spec, env, seed, arena.world_model)
     world: Any = env.unwrapped
     observation, _ = seen.reset(seed=seed)
     frames, state, done = [world.frames()[0]], None, False

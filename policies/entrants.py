@@ -5,13 +5,16 @@
                               20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm; options add
                               up: scripted:lapse=0.2:offset=0.03
     uniform, hold             the floors
+    cem, icem, mppi           planning for the task in the world model, with neither goal picture nor demonstrations;
+                              options are population, iterations and horizon
     FOLDER                    an agent as `gwm rl train` makes it
 
-A new kind is a function here that takes the options, the environment and a seed.
+A new kind is a function here that takes the options, the environment, a seed and the world model.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +25,13 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.readings import LATENTS
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.envs.wrappers import LatentObservation, TernaryAction, VectorLatentObservation, VectorTernaryAction
 from gwm_sim.errors import ConfigError
+from gwm_sim.policies.planning import PLANNERS, CemSettings, Goal, MpcConfig, MpcPolicy
 from gwm_sim.policies.policy import Observation, Policy, State
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+from gwm_sim.world_model import WorldModel
 
 NOISE: Final = np.array([1.0, 1.0, 1.0, 0.0])  # of the movements alone: an unsteady gripper drops whatever it holds
 
@@ -40,13 +45,14 @@ class Entrant(NamedTuple):
     env: Env
 
 
-def enter(spec: str, env: Env, seed: int = 0) -> Entrant:
+def enter(spec: str, env: Env, seed: int = 0, model: str | Path | WorldModel = "gwm-mini") -> Entrant:
     """Make the policy that `spec` names for an environment, single or vector; see the module for the specs.
 
     Args:
         spec: Name with options, or folder.
         env: Where it will act.
         seed: Of what the policy draws; row i from seed + i where it draws by row.
+        model: In which planners plan.
 
     Raises:
         ConfigError: The spec is unknown, or the policy is for other spaces.
@@ -54,16 +60,17 @@ def enter(spec: str, env: Env, seed: int = 0) -> Entrant:
     """
     name, *words = spec.split(":")
     if name in KINDS and not Path(spec).is_dir():
-        return KINDS[name](_options(spec, words), env, seed)
+        return KINDS[name](_options(spec, words), env, seed, model)
     return _agent(spec, env)
 
 
 def looks(spec: str) -> bool:
     """Whether the policy of a spec looks at frames, so that they have to be drawn for it."""
-    return spec.partition(":")[0] not in KINDS
+    name = spec.partition(":")[0]
+    return name in PLANNERS or name not in KINDS
 
 
-def _scripted(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
     _only(options, "noise", "lapse", "offset")
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
@@ -75,14 +82,30 @@ def _scripted(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
     return Entrant(policy, env)
 
 
-def _uniform(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+def _uniform(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
     _only(options)
     return Entrant(UniformPolicy(seed), env)
 
 
-def _hold(options: Mapping[str, float], env: Env, seed: int) -> Entrant:
+def _hold(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
     _only(options)
     return Entrant(HoldPolicy(), env)
+
+
+def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
+    _only(options, "population", "iterations", "horizon")
+    world = model if isinstance(model, WorldModel) else WorldModel.load(model)
+    task = getattr(env.unwrapped, "task", None)
+    if task is None:
+        raise ConfigError(f"no task to plan for in {env.spec.id if env.spec else env}")
+    size: dict[str, Any] = {
+        "population": int(options.get("population", 24)),
+        "iterations": int(options.get("iterations", 3)),
+    }
+    if isinstance(PLANNERS[planner], CemSettings):
+        size["elites"] = max(2, size["population"] // 4)
+    config = MpcConfig(replace(PLANNERS[planner], **size), horizon=int(options.get("horizon", 3)), seed=seed)
+    return Entrant(MpcPolicy(world, Goal.solve(world, task), config=config), env)
 
 
 def _agent(spec: str, env: Env) -> Entrant:
@@ -111,13 +134,17 @@ def _agent(spec: str, env: Env) -> Entrant:
             raise ConfigError(
                 f"{spec} is a policy for other spaces: it needs {key!r} of shape {box.shape}, got {given}"
             )
+    if policy.config.ternary:
+        clear: Any = VectorTernaryAction if isinstance(env, VectorEnv) else TernaryAction
+        env = clear(env, policy.config.ternary)
     return Entrant(policy, env)
 
 
-KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int], Entrant]]] = {
+KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int, Any], Entrant]]] = {
     "scripted": _scripted,
     "uniform": _uniform,
     "hold": _hold,
+    **{name: partial(_plan, name) for name in PLANNERS},
 }
 
 

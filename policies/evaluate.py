@@ -131,8 +131,8 @@ def evaluate(
         seed: Seed of the first episode.
         options: Options of every reset.
         deterministic: Passed on to the policy.
-        until_held: End an episode of a single environment as soon as success has been held, which decides it; its
-            length and total reward are then those until there.
+        until_held: End an episode as soon as success has been held, which decides it; its length and total reward
+            are then those until there. The rows of a vector environment go on until all are decided.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
@@ -140,7 +140,8 @@ def evaluate(
     if isinstance(env, VectorEnv):
         results: list[EpisodeResult] = []
         for first in range(0, episodes, env.num_envs):
-            results += _run_rows(policy, env, seeds[first : first + env.num_envs], options, deterministic)
+            chosen = seeds[first : first + env.num_envs]
+            results += _run_rows(policy, env, chosen, options, deterministic, until_held)
         return Evaluation(tuple(results))
     return Evaluation(tuple(_run_one(policy, env, s, options, deterministic, until_held) for s in seeds))
 
@@ -169,6 +170,7 @@ def _run_rows(
     seeds: Sequence[int],
     options: dict[str, Any] | None,
     deterministic: bool,
+    until_held: bool,
 ) -> list[EpisodeResult]:
     """One episode per row; rows beyond the last seed run along and are not counted."""
     observation, _ = env.reset(seed=seeds[0], options=options)
@@ -186,5 +188,7 @@ def _run_rows(
         for row in np.flatnonzero(running):
             tallies[row].add(float(rewards[row]), bool(success[row]))
         running &= ~done
+        if until_held:
+            running[: len(tallies)] &= [not tally.held for tally in tallies]
         start = done
     return [tally.result() for tally in tallies]

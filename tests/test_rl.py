@@ -16,13 +16,14 @@ import torch
 from gwm_sim import cli
 from gwm_sim.envs.contract import TASKS, env_id
 from gwm_sim.envs.tasks import TASK
+from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.entrants import enter, looks
 from gwm_sim.policies.evaluate import evaluate
-from gwm_sim.policies.rl.agents import ALGORITHMS, AgentPolicy, load_config, restore, save_agent
-from gwm_sim.policies.rl.cloning import act, read_demonstrations
-from gwm_sim.policies.rl.recipes import find_recipe
+from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
+from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations, remember
+from gwm_sim.policies.rl.recipes import Recipe, find_recipe
 from gwm_sim.policies.rl.training import Keeper, RlTrainConfig, build_agent, make_env, train
 from gwm_sim.world_model import WorldModel
 
@@ -31,6 +32,7 @@ GWM-BlockReach-v0:
   env_wrapper:
     - gwm_sim.envs.wrappers.LatentObservation:
         keys: [objects]
+    - gwm_sim.envs.wrappers.TernaryAction
   n_envs: 4
   n_timesteps: 120
   policy: MultiInputPolicy
@@ -44,6 +46,12 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demonstrations") / "reach.hdf5"
     collect(CollectConfig(episodes=6, steps=12, out=path, env="MuJoCo-BlockReach-v0", policy="scripted", workers=1))
     return path
+
+
+def about(config: RlTrainConfig, recipe: Recipe) -> AgentConfig:
+    model = WorldModel.load(config.model)
+    effector = model.config.dynamics.effector
+    return AgentConfig(config.algo, config.env, recipe.readings, config.model, model.digest(), (16,), effector)
 
 
 def configure(folder: Path, model: Path, algo: str = "ppo", **options: Any) -> RlTrainConfig:
@@ -196,22 +204,61 @@ def test_evaluation_seeds_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> 
     path = tmp_path / "evaluation.hdf5"
     collect(CollectConfig(episodes=1, steps=4, out=path, seed=300_000, workers=1, rendering="fast"))
     with pytest.raises(ConfigError, match="evaluation episodes"):
-        read_demonstrations(path, WorldModel.load(tiny_checkpoint), ("objects",))
+        read_demonstrations(path, WorldModel.load(tiny_checkpoint), ("objects",), "reach")
 
 
-def test_cloning_fits_the_demonstrated_actions(tiny_checkpoint: Path, demonstrations: Path, tmp_path: Path) -> None:
-    config = configure(tmp_path, tiny_checkpoint, steps=40, warm_start=demonstrations)
-    recipe = find_recipe("ppo", config.env, config.hyperparams)
+@pytest.mark.parametrize("algo", EXTRA)
+def test_cloning_fits_the_demonstrated_actions(
+    algo: str, tiny_checkpoint: Path, demonstrations: Path, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, tiny_checkpoint, algo, steps=0, warm_start=demonstrations)
+    recipe = find_recipe(algo, config.env, config.hyperparams)
     env = make_env(config, recipe)
     assert train(config) == 0
     policy = AgentPolicy(config.out)
-    observations, actions = read_demonstrations(demonstrations, WorldModel.load(tiny_checkpoint), recipe.readings)
+    assert policy.config.steps == 0
+    shown = read_demonstrations(demonstrations, WorldModel.load(tiny_checkpoint), recipe.readings, "reach")
+    observations = {key: torch.from_numpy(value[:-1]) for key, value in shown[0].observations.items()}
+    actions = torch.from_numpy(shown[0].actions)
     agent = build_agent(config, recipe, env, policy.config)
     with torch.no_grad():
         before = (act(agent, observations) - actions).square().mean()
         restore(agent, config.out)
         after = (act(agent, observations) - actions).square().mean()
     assert after < 0.5 * before
+
+
+def test_returns_go_on_for_ever() -> None:
+    demonstration = Demonstration({}, np.zeros((3, 4), np.float32), np.array([0.0, 1.0, 1.0], np.float32))
+    np.testing.assert_allclose(demonstration.returns(0.5), [1.0, 2.0, 2.0])
+
+
+def test_demonstrations_are_half_of_every_batch(tiny_checkpoint: Path, demonstrations: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path, tiny_checkpoint, "sac", warm_start=demonstrations)
+    recipe = find_recipe("sac", config.env, config.hyperparams)
+    shown = read_demonstrations(demonstrations, WorldModel.load(tiny_checkpoint), recipe.readings, "reach")
+    agent: Any = build_agent(config, recipe, make_env(config, recipe), about(config, recipe))
+    remember(agent, shown)
+    agent.learning_starts = 40
+    agent.learn(40)
+    batch = agent.replay_buffer.sample(16)
+    demonstrated = {row.tobytes() for d in shown for row in d.observations["agent_pos"]}
+    known = [row.tobytes() in demonstrated for row in batch.observations["agent_pos"].numpy()]
+    assert known == [False] * 8 + [True] * 8
+    assert not batch.dones[8:].any() and (batch.rewards[8:] > 0).all()
+
+
+def test_a_gripper_opens_closes_or_holds(trained: dict[str, RlTrainConfig]) -> None:
+    env = TernaryAction(gym.make("MuJoCo-BlockReach-v0", rendering="fast", size=8))
+    given = np.array([[0.2, -0.4, 1.0, value] for value in (-1.0, -0.4, -0.3, 0.3, 0.4, 1.0)], np.float32)
+    taken = np.stack([env.action(action) for action in given])
+    np.testing.assert_array_equal(taken[:, :3], given[:, :3])
+    np.testing.assert_array_equal(taken[:, 3], [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0])
+    envs = VectorTernaryAction(gym.make_vec("MuJoCo-BlockReach-v0", num_envs=6, rendering="fast", size=8))
+    np.testing.assert_array_equal(envs.actions(given), taken)
+    for world in (gym.make, lambda name, **kw: gym.make_vec(name, num_envs=2, **kw)):
+        seen = enter(str(trained["sac"].out), world("MuJoCo-BlockReach-v0"), model=trained["sac"].model).env
+        assert isinstance(seen, TernaryAction | VectorTernaryAction)
 
 
 def test_both_worlds_are_scored_and_the_gap_is_drawn(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -266,6 +313,17 @@ def test_the_learned_world_tells_the_expert_what_it_believes(tiny_checkpoint: Pa
     assert TASK["reach"].reward(state).shape == (3,)
     policy, seen = enter("scripted", env)
     assert evaluate(policy, seen, 3, seed=0).episodes[0].length == 30
+
+
+def test_planners_compete_by_name(tiny_checkpoint: Path) -> None:
+    env = gym.make("GWM-BlockReach-v0", model=tiny_checkpoint)
+    policy, seen = enter("icem:population=4:iterations=1:horizon=2", env, 0, tiny_checkpoint)
+    observation, _ = seen.reset(seed=0)
+    action, memory = policy.predict(observation, episode_start=np.ones(1, bool))
+    assert seen.action_space.contains(action) and memory is not None
+    assert looks("icem:population=4") and looks("mppi")
+    with pytest.raises(ConfigError, match="unknown options"):
+        enter("cem:noise=1", env, 0, tiny_checkpoint)
 
 
 def test_eval_writes_numbers_and_a_film(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:

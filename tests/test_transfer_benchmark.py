@@ -24,6 +24,20 @@ def test_scores_what_is_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert 0 <= low < high <= 1 and plot.stat().st_size > 0
 
 
+def test_goes_on_with_what_is_missing(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
+    report = tmp_path / "transfer.json"
+    options: dict[str, Any] = {"episodes": 2, "model": str(tiny_checkpoint), "json": report}
+    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), graded=("hold",), **options))
+    first = json.loads(report.read_text())
+    first["tasks"]["reach"]["policies"][0]["agreement"] = 0.123  # as no run would have it
+    report.write_text(json.dumps(first))
+    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), graded=("hold", "uniform"), **options))
+    policies = json.loads(report.read_text())["tasks"]["reach"]["policies"]
+    assert [policy["policy"] for policy in policies] == ["hold", "uniform"]
+    assert policies[0]["agreement"] == 0.123
+
+
 def test_time_counts_until_the_first_good_score(tmp_path: Path) -> None:
     program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     for world, seconds in (("learned", 100.0), ("twin", 400.0)):
@@ -32,3 +46,13 @@ def test_time_counts_until_the_first_good_score(tmp_path: Path) -> None:
         write_curve(scores, tmp_path / world, world)
     ratio = program["wall_clock"](tmp_path, 60.0)
     assert ratio["without_model"] == pytest.approx(0.25) and ratio["with_model"] == pytest.approx(0.4)
+    assert not ratio["bound"]
+
+
+def test_a_run_that_never_succeeds_gives_a_bound(tmp_path: Path) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
+    for world, successes in (("learned", 8), ("twin", 7)):
+        (tmp_path / world).mkdir()
+        write_curve([Score(1, 100.0, 10, twin=successes, learned=9)], tmp_path / world, world)
+    ratio = program["wall_clock"](tmp_path, 60.0)
+    assert ratio["bound"] and ratio["without_model"] == pytest.approx(1.0)

@@ -1,13 +1,19 @@
-"""Behaviour cloning: a first policy from demonstrations, seen through the same readings as later in the world."""
+"""Demonstrations for an agent: a first policy cloned from them, and experience to go on learning from.
 
-from collections.abc import Iterator, Sequence
+They are seen through the same readings as the world later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor
 
@@ -16,6 +22,7 @@ from gwm_sim.envs.contract import image_key
 from gwm_sim.envs.readings import read_frames
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
+from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.world_model import WorldModel, check_fit
@@ -26,27 +33,75 @@ LEARNING_RATE: Final = 1e-3
 CLONED_STD: Final = 0.2  # of a stochastic policy's actions after cloning: it is to explore around what it has learned
 
 
-def clone_demonstrations(
-    agent: BaseAlgorithm, path: Path, model: WorldModel, readings: Sequence[str], seed: int
-) -> None:
-    """Fit the actor of an agent to the actions of an episode file.
+class Demonstration(NamedTuple):
+    """One recorded episode of T steps, as an agent would have lived it."""
+
+    observations: Observation  # each (T+1, ...)
+    actions: NDArray[np.float32]  # (T, A)
+    rewards: NDArray[np.float32]  # (T,)
+
+    def returns(self, discount: float) -> NDArray[np.float32]:
+        """Discounted sums (T,) of the rewards to come, the last one taken to go on for ever."""
+        result = np.empty_like(self.rewards)
+        value = self.rewards[-1] / (1 - discount)
+        for t in reversed(range(len(result))):
+            result[t] = value = self.rewards[t] + discount * value
+        return result
+
+
+def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str], task: str) -> list[Demonstration]:
+    """Demonstrations of a task from an episode file.
 
     Raises:
-        ConfigError: The file does not fit the model, or holds evaluation seeds.
+        ConfigError: The file does not fit the model, has no rewards of the task, or holds evaluation seeds.
     """
-    observations, actions = read_demonstrations(path, model, readings)
+    demonstrations = []
+    key = image_key(model.config.camera)
+    with EpisodeFile(path) as file:
+        check_fit(model, file.schema, str(path))
+        for k in range(len(file)):
+            episode = file.read(k)
+            if episode.seed is not None and episode.seed >= FIRST_EVALUATION_SEED:
+                raise ConfigError(
+                    f"{path} holds evaluation episodes (seed {episode.seed}): training takes seeds below "
+                    f"{FIRST_EVALUATION_SEED}"
+                )
+            if task not in episode.labels:
+                raise ConfigError(f"{path} has no rewards of the task {task}: add them with `gwm label`")
+            seen = read_frames(
+                model, {key: episode.frames[model.config.camera], "agent_pos": episode.telemetry}, readings
+            )
+            rewards = np.asarray(episode.labels[task].reward[1:], np.float32)
+            demonstrations.append(Demonstration(seen, episode.actions, rewards))
+    return demonstrations
+
+
+def clone(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration], seed: int) -> None:
+    """Fit the actor of an agent to what was done, and the value function of an on-policy one to what it brought."""
+    observations = {
+        key: torch.from_numpy(np.concatenate([d.observations[key][:-1] for d in demonstrations])).float()
+        for key in demonstrations[0].observations
+    }
+    actions = torch.from_numpy(np.concatenate([d.actions for d in demonstrations])).float()
+    values = None
+    if isinstance(agent, OnPolicyAlgorithm):
+        values = torch.from_numpy(np.concatenate([d.returns(agent.gamma) for d in demonstrations]))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(agent.policy.parameters(), LEARNING_RATE)
     agent.policy.set_training_mode(True)
-    with progress(f"cloning {path.name}") as show:
+    with progress(f"cloning {len(demonstrations)} demonstrations") as show:
         for update in range(UPDATES):
             rows = torch.randint(len(actions), (BATCH,), generator=generator)
             chosen = {key: value[rows] for key, value in observations.items()}
-            loss = (act(agent, chosen) - actions[rows]).square().mean()
+            error = (act(agent, chosen) - actions[rows]).square().mean()
+            loss = error
+            if values is not None:
+                missed: Tensor = agent.policy.predict_values(chosen).flatten() - values[rows]  # type: ignore[operator]
+                loss = loss + ((1 - agent.gamma) * missed).square().mean()  # type: ignore[attr-defined]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            show((update + 1) / UPDATES, f"squared error {loss.item():.3f}")
+            show((update + 1) / UPDATES, f"squared error {error.item():.3f}")
     agent.policy.set_training_mode(False)
     if isinstance(agent, OnPolicyAlgorithm):
         with torch.no_grad():
@@ -55,24 +110,20 @@ def clone_demonstrations(
         agent.learning_starts = 0  # type: ignore[attr-defined]  # act by what was cloned, not at random
 
 
-def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
-    """Observations (N, ...) and the actions (N, A) taken there.
-
-    Raises:
-        ConfigError: The file does not fit the model, or holds evaluation seeds.
-    """
-    parts: list[Observation] = []
-    actions: list[NDArray[np.float32]] = []
-    key = image_key(model.config.camera)
-    with EpisodeFile(path) as file:
-        check_fit(model, file.schema, str(path))
-        for episode in _training_episodes(file, path):
-            count = len(episode.actions)
-            frames = episode.frames[model.config.camera][:count]
-            parts.append(read_frames(model, {key: frames, "agent_pos": episode.telemetry[:count]}, readings))
-            actions.append(episode.actions)
-    observations = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])).float() for name in parts[0]}
-    return observations, torch.from_numpy(np.concatenate(actions)).float()
+def remember(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration]) -> None:
+    """Put demonstrations beside the own experience of an agent that has a replay buffer."""
+    buffer: Any = getattr(agent, "replay_buffer", None)
+    if not isinstance(buffer, DemonstrationReplay):
+        return
+    steps = sum(len(d.actions) for d in demonstrations)
+    shown = DictReplayBuffer(steps, buffer.observation_space, buffer.action_space, device=buffer.device)  # type: ignore[arg-type]
+    no, info = np.zeros(1, bool), [{}]
+    for observations, actions, rewards in demonstrations:
+        scaled = agent.policy.scale_action(actions)
+        for t, action in enumerate(scaled):
+            now, after = ({key: value[None, t + i] for key, value in observations.items()} for i in (0, 1))
+            shown.add(now, after, action, rewards[t], no, info)
+    buffer.demonstrations = shown
 
 
 def act(agent: BaseAlgorithm, observations: dict[str, Tensor]) -> Tensor:
@@ -84,14 +135,3 @@ def act(agent: BaseAlgorithm, observations: dict[str, Tensor]) -> Tensor:
     else:
         actions = policy.actor(observations, deterministic=True)
     return actions
-
-
-def _training_episodes(file: EpisodeFile, path: Path) -> Iterator[Any]:
-    for k in range(len(file)):
-        episode = file.read(k)
-        if episode.seed is not None and episode.seed >= FIRST_EVALUATION_SEED:
-            raise ConfigError(
-                f"{path} holds evaluation episodes (seed {episode.seed}): training takes seeds below "
-                f"{FIRST_EVALUATION_SEED}"
-            )
-        yield episode

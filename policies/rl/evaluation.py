@@ -28,7 +28,7 @@ class RlEvalConfig:
     """Score a policy in an environment."""
 
     policy: str
-    """scripted, scripted:lapse=0.2, uniform, hold, or a folder as `gwm rl train` makes it."""
+    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, or a folder as `gwm rl train` makes it."""
     env: str
     """Environment id, of either world."""
     model: str = "gwm-mini"
@@ -56,7 +56,7 @@ def evaluate_policy(config: RlEvalConfig) -> int:
     worlds = _make(config, gym.make_vec, num_envs=_rows(config))
     if not looks(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
         worlds.unwrapped.observe_readings(())
-    policy, env = enter(config.policy, worlds, config.seed)
+    policy, env = enter(config.policy, worlds, config.seed, config.model)
     with progress(f"{config.policy} in {config.env}") as show:
         show(0.0, "")
         evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
@@ -82,7 +82,7 @@ def film(config: RlEvalConfig, path: Path) -> None:
     env = _make(config, gym.make, render_mode="rgb_array")
     shown = []
     for seed in range(config.seed, config.seed + min(FILMED, config.episodes)):
-        policy, seen = enter(config.policy, env, seed)
+        policy, seen = enter(config.policy, env, seed, config.model)
         observation, _ = seen.reset(seed=seed)
         frames: list[NDArray[Any]] = [env.render()]
         state, done = None, False

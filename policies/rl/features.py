@@ -1,11 +1,12 @@
-"""What a policy network is fed: every number scaled to about [-1, 1], and where the objects are from the gripper."""
+"""What a policy network is made of: inputs scaled to about [-1, 1] and seen from the gripper, normalised layers."""
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 from gwm_sim.envs.readings import OBJECTS
 
@@ -22,18 +23,21 @@ class ReadingsExtractor(BaseFeaturesExtractor):
     low: Tensor
     high: Tensor
 
-    def __init__(self, observation_space: spaces.Dict, effector: Sequence[int] = ()) -> None:
+    def __init__(self, observation_space: spaces.Dict, effector: Sequence[int] = (), misread: float = 0.0) -> None:
         """Make the extractor.
 
         Args:
             observation_space: Vectors with finite bounds.
             effector: Where in `agent_pos` the end-effector's position is, in the frame of the objects; empty for none.
+            misread: Standard deviation [m] of what is added to object positions while the network is trained: pictures
+                are read with an error that imagined positions do not have.
         """
         boxes = {key: box for key, box in observation_space.items() if isinstance(box, spaces.Box)}
         self._objects = boxes[OBJECTS].shape[0] // 3 if OBJECTS in boxes and effector else 0
         super().__init__(observation_space, sum(box.shape[0] for box in boxes.values()) + 3 * self._objects)
         self._keys = tuple(boxes)
         self._effector = list(effector)
+        self._misread = misread
         self.register_buffer("low", torch.cat([torch.from_numpy(box.low) for box in boxes.values()]), persistent=False)
         self.register_buffer(
             "high", torch.cat([torch.from_numpy(box.high) for box in boxes.values()]), persistent=False
@@ -41,6 +45,9 @@ class ReadingsExtractor(BaseFeaturesExtractor):
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Features (B, F) of observations, each (B, ...)."""
+        if self._misread and self.training and OBJECTS in observations:
+            place = observations[OBJECTS]
+            observations = {**observations, OBJECTS: place + self._misread * torch.randn_like(place)}
         values = torch.cat([observations[key] for key in self._keys], dim=1)
         features = [2 * (values - self.low) / (self.high - self.low) - 1]
         if self._objects:
@@ -48,3 +55,13 @@ class ReadingsExtractor(BaseFeaturesExtractor):
             offset = (place - observations["agent_pos"][:, None, self._effector]) / NEAR
             features.append(offset.clamp(-3, 3).flatten(1))
         return torch.cat(features, dim=1)
+
+
+class NormalisedReLU(nn.Module):
+    """ReLU of the normalised layer: keeps the critic from overestimating what is not in its data (RLPD, Ball et al.,
+    2023, https://arxiv.org/abs/2302.02948), and takes no width, so that SB3 accepts it as an activation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate a layer (B, F)."""
+        return F.relu(F.layer_norm(x, x.shape[-1:]))

@@ -8,11 +8,13 @@ from typing import Any
 import yaml
 
 from gwm_sim.envs.readings import READINGS
+from gwm_sim.envs.wrappers import GRIPPER
 from gwm_sim.errors import ConfigError
 
 # Entries that are not arguments of an algorithm.
 OF_THE_RUN = ("env_wrapper", "n_envs", "n_timesteps", "policy", "policy_kwargs")
 LATENT_OBSERVATION = "gwm_sim.envs.wrappers.LatentObservation"
+TERNARY_ACTION = "gwm_sim.envs.wrappers.TernaryAction"
 
 
 class Recipe:
@@ -24,7 +26,13 @@ class Recipe:
         self.timesteps = int(float(entries["n_timesteps"]))
         self.policy_kwargs: dict[str, Any] = dict(entries.get("policy_kwargs", {}))
         self.net_arch = tuple(self.policy_kwargs.pop("net_arch", (256, 256)))
-        self.readings = _readings(entries.get("env_wrapper") or [])
+        wrappers = _wrappers(entries.get("env_wrapper") or [])
+        if LATENT_OBSERVATION not in wrappers:
+            raise ConfigError(f"the policies made here see readings: add {LATENT_OBSERVATION} to env_wrapper")
+        self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", READINGS))
+        self.ternary: tuple[int, ...] = ()
+        if TERNARY_ACTION in wrappers:
+            self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", (GRIPPER,)))
         self.arguments = {key: value for key, value in entries.items() if key not in OF_THE_RUN}
 
 
@@ -50,8 +58,7 @@ def find_recipe(algo: str, env: str, file: Path | None = None) -> Recipe:
         raise ConfigError(f"{source} is not in the form of rl_zoo3's hyper-parameters: {error!r}") from error
 
 
-def _readings(wrappers: list[Any]) -> tuple[str, ...]:
-    for wrapper in wrappers:
-        if isinstance(wrapper, dict) and LATENT_OBSERVATION in wrapper:
-            return tuple((wrapper[LATENT_OBSERVATION] or {}).get("keys", READINGS))
-    raise ConfigError(f"the policies made here see readings: add {LATENT_OBSERVATION} to env_wrapper")
+def _wrappers(entries: list[Any]) -> dict[str, dict[str, Any]]:
+    """Arguments by name of the wrappers of a file, where each is a name or a name with its arguments."""
+    named = [entry if isinstance(entry, dict) else {entry: None} for entry in entries]
+    return {name: arguments or {} for entry in named for name, arguments in entry.items()}

@@ -23,15 +23,29 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 import gwm_sim
 from gwm_sim.envs.arena import WORLDS, Arena
 from gwm_sim.envs.contract import TASKS, task_of
-from gwm_sim.envs.wrappers import VectorLatentObservation, VectorTruncateOnUncertainty, VectorUncertaintyPenalty
+from gwm_sim.envs.wrappers import (
+    VectorLatentObservation,
+    VectorTernaryAction,
+    VectorTruncateOnUncertainty,
+    VectorUncertaintyPenalty,
+)
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.policies.entrants import enter
 from gwm_sim.policies.evaluate import evaluate
-from gwm_sim.policies.rl.agents import AgentConfig, algorithm, load_config, policy_kwargs, restore, save_agent
-from gwm_sim.policies.rl.cloning import clone_demonstrations
+from gwm_sim.policies.rl.agents import (
+    OFF_POLICY,
+    AgentConfig,
+    algorithm,
+    load_config,
+    policy_kwargs,
+    restore,
+    save_agent,
+)
+from gwm_sim.policies.rl.cloning import clone, read_demonstrations, remember
 from gwm_sim.policies.rl.curve import Score, read_curve, write_curve
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
+from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
@@ -55,10 +69,10 @@ class RlTrainConfig:
     minutes: float | None = None
     """Budget in minutes, evaluations on the way included."""
     steps: int | None = None
-    """Budget in environment steps; by default, without --minutes, that of the hyper-parameters."""
+    """Budget in environment steps; by default, without --minutes, that of the hyper-parameters. 0 is cloning alone."""
     warm_start: Path | None = None
-    """Episode file of demonstrations to clone before learning begins. With ppo: the fresh critics of sac and tqc lead
-    what was cloned astray at first."""
+    """Episode file of demonstrations to clone before learning begins. With sac and tqc they also are half of every
+    batch, so give them again with --resume."""
     resume: bool = False
     """Go on with the run in `out`; budgets count from its beginning. The replay buffer of off-policy algorithms starts
     empty."""
@@ -89,10 +103,11 @@ class RlTrainConfig:
                 f"--seed must be from 0 to {FIRST_EVALUATION_SEED - 1}, got {self.seed}: "
                 f"seeds from {FIRST_EVALUATION_SEED} are for evaluation only"
             )
-        for name in ("minutes", "steps"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"--{name} must be positive, got {value}")
+        least = 0 if self.warm_start else 1
+        if self.steps is not None and self.steps < least:
+            raise ConfigError(f"--steps must be at least {least} here, got {self.steps}; 0 needs a --warm_start")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError(f"--minutes must be positive, got {self.minutes}")
 
 
 def train(config: RlTrainConfig) -> int:
@@ -120,6 +135,8 @@ def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
     except gym.error.Error as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
     env = VectorLatentObservation(env, recipe.readings, config.model)
+    if recipe.ternary:
+        env = VectorTernaryAction(env, recipe.ternary)
     if config.truncate > 0:
         env = VectorTruncateOnUncertainty(env, config.truncate)
     if config.penalty > 0:
@@ -154,6 +171,7 @@ def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: Agent
         policy_kwargs=policy_kwargs(about, recipe.policy_kwargs),
         seed=config.seed,
         device="cpu",
+        **({"replay_buffer_class": DemonstrationReplay} if config.algo in OFF_POLICY else {}),
         tensorboard_log=str(config.out / "tensorboard") if config.tensorboard else None,
         **recipe.arguments,
     )
@@ -170,6 +188,7 @@ def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: Arena) -> 
         model_hash=world.digest(),
         net_arch=recipe.net_arch,
         effector=world.config.dynamics.effector,
+        ternary=recipe.ternary,
         notes={
             "command": ["gwm", *sys.argv[1:]],
             "options": json.loads(json.dumps(asdict(config), default=str)),
@@ -182,15 +201,21 @@ def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: Arena) -> 
     env.seed(config.seed)
     if config.resume:
         about = replace(load_config(config.out), notes=about.notes)
+    steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
+    budget = Budget(config.minutes, steps, about.seconds)
+    if config.warm_start is not None:
+        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, arena.task)
+        remember(agent, demonstrations)
+        if not config.resume:
+            clone(agent, demonstrations, config.seed)
+    if config.resume:
         restore(agent, config.out)
-    elif config.warm_start is not None:
-        clone_demonstrations(agent, config.warm_start, world, recipe.readings, config.seed)
-    budget = Budget(config.minutes, config.steps or (None if config.minutes else recipe.timesteps), about.seconds)
     with progress(f"{config.algo} in {config.env}") as show:
         keeper = Keeper(config, about, arena, budget, show)
         try:
             agent.learn(
-                total_timesteps=(budget.steps or 2**40) - (agent.num_timesteps if config.resume else 0),
+                total_timesteps=(2**40 if budget.steps is None else budget.steps)
+                - (agent.num_timesteps if config.resume else 0),
                 callback=keeper,
                 reset_num_timesteps=not config.resume,
                 tb_log_name=config.algo,
