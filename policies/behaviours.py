@@ -358,10 +358,15 @@ def _let_loose(bench: Bench, rng: Rng) -> Script:
 def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
     """Policy of an episode by its kind.
 
-    They are "mixed", "loose" (strikes and drops), "scripted" (the task's expert), "uniform" (smooth) and "hold".
+    They are "mixed", "handling" (grips of every quality), "loose" (strikes and drops), "scripted" (the task's expert),
+    "uniform" (smooth) and "hold".
     """
     if kind == "mixed":
         return mixed(env, seed)
+    if kind == "handling":
+        from gwm_sim.policies.handling import handle  # late: it is made of the pieces above
+
+        return ScriptedPolicy(env, handle, "handling", seed)
     if kind == "loose":
         return ScriptedPolicy(env, _let_loose, "loose", seed)
     if kind == "scripted":
@@ -370,4 +375,6 @@ def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
         return ScriptedPolicy(env, _wander_on, "uniform", seed)
     if kind == "hold":
         return HoldPolicy()
-    raise ValueError(f'Unknown behaviour {kind!r}; there are "mixed", "loose", "scripted", "uniform", "hold"')
+    raise ValueError(
+        f'Unknown behaviour {kind!r}; there are "mixed", "handling", "loose", "scripted", "uniform", "hold"'
+    )

@@ -50,7 +50,7 @@ class CollectConfig:
     """Environment to record."""
     seed: int = 0
     """Episode i uses seed + i; seeds from 300000 are for evaluation data."""
-    policy: Literal["mixed", "loose", "scripted", "uniform", "hold"] = "mixed"
+    policy: Literal["mixed", "handling", "loose", "scripted", "uniform", "hold"] = "mixed"
     """Who acts: behaviours of mixed quality, the scripted expert, smooth random actions, or nobody."""
     steps: int | None = None
     """Length of every episode in steps, whatever the time limit; by default the time limit."""

@@ -124,6 +124,22 @@ def test_mixed_episodes_are_reproducible_and_varied() -> None:
     env.close()
 
 
+def test_hands_press_on_and_close_by_half() -> None:
+    pressing = halfway = steps = 0
+    env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=8, max_episode_steps=-1)
+    for seed in range(6):
+        observation, _ = env.reset(seed=seed)
+        policy, memory = make_behaviour("handling", env, seed), None
+        for _ in range(80):
+            action, memory = policy.predict(observation, memory)
+            state = env.unwrapped.task_state()
+            pressing += bool(state.grasped.any() and action[3] > 0.5)
+            halfway += bool(0.055 < state.gripper_opening < 0.075)
+            observation, *_ = env.step(action.clip(-1.0, 1.0))
+            steps += 1
+    assert pressing > 0.02 * steps and halfway > 0.08 * steps
+
+
 def test_cubes_that_are_let_loose_move() -> None:
     moved = []
     for seed in range(6):
