@@ -14,16 +14,18 @@ WINDOWS = 512
 
 
 @torch.no_grad()
-def calibrate(model: WorldModel, data: TrainingData, codes: Tensor) -> None:
+def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bool = False) -> None:
     """Fit `tokenizer.usual_error` and `calibration` of a trained model to held-out episodes of its data.
 
+    With `familiar` the tokenizer is of other data that looked alike, and what is usual stays what it was there.
     Afterwards the mean uncertainty of their windows is the mean error, at the start and after `HORIZON` steps.
     """
     steps = min(HORIZON, int(data.lengths[data.held_out()].max()) - CONTEXT)
     first = data.windows(CONTEXT + steps, validation=True)
     first = first[torch.linspace(0, len(first) - 1, min(WINDOWS, len(first))).long()]
     device, tokenizer = model.device, model.tokenizer
-    tokenizer.usual_error.fill_(1.0)
+    if not familiar:
+        tokenizer.usual_error.fill_(1.0)
     model.calibration.copy_(torch.tensor([0.0, 1.0]))
     novelty: list[Tensor] = []
     before: list[Tensor] = []
@@ -40,11 +42,14 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor) -> None:
         for errors, state, t in ((before, start, CONTEXT - 1), (after, end, CONTEXT + steps - 1)):
             errors.append(error(model, state, true.objects[:, t].to(device), data.frames[chunk + t].to(device)))
     usual = torch.cat(novelty).median()
-    tokenizer.usual_error.copy_(usual)
+    if familiar:
+        usual = torch.ones_like(usual)  # novelties are in units of it already
+    else:
+        tokenizer.usual_error.copy_(usual)
     begun, ended = torch.cat(before).mean(), torch.cat(after).mean()
     grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(risk).mean().clamp_min(1e-9)
-    familiar = (torch.cat(novelty) / usual).mean(dim=1).square().mean()
-    model.calibration.copy_(torch.stack((begun / familiar, grown)))
+    strangeness = (torch.cat(novelty) / usual).mean(dim=1).square().mean()
+    model.calibration.copy_(torch.stack((begun / strangeness, grown)))
 
 
 def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> Tensor:

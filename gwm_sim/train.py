@@ -65,6 +65,9 @@ class TrainConfig:
     """How often the windows of each file are drawn, compared with those of the others; one number per file."""
     init: str | None = None
     """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
+    keep_tokenizer: bool = False
+    """Leave the tokenizer and the locator of --init as they are, and give their time to the dynamics: for more data of
+    the same looks. What was made for their latents, such as a guide, stays valid."""
     preset: str = "mini"
     """Size of the model: mini, or tiny for trials and tests."""
     minutes: float | None = None
@@ -95,6 +98,8 @@ class TrainConfig:
         budget = self.minutes if self.minutes is not None else self.steps
         if budget is not None and budget <= 0:
             raise ConfigError(f"the budget must be positive, got {budget}")
+        if self.keep_tokenizer and self.init is None:
+            raise ConfigError("--keep_tokenizer keeps the tokenizer of another model: name it by --init")
         if not 0 < self.patience <= 1:
             raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
 
@@ -125,15 +130,19 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     trainer = Trainer(config.out, model, config.resume)
     samples = config.out / "samples"
 
-    tokenizer = TokenizerPhase(model, data, preset, config.seed)
-    learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+    if config.keep_tokenizer:
+        assert source is not None
+        model.tokenizer.load_state_dict(source.tokenizer.state_dict())
+    else:
+        tokenizer = TokenizerPhase(model, data, preset, config.seed)
+        learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if model.config.dynamics.guidance:
         learn(trainer, PainterPhase(model, data, codes, preset, config.seed), config, lambda step: None)
     dynamics = DynamicsPhase(model, data, codes, preset, config.seed)
     learn(trainer, dynamics, config, lambda step: sample_rollouts(model, data, codes, samples, step))
 
-    calibrate(model, data, codes)
+    calibrate(model, data, codes, familiar=config.keep_tokenizer)
     model.save(config.out)
     write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
@@ -246,7 +255,7 @@ def pick_device(name: str) -> torch.device:
 
 def share(config: TrainConfig, phase: str) -> tuple[float | None, int | None]:
     """A phase's part of the budget, in seconds or in steps."""
-    part = SHARES[phase]
+    part = SHARES[phase] / (1 - SHARES["tokenizer"] if config.keep_tokenizer else 1)
     if config.steps is not None:
         return None, max(1, round(config.steps * part))
     assert config.minutes is not None

@@ -97,6 +97,16 @@ def test_fine_tuning_starts_from_the_weights_of_another_model(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_tokenizer_can_be_kept_as_it_is(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    config = replace(config_for(tiny_data, tmp_path / "tuned", steps=5), init=str(tiny_checkpoint), keep_tokenizer=True)
+    main(config)
+    source, tuned = WorldModel.load(tiny_checkpoint, "cpu"), WorldModel.load(tmp_path / "tuned", "cpu")
+    assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
+    assert set(json.loads((tmp_path / "tuned/report.json").read_text())["held_out"]) == {"painter", "dynamics"}
+    with pytest.raises(ConfigError, match="--init"):
+        replace(config, init=None)
+
+
 def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
