@@ -146,7 +146,7 @@ class TernaryAction(gym.ActionWrapper[Any, Any, Any]):
 
     def action(self, action: Any) -> NDArray[np.float32]:
         """Action (A,) of the environment for one of the policy."""
-        return _ternary(action, self._columns, self.action_space)
+        return ternary(action, self._columns, self.action_space)
 
 
 class VectorTernaryAction(VectorActionWrapper):
@@ -159,7 +159,7 @@ class VectorTernaryAction(VectorActionWrapper):
 
     def actions(self, actions: Any) -> NDArray[np.float32]:
         """Actions (num_envs, A) of the environment for those of the policy."""
-        return _ternary(actions, self._columns, self.single_action_space)
+        return ternary(actions, self._columns, self.single_action_space)
 
 
 class UncertaintyPenalty(gym.Wrapper[Any, Any, Any, Any]):
@@ -403,7 +403,9 @@ class _Goals:
         return np.asarray(reward, np.float32)
 
 
-def _ternary(actions: Any, columns: list[int], space: spaces.Space[Any]) -> NDArray[np.float32]:
+def ternary(actions: Any, columns: Sequence[int], space: spaces.Space[Any]) -> NDArray[np.float32]:
+    """Actions (..., A) with the numbers at `columns` taken to the lowest, the middle or the highest of `space`."""
+    columns = list(columns)
     assert isinstance(space, spaces.Box)
     low, high = space.low[columns], space.high[columns]
     actions = np.array(actions, np.float32)
@@ -467,4 +469,5 @@ __all__ = [
     "VectorTernaryAction",
     "VectorTruncateOnUncertainty",
     "VectorUncertaintyPenalty",
+    "ternary",
 ]

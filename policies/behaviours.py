@@ -355,6 +355,10 @@ def _let_loose(bench: Bench, rng: Rng) -> Script:
         yield from hold(int(rng.integers(1, 5)))
 
 
+BEHAVIOURS: Final = ("mixed", "handling", "loose", "scripted", "uniform", "hold")
+"""Kinds of policies that record data."""
+
+
 def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
     """Policy of an episode by its kind.
 

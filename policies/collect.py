@@ -28,7 +28,7 @@ from gwm_sim.episodes import Command, Episode, EpisodeFile, EpisodeWriter, Schem
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
-from gwm_sim.policies.behaviours import make_behaviour
+from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.crew import Crew
 from gwm_sim.progress import progress
 
@@ -50,8 +50,10 @@ class CollectConfig:
     """Environment to record."""
     seed: int = 0
     """Episode i uses seed + i; seeds from 300000 are for evaluation data."""
-    policy: Literal["mixed", "handling", "loose", "scripted", "uniform", "hold"] = "mixed"
-    """Who acts: behaviours of mixed quality, the scripted expert, smooth random actions, or nobody."""
+    policy: str = "mixed"
+    """Who acts: mixed (behaviours of every quality), handling (grips of every quality), loose (strikes and drops),
+    scripted (the task's expert), uniform (smooth random actions), hold (nobody), or a folder as `gwm rl train` makes
+    it."""
     steps: int | None = None
     """Length of every episode in steps, whatever the time limit; by default the time limit."""
     size: int = 64
@@ -84,7 +86,7 @@ class Recorder:
             behaviour: Makes the policy of an episode from environment and seed, in place of `config.policy`.
         """
         self._config = config
-        self._behaviour: Behaviour = behaviour or partial(make_behaviour, config.policy)
+        self._behaviour: Behaviour = behaviour or find_behaviour(config.policy)
         self._env_kwargs = {"size": config.size, "cameras": list(config.cameras), "rendering": config.rendering}
         task = contract.task_of(config.env)
         if task is None:
@@ -182,6 +184,22 @@ class Recorder:
     def close(self) -> None:
         """Close the environment."""
         self._env.close()
+
+
+def find_behaviour(policy: str) -> Behaviour:
+    """What makes the policy of an episode from environment and seed.
+
+    Raises:
+        ConfigError: There is no such policy.
+    """
+    if policy in BEHAVIOURS:
+        return partial(make_behaviour, policy)
+    if not Path(policy).is_dir():
+        raise ConfigError(f"--policy is one of {', '.join(BEHAVIOURS)}, or a folder of `gwm rl train`; got {policy!r}")
+    from gwm_sim.policies.rl.agents import SeeingAgent  # late: the others need no stable-baselines3
+
+    agent = SeeingAgent(policy)
+    return lambda env, seed: agent
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from gwm_sim import cli
 from gwm_sim.envs.contract import TASKS, env_id
 from gwm_sim.envs.tasks import TASK
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
+from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.entrants import enter, looks
@@ -332,3 +333,14 @@ def test_eval_writes_numbers_and_a_film(trained: dict[str, RlTrainConfig], tmp_p
     report, film = tmp_path / "report.json", tmp_path / "film.mp4"
     assert cli.main(["rl", "eval", *words, "--json", str(report), "--video", str(film)]) == 0
     assert json.loads(report.read_text())["n"] == 2 and film.stat().st_size > 0
+
+
+def test_a_trained_agent_records_data(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
+    out = tmp_path / "own.hdf5"
+    collect(CollectConfig(episodes=2, steps=5, out=out, policy=str(trained["sac"].out), workers=1, rendering="fast"))
+    with EpisodeFile(out) as file:
+        episode = file.read(1)
+    assert episode.policy == "sac" and len(episode.actions) == 5
+    assert set(np.unique(episode.actions[:, 3])) <= {-1.0, 0.0, 1.0}
+    with pytest.raises(ConfigError, match="folder of `gwm rl train`"):
+        collect(CollectConfig(episodes=1, out=tmp_path / "no.hdf5", policy="nobody", workers=1))

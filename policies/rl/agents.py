@@ -25,9 +25,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from gwm_sim.envs.readings import read_frames
+from gwm_sim.envs.wrappers import ternary
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.policies.rl.features import NormalisedReLU, ReadingsExtractor
+from gwm_sim.world_model import WorldModel
 
 FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"
@@ -168,9 +171,10 @@ class AgentPolicy:
         self.observation_space = _space(value["observation_space"])
         weights = _load(folder, value, "policy")
         aliases: dict[str, type[BasePolicy]] = algorithm(self.config.algo).policy_aliases
+        self.action_space = spaces.Box(-1.0, 1.0, (_actions(weights),), np.float32)
         self._network = aliases["MultiInputPolicy"](
             self.observation_space,
-            spaces.Box(-1.0, 1.0, (_actions(weights),), np.float32),
+            self.action_space,
             lambda _: 0.0,
             **policy_kwargs(self.config),
         )
@@ -191,6 +195,31 @@ class AgentPolicy:
         seen = {key: observation[key] for key in self.observation_space}
         actions, _ = self._network.predict(seen, deterministic=deterministic)
         return np.asarray(actions, np.float32), None
+
+
+class SeeingAgent:
+    """A trained agent that reads frames by itself, where nobody wraps the environment for it."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Load the agent and the world model that reads for it."""
+        self._agent = AgentPolicy(folder)
+        self._model = WorldModel.load(self._agent.config.model)
+        self.name = self._agent.name
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Act on what one environment or a batch shows."""
+        batched = np.ndim(observation["agent_pos"]) == 2
+        frames = observation if batched else {key: value[None] for key, value in observation.items()}
+        config = self._agent.config
+        actions, _ = self._agent.predict(read_frames(self._model, frames, config.readings), deterministic=deterministic)
+        actions = ternary(actions, config.ternary, self._agent.action_space)
+        return (actions if batched else actions[0]), None
 
 
 def _training_tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:
@@ -283,6 +312,7 @@ __all__ = [
     "ALGORITHMS",
     "AgentConfig",
     "AgentPolicy",
+    "SeeingAgent",
     "algorithm",
     "load_config",
     "policy_kwargs",
