@@ -112,22 +112,20 @@ def compare(config: CompareConfig, arena: Arena) -> Iterator[Duel]:
     with ExitStack() as stack, progress("compare") as show:
         crew: Crew | None = None
         for i, spec in enumerate(config.policies):
-            results = {}
+            results: dict[World, Evaluation] = {}
             for j, world in enumerate(WORLDS):
                 show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
                 if looks(spec) and world == "twin":
                     if crew is None:
                         crew = stack.enter_context(Crew(partial(Spectator, config.task, config.model)))
-                    results[world] = _run(crew, spec, config)
-                    continue
-                if looks(spec):
-                    env = stack.enter_context(closing(arena.make(world)))
-                elif world in blind:
-                    env = blind[world]
+                    results[world] = _watch(crew, spec, config)
+                elif looks(spec):
+                    with closing(arena.make(world)) as env:
+                        results[world] = _run(spec, env, config, arena)
                 else:
-                    env = blind[world] = stack.enter_context(closing(arena.make(world, sees=False)))
-                policy, seen = enter(spec, env, config.seed, arena.world_model)
-                results[world] = evaluate(policy, seen, config.episodes, config.seed)
+                    if world not in blind:
+                        blind[world] = stack.enter_context(closing(arena.make(world, sees=False)))
+                    results[world] = _run(spec, blind[world], config, arena)
             yield Duel(spec, **results)
         show(1.0, "")
 
@@ -151,7 +149,12 @@ class Spectator:
         return evaluate(policy, env, 1, seed, until_held=True).episodes[0]
 
 
-def _run(crew: Crew, spec: str, config: CompareConfig) -> Evaluation:
+def _run(spec: str, env: VectorEnv[Any, Any, Any], config: CompareConfig, arena: Arena) -> Evaluation:
+    policy, seen = enter(spec, env, config.seed, arena.world_model)
+    return evaluate(policy, seen, config.episodes, config.seed)
+
+
+def _watch(crew: Crew, spec: str, config: CompareConfig) -> Evaluation:
     jobs = [(spec, config.seed + i) for i in range(config.episodes)]
     results: list[EpisodeResult] = list(crew.run(jobs, os.cpu_count() or 1))
     return Evaluation(tuple(sorted(results, key=lambda result: result.seed)))

@@ -87,7 +87,8 @@ def test_killed_recording_is_readable_and_resumes(recording: Path, tmp_path: Pat
 
 def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
     path = tmp_path / "interrupted.hdf5"
-    command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, "--out", str(path)]
+    more = ["--episodes", "500"]  # than are recorded before the signal comes, however busy the machine is
+    command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, *more, "--out", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for_parts(path, 1)
         process.send_signal(signal.SIGINT)

@@ -116,13 +116,13 @@ def remember(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration]) -> N
     if not isinstance(buffer, DemonstrationReplay):
         return
     steps = sum(len(d.actions) for d in demonstrations)
-    shown = DictReplayBuffer(steps, buffer.observation_space, buffer.action_space, device=buffer.device)  # type: ignore[arg-type]
-    no, info = np.zeros(1, bool), [{}]
+    shown = DictReplayBuffer(steps, buffer.observation_space, buffer.action_space, device=buffer.device)
+    no = np.zeros(1, bool)
     for observations, actions, rewards in demonstrations:
         scaled = agent.policy.scale_action(actions)
         for t, action in enumerate(scaled):
             now, after = ({key: value[None, t + i] for key, value in observations.items()} for i in (0, 1))
-            shown.add(now, after, action, rewards[t], no, info)
+            shown.add(now, after, action, rewards[t], no, [{}])
     buffer.demonstrations = shown
 
 
