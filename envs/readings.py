@@ -21,6 +21,7 @@ from gwm_sim.world_model import WorldModel, WorldState
 OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
 LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)
 READINGS: Final = (OBJECTS, LATENTS)
+MISREAD: Final = 0.0025  # how far off object positions are read from pictures [m]
 
 # When the model is taken to believe that a cube is held.
 HELD_WITHIN: Final = 0.025  # greatest distance of its centre from the end-effector [m]

@@ -8,6 +8,7 @@ HDF5 and Markdown, never a pickle, and only an id of the Hub or `push_to_hub` us
 from __future__ import annotations
 
 import shutil
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,14 +49,14 @@ class Shareable(ModelHubMixin, library_name="gwm_sim", license="apache-2.0", pip
     folder: Path | None = None
     """Where it was loaded from, None if it was not."""
 
+    @abstractmethod
     def save(self, folder: str | Path) -> None:
         """Write configuration and weights."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def load(cls, model: str | Path, device: Any = None) -> Self:
         """Read a model from its folder."""
-        raise NotImplementedError
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)

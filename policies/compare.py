@@ -117,7 +117,7 @@ def compare(config: CompareConfig, arena: Arena) -> Iterator[Duel]:
                 show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
                 if looks(spec) and world == "twin":
                     if crew is None:
-                        crew = stack.enter_context(Crew(partial(Spectator, config.task, config.model)))
+                        crew = stack.enter_context(Crew(partial(Spectator, config.task, config.model, config.seed)))
                     results[world] = _watch(crew, spec, config)
                 elif looks(spec):
                     with closing(arena.make(world)) as env:
@@ -135,8 +135,9 @@ class Spectator:
 
     greeting = None
 
-    def __init__(self, task: str, model: str) -> None:
+    def __init__(self, task: str, model: str, seed: int) -> None:
         torch.set_num_threads(1)  # there is one of these on every core
+        self._seed = seed  # of what policies draw, the same in every process
         self._arena = Arena(task, model, rows=1)
         self._entrants: dict[str, Entrant] = {}
 
@@ -144,7 +145,7 @@ class Spectator:
         """Run the policy of a spec from the start of a seed, until success has been held."""
         spec, seed = job
         if spec not in self._entrants:
-            self._entrants[spec] = enter(spec, self._arena.make("twin"), seed, self._arena.world_model)
+            self._entrants[spec] = enter(spec, self._arena.make("twin"), self._seed, self._arena.world_model)
         policy, env = self._entrants[spec]
         return evaluate(policy, env, 1, seed, until_held=True).episodes[0]
 

@@ -2,8 +2,9 @@
 
     scripted                  the task's expert, on what the world knows of its cubes
     scripted:noise=0.1        the same with Gaussian noise on its movements, with scripted:lapse=0.2 a random action in
-                              20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm; options add
-                              up: scripted:lapse=0.2:offset=0.03
+                              20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm, with
+                              scripted:press=1 closing or opening on where it would hold still; options add up:
+                              scripted:lapse=0.2:offset=0.03
     uniform, hold             the floors
     cem, icem, mppi           planning for the task in the world model, with neither goal picture nor demonstrations;
                               options are population, iterations and horizon
@@ -25,7 +26,13 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.readings import LATENTS
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.envs.wrappers import LatentObservation, TernaryAction, VectorLatentObservation, VectorTernaryAction
+from gwm_sim.envs.wrappers import (
+    GRIPPER,
+    LatentObservation,
+    TernaryAction,
+    VectorLatentObservation,
+    VectorTernaryAction,
+)
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning import PLANNERS, CemSettings, Goal, MpcConfig, MpcPolicy
 from gwm_sim.policies.policy import Observation, Policy, State
@@ -71,13 +78,13 @@ def looks(spec: str) -> bool:
 
 
 def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
-    _only(options, "noise", "lapse", "offset")
+    _only(options, "noise", "lapse", "offset", "press")
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
         raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
     judged: Any = _Misjudged(env, options["offset"], seed) if "offset" in options else env
     policy: Policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
-    if clumsy := {name: options[name] for name in ("noise", "lapse") if name in options}:
+    if clumsy := {name: options[name] for name in ("noise", "lapse", "press") if name in options}:
         policy = _Clumsy(policy, seed, **clumsy)
     return Entrant(policy, env)
 
@@ -161,10 +168,11 @@ def _only(options: Mapping[str, float], *known: str) -> None:
 
 
 class _Clumsy:
-    """A policy with Gaussian noise on its movements, and random ones in place of a share of them."""
+    """A policy with Gaussian noise on its movements, random ones in place of a share of them, or a pressing hand."""
 
-    def __init__(self, policy: Policy, seed: int, noise: float = 0.0, lapse: float = 0.0) -> None:
-        self._policy, self._noise, self._lapse = policy, noise, lapse
+    def __init__(self, policy: Policy, seed: int, noise: float = 0.0, lapse: float = 0.0, press: float = 0.0) -> None:
+        self._policy, self._noise, self._lapse, self._press = policy, noise, lapse, bool(press)
+        self._rate: NDArray[np.float32] = np.zeros((), np.float32)  # of the gripper, the last one that was not zero
         self._rng = np.random.default_rng([seed, 2])
 
     def predict(
@@ -174,7 +182,13 @@ class _Clumsy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
+        begins = state is None
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
+        if self._press:
+            rate = action[..., GRIPPER]
+            fresh = begins if episode_start is None else episode_start.reshape(rate.shape)
+            self._rate = np.where(rate == 0, np.where(fresh, 0.0, self._rate), rate)
+            action = np.concatenate([action[..., :GRIPPER], self._rate[..., None]], axis=-1)
         noisy = (action + self._noise * self._rng.normal(size=action.shape) * NOISE).clip(-1.0, 1.0)
         lapses = self._rng.random((*action.shape[:-1], 1)) < self._lapse
         return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state

@@ -306,6 +306,21 @@ def test_noise_and_wrong_offsets_cost_the_expert_its_success() -> None:
     assert rates[0] == 1.0 and max(rates[1:]) < 1.0
 
 
+def test_a_pressing_hand_never_rests() -> None:
+    env = gym.make_vec("MuJoCo-BlockGrasp-v0", num_envs=2, rendering="fast", size=8)
+    policy, seen = enter("scripted:press=1", env)
+    observation, _ = seen.reset(seed=0)
+    memory, start, rates = None, np.ones(2, bool), []
+    for _ in range(30):
+        actions, memory = policy.predict(observation, memory, start)
+        start = np.zeros(2, bool)
+        rates.append(actions[:, 3])
+        observation, *_ = seen.step(actions)
+    assert (np.array(rates)[5:] != 0).all() and (rates[-1] == 1).all()
+    single = gym.make("MuJoCo-BlockGrasp-v0", rendering="fast", size=8)
+    assert evaluate(enter("scripted:press=1", single).policy, single, 2, seed=0).success_rate == 1.0
+
+
 def test_the_learned_world_tells_the_expert_what_it_believes(tiny_checkpoint: Path) -> None:
     env: Any = gym.make_vec("GWM-BlockReach-v0", num_envs=3, model=tiny_checkpoint)
     env.reset(seed=0)

@@ -56,3 +56,22 @@ def test_a_run_that_never_succeeds_gives_a_bound(tmp_path: Path) -> None:
         write_curve([Score(1, 100.0, 10, twin=successes, learned=9)], tmp_path / world, world)
     ratio = program["wall_clock"](tmp_path, 60.0)
     assert ratio["bound"] and ratio["without_model"] == pytest.approx(1.0)
+
+
+def test_the_table_names_rates_and_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    table = runpy.run_path(str(BENCHMARKS / "tables.py"))["transfer_table"]
+    success = {"rate": 0.9, "wilson": [0.85, 0.94]}
+    result = {
+        "learned_success": success,
+        "twin_success": success,
+        "warm_start_success": None,
+        "pearson": 0.95,
+        "mmrv": 0.01,
+        "policies": [1, 2],
+        "wall_clock_ratio": {"bound": True, "without_model": 0.5, "with_model": 1.5},
+    }
+    about = {"episodes": 200, "model_hash": "abc", "seed": 300_000, "machine": "two cores"}
+    text = table({"tasks": {"grasp": result}, **about})
+    assert "| grasp | 90.0 % (85.0 to 94.0) | 90.0 % (85.0 to 94.0) |  | 2 | 0.950 | 0.010 |" in text
+    assert "at most 0.50, and at most 1.50" in text

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.dynamics import Body
+from gwm_sim.envs.readings import MISREAD
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning.demonstrations import Demonstrations, turning_points
@@ -29,7 +30,6 @@ from gwm_sim.world_model import WorldModel
 
 BATCH: Final = 512
 RATE: Final = 1e-3
-MISREAD: Final = 0.0025  # how far off object positions are read from pictures [m]
 IMAGINED_STEPS: Final = 10  # of each rollout whose states are learned from
 FAR: Final = 15  # steps; how far away a goal is that is no waypoint
 GOAL_SHARES: Final = (0.85, 0.95)  # cumulated shares of goals: the next waypoint, the one after it, else any frame

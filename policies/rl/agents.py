@@ -25,7 +25,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from gwm_sim.envs.readings import read_frames
+from gwm_sim.envs.readings import MISREAD, read_frames
 from gwm_sim.envs.wrappers import ternary
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.policy import Observation, State
@@ -36,7 +36,6 @@ FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"
 ALGORITHMS: Final = {"ppo": "stable_baselines3", "sac": "stable_baselines3", "tqc": "sb3_contrib"}
 OFF_POLICY: Final = ("sac", "tqc")
-MISREAD: Final = 0.0025  # how far off object positions are read from pictures [m]
 TRAINING_ONLY: Final = "critic"  # beginning of the weights of a policy that acting does not need
 
 
