@@ -159,7 +159,7 @@ def enlist_model(config: MeasureConfig, file: EpisodeFile) -> Contender:
     def judge(windows: Window, actions: Array) -> Array:
         given = (windows.frames, windows.telemetry, windows.past_actions, windows.properties)
         state = model.encode(*map(torch.from_numpy, given))
-        return model.imagine(state, torch.from_numpy(actions)).success.cpu().numpy()
+        return model.imagine(state, torch.from_numpy(actions), draw=False).success.cpu().numpy()
 
     record = find_checkpoint(config.model) / "run.json"  # shipped models come without
     options = json.loads(record.read_text())["options"] if record.exists() else {}

@@ -62,6 +62,10 @@ class Goals:
         if goal is not None:
             self._goals |= dict.fromkeys(rows, goal)
 
+    def __len__(self) -> int:
+        """Return the number of worlds that have a goal."""
+        return len(self._goals)
+
     def reward(self, codes: Tensor, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards of n worlds with latents (n, N, M), (n,); `otherwise` where there is no goal."""
         if not self._goals:

@@ -14,7 +14,7 @@ from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.goals import Goal, Goals, read_goal
-from gwm_sim.envs.readings import believed_state, read_state, readings_space
+from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_space
 from gwm_sim.envs.starts import Starts
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.video import enlarge
@@ -55,6 +55,8 @@ class Imagination:
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
         self._default_goal = self._read_goal(goal)
         self._goals = Goals()
+        self.watched = True
+        """Whether somebody looks at every step; without, pictures are drawn when asked for."""
         if self._column is None and goal is None:
             warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=3)
 
@@ -154,7 +156,8 @@ class Imagination:
 
     def step(self, actions: NDArray[np.float64]) -> None:
         """Advance all rows by one step of checked actions (n, A)."""
-        self.state = self.model.step_(self.state, torch.from_numpy(actions).float())
+        draw = self.watched or len(self._goals) > 0
+        self.state = self.model.step_(self.state, torch.from_numpy(actions).float(), draw=draw)
 
     def frames(self) -> NDArray[np.uint8]:
         """Pictures of all rows, (n, H, W, 3), fresh memory."""
@@ -257,6 +260,7 @@ class LearnedEnv(gym.Env[Any, Any]):
     def observe_readings(self, keys: Sequence[str]) -> None:
         """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
         self._readings = tuple(keys)
+        self._rows.watched = LATENTS in keys
         self.observation_space = readings_space(self.world_model, self.observation_space, keys)
 
     def reset(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
-from gwm_sim.envs.readings import readings_space
+from gwm_sim.envs.readings import LATENTS, readings_space
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.world_model import WorldModel, WorldState
 
@@ -82,6 +82,7 @@ class LearnedVectorEnv(BatchedEnv):
     def observe_readings(self, keys: Sequence[str]) -> None:
         """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
         self._readings = tuple(keys)
+        self._imagination.watched = LATENTS in keys
         self.single_observation_space = readings_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 

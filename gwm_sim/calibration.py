@@ -20,8 +20,8 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
     With `familiar` the tokenizer is of other data that looked alike, and what is usual stays what it was there.
     Afterwards the mean uncertainty of their windows is the mean error, at the start and after `HORIZON` steps.
     """
-    steps = min(HORIZON, int(data.lengths[data.held_out()].max()) - CONTEXT)
-    first = data.windows(CONTEXT + steps, validation=True)
+    steps = min(HORIZON, int(data.lengths[data.held_out() & data.seen()].max()) - CONTEXT)
+    first = data.windows(CONTEXT + steps, validation=True, seen=True)
     first = first[torch.linspace(0, len(first) - 1, min(WINDOWS, len(first))).long()]
     device, tokenizer = model.device, model.tokenizer
     if not familiar:

@@ -1,7 +1,8 @@
 """Readings of a frame: where the objects are, and reward and success of each task.
 
 The locator reads real frames, before they are rounded to codes: it starts the tracking of objects, which the dynamics
-goes on with. The task head looks at two consecutive frames, real or imagined, and the tracked positions.
+goes on with. The task head looks at two consecutive frames, real or imagined: at telemetry and tracked positions, and
+at the picture where nothing is tracked.
 """
 
 from __future__ import annotations
@@ -31,35 +32,63 @@ class HeadsConfig:
 
 
 class FrameReader(nn.Module):
-    """Two consecutive frames to tokens: N of the image, one of the robot, then `extra` learned ones."""
+    """Two consecutive frames to one token: the image and the robot, mixed by attention."""
 
-    def __init__(self, config: HeadsConfig, dynamics: Dynamics, extra: int) -> None:
+    def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
         super().__init__()
         c, d = dynamics.config, config.width
-        numbers = c.token_numbers * c.levels
-        self.image = nn.Linear(2 * numbers, d)
+        self.image = nn.Linear(2 * c.token_numbers * c.levels, d)
         self.robot = perceptron(2 * c.telemetry, d)
-        self.extra = nn.Parameter(torch.randn(extra, d) * 0.02)
+        self.verdict = nn.Parameter(torch.randn(1, d) * 0.02)
         self.position = nn.Parameter(torch.randn(c.tokens + 1, d) * 0.02)
         self.blocks = nn.ModuleList(Block(d, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(d)
 
-    def forward(self, frames: Frames, dynamics: Dynamics, added: Tensor | None = None) -> Tensor:
-        """Tokens of the `extra` positions, (B, T, extra, D); `added` (B, T, extra, D) is added to them first."""
-        b, t = frames.telemetry.shape[:2]
-        image = self.image(
-            torch.cat((dynamics.one_hot(frames.codes), dynamics.one_hot(frames.previous_codes)), -1).float()
-        )
-        change = (frames.telemetry - frames.previous_telemetry) / dynamics.telemetry_change
-        level = (frames.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std
-        robot = self.robot(torch.cat((level, change), dim=-1))[:, :, None]
-        extra = self.extra.expand(b, t, -1, -1)
-        x = torch.cat(
-            (torch.cat((image, robot), dim=2) + self.position, extra if added is None else extra + added), dim=2
-        )
+    def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
+        """What is seen in each frame, (B, T, D)."""
+        codes = torch.cat((dynamics.one_hot(frames.codes), dynamics.one_hot(frames.previous_codes)), dim=-1)
+        robot = self.robot(robot_features(frames, dynamics))[:, :, None]
+        verdict = self.verdict.expand(*frames.telemetry.shape[:2], -1, -1)
+        x = torch.cat((torch.cat((self.image(codes.float()), robot), dim=2) + self.position, verdict), dim=2)
         for block in self.blocks:
             x, _ = block(x)
-        return self.norm(x[:, :, -self.extra.shape[0] :])
+        return self.norm(x[:, :, -1])
+
+
+class BodyReader(nn.Module):
+    """Robot and tracked objects in two consecutive frames to one token."""
+
+    def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
+        super().__init__()
+        c, d = dynamics.config, 2 * config.width
+        self.layers = nn.Sequential(
+            nn.Linear(2 * c.telemetry + 9 * c.objects + len(c.effector) * c.objects, d),
+            *(nn.SiLU(), nn.Linear(d, d), RMSNorm(d), nn.SiLU(), nn.Linear(d, config.width)),
+        )
+
+    def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
+        """What is seen in each frame, (B, T, D)."""
+        objects = object_features(frames, dynamics).flatten(2)
+        return self.layers(torch.cat((robot_features(frames, dynamics).clamp(-10, 10), objects), dim=-1))
+
+
+def robot_features(frames: Frames, dynamics: Dynamics) -> Tensor:
+    """Telemetry and its last change, (B, T, 2P)."""
+    change = (frames.telemetry - frames.previous_telemetry) / dynamics.telemetry_change
+    return torch.cat(((frames.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std, change), dim=-1)
+
+
+def object_features(frames: Frames, dynamics: Dynamics) -> Tensor:
+    """Position, motion, offsets from the first object and from the end-effector, (B, T, K, features): stacks and grips
+    are told by millimetres."""
+    scale = dynamics.objects_change
+    unit = 2 * (frames.objects - dynamics.objects_low) / (dynamics.objects_high - dynamics.objects_low) - 1
+    features = [unit, (frames.objects - frames.previous_objects) / scale]
+    features.append((frames.objects - frames.objects[:, :, :1]) / scale)
+    if dynamics.config.effector:
+        effector = frames.telemetry[..., list(dynamics.config.effector)][:, :, None]
+        features.append((frames.objects - effector) / scale)
+    return torch.cat(features, dim=-1).clamp(-10, 10)
 
 
 class Locator(nn.Module):
@@ -93,29 +122,25 @@ class Locator(nn.Module):
 
 
 class TaskHead(nn.Module):
-    """Reward in [0, 1] and success of each task."""
+    """Reward in [0, 1] and success of each task, from robot and tracked objects, or from the picture without any."""
 
     def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
         super().__init__()
-        self.reader = FrameReader(config, dynamics, 1 + dynamics.config.objects)
-        self.objects = perceptron(9, config.width)
+        reader = FrameReader if dynamics.config.sighted else BodyReader
+        self.reader = reader(config, dynamics)
         self.out = nn.Linear(config.width, 2 * len(config.tasks))
 
     def forward(self, frames: Frames, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
         """Logits of reward and of success, each (B, T, tasks)."""
-        added = frames.objects.new_zeros(*frames.telemetry.shape[:2], 1, self.out.in_features)
-        if dynamics.config.objects:
-            added = torch.cat((added, self.objects(self.object_features(frames, dynamics))), dim=2)
-        reward, success = self.out(self.reader(frames, dynamics, added)[:, :, 0]).float().chunk(2, dim=-1)
+        reward, success = self.out(self.reader(frames, dynamics)).float().chunk(2, dim=-1)
         return reward, success
 
-    def object_features(self, frames: Frames, dynamics: Dynamics) -> Tensor:
-        """Position, motion, and offset from the first object, (B, T, K, 9): stacks are told by millimetres."""
-        unit = 2 * (frames.objects - dynamics.objects_low) / (dynamics.objects_high - dynamics.objects_low) - 1
-        motion = (frames.objects - frames.previous_objects) / dynamics.objects_change
-        offset = (frames.objects - frames.objects[:, :, :1]) / dynamics.objects_change
-        return torch.cat((unit, motion, offset), dim=-1).clamp(-10, 10)
-
-    def loss(self, logits: tuple[Tensor, Tensor], reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks)."""
-        return F.mse_loss(logits[0].sigmoid(), reward), F.binary_cross_entropy_with_logits(logits[1], success.float())
+    def loss(
+        self, logits: tuple[Tensor, Tensor], reward: Tensor, success: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`."""
+        error = (logits[0].sigmoid() - reward).square()
+        entropy = F.binary_cross_entropy_with_logits(logits[1], success.float(), reduction="none")
+        if weight is not None:
+            error, entropy = error * weight, entropy * weight
+        return error.mean(), entropy.mean()

@@ -1,5 +1,5 @@
-"""What each phase of training learns: tokenizer and locator on single frames, the painter to draw bodies, dynamics and
-task head on windows.
+"""What each phase of training learns: tokenizer and locator on single frames, dynamics and task head on windows, in
+worlds with tracked objects the painter to draw what the dynamics predicts.
 
 Batches are drawn by step number, so that a resumed run sees the same ones. The loss on held-out episodes is always
 taken on the same batches.
@@ -15,14 +15,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.dynamics import Body, Frames, Lesson, previous
+from gwm_sim.dynamics import Body, Frames, choose, previous
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.sighted import SightedDynamics
+from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.windows import TrainingData, WindowSampler
 from gwm_sim.world_model import WorldModel
 
 SEES_FRAMES = ("tokenizer.", "locator.")  # the parts that learn from single frames
+JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
-PAINTERS = ("robot_next", "object_next", "blank", "canvas", "painter", "norm", "image_out")  # of the dynamics' parts
+PAINTERS = (
+    *("image_in", "image_before_in", "robot_next", "object_next", "blank", "canvas", "painter", "norm", "image_out"),
+    "copy_gain",
+)
+"""The parts of the dynamics that draw."""
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone
+OWN_DRAWINGS = 4  # the painter goes on from up to that many of its own pictures
+FREE_AFTER = 0.3  # progress after which bodies go on from their own predictions in three of four steps
+OUTLIER = 10.0  # usual changes, beyond which an error counts for its logarithm: a rollout that is lost teaches little
+SPREAD_WEIGHT = 0.05  # of its loss, beside that of the positions
+TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
+SURE = 5.0  # usual changes within which an imagined body is near enough to the true one to share its labels
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
 HELD_OUT_BATCHES = 4  # on which a loss on held-out episodes is taken
 
@@ -40,6 +54,9 @@ class Preset:
     windows_per_batch: int = 8
     frames_per_window: int = 16
     attention_window: int = 12
+    memory: int = 192
+    bodies_per_batch: int = 64
+    frames_per_body: int = 20
 
 
 PRESETS = {
@@ -54,6 +71,9 @@ PRESETS = {
         windows_per_batch=4,
         frames_per_window=8,
         attention_window=6,
+        memory=32,
+        bodies_per_batch=8,
+        frames_per_body=8,
     ),
 }
 
@@ -85,7 +105,7 @@ class TokenizerPhase:
 
     def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
-        self.starts, self.held_out = data.sampler(1), data.held_out_sampler(1)
+        self.starts, self.held_out = data.sampler(1, seen=True), data.held_out_sampler(1, seen=True)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.model.named_parameters() if name.startswith(SEES_FRAMES)]
@@ -111,46 +131,129 @@ class TokenizerPhase:
 
 
 class PainterPhase:
-    """Pictures of bodies: what the camera sees when robot and objects are where they are said to be."""
+    """Pictures of bodies: what the camera sees when robot and objects are where they are said to be.
+
+    Drawn blind, or with the past picture in view, which is a real one or one that the painter drew itself.
+    """
 
     name = "painter"
     rate = 1e-3
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
-        self.starts, self.held_out = data.sampler(2), data.held_out_sampler(2)
+        length = OWN_DRAWINGS + 2
+        self.starts, self.held_out = data.sampler(length, seen=True), data.held_out_sampler(length, seen=True)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [
-            (name, p)
-            for name, p in self.model.named_parameters()
-            if name.split(".")[:2] in [["dynamics", part] for part in PAINTERS]
-        ]
+        return [(name, p) for name, p in self.model.named_parameters() if draws(name)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.paint(self.starts, batch_generator(self.seed, step))
+        return self.paint(self.starts, batch_generator(self.seed, step), step)
 
     def held_out_loss(self) -> Tensor:
-        return held_out_loss(self.held_out, lambda held_out, step: self.paint(held_out, batch_generator(0, step)))
+        return held_out_loss(self.held_out, lambda held_out, step: self.paint(held_out, batch_generator(0, step), step))
 
-    def paint(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        first = starts.draw(self.preset.windows_per_batch * self.preset.frames_per_window, generator)
-        frames, _, _ = self.data.batch(self.codes, first, 2)
+    def paint(self, starts: WindowSampler, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        dynamics, drawings = self.model.dynamics, step % (OWN_DRAWINGS + 1)
+        first = starts.draw(self.preset.windows_per_batch * self.preset.frames_per_window // 2, generator)
+        frames, _, _ = self.data.batch(self.codes, first, drawings + 2)
         frames = to_device(misplace(frames, generator), self.model.device)
-        before, now = crop(frames, slice(None, 1)), crop(frames, slice(1, None))
-        logits = self.model.dynamics.paint_blind(Body(now.telemetry, now.objects), before)
-        image = F.cross_entropy(logits.flatten(0, -2), now.codes.long().flatten())
+        moments = [crop(frames, slice(t, t + 1)) for t in range(drawings + 2)]
+        bodies = [Body(moment.telemetry, moment.objects) for moment in moments]
+        past = moments[0]
+        with torch.no_grad():
+            for t in range(drawings):
+                codes = choose(dynamics.next_picture(dynamics.look(past), bodies[t + 1], past)[:, 0], None)[:, None]
+                past = moments[t + 1]._replace(codes=codes, previous_codes=past.codes)
+        blind = torch.rand(len(first), 1, generator=generator).to(self.model.device) < BLIND
+        logits = dynamics.rehearse(bodies[-1], past, blind)
+        image = F.cross_entropy(logits.flatten(0, -2), moments[-1].codes.long().flatten())
         return image, {"image": image.detach()}
 
 
+class BodyPhase:
+    """Robot and tracked objects, followed over whole rollouts, and the task head on what comes out.
+
+    The gradient goes through all steps of a rollout.
+    """
+
+    name = "dynamics"
+    rate = 1e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
+        assert isinstance(model.dynamics, TrackedDynamics)
+        self.model, self.data, self.preset, self.seed = model, data, preset, seed
+        self.dynamics = model.dynamics
+        self.starts = data.sampler(preset.frames_per_body)
+        self.held_out = data.held_out_sampler(preset.frames_per_body)
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        named = self.model.named_parameters()
+        return [(name, p) for name, p in named if not name.startswith(SEES_FRAMES) and not draws(name)]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.follow(self.starts, batch_generator(self.seed, step), progress > FREE_AFTER and step % 4 != 0)
+
+    def held_out_loss(self) -> Tensor:
+        return held_out_loss(
+            self.held_out, lambda held_out, step: self.follow(held_out, batch_generator(0, step), free=True)
+        )
+
+    def follow(self, starts: WindowSampler, generator: torch.Generator, free: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of some windows, which after their context go on from true bodies or, `free`, from predicted ones."""
+        first = starts.draw(self.preset.bodies_per_batch, generator)
+        frames, reward, success = self.data.batch(None, first, self.preset.frames_per_body)
+        frames = drop_properties(misplace(frames, generator), generator)
+        true, shown = to_device(frames, self.model.device), to_device(jitter(frames, generator), self.model.device)
+        memory = self.dynamics.blank_memory(len(first))
+        given = crop(shown, slice(None, CONTEXT if free else -1))
+        body, spread, memory = self.dynamics.advance(given, memory, rest=False)
+        bodies, spreads, present = [body], [spread], crop(given, slice(-1, None))
+        for t in range(given.actions.shape[1], true.actions.shape[1] - 1):
+            last = Body(body.telemetry[:, -1:], body.objects[:, -1:])
+            present = follower(present, last, crop(true, slice(t, t + 1)))
+            body, spread, memory = self.dynamics.advance(present, memory, rest=False)
+            bodies.append(body)
+            spreads.append(spread)
+        made = Body(*(torch.cat(parts, dim=1) for parts in zip(*bodies, strict=True)))
+        telemetry, objects, likelihood = self.distance(made, torch.cat(spreads, dim=1), crop(true, slice(1, None)))
+        total = telemetry + objects + SPREAD_WEIGHT * likelihood
+        parts = {"telemetry": telemetry.detach(), "objects": objects.detach(), "spread": likelihood.detach()}
+        if self.model.task_head is not None:
+            lived = live(shown, made) if free else shown
+            judged = self.judge(lived, true, *(x.to(self.model.device) for x in (reward, success)))
+            total = total + judged[0] + 0.2 * judged[1]
+            parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
+        return total, parts
+
+    def distance(self, body: Body, spread: Tensor, target: Frames) -> tuple[Tensor, Tensor, Tensor]:
+        """How far telemetry and objects are from the true ones, and how badly the spread says so."""
+        telemetry = (body.telemetry - target.telemetry).abs() / self.dynamics.telemetry_change
+        objects = (body.objects - target.objects).abs() / self.dynamics.objects_change  # (B, T, K, 3)
+        spread = (spread / self.dynamics.objects_change).clamp_min(1e-2)[..., None]
+        # Likelihood of a Laplace distribution, for its width only: what cannot be foreseen must not lose weight.
+        likelihood = (objects.detach() / spread + spread.log()).mean()
+        return robust(telemetry).mean(), robust(objects).mean(), likelihood
+
+    def judge(self, lived: Frames, true: Frames, reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of the task head, where bodies are near enough to the true ones to share their labels."""
+        head = self.model.task_head
+        assert head is not None
+        away = (lived.objects - true.objects).abs().amax(dim=(-2, -1)) / self.dynamics.objects_change  # (B, T)
+        return head.loss(head(lived, self.dynamics), reward, success, (away < SURE).float()[..., None])
+
+
 class DynamicsPhase:
-    """Prediction of the next frame on true, corrupted and imagined histories, and the task head."""
+    """Prediction of the next frame on true, corrupted and imagined histories, and the task head, where nothing is
+    tracked."""
 
     name = "dynamics"
     rate = 8e-4
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+        assert isinstance(model.dynamics, SightedDynamics)
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
+        self.dynamics = model.dynamics
         length = preset.frames_per_window + 1
         self.starts, self.held_out = data.sampler(length), data.held_out_sampler(length)
 
@@ -173,30 +276,28 @@ class DynamicsPhase:
         frames, reward, success = self.data.batch(self.codes, first, self.preset.frames_per_window + 1)
         frames = drop_properties(frames, generator)
         device = self.model.device
-        true, located = to_device(frames, device), misplace(frames, generator)
-        history = to_device(corrupt(located, self.model, generator), device)
-        located = to_device(located, device)
+        true = to_device(frames, device)
+        history = to_device(corrupt(frames, self.model, generator), device)
         if imagining:
             history = self.imagined(true, history, generator)
         past, future = crop(history, slice(None, -1)), crop(true, slice(1, None))
-        drawn = crop(located, slice(1, None))
-        blind = torch.rand(drawn.corruption.shape, generator=generator) < BLIND * bool(
-            self.model.dynamics.config.guidance
-        )
-        lesson = Lesson(Body(drawn.telemetry, drawn.objects), blind.to(device))
-        prediction = self.model.dynamics(past, lesson)
-        total, parts = self.model.dynamics.loss(prediction, future)
-        # A few moments of each window are enough for the task head, which looks at single frames.
-        moments = torch.randint(
-            self.preset.frames_per_window, (max(1, self.preset.frames_per_window // 4),), generator=generator
-        )
-        seen = crop(history, moments)
+        prediction = self.dynamics(past, rest=False)
+        assert prediction.logits is not None
+        image = F.cross_entropy(prediction.logits.flatten(0, -2), future.codes.long().flatten())
+        error = (prediction.telemetry - future.telemetry) / self.dynamics.telemetry_change
+        telemetry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+        total = image + TELEMETRY_WEIGHT * telemetry
+        parts = {"image": image.detach(), "telemetry": telemetry.detach()}
         if self.model.task_head is not None:
-            logits = self.model.task_head(seen, self.model.dynamics)
-            targets = (x[:, moments].to(self.model.device) for x in (reward, success))
-            parts["reward"], parts["success"] = self.model.task_head.loss(logits, *targets)
-            total = total + parts["reward"] + 0.2 * parts["success"]
-            parts = {name: value.detach() for name, value in parts.items()}
+            # A few moments of each window are enough for the task head, which looks at single frames.
+            moments = torch.randint(
+                self.preset.frames_per_window, (max(1, self.preset.frames_per_window // 4),), generator=generator
+            )
+            logits = self.model.task_head(crop(history, moments), self.dynamics)
+            targets = (x[:, moments].to(device) for x in (reward, success))
+            judged = self.model.task_head.loss(logits, *targets)
+            total = total + judged[0] + 0.2 * judged[1]
+            parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
         return total, parts
 
     def imagined(self, true: Frames, history: Frames, generator: torch.Generator) -> Frames:
@@ -227,6 +328,11 @@ def held_out_loss(
     return torch.stack([loss(held_out, step)[0] for step in range(HELD_OUT_BATCHES)]).mean()
 
 
+def draws(name: str) -> bool:
+    """Whether the parameter of that name is the painter's."""
+    return name.split(".")[:2] in [["dynamics", part] for part in PAINTERS]
+
+
 def batch_generator(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step: a resumed run draws the same ones."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -235,6 +341,27 @@ def batch_generator(seed: int, step: int) -> torch.Generator:
 def crop(frames: Frames, time: slice | Tensor) -> Frames:
     """Some of the frames along time: a stretch, or the moments (M,)."""
     return Frames(*(value if name == "properties" else value[:, time] for name, value in frames._asdict().items()))
+
+
+def follower(present: Frames, body: Body, moment: Frames) -> Frames:
+    """The frame after `present` with a predicted body; action and properties are those of `moment`."""
+    return moment._replace(
+        telemetry=body.telemetry,
+        objects=body.objects,
+        previous_telemetry=present.telemetry,
+        previous_objects=present.objects,
+    )
+
+
+def live(shown: Frames, made: Body) -> Frames:
+    """Frames that begin with the context that was shown and go on with what was made of it, without its gradient."""
+    telemetry, objects = (
+        torch.cat((known[:, :CONTEXT], predicted[:, CONTEXT - 1 :].detach()), dim=1)
+        for known, predicted in ((shown.telemetry, made.telemetry), (shown.objects, made.objects))
+    )
+    return shown._replace(
+        telemetry=telemetry, previous_telemetry=previous(telemetry), objects=objects, previous_objects=previous(objects)
+    )
 
 
 def to_device(frames: Frames, device: torch.device) -> Frames:
@@ -254,10 +381,21 @@ def misplace(frames: Frames, generator: torch.Generator) -> Frames:
     return frames._replace(objects=objects, previous_objects=previous(objects))
 
 
-def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
-    """Damage histories as a rollout would, with the level beside: wrong codes, telemetry and positions a little off.
+def jitter(frames: Frames, generator: torch.Generator) -> Frames:
+    """Objects a little off, as the locator sees them in real frames."""
+    objects = frames.objects + JITTER * torch.randn(frames.objects.shape, generator=generator)
+    return frames._replace(objects=objects, previous_objects=previous(objects))
 
-    Half of the windows stay clean, but for the jitter that the locator has on real frames too.
+
+def robust(error: Tensor) -> Tensor:
+    """Absolute errors, in usual changes, those of lost rollouts by their logarithm."""
+    return OUTLIER * torch.log1p(error / OUTLIER)
+
+
+def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
+    """Damage histories as a rollout would, with the level beside: wrong codes, telemetry a little off.
+
+    Half of the windows stay clean.
     """
     b, t = frames.corruption.shape
     level = torch.rand(b, t, generator=generator) * (torch.rand(b, 1, generator=generator) < 0.5)
@@ -268,14 +406,11 @@ def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Fr
     codes = torch.where(hit, random_codes, frames.codes)
     noise = torch.randn(frames.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
     noise[..., dynamics.command_telemetry.cpu()] = 0  # commands are known exactly
-    jitter = torch.randn(frames.objects.shape, generator=generator) * (0.0005 + 0.003 * level[..., None, None])  # [m]
-    telemetry, objects = frames.telemetry + noise, frames.objects + jitter
+    telemetry = frames.telemetry + noise
     return frames._replace(
         codes=codes,
         previous_codes=previous(codes),
         telemetry=telemetry,
         previous_telemetry=previous(telemetry),
-        objects=objects,
-        previous_objects=previous(objects),
         corruption=level,
     )

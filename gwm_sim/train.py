@@ -31,17 +31,17 @@ from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import PRESETS, DynamicsPhase, PainterPhase, Preset, TokenizerPhase, WatchedPhase
+from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, PainterPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
-from gwm_sim.transfer import SIZES, inherit
+from gwm_sim.transfer import SIZES, inherit, take_eyes
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
+from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig, find_checkpoint
 
-SHARES = {"tokenizer": 0.13, "painter": 0.07, "dynamics": 0.8}
-"""Parts of the budget."""
+SHARES = {"tokenizer": 0.15, "dynamics": 0.55, "painter": 0.3}
+"""Parts of the budget; those of phases that a model does not have go to the others."""
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
@@ -61,13 +61,17 @@ class TrainConfig:
     """Episode files, as made by `gwm collect` or `gwm import`."""
     out: Path
     """Folder of the run and of the finished model."""
+    motion: tuple[Path, ...] = ()
+    """More episode files, of which only the motion of robot and tracked objects is learned, not the pictures: those may
+    look different, such as with `--rendering fast`."""
     weights: tuple[float, ...] = ()
-    """How often the windows of each file are drawn, compared with those of the others; one number per file."""
+    """How often the windows of each file are drawn, compared with those of the others; one number per file, those of
+    `motion` last."""
     init: str | None = None
     """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
-    keep_tokenizer: bool = False
-    """Leave the tokenizer and the locator of --init as they are, and give their time to the dynamics: for more data of
-    the same looks. What was made for their latents, such as a guide, stays valid."""
+    tokenizer: str | None = None
+    """Shipped model, or folder of one, whose tokenizer and locator are taken as they are; their time goes to the rest.
+    For more data of the same looks: what was made for its latents, such as a guide, stays valid."""
     preset: str = "mini"
     """Size of the model: mini, or tiny for trials and tests."""
     minutes: float | None = None
@@ -98,15 +102,13 @@ class TrainConfig:
         budget = self.minutes if self.minutes is not None else self.steps
         if budget is not None and budget <= 0:
             raise ConfigError(f"the budget must be positive, got {budget}")
-        if self.keep_tokenizer and self.init is None:
-            raise ConfigError("--keep_tokenizer keeps the tokenizer of another model: name it by --init")
         if not 0 < self.patience <= 1:
             raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
 
 
 def main(config: TrainConfig) -> int:
     """Train, and leave a complete checkpoint in `config.out`."""
-    data = load_training_data(config.data, config.camera, config.weights)
+    data = load_training_data(config.data, config.camera, config.weights, config.motion)
     preset = PRESETS[config.preset]
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     prepare_folder(config, data)
@@ -119,10 +121,13 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     torch.manual_seed(config.seed)
     model = build(config, preset, data, source)
     inheritance = inherit(model, source) if source is not None else None
+    if config.tokenizer is not None:
+        take_eyes(model, find_checkpoint(config.tokenizer))
     model = model.to(pick_device(config.device))
     print(
-        f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}; "
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}",
+        f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}"
+        + (f" and {len(data.telemetry) - len(data.frames)} without pictures; " if config.motion else "; ")
+        + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}",
         flush=True,
     )
     if inheritance is not None:
@@ -130,19 +135,18 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     trainer = Trainer(config.out, model, config.resume)
     samples = config.out / "samples"
 
-    if config.keep_tokenizer:
-        assert source is not None
-        model.tokenizer.load_state_dict(source.tokenizer.state_dict())
-    else:
+    if config.tokenizer is None:
         tokenizer = TokenizerPhase(model, data, preset, config.seed)
         learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
-    if model.config.dynamics.guidance:
-        learn(trainer, PainterPhase(model, data, codes, preset, config.seed), config, lambda step: None)
-    dynamics = DynamicsPhase(model, data, codes, preset, config.seed)
-    learn(trainer, dynamics, config, lambda step: sample_rollouts(model, data, codes, samples, step))
+    if model.config.dynamics.sighted:
+        last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
+    else:
+        learn(trainer, BodyPhase(model, data, preset, config.seed), config, lambda step: None)  # no picture yet
+        last = PainterPhase(model, data, codes, preset, config.seed)
+    learn(trainer, last, config, lambda step: sample_rollouts(model, data, codes, samples, step))
 
-    calibrate(model, data, codes, familiar=config.keep_tokenizer)
+    calibrate(model, data, codes, familiar=config.tokenizer is not None)
     model.save(config.out)
     write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
@@ -168,7 +172,8 @@ def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Ca
         phase.rate *= FINE_TUNING
     watched = phase.held_out is not None and config.patience < 1
     early_stop = EarlyStop(phase.held_out_loss, config.patience) if watched else None
-    trainer.run(phase, *share(config, phase.name), sample, early_stop)
+    sighted = trainer.model.config.dynamics.sighted
+    trainer.run(phase, *share(config, phase.name, sighted), sample, early_stop)
 
 
 def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
@@ -182,7 +187,7 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
         "options": {
             k: v
             for k, v in json.loads(json.dumps(asdict(config), default=str)).items()
-            if k not in ("data", "out", "resume", "json")
+            if k not in ("data", "motion", "out", "resume", "json")
         },
     }
     path = config.out / "run.json"
@@ -212,7 +217,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     picture = schema.cameras[config.camera]
     if source is None:
         tokenizer, heads = TokenizerConfig(channels=preset.channels), HeadsConfig(width=preset.head_width)
-        sizes = {"width": preset.width, "layers": preset.layers, "heads": preset.heads}
+        sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
         sizes["window"] = preset.attention_window
     else:
         tokenizer, heads = source.config.tokenizer, source.config.heads
@@ -253,9 +258,10 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def share(config: TrainConfig, phase: str) -> tuple[float | None, int | None]:
+def share(config: TrainConfig, phase: str, sighted: bool) -> tuple[float | None, int | None]:
     """A phase's part of the budget, in seconds or in steps."""
-    part = SHARES[phase] / (1 - SHARES["tokenizer"] if config.keep_tokenizer else 1)
+    without = {"tokenizer": config.tokenizer is not None, "painter": sighted}
+    part = SHARES[phase] / sum(value for name, value in SHARES.items() if not without.get(name, False))
     if config.steps is not None:
         return None, max(1, round(config.steps * part))
     assert config.minutes is not None
@@ -278,7 +284,7 @@ def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Tensor:
 
 def sample_tokenizer(model: WorldModel, data: TrainingData, folder: Path, step: int) -> None:
     """Write held-out frames beside their reconstructions."""
-    first = data.windows(1, validation=True)
+    first = data.windows(1, validation=True, seen=True)
     frames = data.frames[first[torch.linspace(0, len(first) - 1, 10).long()]]
     decoded = model.tokenizer.decode(model.tokenizer.encode(frames.to(model.device))).cpu()
     write_png(
@@ -289,9 +295,9 @@ def sample_tokenizer(model: WorldModel, data: TrainingData, folder: Path, step: 
 
 def sample_rollouts(model: WorldModel, data: TrainingData, codes: Tensor, folder: Path, step: int) -> None:
     """Write open-loop rollouts of held-out episodes beside what really happened."""
-    longest = int(data.lengths[data.held_out()].max()) - CONTEXT
+    longest = int(data.lengths[data.held_out() & data.seen()].max()) - CONTEXT
     horizons = [h for h in SAMPLE_HORIZONS if h <= longest] or [longest]
-    first = data.windows(CONTEXT + horizons[-1], validation=True)
+    first = data.windows(CONTEXT + horizons[-1], validation=True, seen=True)
     first = first[torch.linspace(0, len(first) - 1, 4).long()]
     frames, _, _ = data.batch(codes, first, CONTEXT + horizons[-1])
     pictures = data.frames[first[:, None] + torch.arange(CONTEXT + horizons[-1])]

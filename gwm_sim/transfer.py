@@ -7,17 +7,24 @@ telemetry do. Weights are kept together with the scales of what they read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gwm_sim.dynamics import DynamicsConfig
+from gwm_sim.episodes import Schema
+from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.sharing import CONFIG_FILE, WEIGHTS_FILE
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
-SIZES: Final = ("width", "layers", "heads", "painter_layers", "window")
+SIZES: Final = ("memory", "width", "layers", "heads", "painter_layers", "window")
 """Of the dynamics, what a new model takes over from the other one."""
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -37,11 +44,12 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "locator.": ("robot", "objects"),
     "task_head.out.": ("picture", "robot", "objects", "tasks"),
     "task_head.": ("picture", "robot", "objects"),
+    "dynamics.motion_out.": ("objects",),
+    "dynamics.identity": ("objects",),
     "dynamics.robot_": ("robot",),
     "dynamics.telemetry_": ("robot",),
     "dynamics.object_": ("robot", "objects"),
     "dynamics.objects_": ("objects",),
-    "dynamics.spread_out.": ("objects",),
     "dynamics.property_": ("properties",),
     "dynamics.": (),
 }
@@ -85,8 +93,9 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     parameters = {name for name, _ in model.named_parameters()}
     copied = 0
     for name, value in own.items():
-        if name in TOKENS:
-            copied += copy_tokens(value, theirs[name], model.config.dynamics, source.config.dynamics, reasons)
+        if name in TOKENS and name in theirs:
+            rows, source_rows = token_rows(model.config.dynamics), token_rows(source.config.dynamics)
+            copied += copy_tokens(value, theirs[name], rows, source_rows, reasons)
         elif keeps(name, reasons) and name in theirs and theirs[name].shape == value.shape:
             value.copy_(theirs[name].to(value.device))
             copied += value.numel() * (name in parameters)
@@ -97,13 +106,51 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     about = describe(model.config)
     parts = {part: needs for part, needs in PARTS.items() if about[needs[0]]}
     lacking = {part: [reasons[need] for need in needs if need in reasons] for part, needs in parts.items()}
+    alike = model.config.dynamics.sighted == source.config.dynamics.sighted
+    other_kind = {} if alike else {"dynamics": "objects are tracked in one of both only"}
     return Inheritance(
         source=source.config.name,
         digest=source.digest(),
-        kept=("tokenizer", "dynamics", *(part for part, lacks in lacking.items() if not lacks)),
-        fresh={part: lacks[0] for part, lacks in lacking.items() if lacks},
+        kept=("tokenizer", "dynamics" if alike else "painter", *(part for part, lacks in lacking.items() if not lacks)),
+        fresh=other_kind | {part: lacks[0] for part, lacks in lacking.items() if lacks},
         share=copied / sum(p.numel() for p in model.parameters()),
     )
+
+
+EYES: Final = ("tokenizer.", "locator.")
+
+SEEN_WITH: Final = tuple(
+    f"dynamics.{name}" for name in ("telemetry_mean", "telemetry_std", "objects_low", "objects_high")
+)
+"""Scales of what the locator reads and says."""
+
+
+@torch.no_grad()
+def take_eyes(model: WorldModel, folder: Path) -> None:
+    """Copy tokenizer and locator from a checkpoint into a fresh model, in place, whatever dynamics it has.
+
+    Raises:
+        ConfigError: The checkpoint is of another camera, robot or scene.
+        CheckpointError: It is incomplete.
+    """
+    try:
+        value = json.loads((folder / CONFIG_FILE).read_text())
+        theirs = load_file(folder / WEIGHTS_FILE)
+        trained = Schema.from_json(value["schema"])
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is not a complete checkpoint: {error}") from error
+    ours = model.config.schema
+    for name in ("telemetry_names", "object_names"):
+        if getattr(ours, name) != getattr(trained, name):
+            raise ConfigError(
+                f"the tokenizer of {folder} does not fit the data: its {name} are {getattr(trained, name)}, "
+                f"not {getattr(ours, name)}"
+            )
+    for name, own in model.state_dict().items():
+        if name.startswith(EYES) or name in SEEN_WITH:
+            if name not in theirs or theirs[name].shape != own.shape:
+                raise ConfigError(f"the tokenizer of {folder} does not fit the data: {name} has another shape")
+            own.copy_(theirs[name].to(own))
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:
@@ -115,14 +162,14 @@ def keeps(name: str, reasons: Mapping[str, str]) -> bool:
 
 
 def copy_tokens(
-    own: Tensor, theirs: Tensor, config: DynamicsConfig, source: DynamicsConfig, reasons: Mapping[str, str]
+    own: Tensor, theirs: Tensor, rows: Mapping[str, slice], source_rows: Mapping[str, slice], reasons: Mapping[str, str]
 ) -> int:
-    """Copy the rows of tokens that mean the same; return the number of weights copied."""
+    """Copy the rows of tokens that mean the same and that both have; return the number of weights copied."""
     copied = 0
-    for meaning, rows in token_rows(config).items():
-        if meaning not in reasons:
-            target = own[rows]
-            target.copy_(theirs[token_rows(source)[meaning]].to(own.device))
+    for meaning, place in rows.items():
+        target, source = own[place], theirs[source_rows[meaning]]
+        if meaning not in reasons and target.shape == source.shape:
+            target.copy_(source.to(own.device))
             copied += target.numel()
     return copied
 

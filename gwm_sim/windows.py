@@ -51,7 +51,7 @@ class TrainingData:
     camera: str
     property_names: tuple[str, ...]
     digest: str  # of the files' contents
-    frames: Tensor  # (F, H, W, 3) uint8
+    frames: Tensor  # (S, H, W, 3) uint8, of the first S <= F frames; the others were recorded for their motion alone
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
@@ -96,23 +96,31 @@ class TrainingData:
         every = min(VALIDATION_EVERY, max(10, self.episodes // 10), self.episodes)
         return torch.arange(self.episodes) % every == every - 1
 
-    def windows(self, length: int, validation: bool = False) -> Tensor:
-        """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,)."""
-        chosen = torch.nonzero((self.held_out() == validation) & (self.lengths >= length)).flatten().tolist()
+    def seen(self) -> Tensor:
+        """Which episodes have pictures, (E,) bool."""
+        return self.starts < len(self.frames)
+
+    def windows(self, length: int, validation: bool = False, seen: bool = False) -> Tensor:
+        """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,).
+
+        With `seen`, only of those that have pictures.
+        """
+        fit = (self.held_out() == validation) & (self.lengths >= length) & (self.seen() | (not seen))
+        chosen = torch.nonzero(fit).flatten().tolist()
         if not chosen:
             kind = "held-out" if validation else "training"
             raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")
         spans = [(int(self.starts[e]), int(self.lengths[e]) - length + 1) for e in chosen]
         return torch.cat([torch.arange(start, start + count) for start, count in spans])
 
-    def sampler(self, length: int) -> WindowSampler:
-        """Windows of `length` frames of the training episodes, to draw from."""
-        return self._sampler(self.windows(length))
+    def sampler(self, length: int, seen: bool = False) -> WindowSampler:
+        """Windows of `length` frames of the training episodes, to draw from; see `windows`."""
+        return self._sampler(self.windows(length, seen=seen))
 
-    def held_out_sampler(self, length: int) -> WindowSampler | None:
+    def held_out_sampler(self, length: int, seen: bool = False) -> WindowSampler | None:
         """The same of the held-out episodes; None if none of them is that long."""
-        long_enough = self.held_out() & (self.lengths >= length)
-        return self._sampler(self.windows(length, validation=True)) if long_enough.any() else None
+        long_enough = self.held_out() & (self.lengths >= length) & (self.seen() | (not seen))
+        return self._sampler(self.windows(length, validation=True, seen=seen)) if long_enough.any() else None
 
     def _sampler(self, first: Tensor) -> WindowSampler:
         return WindowSampler(first, self.weights[self.episode_of(first)])
@@ -121,11 +129,11 @@ class TrainingData:
         """Episodes that frames (W,) belong to, (W,)."""
         return torch.searchsorted(self.starts, frames, right=True) - 1
 
-    def batch(self, codes: Tensor, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
+    def batch(self, codes: Tensor | None, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
         """Windows that begin at the given frames.
 
         Args:
-            codes: Latents of all frames, (F, N, M) uint8.
+            codes: Latents of all frames with pictures, (S, N, M) uint8; None for windows without latents (B, T, 0, 0).
             first: First frame of each window, (B,).
             length: Frames per window T.
 
@@ -133,9 +141,10 @@ class TrainingData:
             The frames, and reward and success of each task at them, (B, T, tasks).
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
+        latents = torch.zeros(*index.shape, 0, 0, dtype=torch.uint8) if codes is None else codes[index]
         frames = Frames(
-            codes=codes[index],
-            previous_codes=previous(codes[index]),
+            codes=latents,
+            previous_codes=previous(latents),
             telemetry=self.telemetry[index],
             previous_telemetry=previous(self.telemetry[index]),
             objects=self.objects[index],
@@ -148,35 +157,42 @@ class TrainingData:
         return frames, self.reward[index], self.success[index]
 
 
-def load_training_data(paths: Sequence[Path], camera: str = "front", weights: Sequence[float] = ()) -> TrainingData:
+def load_training_data(
+    paths: Sequence[Path], camera: str = "front", weights: Sequence[float] = (), motion: Sequence[Path] = ()
+) -> TrainingData:
     """Read episode files into memory.
 
     Args:
         paths: The files.
         camera: Camera whose frames are wanted.
-        weights: How often the windows of each file are drawn, compared with those of the others; all alike if empty.
+        weights: How often the windows of each file are drawn, compared with those of the others, `motion` after
+            `paths`; all alike if empty.
+        motion: Further files, of which the pictures are left out.
 
     Raises:
         ConfigError: Weights that do not fit the files, no file, files that do not fit together, a camera they lack, or
-            episodes reserved for evaluation.
+            episodes reserved for evaluation; `motion` of robots without tracked objects.
         DataError: A file is damaged or holds numbers that are not finite.
     """
     if not paths:
         raise ConfigError("no data: give one or more episode files, as made by `gwm collect`, with --data FILE...")
-    if weights and (len(weights) != len(paths) or min(weights) <= 0):
-        raise ConfigError(f"--weights must be {len(paths)} positive numbers, one per file, got {list(weights)}")
-    files = [EpisodeFile(path) for path in paths]
+    count = len(paths) + len(motion)
+    if weights and (len(weights) != count or min(weights) <= 0):
+        raise ConfigError(f"--weights must be {count} positive numbers, one per file, got {list(weights)}")
+    files = [EpisodeFile(path) for path in (*paths, *motion)]
     schema = files[0].schema
-    for file in files:
+    if motion and not schema.object_names:
+        raise ConfigError(f"--motion needs tracked objects, and {paths[0]} has none: only its pictures tell what moves")
+    for number, file in enumerate(files):
         for name in ONE_ROBOT:
             if getattr(file.schema, name) != getattr(schema, name):
                 raise ConfigError(
                     f"{file.path} does not fit {files[0].path}: {name} is {getattr(file.schema, name)}, "
                     f"not {getattr(schema, name)}; train on files of one robot"
                 )
-        if camera not in file.schema.cameras:
+        if number < len(paths) and camera not in file.schema.cameras:
             raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
-        if file.schema.cameras[camera].to_json() != schema.cameras[camera].to_json():
+        if number < len(paths) and file.schema.cameras[camera].to_json() != schema.cameras[camera].to_json():
             raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
         reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
         if reserved:
@@ -184,7 +200,7 @@ def load_training_data(paths: Sequence[Path], camera: str = "front", weights: Se
                 f"{file.path} holds {len(reserved)} episodes with seeds from {min(reserved)}: seeds from "
                 f"{FIRST_EVALUATION_SEED} are for evaluation and never trained on; collect with a smaller --seed"
             )
-    count = sum(length + 1 for file in files for length in file.lengths)
+    seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[: len(paths)], files))
     picture = schema.cameras[camera]
     names = tuple(sorted({name for file in files for name in file[0].properties}))
     data = TrainingData(
@@ -192,7 +208,7 @@ def load_training_data(paths: Sequence[Path], camera: str = "front", weights: Se
         camera=camera,
         property_names=names,
         digest="-".join(file.digest()[:16] for file in files),
-        frames=torch.empty(count, picture.height, picture.width, 3, dtype=torch.uint8),
+        frames=torch.empty(seen, picture.height, picture.width, 3, dtype=torch.uint8),
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
@@ -208,9 +224,10 @@ def load_training_data(paths: Sequence[Path], camera: str = "front", weights: Se
     at = number = 0
     for file in files:
         for k in range(len(file)):
-            episode = file.read(k, cameras=(camera,))
+            episode = file.read(k, cameras=(camera,) if at < seen else ())
             rows = slice(at, at + len(episode) + 1)
-            data.frames[rows] = torch.from_numpy(episode.frames[camera])
+            if at < seen:
+                data.frames[rows] = torch.from_numpy(episode.frames[camera])
             data.telemetry[rows] = torch.from_numpy(episode.telemetry)
             data.actions[at : at + len(episode)] = torch.from_numpy(episode.actions)
             if episode.objects is not None:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from gwm_sim.dynamics import (
     IMAGINED,
+    Body,
     Dynamics,
     DynamicsConfig,
     Frames,
@@ -38,7 +39,9 @@ from gwm_sim.episodes import Command, Schema
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.heads import HeadsConfig, Locator, TaskHead
 from gwm_sim.sharing import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable
+from gwm_sim.sighted import SightedDynamics
 from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
+from gwm_sim.tracked import TrackedDynamics
 
 FORMAT = 1  # version of the checkpoint layout
 
@@ -90,7 +93,7 @@ class WorldModelConfig:
 class WorldState:
     """Everything the model knows about B worlds at one instant."""
 
-    codes: Tensor  # (B, N, M) uint8, latents of the present frame
+    codes: Tensor  # (B, N, M) uint8, latents of the present frame; where `drawn` is false, of an earlier one
     previous_codes: Tensor  # (B, N, M) uint8
     telemetry: Tensor  # (B, P)
     previous_telemetry: Tensor  # (B, P)
@@ -99,8 +102,9 @@ class WorldState:
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B,), 0 for a real frame, IMAGINED for an imagined one
     uncertainty: Tensor  # (B,), expected error of what is imagined, see `WorldModel.uncertainty`
-    age: Tensor  # (B,) frames in the ring
-    cache: Tensor  # (B, time_layers, 2, N*H, window, E), ring of past keys and values
+    drawn: Tensor  # (B,) bool
+    age: Tensor  # (B,) frames before the present one
+    memory: Tensor  # (B, ...), what the dynamics remembers of them
 
     def __len__(self) -> int:
         """Return the number of rows B."""
@@ -118,12 +122,12 @@ class WorldState:
     def assign(self, rows: Tensor | Sequence[int], other: WorldState) -> None:
         """Replace some rows by the rows of another state.
 
-        States that follow each other share tensors, so new ones are made; only the ring, which is large and never
-        shared, is written in place.
+        States that follow each other share tensors, so new ones are made; only the memory, which may be large and is
+        never shared, is written in place.
         """
         index = torch.as_tensor(rows, device=self.codes.device)
         for name, value in list(self.tensors()):
-            own = value if name == "cache" else value.clone()
+            own = value if name == "memory" else value.clone()
             own[index] = getattr(other, name)
             setattr(self, name, own)
 
@@ -141,7 +145,7 @@ class WorldState:
 class Rollout:
     """T imagined steps of B worlds; frames are decoded on demand by `WorldModel.decode`."""
 
-    codes: Tensor  # (B, T, N, M) uint8
+    codes: Tensor  # (B, T, N, M) uint8, (B, T, 0, 0) if not drawn
     telemetry: Tensor  # (B, T, P)
     objects: Tensor  # (B, T, K, 3) [m]
     reward: Tensor  # (B, T, tasks) in [0, 1]
@@ -160,7 +164,8 @@ class WorldModel(nn.Module, Shareable):
         super().__init__()
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer)
-        self.dynamics = Dynamics(config.dynamics, statistics or blank_statistics(config.dynamics))
+        kind = SightedDynamics if config.dynamics.sighted else TrackedDynamics
+        self.dynamics: Dynamics = kind(config.dynamics, statistics or blank_statistics(config.dynamics))
         self.locator = (
             Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
@@ -169,7 +174,7 @@ class WorldModel(nn.Module, Shareable):
 
     @property
     def device(self) -> torch.device:
-        return self.dynamics.position.device
+        return self.dynamics.telemetry_mean.device
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -239,14 +244,8 @@ class WorldModel(nn.Module, Shareable):
     def begin(self, context: Frames) -> WorldState:
         """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used."""
         b, length = context.telemetry.shape[:2]
-        cache = self.dynamics.empty_cache(b)
-        if length > 1:
-            past = Frames(
-                *(value if name == "properties" else value[:, :-1] for name, value in context._asdict().items())
-            )
-            _, memory = self.dynamics.read(past)  # (B, time_layers, 2, N*H, C-1, E)
-            kept = torch.arange(max(0, length - 1 - cache.shape[-2]), length - 1, device=self.device)
-            cache[..., kept % cache.shape[-2], :] = memory[..., kept, :].to(cache.dtype)
+        past = Frames(*(x if name == "properties" else x[:, :-1] for name, x in context._asdict().items()))
+        memory = self.dynamics.remember(past) if length > 1 else self.dynamics.blank_memory(b)
         return WorldState(
             codes=context.codes[:, -1],
             previous_codes=context.previous_codes[:, -1],
@@ -257,74 +256,116 @@ class WorldModel(nn.Module, Shareable):
             properties=context.properties,
             corruption=context.corruption[:, -1],
             uncertainty=self.calibration[0] * context.novelty.mean(dim=1).square(),
+            drawn=torch.ones(b, dtype=torch.bool, device=self.device),
             age=torch.full((b,), length - 1, device=self.device),
-            cache=cache,
+            memory=memory,
         )
 
     @torch.no_grad()
-    def step(self, state: WorldState, actions: Tensor, generators: list[torch.Generator] | None = None) -> WorldState:
+    def step(
+        self,
+        state: WorldState,
+        actions: Tensor,
+        generators: list[torch.Generator] | None = None,
+        draw: bool = True,
+    ) -> WorldState:
         """Imagine one step.
 
         Args:
             state: Present worlds; left as they are.
             actions: Actions in [-1, 1], (B, A).
-            generators: One generator per row to sample the future; None takes the most likely one.
+            generators: One generator per row to sample the picture; None takes the most likely one.
+            draw: Whether the picture is wanted at every step. Where objects are tracked a world goes the same way
+                without, several times as fast, and `decode` draws it from robot and objects alone when asked.
 
         Returns:
             The worlds one step later.
         """
-        return self.step_(replace(state, cache=state.cache.clone()), actions, generators)
+        return self.step_(replace(state, memory=state.memory.clone()), actions, generators, draw)
 
     @torch.no_grad()
-    def step_(self, state: WorldState, actions: Tensor, generators: list[torch.Generator] | None = None) -> WorldState:
+    def step_(
+        self,
+        state: WorldState,
+        actions: Tensor,
+        generators: list[torch.Generator] | None = None,
+        draw: bool = True,
+    ) -> WorldState:
         """As `step`, but reuses the memory of `state`, which must not be used afterwards."""
         expected = (len(state), self.config.dynamics.actions)
         if tuple(actions.shape) != expected:
             raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
-        predicted = self.dynamics.step(self.present(state, actions), state.cache, state.age)
-        logits = predicted.logits[:, 0]
-        telemetry = torch.minimum(
-            torch.maximum(predicted.telemetry[:, 0], self.dynamics.telemetry_low), self.dynamics.telemetry_high
-        )
+        draw = draw or self.config.dynamics.sighted
+        if draw:
+            state = self.draw(state)
+        predicted, memory = self.dynamics.step(self.present(state, actions), state.memory, state.age, draw)
+        codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], generators)
         return WorldState(
-            codes=choose(logits, generators),
+            codes=codes,
             previous_codes=state.codes,
-            telemetry=telemetry,
+            telemetry=predicted.telemetry[:, 0],
             previous_telemetry=state.telemetry,
             objects=predicted.objects[:, 0],
             previous_objects=state.objects,
             properties=state.properties,
             corruption=torch.full_like(state.corruption, IMAGINED),
             uncertainty=state.uncertainty + self.calibration[1] * risk(predicted),
+            drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
-            cache=state.cache,
+            memory=memory,
         )
 
     @torch.no_grad()
-    def imagine(self, state: WorldState, actions: Tensor, judged: bool = True) -> Rollout:
+    def imagine(self, state: WorldState, actions: Tensor, judged: bool = True, draw: bool = True) -> Rollout:
         """Imagine T steps.
 
         Args:
             state: Present worlds; left as they are.
             actions: Actions in [-1, 1], (B, T, A).
             judged: Whether reward and success are wanted; without, they have no tasks, (B, T, 0).
+            draw: Whether pictures are wanted, see `step`.
         """
-        state = replace(state, cache=state.cache.clone())
+        state = replace(state, memory=state.memory.clone())
         steps = []
         for action in actions.unbind(dim=1):
-            state = self.step_(state, action)
+            state = self.step_(state, action, draw=draw)
             verdict = self.judge(state) if judged else (state.telemetry[:, :0],) * 2
             steps.append((state.codes, state.telemetry, state.objects, *verdict, state.uncertainty))
         codes, telemetry, objects, reward, success, uncertainty = (
             torch.stack(x, dim=1) for x in zip(*steps, strict=True)
         )
+        drawn = draw or self.config.dynamics.sighted
+        codes = codes if drawn else codes[..., :0, :0]
         return Rollout(codes, telemetry, objects, reward, success, uncertainty, final=state)
+
+    @torch.no_grad()
+    def draw(self, state: WorldState) -> WorldState:
+        """The same worlds with the pictures that `step` left out, drawn from robot and objects alone."""
+        if state.drawn.all():
+            return state
+        body = Body(state.telemetry[:, None], state.objects[:, None])
+        before = Body(state.previous_telemetry[:, None], state.previous_objects[:, None])
+        codes = choose(self.dynamics.paint_blind(body, before)[:, 0], None)
+        kept = state.drawn[:, None, None]
+        return replace(
+            state,
+            codes=torch.where(kept, state.codes, codes),
+            previous_codes=torch.where(kept, state.previous_codes, codes),
+            drawn=torch.ones_like(state.drawn),
+        )
 
     # --- reading a state ----------------------------------------------------------------------------------------------
 
     def decode(self, state: WorldState | Rollout) -> Tensor:
-        """Pictures of a state, (B, H, W, 3) uint8, or of a rollout, (B, T, H, W, 3) uint8."""
-        return self.tokenizer.decode(state.codes)
+        """Pictures of a state, (B, H, W, 3) uint8, or of a rollout, (B, T, H, W, 3) uint8.
+
+        Raises:
+            ValueError: The rollout was imagined without pictures.
+        """
+        codes = state.codes if isinstance(state, Rollout) else self.draw(state).codes
+        if not codes.numel():
+            raise ValueError("this rollout was imagined without pictures: ask for them by imagine(..., draw=True)")
+        return self.tokenizer.decode(codes)
 
     def reward(self, state: WorldState) -> Tensor:
         """Dense reward of each task in [0, 1], (B, tasks)."""

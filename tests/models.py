@@ -29,6 +29,7 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
             Command(telemetry=4, action=1, scale=0.1, measured=1),
         ),
         effector=(0, 1, 2),
+        memory=16,
         width=16,
         layers=4,
         heads=2,
@@ -46,7 +47,10 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
     )
     model = WorldModel(config)
     with torch.no_grad():
-        for layer in (model.dynamics.image_out, model.dynamics.telemetry_out, model.dynamics.object_out):
+        for name, layer in model.dynamics.named_modules():
+            if name not in ("image_out", "motion_out", "telemetry_out"):
+                continue
+            assert isinstance(layer, torch.nn.Linear)
             layer.weight.normal_(std=0.5)  # past the "copy the last frame" that training starts from
     return model.eval()
 

@@ -1,13 +1,25 @@
 """The dynamics' promises: no look into the future, a window, independent rows, memory that equals whole sequences."""
 
+import pytest
 import torch
-from models import ACTIONS, WINDOW, make_context, make_model
+from models import ACTIONS, OBJECTS, WINDOW, make_context, make_model
+from torch import Tensor
 
-from gwm_sim.dynamics import REST, Body, Frames, Lesson, choose, normalised_entropy, previous
+from gwm_sim.dynamics import (
+    REST,
+    TELEMETRY_REST,
+    Body,
+    Frames,
+    Prediction,
+    choose,
+    normalised_entropy,
+    previous,
+)
+from gwm_sim.world_model import WorldModel
 
 
-def frames_of(rows: int, length: int, seed: int = 0) -> Frames:
-    model = make_model()
+def frames_of(rows: int, length: int, seed: int = 0, objects: int = OBJECTS) -> Frames:
+    model = make_model(objects)
     pictures, telemetry, actions = make_context(model, rows, length, seed)
     read = model.read(pictures, telemetry, actions)
     return read._replace(
@@ -31,50 +43,79 @@ def changed_at(frames: Frames, t: int) -> Frames:
     )
 
 
+def changed_codes(frames: Frames) -> Frames:
+    """The same frames with other pictures."""
+    codes = 4 - frames.codes
+    return frames._replace(codes=codes, previous_codes=previous(codes))
+
+
+def drawn(prediction: Prediction) -> Tensor:
+    assert prediction.logits is not None
+    return prediction.logits
+
+
+def followed(model: WorldModel, frames: Frames) -> list[Prediction]:
+    """What is predicted of every frame, step by step."""
+    rows, length = frames.telemetry.shape[:2]
+    memory, age = model.dynamics.blank_memory(rows), torch.zeros(rows, dtype=torch.long)
+    predictions = []
+    for t in range(length):
+        now = Frames(*(v if name == "properties" else v[:, t : t + 1] for name, v in frames._asdict().items()))
+        prediction, memory = model.dynamics.step(now, memory, age)
+        predictions.append(prediction)
+        age = age + 1
+    return predictions
+
+
 def test_prediction_is_causal() -> None:
-    model, frames = make_model(), frames_of(2, 8)
+    model, frames = make_model(objects=0), frames_of(2, 8, objects=0)
     before = model.dynamics(frames)
     after = model.dynamics(changed_at(frames, 5))
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a[:, :5], b[:, :5])
-        assert not torch.equal(a[:, 5:], b[:, 5:])
+        assert not a.numel() or not torch.equal(a[:, 5:], b[:, 5:])
 
 
 def test_prediction_ends_at_the_window() -> None:
     """Two time layers look back `window` frames each, and a frame knows its predecessor: older ones change nothing."""
-    model = make_model()
+    model = make_model(objects=0)
     length = 2 * WINDOW + 4
-    frames = frames_of(1, length)
+    frames = frames_of(1, length, objects=0)
     before = model.dynamics(frames)
     after = model.dynamics(changed_at(frames, 0))
     reach = 2 * (WINDOW - 1) + 1
-    assert torch.equal(before.logits[:, reach + 1 :], after.logits[:, reach + 1 :])
-    assert not torch.equal(before.logits[:, reach], after.logits[:, reach])
-
-
-def test_rows_are_independent() -> None:
-    model, frames = make_model(), frames_of(3, 5)
-    whole = model.dynamics(frames)
-    alone = model.dynamics(Frames(*(value[1:2] for value in frames)))
-    for a, b in zip(whole, alone, strict=True):
-        torch.testing.assert_close(a[1:2], b)
+    assert torch.equal(drawn(before)[:, reach + 1 :], drawn(after)[:, reach + 1 :])
+    assert not torch.equal(drawn(before)[:, reach], drawn(after)[:, reach])
 
 
 def test_ring_of_memory_equals_whole_sequences() -> None:
     """Step by step, far beyond the size of the ring, gives what one pass over the whole sequence gives."""
-    model = make_model()
-    length = 3 * WINDOW + 1
-    frames = frames_of(2, length)
+    model, frames = make_model(objects=0), frames_of(2, 3 * WINDOW + 1, objects=0)
     whole = model.dynamics(frames)
-    cache, age = model.dynamics.empty_cache(2), torch.zeros(2, dtype=torch.long)
-    for t in range(length):
-        now = Frames(
-            *(value if name == "properties" else value[:, t : t + 1] for name, value in frames._asdict().items())
-        )
-        step = model.dynamics.step(now, cache, age)
-        torch.testing.assert_close(step.logits[:, 0], whole.logits[:, t], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(step.objects[:, 0], whole.objects[:, t], rtol=1e-4, atol=1e-4)
-        age += 1
+    for t, step in enumerate(followed(model, frames)):
+        torch.testing.assert_close(drawn(step)[:, 0], drawn(whole)[:, t], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(step.telemetry[:, 0], whole.telemetry[:, t], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("objects", [OBJECTS, 0])
+def test_rows_are_independent(objects: int) -> None:
+    model, frames = make_model(objects), frames_of(3, 5, objects=objects)
+    alone = Frames(*(value[1:2] for value in frames))
+    for whole, single in zip(followed(model, frames), followed(model, alone), strict=True):
+        torch.testing.assert_close(drawn(whole)[1:2], drawn(single), rtol=1e-3, atol=1e-4)
+        for name in ("telemetry", "objects", "spread"):
+            torch.testing.assert_close(getattr(whole, name)[1:2], getattr(single, name), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("objects", [OBJECTS, 0])
+def test_what_is_remembered_of_a_context_equals_its_reading_step_by_step(objects: int) -> None:
+    model, frames = make_model(objects), frames_of(2, 11, objects=objects)
+    last = Frames(*(v if name == "properties" else v[:, -1:] for name, v in frames._asdict().items()))
+    past = Frames(*(v if name == "properties" else v[:, :-1] for name, v in frames._asdict().items()))
+    prediction, _ = model.dynamics.step(last, model.dynamics.remember(past), torch.full((2,), 10))
+    stepwise = followed(model, frames)[-1]
+    torch.testing.assert_close(prediction.telemetry, stepwise.telemetry, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(drawn(prediction), drawn(stepwise), rtol=1e-3, atol=1e-3)
 
 
 def test_commands_are_integrated_exactly_and_clipped() -> None:
@@ -86,37 +127,45 @@ def test_commands_are_integrated_exactly_and_clipped() -> None:
 
 def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
     model, frames = make_model(), frames_of(2, 3)
-    body = Body(frames.telemetry + 0.1, frames.objects)
-    drawn = model.dynamics.paint_blind(body, frames)
-    other = changed_at(frames, 1)._replace(telemetry=frames.telemetry, objects=frames.objects)
-    assert torch.equal(model.dynamics.paint_blind(body, other), drawn)
+    before, body = Body(frames.telemetry, frames.objects), Body(frames.telemetry + 0.1, frames.objects)
+    alone = model.dynamics.paint_blind(body, before)
+    all_blind = model.dynamics.rehearse(body, changed_codes(frames), torch.ones(2, 3, dtype=torch.bool))
+    torch.testing.assert_close(all_blind, alone)
     moved = body._replace(objects=body.objects + 0.05)
-    assert not torch.equal(model.dynamics.paint_blind(moved, frames), drawn)
+    assert not torch.equal(model.dynamics.paint_blind(moved, before), alone)
 
 
-def test_a_lesson_is_drawn_for_its_own_body_and_blind_where_it_says_so() -> None:
+def test_the_painter_practises_blind_where_it_says_so() -> None:
     model, frames = make_model(), frames_of(2, 3)
     body, blind = Body(frames.telemetry, frames.objects + 0.05), torch.zeros(2, 3, dtype=torch.bool)
-    seen = model.dynamics(frames, Lesson(body, blind))
+    seen = model.dynamics.rehearse(body, frames, blind)
     blind[1, 2] = True
-    partly = model.dynamics(frames, Lesson(body, blind))
-    assert torch.equal(seen.logits[0], partly.logits[0])
-    torch.testing.assert_close(partly.logits[1, 2], model.dynamics.paint_blind(body, frames)[1, 2])
-    assert torch.equal(seen.objects, partly.objects)  # the body is predicted before any picture
+    partly = model.dynamics.rehearse(body, frames, blind)
+    assert torch.equal(seen[0], partly[0])
+    before = Body(frames.telemetry, frames.objects)
+    torch.testing.assert_close(partly[1, 2], model.dynamics.paint_blind(body, before)[1, 2])
 
 
-def test_objects_that_hardly_move_rest_in_rollouts_only() -> None:
-    model, frames = make_model(), frames_of(1, 2)
+def test_what_happens_depends_on_the_picture_only_where_nothing_is_tracked() -> None:
+    for objects, same in ((OBJECTS, True), (0, False)):
+        model, frames = make_model(objects), frames_of(2, 4, objects=objects)
+        model.dynamics.telemetry_change.fill_(0.01)  # inside its bounds
+        seen, other = (followed(model, f)[-1] for f in (frames, changed_codes(frames)))
+        assert torch.equal(seen.telemetry, other.telemetry) == same
+        assert not torch.equal(drawn(seen), drawn(other))
+
+
+def test_what_hardly_moves_rests_in_rollouts_only() -> None:
+    model, frames = make_model(), frames_of(1, 1)
     dynamics = model.dynamics
-    with torch.no_grad():
-        dynamics.object_out.weight.zero_()
-        dynamics.object_out.bias.copy_(torch.tensor([0.9 * REST, 0.0, 0.0]))
-    lesson = Lesson(Body(frames.telemetry, frames.objects), torch.zeros(1, 2, dtype=torch.bool))
-    assert torch.equal(dynamics(frames).objects, frames.objects)
-    assert not torch.equal(dynamics(frames, lesson).objects, frames.objects)
-    with torch.no_grad():
-        dynamics.object_out.bias[0] = 1.1 * REST
-    assert not torch.equal(dynamics(frames).objects, frames.objects)
+    change, motion = torch.full((1, 1, 5), 0.9 * TELEMETRY_REST), torch.zeros(1, 1, OBJECTS, 3)
+    motion[..., 0] = 0.9 * REST
+    resting, moving = (dynamics.moved(frames, change, motion, rest) for rest in (True, False))
+    assert torch.equal(resting.objects, frames.objects) and not torch.equal(moving.objects, frames.objects)
+    for body, same in ((resting, True), (moving, False)):
+        assert torch.equal(body.telemetry[..., :3], frames.telemetry[..., :3].clamp(0, 1)) == same
+    motion[..., 0] = 1.1 * REST
+    assert not torch.equal(dynamics.moved(frames, change, motion, rest=True).objects, frames.objects)
 
 
 def test_unknown_properties_differ_from_every_value() -> None:

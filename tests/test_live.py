@@ -660,9 +660,9 @@ def test_model_planner_plans_from_where_the_last_plan_ends(model: WorldModel, mo
     imagined: list[int] = []
     original = WorldModel.imagine
 
-    def imagine(self: WorldModel, state: Any, actions: Any, judged: bool = True) -> Any:
+    def imagine(self: WorldModel, state: Any, actions: Any, judged: bool = True, draw: bool = True) -> Any:
         imagined.append(actions.shape[1])
-        return original(self, state, actions, judged)
+        return original(self, state, actions, judged, draw)
 
     monkeypatch.setattr(WorldModel, "imagine", imagine)
     planner = ModelPlanner(model, [Goal.solve(model, "reach")], config=SMALL)

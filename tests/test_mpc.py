@@ -300,7 +300,13 @@ def move(telemetry: Tensor, actions: Tensor) -> Tensor:
 class Gantry(WorldModel):
     """A model that knows the motion above; its first object hangs 10 cm under the end-effector."""
 
-    def step_(self, state: WorldState, actions: Tensor, generators: list[torch.Generator] | None = None) -> WorldState:
+    def step_(
+        self,
+        state: WorldState,
+        actions: Tensor,
+        generators: list[torch.Generator] | None = None,
+        draw: bool = True,
+    ) -> WorldState:
         telemetry = move(state.telemetry, actions)
         objects = state.objects.clone()
         objects[:, 0] = telemetry[:, :3] - torch.tensor([0.0, 0.0, 0.1])

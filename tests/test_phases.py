@@ -1,23 +1,59 @@
-"""Histories of the dynamics phase: damage is labelled, commands stay exact, imagined frames are the model's own."""
+"""Rollouts of bodies are the model's own; where nothing is tracked damage is labelled and commands stay exact."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from gwm_sim.dynamics import IMAGINED, Frames
-from gwm_sim.phases import PRESETS, DynamicsPhase, batch_generator, corrupt
-from gwm_sim.train import encode_all
+from gwm_sim.dynamics import IMAGINED, Body, Frames
+from gwm_sim.phases import (
+    OUTLIER,
+    PRESETS,
+    BodyPhase,
+    DynamicsPhase,
+    PainterPhase,
+    batch_generator,
+    corrupt,
+    robust,
+)
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.train import TrainConfig, build, encode_all
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import WorldModel
 
 
 @pytest.fixture
-def phase(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> DynamicsPhase:
+def phase(tiny_data: Path, tmp_path: Path) -> DynamicsPhase:
+    """Of a model of the same recordings, without their object positions."""
     data = load_training_data([tiny_data])
-    model = WorldModel.load(tiny_checkpoint, "cpu")
+    schema = replace(data.schema, object_names=())
+    data = replace(data, schema=schema, objects=data.objects[:, :0])
+    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1)
+    model = build(config, PRESETS["tiny"], data)
     codes = encode_all(model, data, tmp_path / "latents.safetensors")
     return DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
+
+
+@pytest.fixture
+def bodies(tiny_data: Path, tiny_checkpoint: Path) -> BodyPhase:
+    return BodyPhase(WorldModel.load(tiny_checkpoint, "cpu"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0)
+
+
+@pytest.fixture
+def painter(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> PainterPhase:
+    data, model = load_training_data([tiny_data]), WorldModel.load(tiny_checkpoint, "cpu")
+    return PainterPhase(model, data, encode_all(model, data, tmp_path / "latents.safetensors"), PRESETS["tiny"], seed=0)
+
+
+Phases = BodyPhase | DynamicsPhase | PainterPhase
+
+
+@pytest.fixture(params=["phase", "bodies", "painter"])
+def any_phase(request: pytest.FixtureRequest) -> Phases:
+    found: Phases = request.getfixturevalue(request.param)
+    return found
 
 
 def batch(phase: DynamicsPhase) -> Frames:
@@ -51,15 +87,57 @@ def test_imagined_history_is_what_a_rollout_gives(phase: DynamicsPhase) -> None:
     assert torch.equal(history.previous_codes[:, 1:-1], history.codes[:, :-2])
 
 
-def test_batches_depend_on_seed_and_step_only(phase: DynamicsPhase) -> None:
-    first, again, other = (phase.loss(step, 0.0)[0].item() for step in (4, 4, 5))
+def test_batches_depend_on_seed_and_step_only(any_phase: Phases) -> None:
+    first, again, other = (any_phase.loss(step, 0.5)[0].item() for step in (4, 4, 5))
     assert first == again
     assert first != other
 
 
-def test_every_parameter_learns_from_an_imagined_history(phase: DynamicsPhase) -> None:
+def test_every_parameter_learns(any_phase: Phases) -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = phase.loss(step=1, progress=1.0)
+        loss, _ = any_phase.loss(step=1, progress=1.0)
     loss.backward()
-    idle = [name for name, p in phase.parameters() if p.grad is None or not p.grad.any()]
+    idle = [name for name, p in any_phase.parameters() if p.grad is None or not p.grad.any()]
     assert not idle
+
+
+def test_bodies_and_painter_share_no_parameter(bodies: BodyPhase, painter: PainterPhase) -> None:
+    names = [{name for name, _ in phase.parameters()} for phase in (bodies, painter)]
+    assert not names[0] & names[1]
+    dynamics = {name for name, _ in bodies.model.named_parameters() if name.startswith("dynamics.")}
+    assert dynamics <= names[0] | names[1]
+
+
+def test_an_error_is_blamed_on_the_step_that_made_it(bodies: BodyPhase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a free rollout the last error reaches the first prediction, through the positions alone."""
+    made: list[Tensor] = []
+    last: list[Tensor] = []
+    advance, distance = bodies.dynamics.advance, bodies.distance
+
+    def watched(frames: Frames, memory: Tensor, rest: bool = True) -> tuple[Body, Tensor, Tensor]:
+        body, spread, memory = advance(frames, memory, rest)
+        body.objects.retain_grad()
+        made.append(body.objects)
+        return body, spread, memory.detach()
+
+    def noted(body: Body, spread: Tensor, target: Frames) -> tuple[Tensor, Tensor, Tensor]:
+        last.append((body.objects[:, -1] - target.objects[:, -1]).abs().mean())
+        return distance(body, spread, target)
+
+    monkeypatch.setattr(bodies.dynamics, "advance", watched)
+    monkeypatch.setattr(bodies, "distance", noted)
+    bodies.follow(bodies.starts, batch_generator(0, 0), free=False)
+    assert len(made) == 1  # true bodies are read all at once
+    made.clear()
+    bodies.follow(bodies.starts, batch_generator(0, 0), free=True)
+    last[-1].backward()
+    first = made[0].grad
+    assert len(made) > 2 and first is not None
+    assert first[:, CONTEXT - 1].any() and not first[:, : CONTEXT - 2].any()
+
+
+def test_small_errors_count_in_full_and_large_ones_hardly_more() -> None:
+    error = torch.tensor([0.0, 0.01, 100 * OUTLIER])
+    counted = robust(error)
+    assert counted[0] == 0 and counted[1] == pytest.approx(0.01, rel=1e-3)
+    assert counted[2] < 5 * OUTLIER

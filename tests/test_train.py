@@ -19,7 +19,7 @@ from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
-from gwm_sim.phases import PRESETS, DynamicsPhase, TokenizerPhase
+from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
@@ -98,21 +98,34 @@ def test_fine_tuning_starts_from_the_weights_of_another_model(
 
 
 def test_a_tokenizer_can_be_kept_as_it_is(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    config = replace(config_for(tiny_data, tmp_path / "tuned", steps=5), init=str(tiny_checkpoint), keep_tokenizer=True)
+    config = replace(config_for(tiny_data, tmp_path / "tuned", steps=5), tokenizer=str(tiny_checkpoint))
     main(config)
     source, tuned = WorldModel.load(tiny_checkpoint, "cpu"), WorldModel.load(tmp_path / "tuned", "cpu")
     assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
+    for part, same in (("locator", True), ("task_head", False)):
+        weights = (getattr(model, part).state_dict() for model in (source, tuned))
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(*(w.items() for w in weights), strict=True)) == same
     assert set(json.loads((tmp_path / "tuned/report.json").read_text())["held_out"]) == {"painter", "dynamics"}
-    with pytest.raises(ConfigError, match="--init"):
-        replace(config, init=None)
+    with pytest.raises(CheckpointError, match="No model 'nowhere'"):
+        main(replace(config, tokenizer="nowhere", out=tmp_path / "other"))
+
+
+def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:
+    config = replace(config_for(tiny_data, tmp_path / "run", steps=5), motion=(tiny_data,))
+    main(config)
+    data = load_training_data(config.data, motion=config.motion)
+    count = len(load_training_data(config.data).frames)
+    assert len(data.frames) == count and len(data.telemetry) == 2 * count
+    assert torch.equal(data.telemetry[:count], data.telemetry[count:])
+    assert int(data.windows(2, seen=True).max()) < count <= int(data.windows(2).max())
 
 
 def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = iter([3.0, 1.0] + [2.0] * 100)
-    monkeypatch.setattr(DynamicsPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
-    main(config_for(tiny_data, tmp_path, steps=50))
+    monkeypatch.setattr(BodyPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
+    main(config_for(tiny_data, tmp_path, steps=73))  # 40 of them for the dynamics
     held_out = json.loads((tmp_path / "report.json").read_text())["held_out"]["dynamics"]
     assert held_out == {"loss": 1.0, "best_at": 0.05, "stopped_at": pytest.approx(0.35)}
     assert "dynamics: stopped at 35% of its budget" in capsys.readouterr().out
@@ -204,12 +217,19 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
         main(config_for(tiny_data, tmp_path))
 
 
-def test_dynamics_learn_one_batch_by_heart(tiny_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tracked", [True, False])
+def test_dynamics_learn_one_batch_by_heart(tracked: bool, tiny_data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = load_training_data([tiny_data])
+    if not tracked:
+        data = replace(data, schema=replace(data.schema, object_names=()), objects=data.objects[:, :0])
     model = build(config_for(tiny_data, tmp_path), PRESETS["tiny"], data)
-    codes = encode_all(model, data, tmp_path / "latents.safetensors")
-    phase = DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
+    phase: BodyPhase | DynamicsPhase
+    if tracked:
+        phase = BodyPhase(model, data, PRESETS["tiny"], seed=0)
+    else:
+        codes = encode_all(model, data, tmp_path / "latents.safetensors")
+        phase = DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
     optimiser = torch.optim.AdamW([p for _, p in phase.parameters()], lr=3e-3)
     losses = []
     for _ in range(100):
@@ -218,5 +238,5 @@ def test_dynamics_learn_one_batch_by_heart(tiny_data: Path, tmp_path: Path) -> N
         loss.backward()
         optimiser.step()
         losses.append({name: value.item() for name, value in parts.items()})
-    assert losses[-1]["image"] < 0.7 * losses[0]["image"]
+    assert losses[-1]["objects" if tracked else "image"] < 0.7 * losses[0]["objects" if tracked else "image"]
     assert losses[-1]["telemetry"] < 0.7 * losses[0]["telemetry"]

@@ -7,6 +7,7 @@ import torch
 from models import make_context, make_model
 from recordings import make_schema
 
+from gwm_sim.sighted import SightedDynamics
 from gwm_sim.transfer import differences, inherit, token_rows
 from gwm_sim.world_model import WorldModel
 
@@ -46,7 +47,7 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
     own, theirs = model.state_dict(), source.state_dict()
     for name in ("dynamics.robot_in.0.weight", "dynamics.telemetry_out.weight", "dynamics.telemetry_std"):
         assert torch.equal(own[name], fresh[name]), name
-    for name in ("tokenizer.to_code.weight", "dynamics.blocks.0.space.qkv.weight", "dynamics.image_out.weight"):
+    for name in ("tokenizer.to_code.weight", "dynamics.painter.0.space.qkv.weight", "dynamics.image_out.weight"):
         assert torch.equal(own[name], theirs[name]), name
     assert "telemetry names differ" in str(inheritance)
 
@@ -54,12 +55,14 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
 def test_tokens_keep_their_rows_when_the_number_of_objects_changes() -> None:
     model = make_model(objects=0, schema=replace(make_schema(), object_names=()))
     source = make_model(objects=2, seed=1)
+    assert isinstance(model.dynamics, SightedDynamics)
     fresh = model.dynamics.position.detach().clone()
-    inherit(model, source)
+    inheritance = inherit(model, source)
+    assert "painter" in inheritance.kept and "dynamics" in inheritance.fresh
     own, theirs = token_rows(model.config.dynamics), token_rows(source.config.dynamics)
-    for meaning in ("picture", "robot token", "properties"):
-        assert torch.equal(model.dynamics.position[own[meaning]], source.dynamics.position[theirs[meaning]]), meaning
-    assert not torch.equal(model.dynamics.position, fresh)
+    for meaning in ("picture", "robot token"):
+        assert torch.equal(model.dynamics.canvas[own[meaning]], source.dynamics.canvas[theirs[meaning]]), meaning
+    assert torch.equal(model.dynamics.position, fresh)  # the other model's transformer draws only
 
 
 def test_a_part_that_the_other_model_lacks_is_called_new() -> None:

@@ -1,5 +1,6 @@
 """The one interface: states are records of independent rows, steps leave them alone, checkpoints come back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,35 @@ def test_imagine_is_step_after_step() -> None:
     assert_equal_states(rollout.final, state)
     assert model.decode(rollout).shape == (2, 6, 32, 32, 3)
     assert rollout.reward.shape == rollout.success.shape == (2, 6, 2)
+
+
+def test_a_world_goes_the_same_way_when_nobody_watches() -> None:
+    model = make_model()
+    state = model.encode(*make_context(model, 2, 3))
+    actions = actions_for(2, 6)
+    seen, unseen = model.imagine(state, actions), model.imagine(state, actions, draw=False)
+    for name in ("telemetry", "objects", "reward", "success", "uncertainty"):
+        assert torch.equal(getattr(seen, name), getattr(unseen, name)), name
+    assert not unseen.codes.numel() and not unseen.final.drawn.any()
+    with pytest.raises(ValueError, match="draw=True"):
+        model.decode(unseen)
+
+
+def test_a_picture_that_was_left_out_is_drawn_from_the_body_when_asked_for() -> None:
+    model = make_model()
+    context, actions = make_context(model, 2, 3), actions_for(2, 3)
+    state = model.encode(*context)
+    late = model.imagine(state, actions, draw=False).final
+    other = replace(state, codes=4 - state.codes, previous_codes=4 - state.codes)
+    assert torch.equal(model.decode(late), model.decode(model.imagine(other, actions, draw=False).final))
+    mixed = late.clone()
+    mixed.assign([1], state.select([1]))
+    drawn = model.draw(mixed)
+    assert drawn.drawn.all() and torch.equal(drawn.codes[1], state.codes[1])
+    assert torch.equal(drawn.codes[0], model.draw(late).codes[0]) and not torch.equal(drawn.codes[0], state.codes[0])
+    assert model.draw(drawn) is drawn
+    watched = model.step(mixed, actions[:, 0])
+    assert_equal_states(watched, model.step(drawn, actions[:, 0]))
 
 
 def test_reset_of_one_row_keeps_the_others() -> None:
@@ -81,20 +111,6 @@ def test_telemetry_stays_in_its_bounds() -> None:
     assert (rollout.telemetry <= model.dynamics.telemetry_high).all()
 
 
-def test_a_context_longer_than_the_window_equals_its_reading_step_by_step() -> None:
-    model = make_model()
-    pictures, telemetry, actions = make_context(model, 1, 11)
-    context = model.read(pictures, telemetry, actions)
-    at_once = model.begin(context)
-    cache, age = model.dynamics.empty_cache(1), torch.zeros(1, dtype=torch.long)
-    for t in range(10):
-        now = type(context)(*(v if n == "properties" else v[:, t : t + 1] for n, v in context._asdict().items()))
-        model.dynamics.step(now, cache, age)
-        age += 1
-    torch.testing.assert_close(at_once.cache, cache, rtol=1e-4, atol=1e-4)
-    assert at_once.age.item() == 10
-
-
 def test_save_and_load_give_the_same_model(tmp_path: Path) -> None:
     model = make_model()
     model.save(tmp_path)
@@ -111,6 +127,8 @@ def test_a_model_without_objects_and_labels_still_imagines() -> None:
     model = make_model(objects=0)
     rollout = model.imagine(model.encode(*make_context(model, 1, 2)), actions_for(1, 3))
     assert rollout.objects.shape == (1, 3, 0, 3)
+    unwatched = model.imagine(model.encode(*make_context(model, 1, 2)), actions_for(1, 3), draw=False)
+    assert torch.equal(unwatched.codes, rollout.codes)  # only the picture knows what is there
 
 
 def test_wrong_shapes_and_missing_models_are_named(tmp_path: Path) -> None:

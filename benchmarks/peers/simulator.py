@@ -48,7 +48,7 @@ class SimulatorPolicy(MpcPolicy):
                 objects.append(torch.from_numpy(self._rows.objects()[:count, :, :3].copy()))
             nothing = torch.zeros(count, plans.shape[1], 0)
             rollout = Rollout(
-                codes=worlds.codes[:, None].expand(count, plans.shape[1], -1, -1),
+                codes=worlds.codes.new_zeros(count, plans.shape[1], 0, 0),
                 telemetry=torch.stack(telemetry, dim=1),
                 objects=torch.stack(objects, dim=1),
                 reward=nothing,

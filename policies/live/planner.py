@@ -207,7 +207,7 @@ class ModelPlanner:
         world = self.model.encode(*context)
         if len(history.pending):
             pending = torch.from_numpy(history.pending[None]).to(self.model.device)
-            seen, world = world, self.model.imagine(world, pending, judged=False).final
+            seen, world = world, self.model.imagine(world, pending, judged=False, draw=False).final
         else:
             seen = world
         goal = self._pursuit.goal(seen, history.time)

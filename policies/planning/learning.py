@@ -156,7 +156,7 @@ def imagined(model: WorldModel, experience: Experience) -> tuple[Body, Tensor, T
         numbers = torch.stack([w[1] for w in windows[i : i + 64]])
         past, ahead = numbers[:, :CONTEXT], numbers[:, CONTEXT:]
         state = model.encode(frames, experience.telemetry[past], experience.actions[past[:, :-1]])
-        rollout = model.imagine(state, experience.actions[numbers[:, CONTEXT - 1 : -1]])
+        rollout = model.imagine(state, experience.actions[numbers[:, CONTEXT - 1 : -1]], draw=False)
         before = torch.cat((state.telemetry[:, None], rollout.telemetry[:, :-1]), dim=1)
         now.append(tuple(x.flatten(0, 1).cpu() for x in (rollout.telemetry, rollout.objects, before, ahead)))  # type: ignore[arg-type]
     if not now:

@@ -54,7 +54,9 @@ class ModelCost:
     def _judge(self, plans: Tensor, worlds: Tensor) -> Tensor:
         """Costs (R,) of plans (R, T, A), each beginning in one of the present worlds (R,)."""
         actions = self._steps(plans)
-        rollout = self.model.imagine(self.state.select(worlds), actions, self.objective.judged)
+        rollout = self.model.imagine(
+            self.state.select(worlds), actions, judged=self.objective.judged, draw=self.objective.pictured
+        )
         return self.objective(rollout, actions, self.goal.select(worlds))
 
     def explain(self, plans: Tensor) -> Explanation:

@@ -32,6 +32,8 @@ class Term:
     """Step t of T counts in proportion to (t/T)^ramp: 0 for all steps alike, infinity for the last one alone."""
     judged: bool = False
     """Whether the measure reads reward or success, which take time to imagine."""
+    pictured: bool = False
+    """Whether the measure reads latents, which take time to draw."""
 
     def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """The term's share of the cost, which sums to its weighted mean over the steps: (R, T) or (R,)."""
@@ -58,6 +60,11 @@ class Objective:
     def judged(self) -> bool:
         """Whether any term reads reward or success."""
         return any(term.judged for term in self.terms)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether any term reads latents."""
+        return any(term.pictured for term in self.terms)
 
     def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """Costs of R rollouts, (R,)."""
@@ -92,14 +99,14 @@ def latent_distance(levels: int) -> Measure:
 
     def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         target = _given(goal.codes, "picture")[:, None]
-        return ((rollout.codes.float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
+        return ((_drawn(rollout).float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
 
     return measure
 
 
 def differing_codes(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
     """Share of the goal's codes that are not met."""
-    return (rollout.codes != _given(goal.codes, "picture")[:, None]).float().mean(dim=(-2, -1))
+    return (_drawn(rollout) != _given(goal.codes, "picture")[:, None]).float().mean(dim=(-2, -1))
 
 
 def missing_reward(task: int) -> Measure:
@@ -116,6 +123,12 @@ def _offset(value: Tensor, goal: Tensor) -> Tensor:
     """Difference of (R, T, ...) from a goal (R, ...), 0 where the goal is NaN and does not matter."""
     target = goal[:, None]
     return torch.where(target.isnan(), 0.0, value - target)
+
+
+def _drawn(rollout: Rollout) -> Tensor:
+    if not rollout.codes.numel():
+        raise ConfigError("a term of the objective reads latents, and nothing was drawn: set pictured=True on the term")
+    return rollout.codes
 
 
 def _given(value: Tensor | None, name: str) -> Tensor:
@@ -146,8 +159,8 @@ GRIPPER = "gripper_opening"  # its name in the telemetry
 def default_objective(model: WorldModel, goal: Goal) -> Objective:
     """Everything that a goal asks for and a model can tell, with weights to start from.
 
-    Roughly, 1 is the cost of an end-effector 10 cm or an object 5 cm away. Positions are preferred to latents where
-    both are known: in the latents of a picture the arm outweighs the objects.
+    Roughly, 1 is the cost of an end-effector 10 cm or an object 5 cm away. Latents count only where no position of the
+    goal is known: in those of a picture the arm outweighs the objects, and they have to be drawn.
 
     Raises:
         ConfigError: The goal asks for nothing.
@@ -161,8 +174,8 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms.append(Term("opening", telemetry_distance((opening,)), weight=10.0))
     if goal.objects is not None:
         terms.append(Term("objects", object_distance, weight=20.0))
-    if goal.codes is not None:
-        terms.append(Term("latents", latent_distance(config.tokenizer.levels), weight=0.1 if terms else 1.0))
+    if goal.codes is not None and not terms:
+        terms.append(Term("latents", latent_distance(config.tokenizer.levels), pictured=True))
     if goal.task is not None:
         column = model.tasks.index(goal.task)
         terms += [

@@ -1,0 +1,109 @@
+"""Worlds whose objects are tracked: recurrent networks predict robot and objects from what they did.
+
+The state is small and complete but for what no sensor says, such as how firmly a gripper presses: that is the memory's
+part. The robot and every object have a memory of their own, and tell each other what they hold at every step; all
+objects share one network, so what is learned about one is known about all. A step costs a few small matrix products
+whatever the picture shows, and training goes through whole rollouts, so that an error is blamed on the step that made
+it and not on those that only inherit it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gwm_sim.blocks import RMSNorm
+from gwm_sim.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics, begin_as_copy
+
+
+class TrackedDynamics(Dynamics):
+    """A gated recurrent unit (Cho et al., 2014) for the robot and for each object, with messages between them."""
+
+    def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
+        super().__init__(config, statistics)
+        c, m = config, config.memory
+        known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties)
+        self.object_in = reader(c.place + 3 * (c.objects - 1) + known, m)
+        self.identity = nn.Parameter(torch.zeros(c.objects, m))
+        self.object_cell = nn.GRUCell(m, m)
+        self.object_norm = RMSNorm(m)
+        self.object_tells = nn.Linear(2 * m, m)
+        self.robot_in = reader(known + m, m)
+        self.robot_cell = nn.GRUCell(m, m)
+        self.robot_norm = RMSNorm(m)
+        self.robot_tells = nn.Linear(2 * m, m)
+        self.object_out = decider(4 * m, m)
+        self.motion_out = begin_as_copy(nn.Linear(m, 4))
+        self.robot_out = decider(3 * m, m)
+        self.telemetry_out = begin_as_copy(nn.Linear(m, c.telemetry))
+
+    def blank_memory(self, rows: int) -> Tensor:
+        """Memories of the robot and of each object, (B, 1 + K, memory)."""
+        return torch.zeros(rows, 1 + self.config.objects, self.config.memory, device=self.telemetry_mean.device)
+
+    def remember(self, past: Frames) -> Tensor:
+        return self.advance(past, self.blank_memory(len(past.telemetry)))[2]
+
+    def step(self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True) -> tuple[Prediction, Tensor]:
+        body, spread, memory = self.advance(frames, memory)
+        logits = self.next_picture(self.look(frames), body, frames) if draw else None
+        return Prediction(logits, body.telemetry, body.objects, spread), memory
+
+    def advance(self, frames: Frames, memory: Tensor, rest: bool = True) -> tuple[Body, Tensor, Tensor]:
+        """The body that follows each of some frames.
+
+        Args:
+            frames: Frames and actions.
+            memory: What is remembered of those before, (B, 1 + K, memory).
+            rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
+
+        Returns:
+            The bodies, their spread (B, T, K) [m], and the memory after the last frame.
+        """
+        known = self.known(frames)  # (B, T, features)
+        place = self.object_features(frames)
+        around = known[:, :, None].expand(*place.shape[:3], -1)
+        seen = self.object_in(torch.cat((place, around), dim=-1)) + self.identity
+        held = recur(self.object_cell, seen, memory[:, 1:])  # (B, T, K, memory)
+        objects = torch.cat((self.object_norm(held), seen), dim=-1)
+        told = self.object_tells(objects)
+        all_told = told.sum(dim=2)
+        robot_seen = self.robot_in(torch.cat((known, all_told), dim=-1))
+        robot_held = recur(self.robot_cell, robot_seen, memory[:, 0])  # (B, T, memory)
+        robot = torch.cat((self.robot_norm(robot_held), robot_seen), dim=-1)
+
+        change = self.telemetry_out(self.robot_out(torch.cat((robot, all_told), dim=-1))).float()
+        others = all_told[:, :, None] - told
+        of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
+        out = self.motion_out(self.object_out(torch.cat((objects, of_robot, others), dim=-1))).float()
+        body = self.moved(frames, change, out[..., :3], rest)
+        memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
+        return body, F.softplus(out[..., 3]) * self.objects_change, memory
+
+    def known(self, frames: Frames) -> Tensor:
+        """What is known of each frame beside its objects, (B, T, features)."""
+        physics = self.property_features(frames.properties)[:, None].expand(-1, frames.actions.shape[1], -1)
+        return torch.cat((self.robot_features(frames).clamp(-10, 10), physics), dim=-1)
+
+
+def reader(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), RMSNorm(width))
+
+
+def decider(inputs: int, width: int) -> nn.Sequential:
+    first, second = nn.Linear(inputs, width), nn.Linear(width, width)
+    return nn.Sequential(first, nn.SiLU(), RMSNorm(width), second, nn.SiLU(), RMSNorm(width))
+
+
+def recur(cell: nn.GRUCell, seen: Tensor, memory: Tensor) -> Tensor:
+    """Memories (B, T, ..., D) after each of the inputs (B, T, ..., D), beginning from `memory` (B, ..., D)."""
+    shape, held = memory.shape, []
+    memory = memory.flatten(0, -2)
+    for x in seen.unbind(dim=1):
+        memory = cell(x.flatten(0, -2), memory)
+        held.append(memory.view(shape))
+    return torch.stack(held, dim=1)
+
+
+__all__ = ["TrackedDynamics"]
