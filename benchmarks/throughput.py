@@ -4,7 +4,8 @@ python benchmarks/throughput.py --json benchmarks/results/throughput.json
 
 Every system takes its turn in every round, so that what else the machine does falls on all of them, and a rate is the
 median of its rounds. The learned world runs in one process with torch's threads: `decoded` is the vector environment
-with frames, rewards and info, `latent` is `WorldModel.step_` alone, as a planner uses it. The twin runs in two worker
+with frames, rewards and info, `latent` is `WorldModel.step_` alone, with the latents of every picture, `unwatched` the
+same without pictures, as policies on readings and planners use it. The twin runs in two worker
 processes at once, each with one environment or with a native vector environment; the faster of the two forms counts.
 Actions are drawn and finished episodes are reset while the clock stands still.
 """
@@ -47,6 +48,7 @@ from gwm_sim.world_model import WorldModel, WorldState
 Array = NDArray[Any]
 
 TASK: Final = "stack"
+KINDS: Final = ("unwatched", "latent", "decoded")
 RENDERINGS: Final = ("fast", "rich")
 TWIN_PROCESSES: Final = 2
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -122,11 +124,12 @@ class Environments:
         self._finished = bool(np.all(truncated))
 
 
-class Latents:
-    """Worlds in a model that nobody looks at, under random actions."""
+class Worlds:
+    """Worlds in a model, under random actions, with the latents of their pictures or without."""
 
-    def __init__(self, model: WorldModel, state: WorldState, seed: int) -> None:
+    def __init__(self, model: WorldModel, state: WorldState, seed: int, draw: bool) -> None:
         self.rows = len(state)
+        self._draw = draw
         self._model = model
         self._state = state
         self._shape = (len(state), model.config.dynamics.actions)
@@ -136,7 +139,7 @@ class Latents:
         self._actions = 2 * torch.rand(self._shape, generator=self._generator) - 1
 
     def advance(self) -> None:
-        self._state = self._model.step_(self._state, self._actions)
+        self._state = self._model.step_(self._state, self._actions, draw=self._draw)
         if self._model.device.type == "cuda":
             torch.cuda.synchronize(self._model.device)
 
@@ -201,17 +204,13 @@ class Learned:
         self.model: WorldModel = self.single.env.unwrapped.world_model
         size = MATRIX_SIZE[self.model.device.type] // (8 if config.quick else 1)
         self.products = {key: Product(dtype, self.model.device, size) for key, dtype in DTYPES.items()}
-        self.decoded: dict[int, Environments] = {}
-        self.latent: dict[int, Latents] = {}
+        self.worlds: dict[str, dict[int, Worlds | Environments]] = {kind: {} for kind in KINDS}
         for rows in config.batches:
             envs: Any = gym.make_vec(name, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED, **options)
-            self.decoded[rows] = Environments(envs, rows, config.seed)
-            self.latent[rows] = Latents(envs.world_model, envs.get_state()[0], config.seed)
-        self.flops = {
-            (kind, rows): count_flops(subject)
-            for kind in ("latent", "decoded")
-            for rows, subject in getattr(self, kind).items()
-        }
+            self.worlds["decoded"][rows] = Environments(envs, rows, config.seed)
+            for kind, draw in (("unwatched", False), ("latent", True)):
+                self.worlds[kind][rows] = Worlds(envs.world_model, envs.get_state()[0], config.seed, draw)
+        self.flops = {key: count_flops(subject) for key, subject in self.subjects().items() if key[0] in KINDS}
         for subject in self.subjects().values():
             clock(subject, config.seconds / 4)
         clock(self.single, config.seconds / 4)
@@ -220,8 +219,7 @@ class Learned:
         """Everything whose rate is measured, by kind and number of rows, or kind and type of numbers."""
         return {
             **{("product", key): product for key, product in self.products.items()},
-            **{("latent", rows): latent for rows, latent in self.latent.items()},
-            **{("decoded", rows): decoded for rows, decoded in self.decoded.items()},
+            **{(kind, rows): subject for kind in KINDS for rows, subject in self.worlds[kind].items()},
         }
 
 
@@ -338,14 +336,14 @@ def device_report(world: Learned, rates: dict[tuple[str, Any], list[float]], lat
     gflops = {key: median(rates["product", key]) * product.flops / 1e9 for key, product in world.products.items()}
     best = max(gflops.values())
     batches: dict[str, Any] = {}
-    for rows in world.latent:
+    for rows in world.worlds["decoded"]:
         batches[str(rows)] = {
             kind: {
                 **spread(rates[kind, rows]),
                 "mflops_per_step": world.flops[kind, rows] / rows / 1e6,
                 "matmul_share": median(rates[kind, rows]) * world.flops[kind, rows] / rows / (1e9 * best),
             }
-            for kind in ("latent", "decoded")
+            for kind in KINDS
         }
     p50, p99 = np.percentile(1e3 * np.array(latencies), (50, 99)).tolist()
     return {
@@ -383,10 +381,9 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
     for device, world in learned.items():
         rates = rounds.rates[device]
         reports[device] = device_report(world, rates, rounds.latencies[device]) | {
-            f"{kind}_over_rich": over(fastest(rates[kind, rows] for rows in config.batches), rich)
-            for kind in ("latent", "decoded")
+            f"{kind}_over_rich": over(fastest(rates[kind, rows] for rows in config.batches), rich) for kind in KINDS
         }
-    keys = ("single_step_ms_p50", "single_step_ms_p99", "latent_over_rich", "decoded_over_rich")
+    keys = ("single_step_ms_p50", "single_step_ms_p99", *(f"{kind}_over_rich" for kind in KINDS))
     return {
         "model": model.config.name,
         "model_hash": model.digest(),
@@ -427,7 +424,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     figure, (speed, share) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for (device, numbers), colour in zip(report["devices"].items(), ("C0", "C1"), strict=False):
         rows = [int(key) for key in numbers["batches"]]
-        for kind, style in {"latent": "-o", "decoded": ":x"}.items():
+        for kind, style in {"unwatched": "--s", "latent": "-o", "decoded": ":x"}.items():
             cells = [cell[kind] for cell in numbers["batches"].values()]
             label = f"learned, {kind}, {device}"
             speed.plot(rows, [cell["steps_per_second"] for cell in cells], colour + style, label=label, markersize=4)
@@ -458,11 +455,11 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
         for rows, cell in numbers["batches"].items():
             parts = (
                 f"{kind} {cell[kind]['steps_per_second']:9,.0f} steps/s ({cell[kind]['matmul_share']:5.1%})"
-                for kind in ("latent", "decoded")
+                for kind in KINDS
             )
             yield f"  {rows:>4} rows: " + "  ".join(parts)
-        latent, decoded = numbers["latent_over_rich"], numbers["decoded_over_rich"]
-        yield f"  over the twin with rich rendering: latent {latent:.2f}, decoded {decoded:.2f}"
+        ratios = ", ".join(f"{kind} {numbers[f'{kind}_over_rich']:.2f}" for kind in KINDS)
+        yield f"  over the twin with rich rendering: {ratios}"
     for rendering in RENDERINGS:
         forms = report["twin"][rendering]["by_rows_per_process"]
         yield f"twin, {rendering}: " + ", ".join(f"{r:,.0f} steps/s with {n} per process" for n, r in forms.items())
