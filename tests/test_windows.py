@@ -1,5 +1,6 @@
 """Training windows stay within episodes, hold what the file holds, and never come from evaluation data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ def test_evaluation_seeds_are_refused(tmp_path: Path) -> None:
     writer.merge()
     with pytest.raises(ConfigError, match="1 episodes with seeds from 300000"):
         load_training_data([tmp_path / "a.hdf5"])
+
+
+def test_motion_needs_tracked_objects(tmp_path: Path) -> None:
+    schema = replace(make_schema(), object_names=())
+    writer = EpisodeWriter(tmp_path / "a.hdf5", schema)
+    writer.write(0, replace(make_episode(0), objects=None))
+    writer.merge()
+    path = tmp_path / "a.hdf5"
+    with pytest.raises(ConfigError, match="--motion needs tracked objects"):
+        load_training_data([path], motion=[path])
 
 
 def test_files_are_drawn_as_often_as_their_weights_say(tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ def test_a_start_reads_the_same_in_both_worlds(tiny_checkpoint: Path) -> None:
         np.testing.assert_allclose(imagined[key], value, atol=1e-5)
 
 
+@pytest.mark.parametrize(("keys", "drawn"), [((OBJECTS,), False), ((OBJECTS, LATENTS), True)])
+def test_learned_worlds_draw_only_what_is_read_and_go_the_same_way(
+    keys: tuple[str, ...], drawn: bool, tiny_checkpoint: Path
+) -> None:
+    watched, read = make_vector("GWM", tiny_checkpoint), make_vector("GWM", tiny_checkpoint)
+    latent = VectorLatentObservation(read, keys)
+    watched.reset(seed=5)
+    latent.reset(seed=5)
+    for _ in range(5):
+        seen = watched.step(np.stack([ACTION] * 3))
+        unseen = latent.step(np.stack([ACTION] * 3))
+        np.testing.assert_array_equal(seen[0]["agent_pos"], unseen[0]["agent_pos"])
+        np.testing.assert_array_equal(seen[1], unseen[1])
+    state = read.unwrapped.get_state()[0]
+    assert bool(state.drawn.all()) == bool(state.drawn.any()) == drawn
+    assert read.unwrapped.frames().shape == (3, 64, 64, 3)
+
+
 def test_learned_worlds_decode_no_picture(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_frames(_: Imagination) -> None:
         raise AssertionError("decoded")
