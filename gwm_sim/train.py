@@ -35,10 +35,10 @@ from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, PainterPhase, Pres
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
-from gwm_sim.transfer import SIZES, inherit, take_eyes
+from gwm_sim.transfer import SIZES, become, inherit
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig, find_checkpoint
+from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
 SHARES = {"tokenizer": 0.15, "dynamics": 0.55, "painter": 0.3}
 """Parts of the budget; those of phases that a model does not have go to the others."""
@@ -69,9 +69,11 @@ class TrainConfig:
     `motion` last."""
     init: str | None = None
     """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
-    tokenizer: str | None = None
-    """Shipped model, or folder of one, whose tokenizer and locator are taken as they are; their time goes to the rest.
-    For more data of the same looks: what was made for its latents, such as a guide, stays valid."""
+    phases: tuple[str, ...] = tuple(SHARES)
+    """What is learned: tokenizer (with the locator), dynamics (with the task head), painter (of worlds with tracked
+    objects). The others stay as they are in `init`, and their time goes to these: more motion of the same robot for the
+    dynamics, more pictures for the painter. While the tokenizer stays, so does what was made for it, such as a guide.
+    """
     preset: str = "mini"
     """Size of the model: mini, or tiny for trials and tests."""
     minutes: float | None = None
@@ -102,8 +104,17 @@ class TrainConfig:
         budget = self.minutes if self.minutes is not None else self.steps
         if budget is not None and budget <= 0:
             raise ConfigError(f"the budget must be positive, got {budget}")
+        if not self.phases or not set(self.phases) <= set(SHARES):
+            raise ConfigError(f"--phases must be some of {', '.join(SHARES)}, got {' '.join(self.phases) or 'none'}")
+        if self.kept and self.init is None:
+            raise ConfigError(f"--phases leaves out {', '.join(self.kept)}: say by --init MODEL whose it should be")
         if not 0 < self.patience <= 1:
             raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Phases that are left out."""
+        return tuple(name for name in SHARES if name not in self.phases)
 
 
 def main(config: TrainConfig) -> int:
@@ -121,8 +132,8 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     torch.manual_seed(config.seed)
     model = build(config, preset, data, source)
     inheritance = inherit(model, source) if source is not None else None
-    if config.tokenizer is not None:
-        take_eyes(model, find_checkpoint(config.tokenizer))
+    if source is not None and config.kept:
+        become(model, source, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
     model = model.to(pick_device(config.device))
     print(
         f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}"
@@ -135,9 +146,8 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     trainer = Trainer(config.out, model, config.resume)
     samples = config.out / "samples"
 
-    if config.tokenizer is None:
-        tokenizer = TokenizerPhase(model, data, preset, config.seed)
-        learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+    tokenizer = TokenizerPhase(model, data, preset, config.seed)
+    learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if model.config.dynamics.sighted:
         last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
@@ -146,7 +156,7 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         last = PainterPhase(model, data, codes, preset, config.seed)
     learn(trainer, last, config, lambda step: sample_rollouts(model, data, codes, samples, step))
 
-    calibrate(model, data, codes, familiar=config.tokenizer is not None)
+    calibrate(model, data, codes, familiar="tokenizer" in config.kept)
     model.save(config.out)
     write_bank(config.data, config.camera, config.out / BANK_FILE)
     (config.out / "README.md").write_text(model_card(config, model, data))
@@ -167,7 +177,9 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
 
 
 def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Callable[[int], None]) -> None:
-    """Run one phase on its share of the budget."""
+    """Run one phase on its share of the budget, unless it is left out."""
+    if phase.name in config.kept:
+        return
     if config.init is not None:
         phase.rate *= FINE_TUNING
     watched = phase.held_out is not None and config.patience < 1
@@ -260,8 +272,8 @@ def pick_device(name: str) -> torch.device:
 
 def share(config: TrainConfig, phase: str, sighted: bool) -> tuple[float | None, int | None]:
     """A phase's part of the budget, in seconds or in steps."""
-    without = {"tokenizer": config.tokenizer is not None, "painter": sighted}
-    part = SHARES[phase] / sum(value for name, value in SHARES.items() if not without.get(name, False))
+    run = [name for name in config.phases if not (sighted and name == "painter")]
+    part = SHARES[phase] / sum(SHARES[name] for name in run)
     if config.steps is not None:
         return None, max(1, round(config.steps * part))
     assert config.minutes is not None

@@ -7,21 +7,15 @@ telemetry do. Weights are kept together with the scales of what they read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gwm_sim.dynamics import DynamicsConfig
-from gwm_sim.episodes import Schema
-from gwm_sim.errors import CheckpointError, ConfigError
-from gwm_sim.sharing import CONFIG_FILE, WEIGHTS_FILE
+from gwm_sim.errors import ConfigError
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 SIZES: Final = ("memory", "width", "layers", "heads", "painter_layers", "window")
@@ -117,40 +111,21 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     )
 
 
-EYES: Final = ("tokenizer.", "locator.")
+def become(model: WorldModel, source: WorldModel, why: str) -> None:
+    """Copy everything of another model, in place, scales and calibration too: what is not learned must not change.
 
-SEEN_WITH: Final = tuple(
-    f"dynamics.{name}" for name in ("telemetry_mean", "telemetry_std", "objects_low", "objects_high")
-)
-"""Scales of what the locator reads and says."""
-
-
-@torch.no_grad()
-def take_eyes(model: WorldModel, folder: Path) -> None:
-    """Copy tokenizer and locator from a checkpoint into a fresh model, in place, whatever dynamics it has.
+    Args:
+        model: A model of the shape that the data ask for.
+        source: The other one.
+        why: For the message, what it is needed for.
 
     Raises:
-        ConfigError: The checkpoint is of another camera, robot or scene.
-        CheckpointError: It is incomplete.
+        ConfigError: The data of `model` are of another robot, scene or picture.
     """
-    try:
-        value = json.loads((folder / CONFIG_FILE).read_text())
-        theirs = load_file(folder / WEIGHTS_FILE)
-        trained = Schema.from_json(value["schema"])
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is not a complete checkpoint: {error}") from error
-    ours = model.config.schema
-    for name in ("telemetry_names", "object_names"):
-        if getattr(ours, name) != getattr(trained, name):
-            raise ConfigError(
-                f"the tokenizer of {folder} does not fit the data: its {name} are {getattr(trained, name)}, "
-                f"not {getattr(ours, name)}"
-            )
-    for name, own in model.state_dict().items():
-        if name.startswith(EYES) or name in SEEN_WITH:
-            if name not in theirs or theirs[name].shape != own.shape:
-                raise ConfigError(f"the tokenizer of {folder} does not fit the data: {name} has another shape")
-            own.copy_(theirs[name].to(own))
+    reasons = differences(model.config, source.config)
+    if reasons:
+        raise ConfigError(f"{why}, which does not fit the data: {'; '.join(reasons.values())}. Learn all phases.")
+    model.load_state_dict(source.state_dict())
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:

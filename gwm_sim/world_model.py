@@ -43,7 +43,7 @@ from gwm_sim.sighted import SightedDynamics
 from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
 from gwm_sim.tracked import TrackedDynamics
 
-FORMAT = 1  # version of the checkpoint layout
+FORMAT = 2  # version of the checkpoint layout
 
 
 @dataclass(frozen=True)
@@ -435,14 +435,15 @@ class WorldModel(nn.Module, Shareable):
             device: Where to put it; None for a GPU if there is one, else the CPU.
 
         Raises:
-            CheckpointError: There is no such model, or its files are incomplete or of a newer version.
+            CheckpointError: There is no such model, or its files are incomplete or of another version.
         """
         folder = find_checkpoint(model)
         try:
             value = json.loads((folder / CONFIG_FILE).read_text())
-            if value["format"] > FORMAT:
+            if value["format"] != FORMAT:
+                advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"
                 raise CheckpointError(
-                    f"{folder} has checkpoint format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
+                    f"{folder} has checkpoint format {value['format']}, this version reads {FORMAT}: {advice}"
                 )
             world_model = cls(WorldModelConfig.from_json(value))
             weights = load_file(folder / WEIGHTS_FILE)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
-from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase
+from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase, draws
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
@@ -97,17 +98,33 @@ def test_fine_tuning_starts_from_the_weights_of_another_model(
     assert not (tmp_path / "other").exists()
 
 
-def test_a_tokenizer_can_be_kept_as_it_is(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    config = replace(config_for(tiny_data, tmp_path / "tuned", steps=5), tokenizer=str(tiny_checkpoint))
+@pytest.mark.parametrize("phase", ["dynamics", "painter"])
+def test_one_phase_learns_and_all_else_stays_as_it_is(
+    phase: str, tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    config = replace(config_for(tiny_data, tmp_path / "run", steps=5), init=str(tiny_checkpoint), phases=(phase,))
     main(config)
-    source, tuned = WorldModel.load(tiny_checkpoint, "cpu"), WorldModel.load(tmp_path / "tuned", "cpu")
+    source, tuned = WorldModel.load(tiny_checkpoint, "cpu"), WorldModel.load(tmp_path / "run", "cpu")
     assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
-    for part, same in (("locator", True), ("task_head", False)):
-        weights = (getattr(model, part).state_dict() for model in (source, tuned))
-        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(*(w.items() for w in weights), strict=True)) == same
-    assert set(json.loads((tmp_path / "tuned/report.json").read_text())["held_out"]) == {"painter", "dynamics"}
-    with pytest.raises(CheckpointError, match="No model 'nowhere'"):
-        main(replace(config, tokenizer="nowhere", out=tmp_path / "other"))
+    theirs, own = source.state_dict(), tuned.state_dict()
+    changed = {name for name in own if not torch.equal(own[name], theirs[name])} - {"calibration"}
+    drawing = {name for name in changed if draws(name)}
+    assert changed and drawing == (changed if phase == "painter" else set())
+    assert set(json.loads((tmp_path / "run/report.json").read_text())["held_out"]) == {phase}
+
+
+def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_data, tmp_path / "run", steps=5)
+    for phases, message in ((("paint",), "got paint"), ((), "got none"), (("painter",), "leaves out tokenizer, dyn")):
+        with pytest.raises(ConfigError, match=message):
+            replace(config, phases=phases)
+    whole = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, whole)
+    value = json.loads((whole / "config.json").read_text())
+    value["schema"]["object_names"] = ["mug", "plate"]
+    (whole / "config.json").write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match="keeps tokenizer and dynamics of .* objects differ"):
+        main(replace(config, init=str(whole), phases=("painter",)))
 
 
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
 """What means the same in another model is kept with its scales; what does not is new, and both are named."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from models import make_context, make_model
 from recordings import make_schema
 
-from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.sighted import SightedDynamics
-from gwm_sim.transfer import differences, inherit, take_eyes, token_rows
+from gwm_sim.transfer import differences, inherit, token_rows
 from gwm_sim.world_model import WorldModel
 
 
@@ -65,19 +63,6 @@ def test_tokens_keep_their_rows_when_the_number_of_objects_changes() -> None:
     for meaning in ("picture", "robot token"):
         assert torch.equal(model.dynamics.canvas[own[meaning]], source.dynamics.canvas[theirs[meaning]]), meaning
     assert torch.equal(model.dynamics.position, fresh)  # the other model's transformer draws only
-
-
-def test_eyes_of_another_robot_are_refused(tmp_path: Path) -> None:
-    source = altered(make_model())
-    source.save(tmp_path)
-    model = make_model()
-    take_eyes(model, tmp_path)
-    assert model.tokenizer_digest() == WorldModel.load(tmp_path, "cpu").tokenizer_digest()
-    torch.testing.assert_close(model.dynamics.objects_high, source.dynamics.objects_high)
-    with pytest.raises(ConfigError, match="its telemetry_names are"):
-        take_eyes(make_model(schema=replace(make_schema(), telemetry_names=("a", "b", "c"))), tmp_path)
-    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
-        take_eyes(model, tmp_path / "nowhere")
 
 
 def test_a_part_that_the_other_model_lacks_is_called_new() -> None:
