@@ -99,10 +99,11 @@ def test_rows_can_be_selected_many_times() -> None:
     model = make_model()
     state = model.encode(*make_context(model, 2, 3))
     copies = state.select([1, 1, 0])
-    future = model.imagine(copies, actions_for(1, 4).expand(3, -1, -1))
-    alike, unlike = ((future.codes[0] == future.codes[row]).float().mean() for row in (1, 2))
-    assert alike > 0.95 > unlike + 0.1  # some processors round the rows of one product differently: near ties fall so
+    future = model.imagine(copies, actions_for(1, 1).expand(3, -1, -1))
+    # Alike to the last bits only: some processors round the rows of one product differently.
     torch.testing.assert_close(future.objects[0], future.objects[1])
+    alike, unlike = ((future.codes[0] == future.codes[row]).float().mean() for row in (1, 2))
+    assert alike > 0.95 and unlike < 0.8
     assert len(copies) == 3
 
 
