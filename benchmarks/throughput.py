@@ -43,7 +43,8 @@ from gwm_sim.fidelity import processor
 from gwm_sim.policies.crew import Crew
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 Array = NDArray[Any]
 

@@ -18,7 +18,8 @@ from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_
 from gwm_sim.envs.starts import Starts
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.video import enlarge
-from gwm_sim.world_model import WorldModel, WorldState, find_checkpoint
+from gwm_sim.world_model import WorldModel, find_checkpoint
+from gwm_sim.world_state import WorldState
 
 TimeLimit = int | Literal["checkpoint"] | None
 

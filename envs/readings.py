@@ -16,7 +16,8 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import image_key
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
 LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.windows import TrainingData
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 HORIZON = 20  # steps over which the expected error is made to agree with the true one
 WINDOWS = 512

@@ -39,7 +39,8 @@ from gwm_sim.policies.planning.objectives import (
     telemetry_distance,
     uncertainty,
 )
-from gwm_sim.world_model import Rollout, WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import Rollout, WorldState
 
 SCHEMA = replace(
     make_schema(),

@@ -8,7 +8,8 @@ import torch
 from models import ACTIONS, make_context, make_model
 
 from gwm_sim.errors import CheckpointError
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 
 def assert_equal_states(a: WorldState, b: WorldState) -> None:

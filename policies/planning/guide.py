@@ -25,7 +25,8 @@ from gwm_sim.policies.planning.demonstrations import Demonstrations
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.picture_reader import PictureReader
-from gwm_sim.world_model import Rollout, WorldModel, WorldState, find_checkpoint
+from gwm_sim.world_model import WorldModel, find_checkpoint
+from gwm_sim.world_state import Rollout, WorldState
 
 GUIDE_FILE = "guide.safetensors"
 

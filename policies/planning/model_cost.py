@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective
-from gwm_sim.world_model import Rollout, WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import Rollout, WorldState
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from gwm_sim.policies.planning.planners import Bounds, Cost, IcemSettings, Setti
 from gwm_sim.policies.planning.pursuit import Progress, Pursuit
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 GRIPPER_RATE = "gripper"
 """Name of the action that opens a gripper at its lowest and closes it at its highest."""

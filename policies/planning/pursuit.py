@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.guide import Guide
-from gwm_sim.world_model import WorldModel, WorldState
+from gwm_sim.world_model import WorldModel
+from gwm_sim.world_state import WorldState
 
 
 @dataclass(frozen=True)
