@@ -21,11 +21,11 @@ from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.rl.training import RlTrainConfig, train
 
 Task = Literal["reach", "grasp", "stack"]
-MINUTES: Final[dict[Task, float]] = {"reach": 10.0, "grasp": 60.0, "stack": 60.0}
+MINUTES: Final[dict[Task, float]] = {"reach": 5.0, "grasp": 15.0, "stack": 35.0}
 """Training time of each task, evaluations on the way included."""
 DEMONSTRATED: Final[tuple[Task, ...]] = ("stack",)
 IN_THE_TWIN: Final[tuple[Task, ...]] = ("grasp",)
-TWIN_MINUTES: Final = 30.0
+TWIN_MINUTES: Final = 25.0
 
 
 @dataclass(frozen=True)

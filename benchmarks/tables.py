@@ -203,6 +203,20 @@ def uncertainty_text(report: dict[str, Any]) -> str:
     )
 
 
+def properties_text(report: dict[str, Any]) -> str:
+    """How well the world obeys friction and gravity, in words."""
+    obeys = "; ".join(
+        f"{numbers['measure']} against {name} {numbers['spearman']:.2f} "
+        f"({numbers['spearman_pictures']:.2f} from pictures)"
+        for name, numbers in report["properties"].items()
+    )
+    levels = {len(numbers["levels"]) for numbers in report["properties"].values()}.pop()
+    return (
+        f"Told other properties, it follows the twin, rank correlation of the means of {levels} levels with "
+        f"{report['episodes']} episodes each: {obeys}. `benchmarks/properties.py`, hash `{report['model_hash']}`."
+    )
+
+
 def throughput_table(report: dict[str, Any]) -> str:
     """Rates of the learned world, numbers of rows from left to right, and of the twin."""
     batches = report["devices"]["cpu"]["batches"]
@@ -248,6 +262,10 @@ def tables() -> tuple[str, str]:
     if uncertainty.exists():
         remedy = f"run python benchmarks/uncertainty.py --json {uncertainty.relative_to(ROOT)}"
         parts.insert(1, uncertainty_text(read_result(uncertainty, shipped, remedy)))
+    properties = RESULTS / "properties.json"
+    if properties.exists():
+        remedy = f"run python benchmarks/properties.py --json {properties.relative_to(ROOT)}"
+        parts.insert(-1, properties_text(read_result(properties, shipped, remedy)))
     planning = RESULTS / "planning.json"
     if planning.exists():
         remedy = f"run python benchmarks/planning.py --json {planning.relative_to(ROOT)}"

@@ -80,6 +80,8 @@ class TrainConfig:
     """Budget in minutes of training, tokenizer included."""
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
+    rate: float | None = None
+    """Learning rates, as a multiple of the usual ones; by default 1, and 0.3 with `init`."""
     patience: float = 0.25
     """Share of its budget after which a phase ends that got no better on held-out episodes; its best weights are kept.
     1 uses the whole budget and keeps the last weights."""
@@ -108,6 +110,8 @@ class TrainConfig:
             raise ConfigError(f"--phases must be some of {', '.join(SHARES)}, got {' '.join(self.phases) or 'none'}")
         if self.kept and self.init is None:
             raise ConfigError(f"--phases leaves out {', '.join(self.kept)}: say by --init MODEL whose it should be")
+        if self.rate is not None and self.rate <= 0:
+            raise ConfigError(f"--rate must be positive, got {self.rate:g}")
         if not 0 < self.patience <= 1:
             raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
 
@@ -180,8 +184,7 @@ def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Ca
     """Run one phase on its share of the budget, unless it is left out."""
     if phase.name in config.kept:
         return
-    if config.init is not None:
-        phase.rate *= FINE_TUNING
+    phase.rate *= config.rate or (FINE_TUNING if config.init is not None else 1.0)
     watched = phase.held_out is not None and config.patience < 1
     early_stop = EarlyStop(phase.held_out_loss, config.patience) if watched else None
     sighted = trainer.model.config.dynamics.sighted

@@ -115,6 +115,8 @@ def test_one_phase_learns_and_all_else_stays_as_it_is(
 
 def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     config = config_for(tiny_data, tmp_path / "run", steps=5)
+    with pytest.raises(ConfigError, match="--rate must be positive"):
+        replace(config, rate=-1.0)
     for phases, message in ((("paint",), "got paint"), ((), "got none"), (("painter",), "leaves out tokenizer, dyn")):
         with pytest.raises(ConfigError, match=message):
             replace(config, phases=phases)

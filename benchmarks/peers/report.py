@@ -51,6 +51,11 @@ def comparison_table(reports: Reports) -> str:
         cells.append(_cell(report["controllability"]["action_shuffle_ratio"], "{:.1f} times"))
         lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
     lines += ["", *(_training(name, reports[name]) for name in shown if reports[name]["parameters"])]
+    for name in shown:
+        judged = {task: area for task, area in (reports[name].get("success_auroc") or {}).items() if area is not None}
+        if judged:
+            areas = ", ".join(f"{task} {area:.3f}" for task, area in judged.items())
+            lines += ["", f"Success as the {TITLES[name]} imagines it against true success, AUROC: {areas}."]
     ratio = peer_over_model(reports)
     if ratio is not None:
         lines += ["", f"At {RATIO_STEPS} steps the peer's error of moved cubes is {ratio:.1f} times the model's."]
