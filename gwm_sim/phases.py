@@ -123,11 +123,44 @@ class TokenizerPhase:
         features = model.tokenizer.features(frames)
         total, parts = model.tokenizer.loss(frames, features)
         if model.locator is not None:
-            found = model.locator(features, self.data.telemetry[index].to(device), model.dynamics)
-            error = (found - self.data.objects[index].to(device)).abs().mean()
+            error = misplacement(model, self.data, index, features)
             total = total + LOCATOR_WEIGHT * error
             parts["located_mm"] = 1000 * error.detach()
         return total, parts
+
+
+class LocatorPhase:
+    """Where the objects are in single frames, with the tokenizer as it is."""
+
+    name = "locator"
+    rate = 1e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
+        self.model, self.data, self.preset, self.seed = model, data, preset, seed
+        self.starts, self.held_out = data.sampler(1, seen=True), data.held_out_sampler(1, seen=True)
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.model.named_parameters() if name.startswith("locator.")]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.locate(self.starts, batch_generator(self.seed, step))
+
+    def held_out_loss(self) -> Tensor:
+        return held_out_loss(self.held_out, lambda held_out, step: self.locate(held_out, batch_generator(0, step)))
+
+    def locate(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        index = starts.draw(2 * self.preset.frames_per_batch, generator)
+        with torch.no_grad():
+            features = self.model.tokenizer.features(self.data.frames[index].to(self.model.device))
+        error = misplacement(self.model, self.data, index, features)
+        return error, {"located_mm": 1000 * error.detach()}
+
+
+def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features: Tensor) -> Tensor:
+    """Mean absolute error [m] of the positions that are read from some frames, per coordinate."""
+    assert model.locator is not None
+    found = model.locator(features, data.telemetry[index].to(model.device), model.dynamics)
+    return (found - data.objects[index].to(model.device)).abs().mean()
 
 
 class PainterPhase:

@@ -31,7 +31,16 @@ from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, PainterPhase, Preset, TokenizerPhase, WatchedPhase
+from gwm_sim.phases import (
+    PRESETS,
+    BodyPhase,
+    DynamicsPhase,
+    LocatorPhase,
+    PainterPhase,
+    Preset,
+    TokenizerPhase,
+    WatchedPhase,
+)
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
@@ -40,8 +49,10 @@ from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
-SHARES = {"tokenizer": 0.15, "dynamics": 0.55, "painter": 0.3}
-"""Parts of the budget; those of phases that a model does not have go to the others."""
+SHARES = {"tokenizer": 0.15, "locator": 0.15, "dynamics": 0.55, "painter": 0.3}
+"""Parts of the budget; those of phases that are left out or that a model does not have go to the others."""
+
+ALL = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
@@ -69,11 +80,11 @@ class TrainConfig:
     `motion` last."""
     init: str | None = None
     """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
-    phases: tuple[str, ...] = tuple(SHARES)
-    """What is learned: tokenizer (with the locator), dynamics (with the task head), painter (of worlds with tracked
-    objects). The others stay as they are in `init`, and their time goes to these: more motion of the same robot for the
-    dynamics, more pictures for the painter. While the tokenizer stays, so does what was made for it, such as a guide.
-    """
+    phases: tuple[str, ...] = ALL
+    """What is learned: tokenizer (locator included), locator alone, dynamics (with the task head), painter (of worlds
+    with tracked objects). The others stay as they are in `init`, and their time goes to these: more motion of the same
+    robot for the dynamics, more pictures for locator and painter. While the tokenizer stays, so does what was made for
+    it, such as a guide."""
     preset: str = "mini"
     """Size of the model: mini, or tiny for trials and tests."""
     minutes: float | None = None
@@ -118,7 +129,7 @@ class TrainConfig:
     @property
     def kept(self) -> tuple[str, ...]:
         """Phases that are left out."""
-        return tuple(name for name in SHARES if name not in self.phases)
+        return tuple(name for name in ALL if name not in self.phases)
 
 
 def main(config: TrainConfig) -> int:
@@ -135,6 +146,11 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     """Run all stages in a folder that belongs to this process, starting from the weights of `source` where they fit."""
     torch.manual_seed(config.seed)
     model = build(config, preset, data, source)
+    if model.config.dynamics.sighted and not {"tokenizer", "dynamics"} & set(config.phases):
+        raise ConfigError(
+            f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
+            "only tokenizer and dynamics"
+        )
     inheritance = inherit(model, source) if source is not None else None
     if source is not None and config.kept:
         become(model, source, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
@@ -152,6 +168,8 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
 
     tokenizer = TokenizerPhase(model, data, preset, config.seed)
     learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+    if model.locator is not None:
+        learn(trainer, LocatorPhase(model, data, preset, config.seed), config, lambda step: None)
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if model.config.dynamics.sighted:
         last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
@@ -182,7 +200,7 @@ def train(config: TrainConfig, preset: Preset, data: TrainingData, source: World
 
 def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Callable[[int], None]) -> None:
     """Run one phase on its share of the budget, unless it is left out."""
-    if phase.name in config.kept:
+    if phase.name not in config.phases:
         return
     phase.rate *= config.rate or (FINE_TUNING if config.init is not None else 1.0)
     watched = phase.held_out is not None and config.patience < 1

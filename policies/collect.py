@@ -30,6 +30,7 @@ from gwm_sim.exclusive import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
 from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.entrants import SHIPPED, find_agent
 from gwm_sim.progress import progress
 
 # Any, because the policy that it makes has a name, which a Policy need not have.
@@ -194,11 +195,13 @@ def find_behaviour(policy: str) -> Behaviour:
     """
     if policy in BEHAVIOURS:
         return partial(make_behaviour, policy)
-    if not Path(policy).is_dir():
-        raise ConfigError(f"--policy is one of {', '.join(BEHAVIOURS)}, or a folder of `gwm rl train`; got {policy!r}")
+    folder = find_agent(policy)
+    if folder is None:
+        known = ", ".join((*BEHAVIOURS, *SHIPPED))
+        raise ConfigError(f"--policy is one of {known}, or a folder of `gwm rl train`; got {policy!r}")
     from gwm_sim.policies.rl.agents import SeeingAgent  # late: the others need no stable-baselines3
 
-    agent = SeeingAgent(policy)
+    agent = SeeingAgent(folder)
     return lambda env, seed: agent
 
 

@@ -39,7 +39,7 @@ class CompareConfig:
     """Run policies in both worlds from the same starts."""
 
     policies: tuple[str, ...]
-    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, or folders as `gwm rl train` makes them."""
+    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, sac-grasp, or folders of `gwm rl train`."""
     task: Literal["reach", "grasp", "stack"] = "grasp"
     """What they should do."""
     episodes: int = 200

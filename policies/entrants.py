@@ -8,6 +8,8 @@
     uniform, hold             the floors
     cem, icem, mppi           planning for the task in the world model, with neither goal picture nor demonstrations;
                               options are population, iterations and horizon
+    sac-reach, sac-grasp, sac-stack
+                              shipped agents that learned inside gwm-mini
     FOLDER                    an agent as `gwm rl train` makes it
 
 A new kind is a function here that takes the options, the environment, a seed and the world model.
@@ -16,6 +18,7 @@ A new kind is a function here that takes the options, the environment, a seed an
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +42,9 @@ from gwm_sim.policies.policy import Observation, Policy, State
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 from gwm_sim.world_model import WorldModel
+
+SHIPPED: Final = ("sac-reach", "sac-grasp", "sac-stack")
+"""Agents that come with the package."""
 
 NOISE: Final = np.array([1.0, 1.0, 1.0, 0.0])  # of the movements alone: an unsteady gripper drops whatever it holds
 
@@ -115,12 +121,20 @@ def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model
     return Entrant(MpcPolicy(world, Goal.solve(world, task), config=config), env)
 
 
+def find_agent(spec: str) -> Path | None:
+    """Folder of an agent: the one that is named, or the shipped one of that name; None if there is neither."""
+    shipped = Path(str(resources.files("gwm_sim"))) / "pretrained/agents"
+    return next((folder for folder in (Path(spec), shipped / spec) if folder.exists()), None)
+
+
 def _agent(spec: str, env: Env) -> Entrant:
-    if not Path(spec).exists():
-        raise ConfigError(f"no policy {spec!r}: give {', '.join(KINDS)} or a folder as `gwm rl train` makes it")
+    folder = find_agent(spec)
+    if folder is None:
+        known = ", ".join((*KINDS, *SHIPPED))
+        raise ConfigError(f"no policy {spec!r}: give {known} or a folder as `gwm rl train` makes it")
     from gwm_sim.policies.rl.agents import AgentPolicy  # late: the other policies need no stable-baselines3
 
-    policy = AgentPolicy(spec)
+    policy = AgentPolicy(folder)
     space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
     if not set(policy.config.readings) <= set(space):
         wrapper: Any = VectorLatentObservation if isinstance(env, VectorEnv) else LatentObservation

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import pytest
 
+from gwm_sim.envs.arena import Arena
 from gwm_sim.envs.contract import env_id
 from gwm_sim.episodes import EpisodeFile
+from gwm_sim.policies.entrants import SHIPPED, enter
+from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +38,13 @@ def test_sixteen_worlds_at_once() -> None:
     for _ in range(3):
         observations, *_ = envs.step(envs.action_space.sample())
     assert envs.observation_space.contains(observations)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_agents_do_their_task_in_the_learned_world(name: str) -> None:
+    arena = Arena(name.removeprefix("sac-"), rows=10)
+    policy, env = enter(name, arena.make("learned", sees=False))
+    assert evaluate(policy, env, episodes=10, seed=200_000).successes >= 7
 
 
 def test_unfamiliar_colours_raise_the_uncertainty() -> None:

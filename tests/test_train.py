@@ -98,7 +98,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_model(
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("phase", ["dynamics", "painter"])
+@pytest.mark.parametrize("phase", ["locator", "dynamics", "painter"])
 def test_one_phase_learns_and_all_else_stays_as_it_is(
     phase: str, tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +110,7 @@ def test_one_phase_learns_and_all_else_stays_as_it_is(
     changed = {name for name in own if not torch.equal(own[name], theirs[name])} - {"calibration"}
     drawing = {name for name in changed if draws(name)}
     assert changed and drawing == (changed if phase == "painter" else set())
+    assert {name.startswith("locator.") for name in changed} == {phase == "locator"}
     assert set(json.loads((tmp_path / "run/report.json").read_text())["held_out"]) == {phase}
 
 

@@ -28,7 +28,7 @@ class RlEvalConfig:
     """Score a policy in an environment."""
 
     policy: str
-    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, or a folder as `gwm rl train` makes it."""
+    """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, sac-grasp, or a folder of `gwm rl train`."""
     env: str
     """Environment id, of either world."""
     model: str = "gwm-mini"
