@@ -2,8 +2,8 @@
 
 First the body, then the picture: telemetry and object positions of the next frame are predicted first, and a painter
 draws the next latents for them. All tokens of a picture are chosen at once; without a body to agree on, each decides
-alone where an uncertain future puts a cube, and together they draw none, or two. The painter also learns to draw blind,
-from the body alone: it knows what belongs there when the past picture has lost it.
+alone where an uncertain future puts a cube, and together they draw none, or two. The painter also learns to draw blind:
+what went on while nobody watched is drawn from the body alone.
 
 How the body is predicted depends on what the data says. Where objects are tracked, robot and objects are the whole
 state, and a recurrent network goes on from them (`tracked.py`): what happens does not depend on the picture, so a
@@ -66,8 +66,6 @@ class DynamicsConfig:
     """Attention heads."""
     painter_layers: int = 4
     """Transformer blocks that draw the next picture for the predicted body."""
-    guidance: float = 0.0
-    """Weight of what the painter draws blind, beside what it draws from the past picture as well; 0 saves the time."""
     window: int = 12
     """Frames that time attention reaches back, the present one included."""
 
@@ -242,13 +240,8 @@ class Dynamics(nn.Module, ABC):
         return self.image_in(now) + self.image_before_in(before)
 
     def next_picture(self, image: Tensor, body: Body, frames: Frames) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of `body`: what is drawn with the past picture in view, and blind."""
-        outline, guidance = self.outline(body, frames), self.config.guidance
-        if not guidance:
-            return self.paint(image, outline) + self.copied(frames)
-        both = torch.cat((image, self.blank.to(image.dtype).expand_as(image)))
-        sighted, blind = self.paint(both, outline.repeat(2, 1, 1, 1)).chunk(2)
-        return sighted + self.copied(frames) + guidance * blind
+        """Logits (B, T, N, M, L) of the picture of `body`, which differs little from the past one."""
+        return self.paint(image, self.outline(body, frames)) + self.copied(frames)
 
     def rehearse(self, body: Body, frames: Frames, blind: Tensor) -> Tensor:
         """Logits (B, T, N, M, L) of the pictures of given bodies that follow `frames`, those of `blind` (B, T) drawn

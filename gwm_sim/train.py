@@ -56,8 +56,6 @@ ALL = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokeni
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
-GUIDANCE = 1.0  # of models that know where their objects are; without, the painter has nothing to draw them from
-
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
 BANK_SIZE = 256  # start states of a checkpoint
@@ -266,7 +264,6 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         properties=len(data.property_names),
         commands=schema.commands,
         effector=schema.effector,
-        guidance=GUIDANCE if schema.object_names else 0.0,
         **sizes,
     )
     whole = WorldModelConfig(
