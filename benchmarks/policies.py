@@ -21,7 +21,7 @@ from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.rl.training import RlTrainConfig, train
 
 Task = Literal["reach", "grasp", "stack"]
-MINUTES: Final[dict[Task, float]] = {"reach": 5.0, "grasp": 15.0, "stack": 35.0}
+MINUTES: Final[dict[Task, float]] = {"reach": 5.0, "grasp": 15.0, "stack": 20.0}
 """Training time of each task, evaluations on the way included."""
 DEMONSTRATED: Final[tuple[Task, ...]] = ("stack",)
 IN_THE_TWIN: Final[tuple[Task, ...]] = ("grasp",)
