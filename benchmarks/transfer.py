@@ -56,8 +56,8 @@ class TransferConfig:
     """Seed of the first start."""
     model: str = "gwm-mini"
     """World model."""
-    model_minutes: float = 52.0
-    """Training time of the world model, for the ratio that includes it [min]."""
+    model_minutes: float = 154.0
+    """Training time of the world model on one core, as its card says, for the ratio that includes it [min]."""
     checkpoints: int = 1
     """Policies to take from the way of each run, evenly spread, beside the last one."""
     graded: tuple[str, ...] | None = None
@@ -204,10 +204,10 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for axes, (task, result) in zip(figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True):
         for policy in result["policies"]:
             points = {world: policy[world]["rate"] for world in ("twin", "learned")}
-            errors = {
-                world: [[rate - policy[world]["wilson"][0]], [policy[world]["wilson"][1] - rate]]
-                for world, rate in points.items()
-            }
+            errors = {}
+            for world, rate in points.items():
+                low, high = policy[world]["wilson"]
+                errors[world] = [[max(0.0, rate - low)], [max(0.0, high - rate)]]  # at 0 and 1 rounded past the rate
             axes.errorbar(
                 points["twin"], points["learned"], errors["learned"], errors["twin"], "o", color="C0", alpha=0.7
             )

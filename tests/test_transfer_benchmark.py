@@ -75,3 +75,11 @@ def test_the_table_names_rates_and_bounds(monkeypatch: pytest.MonkeyPatch) -> No
     text = table({"tasks": {"grasp": result}, **about})
     assert "| grasp | 90.0 % (85.0 to 94.0) | 90.0 % (85.0 to 94.0) |  | 2 | 0.950 | 0.010 |" in text
     assert "at most 0.50, and at most 1.50" in text
+
+
+def test_an_interval_that_is_rounded_past_its_rate_is_drawn(tmp_path: Path) -> None:
+    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
+    always, never = {"rate": 1.0, "wilson": [0.98, 1 - 1e-16]}, {"rate": 0.0, "wilson": [1e-18, 0.02]}
+    policies = [{"twin": always, "learned": never}, {"twin": never, "learned": always}]
+    program["draw"]({"reach": {"pearson": None, "policies": policies}}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 0
