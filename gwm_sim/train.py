@@ -44,7 +44,7 @@ from gwm_sim.phases import (
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.tokenizer import TokenizerConfig, median_background
 from gwm_sim.trainer import Trainer
-from gwm_sim.transfer import SIZES, become, inherit
+from gwm_sim.transfer import SIZES, Inheritance, become, inherit
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
@@ -135,23 +135,39 @@ def main(config: TrainConfig) -> int:
     data = load_training_data(config.data, config.camera, config.weights, config.motion)
     preset = PRESETS[config.preset]
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
+    torch.manual_seed(config.seed)
+    model, inheritance = begin(config, preset, data, source)
     prepare_folder(config, data)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
-        return train(config, preset, data, source)
+        return train(config, preset, data, model, inheritance)
 
 
-def train(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None) -> int:
-    """Run all stages in a folder that belongs to this process, starting from the weights of `source` where they fit."""
-    torch.manual_seed(config.seed)
+def begin(
+    config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None
+) -> tuple[WorldModel, Inheritance | None]:
+    """The model as it is before training, with the weights of `source` where they fit.
+
+    Raises:
+        ConfigError: Of these data or of `source` the phases cannot make a model.
+    """
     model = build(config, preset, data, source)
     if model.config.dynamics.sighted and not {"tokenizer", "dynamics"} & set(config.phases):
         raise ConfigError(
             f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
             "only tokenizer and dynamics"
         )
-    inheritance = inherit(model, source) if source is not None else None
-    if source is not None and config.kept:
+    if source is None:
+        return model, None
+    inheritance = inherit(model, source)
+    if config.kept:
         become(model, source, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
+    return model, inheritance
+
+
+def train(
+    config: TrainConfig, preset: Preset, data: TrainingData, model: WorldModel, inheritance: Inheritance | None
+) -> int:
+    """Run all stages in a folder that belongs to this process."""
     model = model.to(pick_device(config.device))
     print(
         f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}"

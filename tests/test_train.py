@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recordings import make_episode, make_schema
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gwm_sim import trainer
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase, draws
@@ -128,6 +129,14 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
     (whole / "config.json").write_text(json.dumps(value))
     with pytest.raises(ConfigError, match="keeps tokenizer and dynamics of .* objects differ"):
         main(replace(config, init=str(whole), phases=("painter",)))
+    writer = EpisodeWriter(tmp_path / "untracked.hdf5", replace(make_schema(), object_names=()))
+    for number in range(2):
+        writer.write(number, replace(make_episode(number), objects=None))
+    writer.merge()
+    untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
+    with pytest.raises(ConfigError, match="painter leaves nothing to learn: these data track no objects"):
+        main(untracked)
+    assert not config.out.exists()  # the command can be corrected and given again
 
 
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The one interface: states are records of independent rows, steps leave them alone, checkpoints come back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,12 @@ def test_wrong_shapes_and_missing_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No model 'gwm-maxi'"):
         WorldModel.load("gwm-maxi")
     model.save(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    for version, advice in ((1, "train it anew"), (99, "upgrade gwm_sim")):
+        (tmp_path / "config.json").write_text(json.dumps(json.loads(config) | {"format": version}))
+        with pytest.raises(CheckpointError, match=f"has checkpoint format {version}, this version reads 2: {advice}"):
+            WorldModel.load(tmp_path, "cpu")
+    (tmp_path / "config.json").write_text(config)
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="not a complete checkpoint"):
