@@ -123,8 +123,9 @@ def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model
 
 def find_agent(spec: str) -> Path | None:
     """Folder of an agent: the one that is named, or the shipped one of that name; None if there is neither."""
-    shipped = Path(str(resources.files("gwm_sim"))) / "pretrained/agents"
-    return next((folder for folder in (Path(spec), shipped / spec) if folder.exists()), None)
+    if Path(spec).exists():
+        return Path(spec)
+    return Path(str(resources.files("gwm_sim"))) / "pretrained/agents" / spec if spec in SHIPPED else None
 
 
 def _agent(spec: str, env: Env) -> Entrant:
