@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Data, weights, start states and numbers of gwm-mini from nothing, into the package; resumes where it was killed.
-# Two CPU cores take 25 to 45 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
-# model, and half an hour for test data and numbers.
+# Two CPU cores take 25 to 55 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
+# model, and half an hour or more for test data and numbers.
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
