@@ -355,22 +355,22 @@ def _let_loose(bench: Bench, rng: Rng) -> Script:
         yield from hold(int(rng.integers(1, 5)))
 
 
-BEHAVIOURS: Final = ("mixed", "handling", "loose", "scripted", "uniform", "hold")
+BEHAVIOURS: Final = ("mixed", "handling", "towers", "loose", "scripted", "uniform", "hold")
 """Kinds of policies that record data."""
 
 
 def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
     """Policy of an episode by its kind.
 
-    They are "mixed", "handling" (grips of every quality), "loose" (strikes and drops), "scripted" (the task's expert),
-    "uniform" (smooth) and "hold".
+    They are "mixed", "handling" (grips of every quality), "towers" (built by hands of every steadiness), "loose"
+    (strikes and drops), "scripted" (the task's expert), "uniform" (smooth) and "hold".
     """
     if kind == "mixed":
         return mixed(env, seed)
-    if kind == "handling":
-        from gwm_sim.policies.handling import handle  # late: it is made of the pieces above
+    if kind in ("handling", "towers"):
+        from gwm_sim.policies.handling import build, handle  # late: they are made of the pieces above
 
-        return ScriptedPolicy(env, handle, "handling", seed)
+        return ScriptedPolicy(env, handle if kind == "handling" else build, kind, seed)
     if kind == "loose":
         return ScriptedPolicy(env, _let_loose, "loose", seed)
     if kind == "scripted":
@@ -379,6 +379,4 @@ def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
         return ScriptedPolicy(env, _wander_on, "uniform", seed)
     if kind == "hold":
         return HoldPolicy()
-    raise ValueError(
-        f'Unknown behaviour {kind!r}; there are "mixed", "handling", "loose", "scripted", "uniform", "hold"'
-    )
+    raise ValueError(f"Unknown behaviour {kind!r}; there are {', '.join(BEHAVIOURS)}")

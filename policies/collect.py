@@ -52,9 +52,9 @@ class CollectConfig:
     seed: int = 0
     """Episode i uses seed + i; seeds from 300000 are for evaluation data."""
     policy: str = "mixed"
-    """Who acts: mixed (behaviours of every quality), handling (grips of every quality), loose (strikes and drops),
-    scripted (the task's expert), uniform (smooth random actions), hold (nobody), or a folder as `gwm rl train` makes
-    it."""
+    """Who acts: mixed (behaviours of every quality), handling (grips of every quality), towers (built by hands of every
+    steadiness), loose (strikes and drops), scripted (the task's expert), uniform (smooth random actions), hold
+    (nobody), or a folder as `gwm rl train` makes it."""
     steps: int | None = None
     """Length of every episode in steps, whatever the time limit; by default the time limit."""
     size: int = 64

@@ -140,6 +140,23 @@ def test_hands_press_on_and_close_by_half() -> None:
     assert pressing > 0.02 * steps and halfway > 0.08 * steps
 
 
+def test_towers_of_unsteady_hands_stand_or_fall() -> None:
+    stood = fell = 0
+    env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=TINY, max_episode_steps=-1)
+    for seed in range(8):
+        observation, _ = env.reset(seed=seed)
+        policy, memory = make_behaviour("towers", env, seed), None
+        stacked = []
+        for _ in range(80):
+            action, memory = policy.predict(observation, memory)
+            observation, *_ = env.step(action.clip(-1.0, 1.0))
+            stacked.append(env.unwrapped.labels()["stack"][1])
+        stood += any(stacked)
+        fell += not stacked[-1]
+    assert stood >= 2 and fell >= 2
+    env.close()
+
+
 def test_cubes_that_are_let_loose_move() -> None:
     moved = []
     for seed in range(6):
