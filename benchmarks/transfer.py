@@ -36,7 +36,7 @@ LAPSES = tuple(f"scripted:lapse={share}" for share in (0.15, 0.2, 0.25, 0.3, 0.3
 GRADED: dict[Task, tuple[str, ...]] = {
     "reach": ("uniform",),
     "grasp": (*LAPSES, *(f"scripted:noise={noise}" for noise in (0.4, 0.5, 0.6, 0.7)), "uniform"),
-    "stack": (*LAPSES, *(f"scripted:noise={noise}" for noise in (0.15, 0.2, 0.25, 0.3)), "uniform"),
+    "stack": (*LAPSES, *(f"scripted:noise={noise}" for noise in (0.2, 0.25, 0.3, 0.35)), "uniform"),
 }
 """Policies of graded skill that need no training; most of them succeed in 10 to 90 % of the twin's starts."""
 REACHED = 0.8  # success in the twin to which the wall-clock time is taken

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gwm_sim.envs import contract
@@ -19,12 +20,14 @@ from gwm_sim.envs.tasks import TaskState
 from gwm_sim.world_model import WorldModel
 from gwm_sim.world_state import WorldState
 
+Array = NDArray[Any]
+
 OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
 LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)
 READINGS: Final = (OBJECTS, LATENTS)
 MISREAD: Final = 0.0025  # how far off object positions are read from pictures [m]
 
-# When the model is taken to believe that a cube is held.
+# When a cube is taken to be held, where no finger feels it.
 HELD_WITHIN: Final = 0.025  # greatest distance of its centre from the end-effector [m]
 FINGER_MARGIN: Final = 0.008  # greatest difference of the opening from a cube's width [m]
 STOPPED: Final = 0.003  # greatest change of the opening in a step [m]
@@ -78,8 +81,7 @@ def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]
 
 
 def believed_state(model: WorldModel, state: WorldState) -> TaskState:
-    """What the tasks look at, (B, ...), as far as the model tells: cubes stand upright, and one is held when it is
-    between the fingers, which have stopped at its width.
+    """What the tasks look at, (B, ...), as far as the model tells: cubes stand upright, and are held by sight.
 
     Raises:
         ValueError: The model's robot and objects are not those of the block tasks.
@@ -88,22 +90,34 @@ def believed_state(model: WorldModel, state: WorldState) -> TaskState:
         raise ValueError(f"{model.config.name} does not track the cubes and the gripper of the block tasks")
     telemetry, before = (x.double().cpu().numpy() for x in (state.telemetry, state.previous_telemetry))
     place, place_before = (x.double().cpu().numpy() for x in (state.objects, state.previous_objects))
-    opening = telemetry[:, contract.OPENING]
-    inside = np.linalg.norm(place - telemetry[:, None, contract.EE], axis=-1) < HELD_WITHIN
-    fits = (np.abs(opening - contract.CUBE_SIZE) < FINGER_MARGIN) & (
-        np.abs(opening - before[:, contract.OPENING]) < STOPPED
-    )
     upright = np.zeros((*place.shape[:2], 4))
     upright[..., 0] = 1.0
     return TaskState(
         end_effector=telemetry[:, contract.EE],
-        gripper_opening=opening,
+        gripper_opening=telemetry[:, contract.OPENING],
         position=place,
         quaternion=upright,
         linear_velocity=(place - place_before) * contract.CONTROL_RATE,
         angular_velocity=np.zeros_like(place),
-        grasped=inside & fits[:, None],
+        grasped=grasped_by_sight(
+            place, telemetry[:, contract.EE], telemetry[:, contract.OPENING], before[:, contract.OPENING]
+        ),
     )
+
+
+def grasped_by_sight(position: Array, end_effector: Array, opening: Array, opening_before: Array) -> NDArray[np.bool_]:
+    """Whether each cube is held, (..., K), told without touch: it is between the fingers, which have stopped at its
+    width.
+
+    Args:
+        position: Cube centres (..., K, 3) [m].
+        end_effector: (..., 3) [m].
+        opening: Of the gripper (...) [m].
+        opening_before: The same one step earlier (...) [m].
+    """
+    inside = np.linalg.norm(position - end_effector[..., None, :], axis=-1) < HELD_WITHIN
+    fits = (np.abs(opening - contract.CUBE_SIZE) < FINGER_MARGIN) & (np.abs(opening - opening_before) < STOPPED)
+    return np.asarray(inside & fits[..., None])
 
 
 def _readings(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[str]) -> Observation:

@@ -1,6 +1,7 @@
 """Policies by name: the one place that says what `--policy` and `--policies` mean.
 
-    scripted                  the task's expert, on what the world knows of its cubes
+    scripted                  the task's expert, on where the world says its cubes are; what it holds it tells by
+                              sight, which is the same in both worlds
     scripted:noise=0.1        the same with Gaussian noise on its movements, with scripted:lapse=0.2 a random action in
                               20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm, with
                               scripted:press=1 closing or opening on where it would hold still; options add up:
@@ -27,7 +28,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from gwm_sim.envs.readings import LATENTS
+from gwm_sim.envs.readings import LATENTS, grasped_by_sight
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.envs.wrappers import (
     GRIPPER,
@@ -88,7 +89,9 @@ def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> 
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
         raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
-    judged: Any = _Misjudged(env, options["offset"], seed) if "offset" in options else env
+    judged: Any = _Numb(env)
+    if "offset" in options:
+        judged = _Misjudged(judged, options["offset"], seed)
     policy: Policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
     if clumsy := {name: options[name] for name in ("noise", "lapse", "press") if name in options}:
         policy = _Clumsy(policy, seed, **clumsy)
@@ -209,13 +212,34 @@ class _Clumsy:
         return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state
 
 
+class _Numb:
+    """An environment in which nobody feels a cube: grasps are told by sight.
+
+    A policy must be told the same in both worlds to be compared. The twin's fingers lose touch for a moment whenever a
+    held cube is pressed on something; an expert that minds picks again, and a learned world knows nothing of it.
+    """
+
+    def __init__(self, env: Env) -> None:
+        self.unwrapped = self
+        self._env: Any = env.unwrapped
+        self.num_envs = getattr(env, "num_envs", 1)
+        self._opening: NDArray[np.float64] | None = None
+
+    def task_state(self) -> TaskState:
+        state: TaskState = self._env.task_state()
+        before = state.gripper_opening if self._opening is None else self._opening
+        self._opening = np.array(state.gripper_opening)
+        grasped = grasped_by_sight(state.position, state.end_effector, state.gripper_opening, before)
+        return replace(state, grasped=grasped)
+
+
 class _Misjudged:
     """An environment whose cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
 
-    def __init__(self, env: Env, offset: float, seed: int) -> None:
+    def __init__(self, env: _Numb, offset: float, seed: int) -> None:
         self.unwrapped = self
-        self._env: Any = env.unwrapped
-        rows = getattr(env, "num_envs", 1)
+        self._env = env
+        rows = env.num_envs
         angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, rows)
         self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros(rows)], axis=-1)
 

@@ -306,6 +306,36 @@ def test_noise_and_wrong_offsets_cost_the_expert_its_success() -> None:
     assert rates[0] == 1.0 and max(rates[1:]) < 1.0
 
 
+def test_experts_are_told_the_same_in_both_worlds() -> None:
+    """Fingers that lose touch of a cube for a moment do not make an expert pick it again: it judges by sight."""
+
+    class Touchless:
+        """The twin, whose fingers never feel anything."""
+
+        def __init__(self, env: Any) -> None:
+            self.unwrapped, self._env = self, env.unwrapped
+            self.task, self.num_envs = self._env.task, 2
+
+        def task_state(self) -> Any:
+            state = self._env.task_state()
+            return replace(state, grasped=np.zeros_like(state.grasped))
+
+    actions = []
+    worlds: tuple[Any, ...] = (lambda env: env, Touchless)
+    for wrap in worlds:
+        env = gym.make_vec("MuJoCo-BlockStack-v0", num_envs=2, rendering="fast", size=8)
+        policy = enter("scripted", wrap(env)).policy
+        observation, _ = env.reset(seed=0)
+        memory = None
+        for _ in range(30):
+            action, memory = policy.predict(observation, memory)
+            observation, *_ = env.step(action)
+            actions.append(action)
+        assert env.unwrapped.task_state().position[:, 0, 2].min() > 0.06  # type: ignore[attr-defined]
+        env.close()
+    np.testing.assert_array_equal(actions[:30], actions[30:])
+
+
 def test_a_pressing_hand_never_rests() -> None:
     env = gym.make_vec("MuJoCo-BlockGrasp-v0", num_envs=2, rendering="fast", size=8)
     policy, seen = enter("scripted:press=1", env)
