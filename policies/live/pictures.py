@@ -21,8 +21,8 @@ FAMILIAR: Final = 3.0
 """Novelty up to which a model can make sense of a picture; 1 is usual for its data."""
 
 
-def read_picture(path: Path) -> Picture:
-    """Read a PNG or JPEG file, (H, W, 3).
+def read_picture(path: Path, option: str = "--goal") -> Picture:
+    """Read a PNG or JPEG file, (H, W, 3), that was given by an option.
 
     Raises:
         ConfigError: There is no such picture.
@@ -30,9 +30,9 @@ def read_picture(path: Path) -> Picture:
     try:
         return np.asarray(decode_picture(path.read_bytes(), str(path)), np.uint8)
     except OSError as error:
-        raise ConfigError(f"--goal {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{option} {path} cannot be read: {error.strerror}") from error
     except DataError as error:
-        raise ConfigError(f"--goal {error}") from error
+        raise ConfigError(f"{option} {error}") from error
 
 
 def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: int) -> list[Picture]:

@@ -1,0 +1,240 @@
+"""`gwm generate`: a film of a learned world, of any length, from one start.
+
+A start of the model's bank, a moment of a recorded episode or a single picture; then the actions of the recording, of a
+file or of a policy. Each frame is written when it is imagined, so an hour takes no more memory than a second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gwm_sim.envs import WORLD_ID
+from gwm_sim.episodes import EpisodeFile
+from gwm_sim.errors import ConfigError
+from gwm_sim.importers.pictures import shrink
+from gwm_sim.policies.entrants import enter
+from gwm_sim.policies.live.pictures import read_picture
+from gwm_sim.policies.planning import GUIDE_FILE, Goal, Guide
+from gwm_sim.policies.policy import Observation, Policy, State
+from gwm_sim.progress import progress
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.video import enlarge, write_video
+from gwm_sim.world_model import WorldModel
+
+SECONDS = 60.0
+FILMS = (".mp4", ".mkv", ".mov")
+
+Actions = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Write a film of a learned world."""
+
+    out: Path
+    """Film to write: .mp4, .mkv or .mov."""
+    model: str = "gwm-mini"
+    """Name of a shipped model, or the folder of one."""
+    bank: int | None = None
+    """Begin at this start state of the model; without any start one is drawn by --seed."""
+    episode: str | None = None
+    """FILE:K, begin in a recorded episode and follow its actions, unless --actions or --policy says otherwise."""
+    step: int = CONTEXT - 1
+    """Frame of the episode to begin at."""
+    image: Path | None = None
+    """Begin at this picture of the model's camera. What the robot reports is read from it, which needs the guide of the
+    model."""
+    actions: Path | None = None
+    """Actions to follow, .npy of shape (T, A)."""
+    policy: str | None = None
+    """Who acts: a policy as `gwm compare` knows them; by default uniform, where there are no actions to follow."""
+    seconds: float | None = None
+    """Length of the film; by default that of the actions, or a minute."""
+    seed: int = 0
+    """Of the start, where none is given, and of what the policy draws."""
+    scale: int = 6
+    """Enlargement of the frames."""
+    json: Path | None = None
+    """Write the printed numbers here."""
+
+    def __post_init__(self) -> None:
+        starts = [name for name in ("bank", "episode", "image") if getattr(self, name) is not None]
+        if len(starts) > 1:
+            raise ConfigError(f"--{' and --'.join(starts)} exclude each other: give one start")
+        if self.actions is not None and self.policy is not None:
+            raise ConfigError("--actions and --policy exclude each other")
+        if self.out.suffix.lower() not in FILMS:
+            raise ConfigError(f"--out must end in {', '.join(FILMS)}, got {self.out}")
+        if self.seconds is not None and self.seconds <= 0:
+            raise ConfigError(f"--seconds must be positive, got {self.seconds:g}")
+        if self.scale < 1:
+            raise ConfigError(f"--scale must be at least 1, got {self.scale}")
+
+
+class Recorded:
+    """A policy that follows actions (T, A)."""
+
+    name = "recorded"
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = iter(actions)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Actions, State | None]:
+        """Return the next action."""
+        return next(self._actions), None
+
+
+@dataclass
+class Film:
+    """A world that is filmed: frames while it is imagined, and what is known of it at the end."""
+
+    env: gym.Env[Any, Any]
+    policy: Policy
+    options: dict[str, Any]
+    seed: int
+    steps: int
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """The frame that the world begins with, and one for each step, (H, W, 3)."""
+        try:
+            observation, self.info = self.env.reset(seed=self.seed, options=self.options)
+        except ValueError as error:
+            raise ConfigError(f"no start: {error}") from error
+        key = next(key for key in observation if key != "agent_pos")
+        yield observation[key]
+        state = None
+        with progress("generate") as show:
+            for step in range(1, self.steps + 1):
+                action, state = self.policy.predict(observation, state)
+                observation, *_, self.info = self.env.step(action)
+                show(step / self.steps, f"{step} of {self.steps} steps, off by {self.info['gwm/uncertainty']:.1f}")
+                yield observation[key]
+
+
+def main(config: GenerateConfig) -> int:
+    """Run `gwm generate`."""
+    env: Any = gym.make(WORLD_ID, model=config.model, max_episode_steps=-1)
+    model: WorldModel = env.unwrapped.world_model
+    rate = model.config.schema.rate
+    actions = follow(config, model)
+    steps = length(config, rate, actions)
+    policy = enter(config.policy or "uniform", env, config.seed, model).policy if actions is None else Recorded(actions)
+    film = Film(env, policy, start(config, model), config.seed, steps)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
+    try:
+        write_video(temporary, (enlarge(frame, config.scale) for frame in film.frames()), rate)
+        temporary.replace(config.out)
+    finally:
+        temporary.unlink(missing_ok=True)  # of a film that was not finished
+    seconds = time.perf_counter() - begun
+    report = {
+        "film": str(config.out),
+        "model": model.config.name,
+        "model_hash": model.digest(),
+        "seconds": steps / rate,
+        "steps": steps,
+        "steps_per_second": round(steps / seconds, 1),
+        "uncertainty": film.info["gwm/uncertainty"],
+    }
+    unit = "cm" if model.config.dynamics.objects else "grey levels"
+    print(f"{config.out}: {steps / rate:g} s of {model.config.name}, {steps / seconds:.0f} steps a second")
+    print(f"expected error at the end: {report['uncertainty']:.1f} {unit}")
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
+    """Reset options of the start.
+
+    Raises:
+        ConfigError: A picture cannot be read, or the model has no guide to read the robot from it.
+    """
+    if config.bank is not None:
+        return {"bank": config.bank}
+    if config.episode is not None:
+        return {"episode": config.episode, "step": config.step}
+    if config.image is None:
+        return {}
+    guide = Guide.beside(model, config.model)
+    if guide is None:
+        raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
+    picture = shrink(read_picture(config.image, "--image"), model.config.tokenizer.height)
+    try:
+        Goal.image(model, picture)  # refuses what the model cannot see
+    except ValueError as error:
+        raise ConfigError(f"--image {config.image}: {error}") from error
+    telemetry = guide.reader.read(model, torch.from_numpy(picture)[None]).telemetry[0].cpu().numpy()
+    for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
+        telemetry[command.telemetry] = telemetry[command.measured]
+    return {"frames": picture, "telemetry": telemetry}
+
+
+def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
+    """Actions (T, A) of the file or of the recording; None where a policy acts.
+
+    Raises:
+        ConfigError: The file holds no actions of the model's robot.
+    """
+    expected = model.config.dynamics.actions
+    if config.actions is not None:
+        try:
+            actions = np.load(config.actions, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--actions {config.actions} is no .npy file of numbers: {error}") from error
+        if actions.ndim != 2 or actions.shape[1] != expected or not np.isfinite(actions).all() or not len(actions):
+            raise ConfigError(
+                f"--actions {config.actions} must hold finite numbers of shape (T, {expected}), got {actions.shape}"
+            )
+        return actions.astype(np.float32)
+    if config.episode is None or config.policy is not None:
+        return None
+    path, _, number = config.episode.rpartition(":")
+    if not path or not number.isdigit():
+        raise ConfigError(f"--episode must be FILE:K, K counting from 0, got {config.episode!r}")
+    with EpisodeFile(path) as file:
+        if int(number) >= len(file):
+            raise ConfigError(f"{path} has {len(file)} episodes, number {number} is not among them")
+        actions = file.read(int(number), cameras=()).actions[config.step :]
+    if not len(actions):
+        raise ConfigError(f"--episode {config.episode} has no action after frame {config.step}")
+    return actions
+
+
+def length(config: GenerateConfig, rate: float, actions: Actions | None) -> int:
+    """Steps of the film.
+
+    Raises:
+        ConfigError: There are fewer actions than that.
+    """
+    if actions is None:
+        return max(1, round(rate * (config.seconds or SECONDS)))
+    steps = len(actions) if config.seconds is None else max(1, round(rate * config.seconds))
+    if steps > len(actions):
+        raise ConfigError(
+            f"there are {len(actions)} actions to follow, {len(actions) / rate:g} s of them: "
+            "give fewer --seconds, or a --policy"
+        )
+    return steps
+
+
+__all__ = ["GenerateConfig", "main"]
