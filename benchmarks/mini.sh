@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Data, weights, start states and numbers of gwm-mini from nothing, into the package; resumes where it was killed.
-# Two CPU cores take 25 to 55 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
+# Two CPU cores take 30 to 60 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
 # model, and half an hour or more for test data and numbers.
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
@@ -13,10 +13,11 @@ record() {  # NAME SEED EPISODES STEPS OPTION...
     $gwm collect --out "$folder/$1.hdf5" --seed "$2" --episodes "$3" --steps "$4" "${@:5}"
 }
 
-# 60,000 frames to see: what people do with cubes and what goes wrong, for 10 s and for a minute, after which cubes lie
+# 80,000 frames to see: what people do with cubes and what goes wrong, for 10 s and for a minute, after which cubes lie
 # at the edges and on each other; strikes and drops, hands of every quality, experts, other physics.
 record see-default 40000 120 100
 record see-long 45000 40 500
+record see-long2 46000 40 500
 record see-handling 30000 140 80 --policy handling
 record see-loose 125000 100 60 --policy loose --properties random
 record see-random 50000 50 100 --properties random
@@ -24,7 +25,7 @@ record see-stack 41000 100 36 --policy scripted
 record see-grasp 42000 60 22 --policy scripted --env MuJoCo-BlockGrasp-v0
 record see-reach 43000 30 12 --policy scripted --env MuJoCo-BlockReach-v0
 
-# 374,300 frames of motion alone, of which the pictures are not looked at.
+# 393,000 frames of motion alone, of which the pictures are not looked at.
 record handling 90000 1000 80 --policy handling --rendering fast
 record default 80000 1200 100 --rendering fast
 record random 100000 400 100 --properties random --rendering fast
@@ -32,8 +33,9 @@ record handling-random 110000 400 80 --policy handling --properties random --ren
 record loose 120000 400 60 --policy loose --properties random --rendering fast
 record stack 70000 400 36 --policy scripted --rendering fast
 record long 130000 100 600 --rendering fast
+record towers 140000 231 80 --policy towers --rendering fast
 
-$gwm train --data "$folder"/see-*.hdf5 --motion "$folder"/{handling,default,random,handling-random,loose,stack,long}.hdf5 \
+$gwm train --data "$folder"/see-*.hdf5 --motion "$folder"/{handling,default,random,handling-random,loose,stack,long,towers}.hdf5 \
     --out "$folder/model" --minutes "$minutes" --patience 1 --resume
 
 # Numbers: open loop on held-out episodes of 10 s, and on some of a minute.

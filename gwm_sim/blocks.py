@@ -7,6 +7,7 @@ remember.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -194,3 +195,22 @@ class Block(nn.Module):
             assert cache is not None
             x = x + self.time.step(self.time_norm(x), cache, ring)
         return x + self.mlp(self.mlp_norm(x))
+
+
+def perceptron(inputs: int, width: int) -> nn.Sequential:
+    """Two layers."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+
+
+def begin_as_copy(layer: nn.Linear) -> nn.Linear:
+    """An output layer that begins with hardly any change."""
+    nn.init.normal_(layer.weight, std=1e-3)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def fourier(x: Tensor, octaves: int) -> Tensor:
+    """Coordinates (..., C) in [-1, 1] beside sines and cosines of some octaves, (..., C * (1 + 2 * octaves))."""
+    frequency = math.pi * 2.0 ** torch.arange(octaves, device=x.device)
+    angle = (x[..., None] * frequency).flatten(-2)
+    return torch.cat((x, angle.sin(), angle.cos()), dim=-1)

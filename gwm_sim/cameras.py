@@ -50,6 +50,15 @@ class Camera:
         row = 0.5 * (self.height - 1) - self.focal_length * up / depth
         return np.stack([column, row], axis=-1)
 
+    def matrix(self, cell: int = 1) -> FloatArray:
+        """Return the matrix (3, 4) that takes a point (x, y, z, 1) to (column, row, 1) times its depth [m]; columns and
+        rows are those of cells of `cell` by `cell` pixels, with integers at their centres."""
+        right, up, backward = self.rotation.T
+        centre = [(0.5 * (side - 1) - 0.5 * (cell - 1)) / cell for side in (self.width, self.height)]
+        scale = self.focal_length / cell
+        rows = np.stack([scale * right - centre[0] * backward, -scale * up - centre[1] * backward, -backward])
+        return np.concatenate([rows, -rows @ self.position[:, None]], axis=1)
+
     def depth(self, points: ArrayLike) -> FloatArray:
         """Return the distance of points along the view [m], (..., 3) -> (...); negative behind the camera."""
         depth: FloatArray = -self._to_camera(points)[..., 2]

@@ -1,9 +1,8 @@
 """Latents, telemetry and actions -> the next frame's latents, telemetry and object positions.
 
 First the body, then the picture: telemetry and object positions of the next frame are predicted first, and a painter
-draws the next latents for them. All tokens of a picture are chosen at once; without a body to agree on, each decides
-alone where an uncertain future puts a cube, and together they draw none, or two. The painter also learns to draw blind:
-what went on while nobody watched is drawn from the body alone.
+draws the next latents for them (`painter.py`). It also learns to draw blind: what went on while nobody watched is drawn
+from the body alone.
 
 How the body is predicted depends on what the data says. Where objects are tracked, robot and objects are the whole
 state, and a recurrent network goes on from them (`tracked.py`): what happens does not depend on the picture, so a
@@ -25,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm
+from gwm_sim.blocks import fourier
 from gwm_sim.episodes import Command
+from gwm_sim.painter import Outline, Painter
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
@@ -68,6 +68,11 @@ class DynamicsConfig:
     """Transformer blocks that draw the next picture for the predicted body."""
     window: int = 12
     """Frames that time attention reaches back, the present one included."""
+    grid: tuple[int, int] = (0, 0)
+    """Rows and columns of image tokens."""
+    view: tuple[float, ...] = ()
+    """Where objects are tracked, the camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to column
+    and row [tokens], both times the depth, and to the depth [m]."""
 
     @property
     def sighted(self) -> bool:
@@ -133,17 +138,6 @@ def previous(x: Tensor) -> Tensor:
     return torch.cat((x[:, :1], x[:, :-1]), dim=1)
 
 
-def fourier(x: Tensor) -> Tensor:
-    """Coordinates (..., C) in [-1, 1] beside sines and cosines of OCTAVES octaves, (..., C * (1 + 2 * OCTAVES))."""
-    frequency = math.pi * 2.0 ** torch.arange(OCTAVES, device=x.device)
-    angle = (x[..., None] * frequency).flatten(-2)
-    return torch.cat((x, angle.sin(), angle.cos()), dim=-1)
-
-
-def perceptron(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
-
-
 class Dynamics(nn.Module, ABC):
     """Predict the next frame from the past ones: what all kinds of dynamics share, and the painter."""
 
@@ -165,7 +159,6 @@ class Dynamics(nn.Module, ABC):
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__()
         self.config = config
-        d = config.width
         for name, value in statistics._asdict().items():
             self.register_buffer(name, value.float())
         commands = config.commands
@@ -174,18 +167,7 @@ class Dynamics(nn.Module, ABC):
         self.register_buffer("command_measured", torch.tensor([c.measured for c in commands], dtype=torch.long))
         self.register_buffer("command_scale", torch.tensor([c.scale for c in commands], dtype=torch.float32))
 
-        numbers = config.token_numbers * config.levels
-        self.image_in = nn.Linear(numbers, d)
-        self.image_before_in = nn.Linear(numbers, d, bias=False)
-        self.robot_next = perceptron(2 * config.telemetry, d)
-        if config.objects:
-            self.object_next = perceptron(config.place, d)
-            self.blank = nn.Parameter(torch.zeros(d))
-        self.canvas = nn.Parameter(torch.randn(config.tokens + 1 + config.objects, d) * 0.02)
-        self.painter = nn.ModuleList(Block(d, config.heads) for _ in range(config.painter_layers))
-        self.norm = RMSNorm(d)
-        self.image_out = begin_as_copy(nn.Linear(d, numbers))
-        self.copy_gain = nn.Parameter(torch.full((config.token_numbers, 1), 2.0))
+        self.painter = Painter(config)
 
     # --- what a kind of dynamics has to say ---------------------------------------------------------------------------
 
@@ -233,38 +215,12 @@ class Dynamics(nn.Module, ABC):
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
-    def look(self, frames: Frames) -> Tensor:
-        """Image tokens of each frame and of the one before, (B, T, N, D)."""
-        dtype = self.image_in.weight.dtype
-        now, before = (self.one_hot(codes).to(dtype) for codes in (frames.codes, frames.previous_codes))
-        return self.image_in(now) + self.image_before_in(before)
+    def next_picture(self, body: Body, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of `body`, with the past one in view."""
+        return self.painter.follow(self.painter.look(frames), self.outline(body, frames), frames)
 
-    def next_picture(self, image: Tensor, body: Body, frames: Frames) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of `body`, which differs little from the past one."""
-        return self.paint(image, self.outline(body, frames)) + self.copied(frames)
-
-    def rehearse(self, body: Body, frames: Frames, blind: Tensor) -> Tensor:
-        """Logits (B, T, N, M, L) of the pictures of given bodies that follow `frames`, those of `blind` (B, T) drawn
-        from the body alone: what the painter practises."""
-        covered = blind[..., None, None]
-        image = self.look(frames)
-        image = torch.where(covered, self.blank.to(image.dtype), image)
-        copied = torch.where(covered[..., None], 0.0, self.copied(frames))
-        return self.paint(image, self.outline(body, frames)) + copied
-
-    def copied(self, frames: Frames) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture staying as it is, which is the usual case."""
-        return self.copy_gain * F.one_hot(frames.codes.long(), self.config.levels)
-
-    def paint_blind(self, body: Body, before: Body) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of `body`, from it and the body `before` alone."""
-        outline = self.outline(body, before)
-        blank = self.blank.to(outline.dtype).expand(*outline.shape[:2], self.config.tokens, -1)
-        return self.paint(blank, outline)
-
-    def outline(self, body: Body, before: Body | Frames) -> Tensor:
-        """Tokens (B, T, 1 + K, D) of the bodies to paint, as they are and as they differ from those `before`."""
-        dtype = self.image_in.weight.dtype
+    def outline(self, body: Body, before: Body | Frames) -> Outline:
+        """What there is to draw: a body as it is, and as it differs from the one `before`."""
         robot = torch.cat(
             (
                 (body.telemetry - self.telemetry_mean) / self.telemetry_std,
@@ -272,19 +228,15 @@ class Dynamics(nn.Module, ABC):
             ),
             dim=-1,
         )
-        tokens = [self.robot_next(robot.to(dtype))[:, :, None]]
-        if self.config.objects:
-            places = self.place_features(body.objects, before.objects, body.telemetry)
-            tokens.append(self.object_next(places.to(dtype)))
-        return torch.cat(tokens, dim=2)
+        if not self.config.objects:
+            return Outline(robot, robot[..., :0, None, None])
+        things, then = (torch.cat((x.objects, *self.effector(x.telemetry)), dim=2) for x in (body, before))
+        return Outline(robot, self.painter.places(things, then, (self.objects_low + self.objects_high) / 2))
 
-    def paint(self, image: Tensor, outline: Tensor) -> Tensor:
-        """Logits (B, T, N, M, L) of a picture, from image tokens (B, T, N, D) and an outline (B, T, 1 + K, D)."""
-        c = self.config
-        x = torch.cat((image, outline), dim=2) + self.canvas.to(image.dtype)
-        for block in self.painter:
-            x, _ = block(x)
-        return self.image_out(self.norm(x[:, :, : c.tokens])).float().unflatten(-1, (c.token_numbers, c.levels))
+    def effector(self, telemetry: Tensor) -> list[Tensor]:
+        """Position of the end-effector (B, T, 1, 3) [m], as a list that is empty where it is not known."""
+        index = self.config.effector
+        return [telemetry[..., None, list(index)]] if index else []
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """(..., M) integers to (..., M * L)."""
@@ -317,10 +269,8 @@ class Dynamics(nn.Module, ABC):
     def place_features(self, objects: Tensor, before: Tensor, telemetry: Tensor) -> Tensor:
         """Positions (B, T, K, 3): absolute, as change from `before`, and from the end-effector, (B, T, K, features)."""
         unit = 2 * (objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
-        features = [fourier(unit), (objects - before) / self.objects_change]
-        if self.config.effector:
-            effector = telemetry[..., list(self.config.effector)][:, :, None]
-            features.append((objects - effector) / (5 * self.objects_change))
+        features = [fourier(unit, OCTAVES), (objects - before) / self.objects_change]
+        features += [(objects - effector) / (5 * self.objects_change) for effector in self.effector(telemetry)]
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
 
     def property_features(self, properties: Tensor) -> Tensor:
@@ -331,13 +281,6 @@ class Dynamics(nn.Module, ABC):
         span = (self.properties_high - self.properties_low).clamp_min(1e-6)
         unit = (2 * (properties - self.properties_low) / span - 1).clamp(-1, 1)  # no data beyond: the nearest known
         return torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
-
-
-def begin_as_copy(layer: nn.Linear) -> nn.Linear:
-    """An output layer that begins with hardly any change."""
-    nn.init.normal_(layer.weight, std=1e-3)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def choose(logits: Tensor, generators: list[torch.Generator] | None) -> Tensor:

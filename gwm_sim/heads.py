@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm
-from gwm_sim.dynamics import Dynamics, Frames, perceptron
+from gwm_sim.blocks import Block, RMSNorm, perceptron
+from gwm_sim.dynamics import Dynamics, Frames
 
 
 @dataclass(frozen=True)

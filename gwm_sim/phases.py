@@ -8,7 +8,7 @@ taken on the same batches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -23,13 +23,9 @@ from gwm_sim.windows import TrainingData, WindowSampler
 from gwm_sim.world_model import WorldModel
 
 SEES_FRAMES = ("tokenizer.", "locator.")  # the parts that learn from single frames
+DRAWS = "dynamics.painter."
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
-PAINTERS = (
-    *("image_in", "image_before_in", "robot_next", "object_next", "blank", "canvas", "painter", "norm", "image_out"),
-    "copy_gain",
-)
-"""The parts of the dynamics that draw."""
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone
 OWN_DRAWINGS = 4  # the painter goes on from up to that many of its own pictures
 FREE_AFTER = 0.3  # progress after which bodies go on from their own predictions in three of four steps
@@ -57,6 +53,11 @@ class Preset:
     memory: int = 192
     bodies_per_batch: int = 64
     frames_per_body: int = 20
+
+    def enlarged(self, times: int) -> Preset:
+        """The same with batches so many times as large."""
+        sizes = {name: times * getattr(self, name) for name in vars(self) if name.endswith("_per_batch")}
+        return replace(self, **sizes)
 
 
 PRESETS = {
@@ -178,7 +179,7 @@ class PainterPhase:
         self.starts, self.held_out = data.sampler(length, seen=True), data.held_out_sampler(length, seen=True)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, p) for name, p in self.model.named_parameters() if draws(name)]
+        return [(name, p) for name, p in self.model.named_parameters() if name.startswith(DRAWS)]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         return self.paint(self.starts, batch_generator(self.seed, step), step)
@@ -196,10 +197,10 @@ class PainterPhase:
         past = moments[0]
         with torch.no_grad():
             for t in range(drawings):
-                codes = choose(dynamics.next_picture(dynamics.look(past), bodies[t + 1], past)[:, 0], None)[:, None]
+                codes = choose(dynamics.next_picture(bodies[t + 1], past)[:, 0], None)[:, None]
                 past = moments[t + 1]._replace(codes=codes, previous_codes=past.codes)
         blind = torch.rand(len(first), 1, generator=generator).to(self.model.device) < BLIND
-        logits = dynamics.rehearse(bodies[-1], past, blind)
+        logits = dynamics.painter.rehearse(dynamics.outline(bodies[-1], past), past, blind)
         image = F.cross_entropy(logits.flatten(0, -2), moments[-1].codes.long().flatten())
         return image, {"image": image.detach()}
 
@@ -222,7 +223,7 @@ class BodyPhase:
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         named = self.model.named_parameters()
-        return [(name, p) for name, p in named if not name.startswith(SEES_FRAMES) and not draws(name)]
+        return [(name, p) for name, p in named if not name.startswith((*SEES_FRAMES, DRAWS))]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         return self.follow(self.starts, batch_generator(self.seed, step), progress > FREE_AFTER and step % 4 != 0)
@@ -359,11 +360,6 @@ def held_out_loss(
     """Mean of the losses of `HELD_OUT_BATCHES` steps on held-out windows."""
     assert held_out is not None
     return torch.stack([loss(held_out, step)[0] for step in range(HELD_OUT_BATCHES)]).mean()
-
-
-def draws(name: str) -> bool:
-    """Whether the parameter of that name is the painter's."""
-    return name.split(".")[:2] in [["dynamics", part] for part in PAINTERS]
 
 
 def batch_generator(seed: int, step: int) -> torch.Generator:

@@ -13,15 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, Ring, RMSNorm
+from gwm_sim.blocks import Block, Ring, RMSNorm, begin_as_copy, perceptron
 from gwm_sim.dynamics import (
     Dynamics,
     DynamicsConfig,
     Frames,
     Prediction,
     Statistics,
-    begin_as_copy,
-    perceptron,
 )
 
 
@@ -89,11 +87,11 @@ class SightedDynamics(Dynamics):
     def embed(self, frames: Frames) -> Tensor:
         """All tokens of each frame, (B, T, N + 2, D)."""
         b, t = frames.actions.shape[:2]
-        dtype = self.image_in.weight.dtype
+        dtype = self.painter.image_in.weight.dtype
         robot = self.robot_in(self.robot_features(frames).to(dtype))[:, :, None]  # (B, T, 1, D)
         physics = self.property_in(self.property_features(frames.properties).to(dtype))[:, None, None]  # (B, 1, 1, D)
         level = self.corruption_in(frames.corruption[..., None].to(dtype))[:, :, None]
-        tokens = torch.cat((self.look(frames) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
+        tokens = torch.cat((self.painter.look(frames) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
         return tokens + self.position.to(dtype) + level
 
     def read_out(self, x: Tensor, frames: Frames, rest: bool = True) -> Prediction:
@@ -101,7 +99,7 @@ class SightedDynamics(Dynamics):
         count = self.config.tokens
         change = self.telemetry_out(self.body_norm(x[:, :, count])).float()
         body = self.moved(frames, change, torch.zeros_like(frames.objects), rest)
-        logits = self.next_picture(x[:, :, :count], body, frames)
+        logits = self.painter.follow(x[:, :, :count], self.outline(body, frames), frames)
         return Prediction(logits, body.telemetry, body.objects, frames.objects[..., 0])
 
 

@@ -25,6 +25,7 @@ from gwm_sim.errors import ConfigError
 
 CELL = 8  # pixels per side of a latent cell
 PACK = 2  # cells per side of a token
+TOKEN = CELL * PACK  # pixels per side of a token
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,22 @@ class TokenizerConfig:
     """Weight of the mean error of the worst one percent of pixels."""
 
     def __post_init__(self) -> None:
-        side = CELL * PACK
-        if self.height % side or self.width % side:
+        if self.height % TOKEN or self.width % TOKEN:
             raise ConfigError(
-                f"frames must be multiples of {side} pixels high and wide, got {self.height}x{self.width}: "
-                f"collect or import them with --size {max(side, self.height // side * side)}"
+                f"frames must be multiples of {TOKEN} pixels high and wide, got {self.height}x{self.width}: "
+                f"collect or import them with --size {max(TOKEN, self.height // TOKEN * TOKEN)}"
             )
         if self.levels % 2 == 0:
             raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return self.height // TOKEN, self.width // TOKEN
+
+    @property
     def tokens(self) -> int:
-        return (self.height // (CELL * PACK)) * (self.width // (CELL * PACK))
+        return self.grid[0] * self.grid[1]
 
     @property
     def token_numbers(self) -> int:

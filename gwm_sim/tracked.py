@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import RMSNorm
-from gwm_sim.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics, begin_as_copy
+from gwm_sim.blocks import RMSNorm, begin_as_copy
+from gwm_sim.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics
 
 
 class TrackedDynamics(Dynamics):
@@ -47,7 +47,7 @@ class TrackedDynamics(Dynamics):
 
     def step(self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True) -> tuple[Prediction, Tensor]:
         body, spread, memory = self.advance(frames, memory)
-        logits = self.next_picture(self.look(frames), body, frames) if draw else None
+        logits = self.next_picture(body, frames) if draw else None
         return Prediction(logits, body.telemetry, body.objects, spread), memory
 
     def advance(self, frames: Frames, memory: Tensor, rest: bool = True) -> tuple[Body, Tensor, Tensor]:

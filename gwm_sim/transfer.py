@@ -40,6 +40,8 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "task_head.": ("picture", "robot", "objects"),
     "dynamics.motion_out.": ("objects",),
     "dynamics.identity": ("objects",),
+    "dynamics.painter.robot_in.": ("robot",),
+    "dynamics.painter.thing": ("objects",),
     "dynamics.robot_": ("robot",),
     "dynamics.telemetry_": ("robot",),
     "dynamics.object_": ("robot", "objects"),
@@ -49,7 +51,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What weights and scales need, by the beginning of their name; the first that fits counts."""
 
-TOKENS: Final = ("dynamics.position", "dynamics.canvas")
+TOKENS: Final = ("dynamics.position", "dynamics.painter.canvas")
 """Weights with a row for each token of a frame."""
 
 OF_THE_DATA: Final = ("tokenizer.background", "tokenizer.usual_error", "dynamics.command_", "calibration")
@@ -152,12 +154,10 @@ def copy_tokens(
 def token_rows(config: DynamicsConfig) -> dict[str, slice]:
     """Where the tokens of a frame are, by what they need; the robot's token is always one that listens to it."""
     robot = config.tokens
-    objects = robot + 1 + config.objects
     return {
         "picture": slice(0, robot),
         "robot token": slice(robot, robot + 1),
-        "objects": slice(robot + 1, objects),
-        "properties": slice(objects, None),
+        "properties": slice(robot + 1, None),
     }
 
 

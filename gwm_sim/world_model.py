@@ -42,7 +42,7 @@ from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
 from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.world_state import Rollout, WorldState
 
-FORMAT = 2  # version of the checkpoint layout
+FORMAT = 3  # version of the checkpoint layout
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class WorldModelConfig:
         """Make a configuration from what `to_json` returned."""
         dynamics = dict(value["dynamics"])
         dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
-        dynamics["effector"] = tuple(dynamics["effector"])
+        dynamics |= {name: tuple(dynamics[name]) for name in ("effector", "grid", "view")}
         heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
         return cls(
             name=value["name"],
@@ -279,7 +279,7 @@ class WorldModel(nn.Module, Shareable):
             return state
         body = Body(state.telemetry[:, None], state.objects[:, None])
         before = Body(state.previous_telemetry[:, None], state.previous_objects[:, None])
-        codes = choose(self.dynamics.paint_blind(body, before)[:, 0], None)
+        codes = choose(self.dynamics.painter.blind(self.dynamics.outline(body, before))[:, 0], None)
         kept = state.drawn[:, None, None]
         return replace(
             state,

@@ -6,7 +6,7 @@ from recordings import make_schema
 from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.episodes import Command, Schema
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.tokenizer import TokenizerConfig
+from gwm_sim.tokenizer import TOKEN, TokenizerConfig
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 TELEMETRY, ACTIONS, OBJECTS, PROPERTIES, WINDOW = 5, 3, 2, 2, 4
@@ -15,6 +15,7 @@ TELEMETRY, ACTIONS, OBJECTS, PROPERTIES, WINDOW = 5, 3, 2, 2, 4
 def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = None) -> WorldModel:
     """A model of width 16 whose outputs depend visibly on its inputs."""
     torch.manual_seed(seed)
+    schema = schema or make_schema()
     tokenizer = TokenizerConfig(height=32, width=32, channels=8)
     dynamics = DynamicsConfig(
         tokens=tokenizer.tokens,
@@ -29,6 +30,8 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
             Command(telemetry=4, action=1, scale=0.1, measured=1),
         ),
         effector=(0, 1, 2),
+        grid=tokenizer.grid,
+        view=tuple(schema.cameras["front"].matrix(TOKEN).flatten().tolist()),
         memory=16,
         width=16,
         layers=4,
@@ -37,7 +40,7 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
     )
     config = WorldModelConfig(
         name="test",
-        schema=schema or make_schema(),
+        schema=schema,
         camera="front",
         properties=("friction", "gravity"),
         time_limit=20,
@@ -48,7 +51,7 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
     model = WorldModel(config)
     with torch.no_grad():
         for name, layer in model.dynamics.named_modules():
-            if name not in ("image_out", "motion_out", "telemetry_out"):
+            if name not in ("painter.image_out", "motion_out", "telemetry_out"):
                 continue
             assert isinstance(layer, torch.nn.Linear)
             layer.weight.normal_(std=0.5)  # past the "copy the last frame" that training starts from

@@ -1,5 +1,6 @@
 """The dynamics' promises: no look into the future, a window, independent rows, memory that equals whole sequences."""
 
+import numpy as np
 import pytest
 import torch
 from models import ACTIONS, OBJECTS, WINDOW, make_context, make_model
@@ -15,6 +16,7 @@ from gwm_sim.dynamics import (
     normalised_entropy,
     previous,
 )
+from gwm_sim.tokenizer import TOKEN
 from gwm_sim.world_model import WorldModel
 
 
@@ -127,23 +129,51 @@ def test_commands_are_integrated_exactly_and_clipped() -> None:
 
 def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
     model, frames = make_model(), frames_of(2, 3)
+    dynamics, painter = model.dynamics, model.dynamics.painter
     before, body = Body(frames.telemetry, frames.objects), Body(frames.telemetry + 0.1, frames.objects)
-    alone = model.dynamics.paint_blind(body, before)
-    all_blind = model.dynamics.rehearse(body, changed_codes(frames), torch.ones(2, 3, dtype=torch.bool))
+    outline = dynamics.outline(body, before)
+    alone = painter.blind(outline)
+    all_blind = painter.rehearse(outline, changed_codes(frames), torch.ones(2, 3, dtype=torch.bool))
     torch.testing.assert_close(all_blind, alone)
     moved = body._replace(objects=body.objects + 0.05)
-    assert not torch.equal(model.dynamics.paint_blind(moved, before), alone)
+    assert not torch.equal(painter.blind(dynamics.outline(moved, before)), alone)
 
 
 def test_the_painter_practises_blind_where_it_says_so() -> None:
     model, frames = make_model(), frames_of(2, 3)
-    body, blind = Body(frames.telemetry, frames.objects + 0.05), torch.zeros(2, 3, dtype=torch.bool)
-    seen = model.dynamics.rehearse(body, frames, blind)
+    painter, blind = model.dynamics.painter, torch.zeros(2, 3, dtype=torch.bool)
+    outline = model.dynamics.outline(Body(frames.telemetry, frames.objects + 0.05), frames)
+    seen = painter.rehearse(outline, frames, blind)
     blind[1, 2] = True
-    partly = model.dynamics.rehearse(body, frames, blind)
+    partly = painter.rehearse(outline, frames, blind)
     assert torch.equal(seen[0], partly[0])
-    before = Body(frames.telemetry, frames.objects)
-    torch.testing.assert_close(partly[1, 2], model.dynamics.paint_blind(body, before)[1, 2])
+    torch.testing.assert_close(partly[1, 2], painter.blind(outline)[1, 2])
+
+
+def test_a_cube_looks_alike_to_a_token_wherever_it_lies() -> None:
+    """An object a token further to the right is to each token what it was to the one on its left."""
+    model = make_model()
+    painter, camera = model.dynamics.painter, model.config.schema.cameras[model.config.camera]
+    middle = torch.tensor([0.5, 0.0, 0.0])
+    depth, aside = float(camera.depth(middle.numpy())), torch.tensor(camera.rotation[:, 0]).float()
+    step = TOKEN * depth / camera.focal_length * aside  # to the right by one token, at the same depth
+    first, second = (painter.places(x[None, None, None], x[None, None, None], middle) for x in (middle, middle + step))
+    rows, columns = model.config.tokenizer.grid
+    first, second = (x.view(rows, columns, -1) for x in (first, second))
+    assert columns > 1
+    torch.testing.assert_close(second[:, 1:], first[:, :-1], atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(second, first, atol=0.1)
+
+
+def test_points_are_projected_as_the_camera_does_even_in_half_precision() -> None:
+    model = make_model()
+    camera = model.config.schema.cameras[model.config.camera]
+    points = torch.tensor([[0.5, 0.1, 0.02], [0.4, -0.2, 0.1]])
+    with torch.autocast("cpu", torch.bfloat16):
+        tokens, depth = model.dynamics.painter.project(points)
+    pixels = TOKEN * tokens + (TOKEN - 1) / 2
+    np.testing.assert_allclose(pixels, camera.project(points.numpy()), atol=1e-2)
+    np.testing.assert_allclose(depth, camera.depth(points.numpy()), atol=1e-4)
 
 
 def test_what_happens_depends_on_the_picture_only_where_nothing_is_tracked() -> None:

@@ -21,7 +21,7 @@ from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
-from gwm_sim.phases import PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase, draws
+from gwm_sim.phases import DRAWS, PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
@@ -109,7 +109,7 @@ def test_one_phase_learns_and_all_else_stays_as_it_is(
     assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
     theirs, own = source.state_dict(), tuned.state_dict()
     changed = {name for name in own if not torch.equal(own[name], theirs[name])} - {"calibration"}
-    drawing = {name for name in changed if draws(name)}
+    drawing = {name for name in changed if name.startswith(DRAWS)}
     assert changed and drawing == (changed if phase == "painter" else set())
     assert {name.startswith("locator.") for name in changed} == {phase == "locator"}
     assert set(json.loads((tmp_path / "run/report.json").read_text())["held_out"]) == {phase}
@@ -219,6 +219,17 @@ def test_twenty_kills_lose_no_more_than_one_checkpoint_interval(tiny_data: Path,
         load_file(out / trainer.STATE_FILE)  # whole
     assert subprocess.run(command).returncode == 0
     WorldModel.load(out, "cpu")
+
+
+def test_batches_are_so_many_times_as_large(tiny_data: Path, tmp_path: Path) -> None:
+    preset = PRESETS["tiny"].enlarged(3)
+    assert preset.frames_per_batch == 3 * PRESETS["tiny"].frames_per_batch
+    assert preset.frames_per_body == PRESETS["tiny"].frames_per_body and preset.width == PRESETS["tiny"].width
+    config = config_for(tiny_data, tmp_path / "run", steps=3)
+    main(replace(config, batch=2))
+    assert json.loads((tmp_path / "run/run.json").read_text())["options"]["batch"] == 2
+    with pytest.raises(ConfigError, match="--batch must be at least 1, got 0"):
+        replace(config, batch=0)
 
 
 def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path: Path) -> None:

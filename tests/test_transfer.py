@@ -47,7 +47,11 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
     own, theirs = model.state_dict(), source.state_dict()
     for name in ("dynamics.robot_in.0.weight", "dynamics.telemetry_out.weight", "dynamics.telemetry_std"):
         assert torch.equal(own[name], fresh[name]), name
-    for name in ("tokenizer.to_code.weight", "dynamics.painter.0.space.qkv.weight", "dynamics.image_out.weight"):
+    for name in (
+        "tokenizer.to_code.weight",
+        "dynamics.painter.blocks.0.space.qkv.weight",
+        "dynamics.painter.image_out.weight",
+    ):
         assert torch.equal(own[name], theirs[name]), name
     assert "telemetry names differ" in str(inheritance)
 
@@ -61,7 +65,8 @@ def test_tokens_keep_their_rows_when_the_number_of_objects_changes() -> None:
     assert "painter" in inheritance.kept and "dynamics" in inheritance.fresh
     own, theirs = token_rows(model.config.dynamics), token_rows(source.config.dynamics)
     for meaning in ("picture", "robot token"):
-        assert torch.equal(model.dynamics.canvas[own[meaning]], source.dynamics.canvas[theirs[meaning]]), meaning
+        rows, their_rows = own[meaning], theirs[meaning]
+        assert torch.equal(model.dynamics.painter.canvas[rows], source.dynamics.painter.canvas[their_rows]), meaning
     assert torch.equal(model.dynamics.position, fresh)  # the other model's transformer draws only
 
 

@@ -1,0 +1,134 @@
+"""Draws the next picture for a predicted body: the latents of what the camera sees when robot and objects are there.
+
+All tokens of a picture are chosen at once; without a body to agree on, each decides alone where an uncertain future
+puts a cube, and together they draw none, or two.
+
+Every token is told where the objects and the end-effector are as seen from itself: how many tokens beside it they
+project to, how far away, and how they moved. So a cube is drawn by the same weights wherever it lies, and what was
+learned in the middle of the table holds at its edges, where few cubes ever were.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gwm_sim.blocks import Block, RMSNorm, begin_as_copy, fourier, perceptron
+
+if TYPE_CHECKING:
+    from gwm_sim.dynamics import DynamicsConfig, Frames
+
+REACH = 3.0  # tokens beyond which all distances are alike
+OCTAVES = 5  # sine and cosine pairs of a distance
+
+
+class Outline(NamedTuple):
+    """What there is to draw."""
+
+    robot: Tensor  # (B, T, 2P), telemetry and its change, in their usual sizes
+    places: Tensor  # (B, T, E, N, features), each thing as seen from each token
+
+
+class Painter(nn.Module):
+    """A transformer over the tokens of one picture, with the past one in view or blind."""
+
+    view: Tensor
+    grid: Tensor
+
+    def __init__(self, config: DynamicsConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, d = config, config.width
+        numbers = c.token_numbers * c.levels
+        self.image_in = nn.Linear(numbers, d)
+        self.image_before_in = nn.Linear(numbers, d, bias=False)
+        self.robot_in = perceptron(2 * c.telemetry, d)
+        if c.objects:
+            self.register_buffer("view", torch.tensor(c.view).view(3, 4), persistent=False)
+            rows, columns = (torch.arange(n, dtype=torch.float32) for n in c.grid)
+            grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
+            self.register_buffer("grid", grid, persistent=False)  # (N, 2), column and row of each token
+            self.things = c.objects + bool(c.effector)
+            self.place_in = nn.Linear(2 * (1 + 2 * OCTAVES) + 3, d)
+            self.thing = nn.Parameter(torch.randn(self.things, 1, d) * 0.02)
+            self.place_out = nn.Linear(d, d)
+            self.blank = nn.Parameter(torch.zeros(d))
+        self.canvas = nn.Parameter(torch.randn(c.tokens + 1, d) * 0.02)
+        self.blocks = nn.ModuleList(Block(d, c.heads) for _ in range(c.painter_layers))
+        self.norm = RMSNorm(d)
+        self.image_out = begin_as_copy(nn.Linear(d, numbers))
+        self.copy_gain = nn.Parameter(torch.full((c.token_numbers, 1), 2.0))
+
+    # --- drawing ------------------------------------------------------------------------------------------------------
+
+    def follow(self, image: Tensor, outline: Outline, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of a picture that differs little from the past one of `frames`, of which the tokens
+        are `image` (B, T, N, D)."""
+        return self.paint(image, outline) + self.copied(frames)
+
+    def rehearse(self, outline: Outline, frames: Frames, blind: Tensor) -> Tensor:
+        """Logits (B, T, N, M, L) of the pictures that follow `frames`, those of `blind` (B, T) drawn from the outline
+        alone: what the painter practises."""
+        covered = blind[..., None, None]
+        image = self.look(frames)
+        image = torch.where(covered, self.blank.to(image.dtype), image)
+        return self.paint(image, outline) + torch.where(covered[..., None], 0.0, self.copied(frames))
+
+    def blind(self, outline: Outline) -> Tensor:
+        """Logits (B, T, N, M, L) of a picture, from its outline alone."""
+        b, t = outline.robot.shape[:2]
+        return self.paint(self.blank.to(self.image_in.weight.dtype).expand(b, t, self.config.tokens, -1), outline)
+
+    def paint(self, image: Tensor, outline: Outline) -> Tensor:
+        """Logits (B, T, N, M, L) of a picture, from image tokens (B, T, N, D) and an outline."""
+        c = self.config
+        dtype = image.dtype
+        if c.objects:
+            seen = F.silu(self.place_in(outline.places.to(dtype)) + self.thing.to(dtype))
+            image = image + self.place_out(seen.sum(dim=2))
+        robot = self.robot_in(outline.robot.to(dtype))[:, :, None]
+        x = torch.cat((image, robot), dim=2) + self.canvas.to(dtype)
+        for block in self.blocks:
+            x, _ = block(x)
+        return self.image_out(self.norm(x[:, :, : c.tokens])).float().unflatten(-1, (c.token_numbers, c.levels))
+
+    def copied(self, frames: Frames) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture staying as it is, which is the usual case."""
+        return self.copy_gain * F.one_hot(frames.codes.long(), self.config.levels)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def look(self, frames: Frames) -> Tensor:
+        """Image tokens of each frame and of the one before, (B, T, N, D)."""
+        dtype, levels = self.image_in.weight.dtype, self.config.levels
+        now, before = (F.one_hot(c.long(), levels).flatten(-2).to(dtype) for c in (frames.codes, frames.previous_codes))
+        return self.image_in(now) + self.image_before_in(before)
+
+    def places(self, points: Tensor, before: Tensor, middle: Tensor) -> Tensor:
+        """Points (B, T, E, 3) [m] as seen from each token, (B, T, E, N, features).
+
+        Args:
+            points: The points.
+            before: Where they were in the past picture.
+            middle: The middle of the scene (3,) [m]; depths are compared with its own.
+        """
+        (now, depth), (then, _) = (self.project(x) for x in (points, before))
+        away = (now[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N, 2) [tokens]
+        nearer = 10 * (depth / self.project(middle)[1] - 1)
+        same = torch.cat((2 * (now - then), nearer[..., None]), dim=-1).clamp(-3, 3)[..., None, :]
+        return torch.cat((fourier(away / 2, OCTAVES), same.expand(*away.shape[:-1], -1)), dim=-1)
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (..., 3) [m] in the picture, (..., 2) column and row in tokens, and their depth (...) [m].
+
+        Not as a matrix product, which in bfloat16 would be off by a pixel.
+        """
+        seen = (self.view[:, :3] * points[..., None, :]).sum(dim=-1) + self.view[:, 3]
+        depth = seen[..., 2].clamp_min(1e-3)
+        return seen[..., :2] / depth[..., None], depth
+
+
+__all__ = ["Outline", "Painter"]
