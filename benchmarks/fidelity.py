@@ -94,6 +94,8 @@ class SearchConfig:
     """Budget of each configuration."""
     steps: int | None = None
     """Budget in optimiser steps instead."""
+    batch: int = 1
+    """Size of the batches, as a multiple of the usual one, for a GPU."""
     seed: int = 0
     """Seed of weights and batches."""
     limit: int | None = None
@@ -118,6 +120,8 @@ class TrainConfig:
     """Budget; equal terms are the minutes of the shipped model."""
     steps: int | None = None
     """Budget in optimiser steps instead."""
+    batch: int = 1
+    """Size of the batches, as a multiple of the usual one, for a GPU."""
     seed: int = 0
     """Seed of weights and batches."""
 
@@ -303,7 +307,7 @@ def circumstances() -> dict[str, Any]:
 
 def search_configurations(config: SearchConfig) -> int:
     """Run `search`."""
-    budget = Budget(config.minutes, config.steps)
+    budget = Budget(config.minutes, config.steps, config.batch)
     best = search(config.side, config.data, config.validation, config.out, budget, config.seed, config.limit)
     print(f"chosen: {best}; train it with `train --side {config.side} --found {config.out}`")
     return 0
@@ -312,7 +316,7 @@ def search_configurations(config: SearchConfig) -> int:
 def train_configuration(config: TrainConfig) -> int:
     """Run `train`."""
     name = config.config or chosen(config.found, config.side)
-    train(config.side, name, config.data, config.out, Budget(config.minutes, config.steps), config.seed)
+    train(config.side, name, config.data, config.out, Budget(config.minutes, config.steps, config.batch), config.seed)
     print(f"{config.out}: {config.side}, configuration {name}")
     return 0
 

@@ -63,10 +63,12 @@ SELECTION_STEPS = (10, 40)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: in minutes, or in optimiser steps for trials and tests."""
+    """How long to train, in minutes, or in optimiser steps for trials and tests, and on how large batches."""
 
     minutes: float | None = None
     steps: int | None = None
+    batch: int = 1
+    """Size of the batches, as a multiple of the usual one."""
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
@@ -167,6 +169,7 @@ def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, see
             minutes=budget.minutes,
             patience=1.0,
             steps=budget.steps,
+            batch=budget.batch,
             resume=True,
             name=f"mini-{name}",
             seed=seed,
@@ -185,7 +188,9 @@ def train(
 ) -> tuple[Predictor, tuple[str, ...]]:
     """Train one configuration of a side; return it as a predictor, and the names of the properties that it is told."""
     if side == "rssm":
-        peer = train_rssm(paths, out, RSSM_CONFIGS[name], budget, seed)
+        config = RSSM_CONFIGS[name]
+        config = replace(config, windows_per_batch=budget.batch * config.windows_per_batch)
+        peer = train_rssm(paths, out, config, budget, seed)
         return RSSMPredictor(peer), peer.world.properties
     model = train_model(paths, out, name, budget, seed)
     return ModelPredictor(model), model.config.properties
