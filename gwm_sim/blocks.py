@@ -210,7 +210,13 @@ def begin_as_copy(layer: nn.Linear) -> nn.Linear:
 
 
 def fourier(x: Tensor, octaves: int) -> Tensor:
-    """Coordinates (..., C) in [-1, 1] beside sines and cosines of some octaves, (..., C * (1 + 2 * octaves))."""
+    """Coordinates (..., C) around 0 beside sines and cosines of some octaves, of which the longest wave is 2 long,
+    (..., C * (1 + 2 * octaves))."""
     frequency = math.pi * 2.0 ** torch.arange(octaves, device=x.device)
     angle = (x[..., None] * frequency).flatten(-2)
     return torch.cat((x, angle.sin(), angle.cos()), dim=-1)
+
+
+def one_hot(codes: Tensor, levels: int) -> Tensor:
+    """(..., M) integers to (..., M * levels)."""
+    return F.one_hot(codes.long(), levels).flatten(-2)

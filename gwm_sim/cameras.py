@@ -29,6 +29,8 @@ class Camera:
     """Picture height [px]."""
     width: int
     """Picture width [px]."""
+    moving: bool = False
+    """Whether it rides on the robot, so that position and rotation are those of one instant."""
 
     @property
     def focal_length(self) -> float:
@@ -50,7 +52,7 @@ class Camera:
         row = 0.5 * (self.height - 1) - self.focal_length * up / depth
         return np.stack([column, row], axis=-1)
 
-    def matrix(self, cell: int = 1) -> FloatArray:
+    def matrix(self, cell: int) -> FloatArray:
         """Return the matrix (3, 4) that takes a point (x, y, z, 1) to (column, row, 1) times its depth [m]; columns and
         rows are those of cells of `cell` by `cell` pixels, with integers at their centres."""
         right, up, backward = self.rotation.T
@@ -80,7 +82,7 @@ class Camera:
             "fovy": float(self.fovy),
             "height": int(self.height),
             "width": int(self.width),
-        }
+        } | ({"moving": True} if self.moving else {})
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Camera:
@@ -91,4 +93,5 @@ class Camera:
             fovy=float(value["fovy"]),
             height=int(value["height"]),
             width=int(value["width"]),
+            moving=bool(value.get("moving", False)),
         )

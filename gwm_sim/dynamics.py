@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.blocks import fourier
 from gwm_sim.episodes import Command
+from gwm_sim.errors import ConfigError
 from gwm_sim.painter import Outline, Painter
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
@@ -73,6 +73,13 @@ class DynamicsConfig:
     view: tuple[float, ...] = ()
     """Where objects are tracked, the camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to column
     and row [tokens], both times the depth, and to the depth [m]."""
+
+    def __post_init__(self) -> None:
+        if self.objects and len(self.view) != 12:
+            raise ConfigError(
+                f"a world with {self.objects} tracked objects needs the view of its camera, 12 numbers, got "
+                f"{len(self.view)}: see `Camera.matrix`"
+            )
 
     @property
     def sighted(self) -> bool:
@@ -230,17 +237,13 @@ class Dynamics(nn.Module, ABC):
         )
         if not self.config.objects:
             return Outline(robot, robot[..., :0, None, None])
-        things, then = (torch.cat((x.objects, *self.effector(x.telemetry)), dim=2) for x in (body, before))
-        return Outline(robot, self.painter.places(things, then, (self.objects_low + self.objects_high) / 2))
+        things, things_before = (torch.cat((x.objects, self.effector(x.telemetry)), dim=2) for x in (body, before))
+        return Outline(robot, self.painter.places(things, things_before, (self.objects_low + self.objects_high) / 2))
 
-    def effector(self, telemetry: Tensor) -> list[Tensor]:
-        """Position of the end-effector (B, T, 1, 3) [m], as a list that is empty where it is not known."""
-        index = self.config.effector
-        return [telemetry[..., None, list(index)]] if index else []
-
-    def one_hot(self, codes: Tensor) -> Tensor:
-        """(..., M) integers to (..., M * L)."""
-        return F.one_hot(codes.long(), self.config.levels).flatten(-2)
+    def effector(self, telemetry: Tensor) -> Tensor:
+        """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
+        index = list(self.config.effector)
+        return telemetry[..., None, index] if index else telemetry.new_zeros(*telemetry.shape[:2], 0, 3)
 
     # --- features -----------------------------------------------------------------------------------------------------
 
@@ -270,7 +273,8 @@ class Dynamics(nn.Module, ABC):
         """Positions (B, T, K, 3): absolute, as change from `before`, and from the end-effector, (B, T, K, features)."""
         unit = 2 * (objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
         features = [fourier(unit, OCTAVES), (objects - before) / self.objects_change]
-        features += [(objects - effector) / (5 * self.objects_change) for effector in self.effector(telemetry)]
+        if self.config.effector:
+            features.append((objects - self.effector(telemetry)) / (5 * self.objects_change))
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
 
     def property_features(self, properties: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm, perceptron
+from gwm_sim.blocks import Block, RMSNorm, one_hot, perceptron
 from gwm_sim.dynamics import Dynamics, Frames
 
 
@@ -46,7 +46,7 @@ class FrameReader(nn.Module):
 
     def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
-        codes = torch.cat((dynamics.one_hot(frames.codes), dynamics.one_hot(frames.previous_codes)), dim=-1)
+        codes = torch.cat([one_hot(c, dynamics.config.levels) for c in (frames.codes, frames.previous_codes)], dim=-1)
         robot = self.robot(robot_features(frames, dynamics))[:, :, None]
         verdict = self.verdict.expand(*frames.telemetry.shape[:2], -1, -1)
         x = torch.cat((torch.cat((self.image(codes.float()), robot), dim=2) + self.position, verdict), dim=2)

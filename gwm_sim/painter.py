@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm, begin_as_copy, fourier, perceptron
+from gwm_sim.blocks import Block, RMSNorm, begin_as_copy, fourier, one_hot, perceptron
 
 if TYPE_CHECKING:
     from gwm_sim.dynamics import DynamicsConfig, Frames
@@ -26,10 +26,10 @@ OCTAVES = 5  # sine and cosine pairs of a distance
 
 
 class Outline(NamedTuple):
-    """What there is to draw."""
+    """What there is to draw: the robot, and E things, which are the tracked objects and the end-effector."""
 
     robot: Tensor  # (B, T, 2P), telemetry and its change, in their usual sizes
-    places: Tensor  # (B, T, E, N, features), each thing as seen from each token
+    places: Tensor  # (B, T, E, N, features), each thing as seen from each token; empty where nothing is tracked
 
 
 class Painter(nn.Module):
@@ -51,9 +51,8 @@ class Painter(nn.Module):
             rows, columns = (torch.arange(n, dtype=torch.float32) for n in c.grid)
             grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
             self.register_buffer("grid", grid, persistent=False)  # (N, 2), column and row of each token
-            self.things = c.objects + bool(c.effector)
             self.place_in = nn.Linear(2 * (1 + 2 * OCTAVES) + 3, d)
-            self.thing = nn.Parameter(torch.randn(self.things, 1, d) * 0.02)
+            self.thing = nn.Parameter(torch.randn(c.objects + bool(c.effector), 1, d) * 0.02)
             self.place_out = nn.Linear(d, d)
             self.blank = nn.Parameter(torch.zeros(d))
         self.canvas = nn.Parameter(torch.randn(c.tokens + 1, d) * 0.02)
@@ -104,21 +103,21 @@ class Painter(nn.Module):
     def look(self, frames: Frames) -> Tensor:
         """Image tokens of each frame and of the one before, (B, T, N, D)."""
         dtype, levels = self.image_in.weight.dtype, self.config.levels
-        now, before = (F.one_hot(c.long(), levels).flatten(-2).to(dtype) for c in (frames.codes, frames.previous_codes))
+        now, before = (one_hot(codes, levels).to(dtype) for codes in (frames.codes, frames.previous_codes))
         return self.image_in(now) + self.image_before_in(before)
 
-    def places(self, points: Tensor, before: Tensor, middle: Tensor) -> Tensor:
-        """Points (B, T, E, 3) [m] as seen from each token, (B, T, E, N, features).
+    def places(self, things: Tensor, before: Tensor, middle: Tensor) -> Tensor:
+        """Things as seen from each token, (B, T, E, N, features).
 
         Args:
-            points: The points.
+            things: Where they are, (B, T, E, 3) [m].
             before: Where they were in the past picture.
             middle: The middle of the scene (3,) [m]; depths are compared with its own.
         """
-        (now, depth), (then, _) = (self.project(x) for x in (points, before))
-        away = (now[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N, 2) [tokens]
-        nearer = 10 * (depth / self.project(middle)[1] - 1)
-        same = torch.cat((2 * (now - then), nearer[..., None]), dim=-1).clamp(-3, 3)[..., None, :]
+        (seen, depth), (seen_before, _) = (self.project(points) for points in (things, before))
+        away = (seen[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N, 2) [tokens]
+        farther = 10 * (depth / self.project(middle)[1] - 1)
+        same = torch.cat((2 * (seen - seen_before), farther[..., None]), dim=-1).clamp(-3, 3)[..., None, :]
         return torch.cat((fourier(away / 2, OCTAVES), same.expand(*away.shape[:-1], -1)), dim=-1)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -90,7 +90,7 @@ class TrainConfig:
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
     batch: int = 1
-    """Size of the batches, as a multiple of the usual one: a GPU takes 8 times as much in nearly the same time."""
+    """Size of the batches, as a multiple of the usual one, for a GPU."""
     rate: float | None = None
     """Learning rates, as a multiple of the usual ones; by default 1, and 0.3 with `init`."""
     patience: float = 0.25
@@ -266,6 +266,11 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
     schema = data.schema
     picture = schema.cameras[config.camera]
+    if schema.object_names and picture.moving:
+        raise ConfigError(
+            f"--camera {config.camera} rides on the robot: a world with tracked objects is drawn for a camera that "
+            f"stands still. Train on another one of {', '.join(schema.cameras)}."
+        )
     if source is None:
         tokenizer, heads = TokenizerConfig(channels=preset.channels), HeadsConfig(width=preset.head_width)
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}

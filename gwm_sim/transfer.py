@@ -125,6 +125,8 @@ def become(model: WorldModel, source: WorldModel, why: str) -> None:
         ConfigError: The data of `model` are of another robot, scene or picture.
     """
     reasons = differences(model.config, source.config)
+    if model.config.dynamics.view != source.config.dynamics.view:
+        reasons["camera"] = "the camera stands elsewhere"
     if reasons:
         raise ConfigError(f"{why}, which does not fit the data: {'; '.join(reasons.values())}. Learn all phases.")
     model.load_state_dict(source.state_dict())

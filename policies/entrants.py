@@ -1,7 +1,7 @@
 """Policies by name: the one place that says what `--policy` and `--policies` mean.
 
     scripted                  the task's expert, on where the world says its cubes are; what it holds it tells by
-                              sight, which is the same in both worlds
+                              sight, which is the same in both worlds (`gwm collect` records experts that feel it)
     scripted:noise=0.1        the same with Gaussian noise on its movements, with scripted:lapse=0.2 a random action in
                               20 % of the steps, with scripted:offset=0.03 misjudging the cubes by 3 cm, with
                               scripted:press=1 closing or opening on where it would hold still; options add up:
@@ -100,12 +100,18 @@ def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> 
 
 def _uniform(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
     _only(options)
-    return Entrant(UniformPolicy(seed), env)
+    return Entrant(UniformPolicy(seed, _width(env)), env)
 
 
 def _hold(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
     _only(options)
-    return Entrant(HoldPolicy(), env)
+    return Entrant(HoldPolicy(_width(env)), env)
+
+
+def _width(env: Env) -> int:
+    """Numbers of an action, whatever the robot."""
+    space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
+    return int(np.prod(space.shape or ()))
 
 
 def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:

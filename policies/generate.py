@@ -7,9 +7,10 @@ file or of a policy. Each frame is written when it is imagined, so an hour takes
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from gwm_sim.envs import WORLD_ID
+from gwm_sim.envs.learned_vector import LearnedVectorEnv
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.importers.pictures import shrink
-from gwm_sim.policies.entrants import enter
-from gwm_sim.policies.live.pictures import read_picture
-from gwm_sim.policies.planning import GUIDE_FILE, Goal, Guide
-from gwm_sim.policies.policy import Observation, Policy, State
+from gwm_sim.policies.entrants import Entrant, enter
+from gwm_sim.policies.live.pictures import FAMILIAR, novelty, read_picture
+from gwm_sim.policies.planning import GUIDE_FILE, Guide
+from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.video import enlarge, write_video
@@ -49,8 +51,8 @@ class GenerateConfig:
     """Begin at this start state of the model; without any start one is drawn by --seed."""
     episode: str | None = None
     """FILE:K, begin in a recorded episode and follow its actions, unless --actions or --policy says otherwise."""
-    step: int = CONTEXT - 1
-    """Frame of the episode to begin at."""
+    step: int | None = None
+    """Frame of the episode to begin at; by default the first that has a whole context before it."""
     image: Path | None = None
     """Begin at this picture of the model's camera. What the robot reports is read from it, which needs the guide of the
     model."""
@@ -75,8 +77,10 @@ class GenerateConfig:
             raise ConfigError("--actions and --policy exclude each other")
         if self.out.suffix.lower() not in FILMS:
             raise ConfigError(f"--out must end in {', '.join(FILMS)}, got {self.out}")
-        if self.seconds is not None and self.seconds <= 0:
-            raise ConfigError(f"--seconds must be positive, got {self.seconds:g}")
+        if self.step is not None and self.episode is None:
+            raise ConfigError("--step says where in an episode to begin: give --episode FILE:K beside it")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ConfigError(f"--seconds must be positive and finite, got {self.seconds:g}")
         if self.scale < 1:
             raise ConfigError(f"--scale must be at least 1, got {self.scale}")
 
@@ -96,47 +100,53 @@ class Recorded:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Actions, State | None]:
-        """Return the next action."""
-        return next(self._actions), None
+        """Return the next action, (1, A)."""
+        return next(self._actions)[None], None
 
 
 @dataclass
 class Film:
     """A world that is filmed: frames while it is imagined, and what is known of it at the end."""
 
-    env: gym.Env[Any, Any]
-    policy: Policy
+    world: LearnedVectorEnv  # of one row
+    entrant: Entrant
     options: dict[str, Any]
     seed: int
     steps: int
-    info: dict[str, Any] = field(default_factory=dict)
+    uncertainty: float = 0.0
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """The frame that the world begins with, and one for each step, (H, W, 3)."""
+        policy, env = self.entrant
         try:
-            observation, self.info = self.env.reset(seed=self.seed, options=self.options)
+            observation, _ = env.reset(seed=self.seed, options=self.options)
         except ValueError as error:
             raise ConfigError(f"no start: {error}") from error
-        key = next(key for key in observation if key != "agent_pos")
-        yield observation[key]
-        state = None
+        yield self.world.frames()[0]
+        state, begins = None, np.ones(1, bool)
         with progress("generate") as show:
             for step in range(1, self.steps + 1):
-                action, state = self.policy.predict(observation, state)
-                observation, *_, self.info = self.env.step(action)
-                show(step / self.steps, f"{step} of {self.steps} steps, off by {self.info['gwm/uncertainty']:.1f}")
-                yield observation[key]
+                action, state = policy.predict(observation, state, begins, deterministic=True)
+                observation, *_, info = env.step(action)
+                begins, self.uncertainty = np.zeros(1, bool), float(info["gwm/uncertainty"][0])
+                show(step / self.steps, f"{step} of {self.steps} steps")
+                yield self.world.frames()[0]
 
 
 def main(config: GenerateConfig) -> int:
     """Run `gwm generate`."""
-    env: Any = gym.make(WORLD_ID, model=config.model, max_episode_steps=-1)
-    model: WorldModel = env.unwrapped.world_model
+    env = gym.make_vec(WORLD_ID, num_envs=1, model=config.model, time_limit=None)
+    world: Any = env.unwrapped
+    model: WorldModel = world.world_model
     rate = model.config.schema.rate
     actions = follow(config, model)
     steps = length(config, rate, actions)
-    policy = enter(config.policy or "uniform", env, config.seed, model).policy if actions is None else Recorded(actions)
-    film = Film(env, policy, start(config, model), config.seed, steps)
+    torch.manual_seed(config.seed)  # what agents draw from
+    if actions is None:
+        entrant = enter(config.policy or "uniform", env, config.seed, model)
+    else:
+        entrant = Entrant(Recorded(actions), env)
+    film = Film(world, entrant, start(config, model), config.seed, steps)
     config.out.parent.mkdir(parents=True, exist_ok=True)
     begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
     try:
@@ -152,11 +162,11 @@ def main(config: GenerateConfig) -> int:
         "seconds": steps / rate,
         "steps": steps,
         "steps_per_second": round(steps / seconds, 1),
-        "uncertainty": film.info["gwm/uncertainty"],
+        "uncertainty": film.uncertainty,
     }
     unit = "cm" if model.config.dynamics.objects else "grey levels"
     print(f"{config.out}: {steps / rate:g} s of {model.config.name}, {steps / seconds:.0f} steps a second")
-    print(f"expected error at the end: {report['uncertainty']:.1f} {unit}")
+    print(f"expected error at the end: {film.uncertainty:.1f} {unit}")
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -167,22 +177,27 @@ def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
     """Reset options of the start.
 
     Raises:
-        ConfigError: A picture cannot be read, or the model has no guide to read the robot from it.
+        ConfigError: A picture cannot be read or is of something else, or the model has no guide to read the robot from
+            it.
     """
     if config.bank is not None:
         return {"bank": config.bank}
     if config.episode is not None:
-        return {"episode": config.episode, "step": config.step}
+        return {"episode": config.episode} | ({} if config.step is None else {"step": config.step})
     if config.image is None:
         return {}
     guide = Guide.beside(model, config.model)
     if guide is None:
         raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
-    picture = shrink(read_picture(config.image, "--image"), model.config.tokenizer.height)
-    try:
-        Goal.image(model, picture)  # refuses what the model cannot see
-    except ValueError as error:
-        raise ConfigError(f"--image {config.image}: {error}") from error
+    height, width = model.config.tokenizer.height, model.config.tokenizer.width
+    if height != width:
+        raise ConfigError(f"--image is for models of square pictures, {config.model} has {width} x {height}")
+    picture = shrink(read_picture(config.image, "--image"), height)
+    if (unknown := novelty(model, picture)) > FAMILIAR:
+        raise ConfigError(
+            f"--image {config.image} looks like nothing that {config.model} was trained on: its novelty is "
+            f"{unknown:.1f}, usual is 1. Take it with the model's camera, from its place and in its light."
+        )
     telemetry = guide.reader.read(model, torch.from_numpy(picture)[None]).telemetry[0].cpu().numpy()
     for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
         telemetry[command.telemetry] = telemetry[command.measured]
@@ -198,14 +213,14 @@ def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
     expected = model.config.dynamics.actions
     if config.actions is not None:
         try:
-            actions = np.load(config.actions, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            actions = np.asarray(np.load(config.actions, allow_pickle=False), np.float32)
+        except (OSError, EOFError, TypeError, ValueError) as error:
             raise ConfigError(f"--actions {config.actions} is no .npy file of numbers: {error}") from error
         if actions.ndim != 2 or actions.shape[1] != expected or not np.isfinite(actions).all() or not len(actions):
             raise ConfigError(
                 f"--actions {config.actions} must hold finite numbers of shape (T, {expected}), got {actions.shape}"
             )
-        return actions.astype(np.float32)
+        return actions
     if config.episode is None or config.policy is not None:
         return None
     path, _, number = config.episode.rpartition(":")
@@ -214,9 +229,10 @@ def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
     with EpisodeFile(path) as file:
         if int(number) >= len(file):
             raise ConfigError(f"{path} has {len(file)} episodes, number {number} is not among them")
-        actions = file.read(int(number), cameras=()).actions[config.step :]
+        first = CONTEXT - 1 if config.step is None else config.step
+        actions = file.read(int(number), cameras=()).actions[first:]
     if not len(actions):
-        raise ConfigError(f"--episode {config.episode} has no action after frame {config.step}")
+        raise ConfigError(f"--episode {config.episode} has no action after frame {first}")
     return actions
 
 

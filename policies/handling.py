@@ -34,25 +34,30 @@ def habitual(script: Iterator[Array], rng: Rng) -> Iterator[Array]:
     gain = 1.0 if rng.random() < 0.6 else rng.uniform(0.15, 0.8)
     tremor = 0.0 if rng.random() < 0.4 else rng.uniform(0.05, 0.5)
     lapse = 0.0 if rng.random() < 0.7 else rng.uniform(0.03, 0.2)
-    yield from unsteady(gripping(script, gain, presses), rng, tremor, lapse)
+    yield from clumsy(script, rng, presses, gain, tremor, lapse)
 
 
-def gripping(script: Iterator[Array], gain: float, presses: bool) -> Iterator[Array]:
-    """The same movements by a gripper that is so fast, and one that presses goes on closing or opening."""
+def clumsy(
+    script: Iterator[Array], rng: Rng, presses: bool, gain: float, tremor: float, lapse: float
+) -> Iterator[Array]:
+    """The same movements by another hand.
+
+    Args:
+        script: Actions (4,).
+        rng: What the hand draws from.
+        presses: Whether it goes on closing or opening where it would hold still.
+        gain: Factor on the rate of the gripper.
+        tremor: Standard deviation of the noise on its movements, in units of the fastest one.
+        lapse: Share of the actions in whose place it does anything at all.
+    """
     rate = KEEP
-    for action in script:
-        if not presses or action[3] != KEEP:
-            rate = action[3]
-        yield np.append(action[:3], gain * rate)
-
-
-def unsteady(script: Iterator[Array], rng: Rng, tremor: float, lapse: float) -> Iterator[Array]:
-    """The same movements with noise on them, and with a random action in place of a share `lapse` of them."""
     for action in script:
         if rng.random() < lapse:
             yield rng.uniform(-1.0, 1.0, 4)
-        else:
-            yield np.append(action[:3] + tremor * rng.normal(size=3), action[3])
+            continue
+        if not presses or action[3] != KEEP:
+            rate = action[3]
+        yield np.append(action[:3] + tremor * rng.normal(size=3), gain * rate)
 
 
 def build(bench: Bench, rng: Rng) -> Script:
@@ -62,7 +67,7 @@ def build(bench: Bench, rng: Rng) -> Script:
     while True:
         tremor = rng.uniform(0.0, 0.4)
         lapse = 0.0 if rng.random() < 0.6 else rng.uniform(0.05, 0.4)
-        yield from unsteady(behaviours.stack_up(bench, rng), rng, tremor, lapse)
+        yield from clumsy(behaviours.stack_up(bench, rng), rng, False, 1.0, tremor, lapse)
         yield from hold(1)
 
 

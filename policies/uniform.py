@@ -7,17 +7,14 @@ from gwm_sim.envs.contract import ACTION_NAMES
 from gwm_sim.policies.policy import Observation, State
 
 
-def _action_shape(observation: Observation) -> tuple[int, ...]:
-    return (*observation["agent_pos"].shape[:-1], len(ACTION_NAMES))
-
-
 class UniformPolicy:
     """Independent uniform actions at every step."""
 
     name = "uniform"
 
-    def __init__(self, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
+    def __init__(self, seed: int = 0, actions: int = len(ACTION_NAMES)) -> None:
+        """Draw vectors of so many numbers."""
+        self._rng, self._actions = np.random.default_rng(seed), actions
 
     def predict(
         self,
@@ -27,13 +24,18 @@ class UniformPolicy:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         """Draw actions in [-1, 1]."""
-        return self._rng.uniform(-1.0, 1.0, _action_shape(observation)).astype(np.float32), None
+        shape = (*observation["agent_pos"].shape[:-1], self._actions)
+        return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32), None
 
 
 class HoldPolicy:
     """The null action at every step."""
 
     name = "hold"
+
+    def __init__(self, actions: int = len(ACTION_NAMES)) -> None:
+        """Give vectors of so many zeros."""
+        self._actions = actions
 
     def predict(
         self,
@@ -43,4 +45,4 @@ class HoldPolicy:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         """Return zeros."""
-        return np.zeros(_action_shape(observation), np.float32), None
+        return np.zeros((*observation["agent_pos"].shape[:-1], self._actions), np.float32), None

@@ -12,6 +12,7 @@ from gwm_sim import cli
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.generate import Film, GenerateConfig, main
+from gwm_sim.protocol import CONTEXT
 from gwm_sim.video import write_png
 from gwm_sim.world_model import WorldModel
 
@@ -43,8 +44,8 @@ def test_a_recording_is_followed_to_its_end(config: GenerateConfig, tiny_data: P
     main(config)
     episode = EpisodeFile(tiny_data)[0]
     frames = frames_of(config.out)
-    assert len(frames) == len(episode) - config.step + 1
-    first = episode.frames["front"][config.step].repeat(2, axis=0).repeat(2, axis=1)
+    assert len(frames) == len(episode) - CONTEXT + 2
+    first = episode.frames["front"][CONTEXT - 1].repeat(2, axis=0).repeat(2, axis=1)
     assert np.abs(frames[0].astype(int) - first).mean() < 8  # but for compression
     with pytest.raises(ConfigError, match="give fewer --seconds, or a --policy"):
         main(replace(config, seconds=100.0))
@@ -59,9 +60,20 @@ def test_actions_of_a_file_are_followed(config: GenerateConfig, tmp_path: Path) 
     np.save(tmp_path / "wrong.npy", np.zeros((7, actions + 1)))
     with pytest.raises(ConfigError, match="must hold finite numbers"):
         main(replace(config, actions=tmp_path / "wrong.npy"))
+    np.savez(tmp_path / "several.npz", np.zeros((7, actions)))
+    np.save(tmp_path / "words.npy", np.array([["up", "down"]]))
     (tmp_path / "text.npy").write_text("up, down")
-    with pytest.raises(ConfigError, match=r"is no \.npy file"):
-        main(replace(config, actions=tmp_path / "text.npy"))
+    (tmp_path / "empty.npy").touch()
+    for name in ("several.npz", "words.npy", "text.npy", "empty.npy", "none.npy"):
+        with pytest.raises(ConfigError, match=r"is no \.npy file"):
+            main(replace(config, actions=tmp_path / name))
+
+
+def test_agents_that_read_positions_are_filmed(config: GenerateConfig) -> None:
+    pytest.importorskip("stable_baselines3")
+    main(replace(config, model="gwm-mini", policy="sac-reach", bank=0, seconds=0.5))
+    frames = frames_of(config.out)
+    assert len(frames) == 6 and frames[0].shape == (128, 128, 3)
 
 
 def test_another_seed_is_another_film(config: GenerateConfig) -> None:
@@ -104,6 +116,8 @@ def test_what_cannot_be_filmed_is_said(
         ("--image", str(tmp_path / "start.png")): "has no guide.safetensors",
         ("--policy", "nobody"): "no policy 'nobody'",
         ("--seconds", "0"): "--seconds must be positive",
+        ("--seconds", "nan"): "--seconds must be positive",
+        ("--step", "7"): "give --episode FILE:K beside it",
         ("--out", "film.gif"): "--out must end in .mp4",
     }.items():
         assert cli.main([*words, *options]) == 2

@@ -306,8 +306,8 @@ def test_noise_and_wrong_offsets_cost_the_expert_its_success() -> None:
     assert rates[0] == 1.0 and max(rates[1:]) < 1.0
 
 
-def test_experts_are_told_the_same_in_both_worlds() -> None:
-    """Fingers that lose touch of a cube for a moment do not make an expert pick it again: it judges by sight."""
+def test_experts_tell_by_sight_what_they_hold() -> None:
+    """Fingers that feel nothing make an expert act no other way."""
 
     class Touchless:
         """The twin, whose fingers never feel anything."""

@@ -23,7 +23,7 @@ from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.phases import DRAWS, PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
-from gwm_sim.windows import load_training_data
+from gwm_sim.windows import WindowSampler, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
 
 
@@ -221,15 +221,31 @@ def test_twenty_kills_lose_no_more_than_one_checkpoint_interval(tiny_data: Path,
     WorldModel.load(out, "cpu")
 
 
-def test_batches_are_so_many_times_as_large(tiny_data: Path, tmp_path: Path) -> None:
-    preset = PRESETS["tiny"].enlarged(3)
-    assert preset.frames_per_batch == 3 * PRESETS["tiny"].frames_per_batch
-    assert preset.frames_per_body == PRESETS["tiny"].frames_per_body and preset.width == PRESETS["tiny"].width
-    config = config_for(tiny_data, tmp_path / "run", steps=3)
-    main(replace(config, batch=2))
-    assert json.loads((tmp_path / "run/run.json").read_text())["options"]["batch"] == 2
+def test_batches_are_so_many_times_as_large(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw = WindowSampler.draw
+
+    def watched(self: WindowSampler, count: int, generator: torch.Generator) -> torch.Tensor:
+        drawn.append(count)
+        return draw(self, count, generator)
+
+    monkeypatch.setattr(WindowSampler, "draw", watched)
+    config = config_for(tiny_data, tmp_path / "one", steps=4)
+    main(replace(config, patience=1.0))
+    usual, drawn[:] = list(drawn), []
+    main(replace(config, patience=1.0, batch=2, out=tmp_path / "two"))
+    assert drawn == [2 * count for count in usual]
     with pytest.raises(ConfigError, match="--batch must be at least 1, got 0"):
         replace(config, batch=0)
+
+
+def test_a_camera_on_the_robot_is_refused_where_objects_are_tracked(tiny_data: Path, tmp_path: Path) -> None:
+    data = load_training_data([tiny_data])
+    camera = replace(data.schema.cameras["front"], moving=True)
+    data = replace(data, schema=replace(data.schema, cameras={"front": camera}))
+    config = config_for(tiny_data, tmp_path / "run")
+    with pytest.raises(ConfigError, match="--camera front rides on the robot"):
+        build(config, PRESETS["tiny"], data)
 
 
 def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path: Path) -> None:

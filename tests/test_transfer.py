@@ -56,7 +56,7 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
     assert "telemetry names differ" in str(inheritance)
 
 
-def test_tokens_keep_their_rows_when_the_number_of_objects_changes() -> None:
+def test_tokens_keep_their_rows_between_kinds_of_dynamics() -> None:
     model = make_model(objects=0, schema=replace(make_schema(), object_names=()))
     source = make_model(objects=2, seed=1)
     assert isinstance(model.dynamics, SightedDynamics)

@@ -131,6 +131,7 @@ def train_rssm(
         ConfigError: The folder holds a run with other settings, or the data cannot be trained on.
     """
     data = load_training_data(paths, camera)
+    config = replace(config, windows_per_batch=budget.batch * config.windows_per_batch)
     record = {"data": data.digest, "seed": seed, **asdict(config), **asdict(budget)}
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out / own.LOCK_FILE, f"the run in {out}"):
@@ -149,7 +150,7 @@ def train_rssm(
 def claim(path: Path, record: dict[str, Any]) -> None:
     """Write down the settings of a run, or see that they are those of the run that is there."""
     if path.exists():
-        before = json.loads(path.read_text())
+        before = {"batch": 1} | json.loads(path.read_text())  # older runs did not say so
         changed = [key for key in record if before.get(key) != record[key]]
         if changed:
             raise ConfigError(
@@ -188,9 +189,7 @@ def train(
 ) -> tuple[Predictor, tuple[str, ...]]:
     """Train one configuration of a side; return it as a predictor, and the names of the properties that it is told."""
     if side == "rssm":
-        config = RSSM_CONFIGS[name]
-        config = replace(config, windows_per_batch=budget.batch * config.windows_per_batch)
-        peer = train_rssm(paths, out, config, budget, seed)
+        peer = train_rssm(paths, out, RSSM_CONFIGS[name], budget, seed)
         return RSSMPredictor(peer), peer.world.properties
     model = train_model(paths, out, name, budget, seed)
     return ModelPredictor(model), model.config.properties

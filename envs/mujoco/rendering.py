@@ -60,6 +60,7 @@ class FrameRenderer:
                 fovy=float(self._model.camera(name).fovy[0]),
                 height=self._size,
                 width=self._size,
+                moving=bool(self._model.body_weldid[self._model.camera(name).bodyid[0]]),
             )
             for name in self._cameras
         }
