@@ -249,9 +249,13 @@ def test_context_is_what_was_seen_and_done(model: WorldModel, monkeypatch: pytes
     assert np.array_equal(last[2][0].numpy(), np.stack(taken[3:6]))
 
 
-def test_a_row_acts_as_it_would_alone(model: WorldModel) -> None:
+def test_a_row_acts_as_it_would_alone() -> None:
+    model = make_model(schema=SCHEMA)
+    with torch.no_grad():  # its wild motion would make much of a rounding that depends on the number of rows
+        for layer in (model.dynamics.telemetry_out, model.dynamics.motion_out):
+            layer.weight.mul_(0.05)  # type: ignore[union-attr, operator]
     goals = Goal.positions(model, effector=np.array([[0.1, 0.9, 0.5], [0.8, 0.2, 0.3]]))
-    telemetry = torch.rand(2, TELEMETRY)
+    telemetry = torch.rand(2, TELEMETRY, generator=torch.Generator().manual_seed(0))
     together = observe(model, telemetry)
     actions, _ = MpcPolicy(model, goals, config=SMALL).predict(together)
     for i in range(2):

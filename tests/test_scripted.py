@@ -186,7 +186,7 @@ def test_scripted_policies_need_the_twin() -> None:
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match='"mixed"'):
+    with pytest.raises(ValueError, match="there are mixed, handling, towers"):
         make_behaviour("clever", None, 0)
 
 

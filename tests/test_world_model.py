@@ -9,7 +9,7 @@ import torch
 from models import ACTIONS, make_context, make_model
 
 from gwm_sim.errors import CheckpointError
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import FORMAT, WorldModel
 from gwm_sim.world_state import WorldState
 
 
@@ -151,7 +151,9 @@ def test_wrong_shapes_and_missing_models_are_named(tmp_path: Path) -> None:
     config = (tmp_path / "config.json").read_text()
     for version, advice in ((1, "train it anew"), (99, "upgrade gwm_sim")):
         (tmp_path / "config.json").write_text(json.dumps(json.loads(config) | {"format": version}))
-        with pytest.raises(CheckpointError, match=f"has checkpoint format {version}, this version reads 2: {advice}"):
+        with pytest.raises(
+            CheckpointError, match=f"has checkpoint format {version}, this version reads {FORMAT}: {advice}"
+        ):
             WorldModel.load(tmp_path, "cpu")
     (tmp_path / "config.json").write_text(config)
     whole = (tmp_path / "model.safetensors").read_bytes()
