@@ -5,7 +5,7 @@
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
-minutes=${2:-60}
+minutes=${2:-50}
 gwm=${GWM:-gwm}
 mkdir -p "$folder"
 

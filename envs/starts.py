@@ -116,12 +116,9 @@ class Starts:
         return self._read[index]
 
     def _from_episode(self, place: str, step: int | None) -> Start:
-        path, _, number = place.rpartition(":")
-        if not path or not number.isdigit():
-            raise ValueError(f'episode must be "FILE:K", K counting from 0, got {place!r}')
+        path, k = split_place(place)
         with EpisodeFile(path) as file:
             check_fit(self._model, file.schema, path)
-            k = int(number)
             if k >= len(file):
                 raise ValueError(f"{path} has {len(file)} episodes, number {k} is not among them")
             step = CONTEXT - 1 if step is None else int(step)
@@ -158,6 +155,18 @@ class Starts:
             torch.from_numpy(start.actions)[None],
             torch.tensor([values]),
         )
+
+
+def split_place(place: str) -> tuple[str, int]:
+    """File and number of an episode that is written as "FILE:K".
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    path, _, number = place.rpartition(":")
+    if not path or not number.isdigit():
+        raise ValueError(f'episode must be "FILE:K", K counting from 0, got {place!r}')
+    return path, int(number)
 
 
 def cut(file: EpisodeFile, k: int, step: int, camera: str) -> Start:

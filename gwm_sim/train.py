@@ -1,8 +1,8 @@
 """`gwm train`: from episode files to a world model.
 
-Stages on one budget: tokenizer and locator learn to read frames, all frames are encoded once, then the painter learns
-to draw their latents, and dynamics and task head what comes after what. `phases.py` says what is learned, `trainer.py`
-how, `transfer.py` what another model may give; here a run folder becomes a model.
+Stages on one budget: tokenizer and locator learn to read frames, all frames are encoded once, then dynamics and task
+head learn what comes after what, and the painter to draw the latents of it. `phases.py` says what is learned,
+`trainer.py` how, `transfer.py` what another model may give; here a run folder becomes a model.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs import WORLD_ID
 from gwm_sim.envs.learned_vector import LearnedVectorEnv
+from gwm_sim.envs.starts import split_place
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.importers.pictures import shrink
@@ -223,14 +224,15 @@ def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
         return actions
     if config.episode is None or config.policy is not None:
         return None
-    path, _, number = config.episode.rpartition(":")
-    if not path or not number.isdigit():
-        raise ConfigError(f"--episode must be FILE:K, K counting from 0, got {config.episode!r}")
+    try:
+        path, k = split_place(config.episode)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     with EpisodeFile(path) as file:
-        if int(number) >= len(file):
-            raise ConfigError(f"{path} has {len(file)} episodes, number {number} is not among them")
+        if k >= len(file):
+            raise ConfigError(f"{path} has {len(file)} episodes, number {k} is not among them")
         first = CONTEXT - 1 if config.step is None else config.step
-        actions = file.read(int(number), cameras=()).actions[first:]
+        actions = file.read(k, cameras=()).actions[first:]
     if not len(actions):
         raise ConfigError(f"--episode {config.episode} has no action after frame {first}")
     return actions
