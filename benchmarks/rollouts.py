@@ -45,7 +45,7 @@ def main(config: RolloutsConfig) -> None:
     drawn: list[tuple[float, str, tuple[Array, Array]]] = []
     with EpisodeFile(config.data) as file, progress("rollouts") as show:
         check_fit(model, file.schema, str(config.data))
-        test = OpenLoopTest(file, [config.steps], camera=model.config.camera, properties=model.config.properties)
+        test = OpenLoopTest(file, [config.steps], cameras=model.config.cameras, properties=model.config.properties)
         for episode in range(test.episodes):
             window = test.opening(episode, config.steps)
             predicted = predict(window, window.actions, range(1, window.actions.shape[1] + 1))

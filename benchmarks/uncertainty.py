@@ -251,7 +251,7 @@ CHANGES: Final[Mapping[str, Callable[[View, Episode, np.random.Generator], None]
 
 def draw_scenes(test: OpenLoopTest, slots: Sequence[Slot]) -> dict[str, Array]:
     """Draw the context of windows in every kind of scene, each (N, C, H, W, 3) uint8."""
-    view, rng = View(test.file, test.camera), np.random.default_rng(SCENE_SEED)
+    view, rng = View(test.file, test.cameras[0]), np.random.default_rng(SCENE_SEED)
     drawn: dict[str, list[Array]] = {kind: [] for kind in CHANGES}
     for slot in slots:
         moment = test.file.read(slot.episode, slot.start, slot.start + test.context, cameras=())
@@ -321,7 +321,7 @@ def measure(
         test = OpenLoopTest(
             file,
             sorted({HORIZON, max(MOMENTS)}),
-            camera=model.config.camera,
+            cameras=model.config.cameras,
             properties=model.config.properties,
             limit=config.limit,
         )

@@ -5,11 +5,14 @@ numpy and Gymnasium only. Axes: B batch, H W image (channel last), A action, P t
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
+
+from gwm_sim.views import apart, side_by_side
 
 CONTROL_RATE: Final = 10.0  # [Hz]
 
@@ -81,6 +84,20 @@ def task_of(env_id: str) -> str | None:
 def image_key(camera: str) -> str:
     """Observation key of a camera's frames: "pixels" for the front camera, "pixels_<camera>" for others."""
     return "pixels" if camera == "front" else f"pixels_{camera}"
+
+
+def picture(observation: Mapping[str, NDArray[Any]], cameras: Sequence[str]) -> NDArray[np.uint8]:
+    """What a model of these cameras is shown of an observation: their views side by side, (..., H, V*W, 3).
+
+    Those that the observation lacks are left out, all but the main one: a model draws them itself.
+    """
+    shown = list(takewhile(lambda camera: image_key(camera) in observation, cameras)) or cameras[:1]
+    return np.asarray(side_by_side({camera: np.asarray(observation[image_key(camera)]) for camera in shown}, shown))
+
+
+def observed(pictures: NDArray[np.uint8], cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    """Entries of an observation that show pictures (..., H, V*W, 3)."""
+    return {image_key(camera): view for camera, view in apart(pictures, cameras).items()}
 
 
 def depth_key(camera: str) -> str:

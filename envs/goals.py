@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.tokenizer import to_frames
 from gwm_sim.world_model import WorldModel
 
 
@@ -25,21 +24,21 @@ class Goal(NamedTuple):
 
 
 def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
-    """Read a goal image, (H, W, 3) uint8 as the model's camera sees.
+    """Read a goal image, (H, V*W, 3) uint8 as the model's cameras see, side by side.
 
     Raises:
         ValueError: It is no such image.
     """
     config, tokenizer = model.config, model.tokenizer
     picture = np.array(image, order="C")  # torch takes neither negative strides nor read-only arrays
-    shape = (config.tokenizer.height, config.tokenizer.width, 3)
+    shape, cameras = config.tokenizer.frame, " and ".join(map(repr, config.cameras))
     if picture.shape != shape or picture.dtype != np.uint8:
         raise ValueError(
-            f"goal must be an image {shape} uint8, as the camera {config.camera!r} of {config.name} sees, "
+            f"goal must be an image {shape} uint8, as the camera {cameras} of {config.name} sees, "
             f"got {picture.shape} {picture.dtype}"
         )
     pictures = torch.from_numpy(picture)[None].to(model.device)
-    goal, empty = tokenizer.encode(torch.cat((pictures, to_frames(tokenizer.background[None]))))
+    goal, empty = tokenizer.encode(torch.cat((pictures, tokenizer.empty()[None])))
     return Goal(goal, distance(goal, empty).clamp_min(1.0))
 
 

@@ -70,6 +70,7 @@ class Imagination:
             "rate": schema.rate,
             "model": config.name,
             "camera": config.camera,
+            "cameras": config.cameras,
             "telemetry_names": schema.telemetry_names,
             "telemetry_units": schema.telemetry_units,
             "action_names": schema.action_names,
@@ -121,15 +122,19 @@ class Imagination:
             raise ValueError(
                 f"{config.name} imagines frames of {height}x{width} pixels, not {size}x{size}; leave out size"
             )
-        if cameras is not None and tuple(cameras) != (config.camera,):
-            raise ValueError(f"{config.name} sees through the camera {config.camera!r}, not {tuple(cameras)}")
+        if cameras is not None and set(cameras) != set(config.cameras):
+            own = " and ".join(map(repr, config.cameras))
+            raise ValueError(f"{config.name} sees through the camera {own}, not {tuple(cameras)}")
         if depth:
             raise ValueError(f"{config.name} does not imagine depth")
         low = np.array(config.schema.telemetry_low, np.float32)
         high = np.array(config.schema.telemetry_high, np.float32)
         return gym.spaces.Dict(
             {
-                contract.image_key(config.camera): gym.spaces.Box(0, 255, (height, width, 3), np.uint8),
+                **{
+                    contract.image_key(camera): gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
+                    for camera in config.cameras
+                },
                 "agent_pos": gym.spaces.Box(low, high, dtype=np.float32),
             }
         )
@@ -161,7 +166,7 @@ class Imagination:
         self.state = self.model.step_(self.state, torch.from_numpy(actions).float(), draw=draw)
 
     def frames(self) -> NDArray[np.uint8]:
-        """Pictures of all rows, (n, H, W, 3), fresh memory."""
+        """Pictures of all rows, the views side by side, (n, H, V*W, 3), fresh memory."""
         return self.model.decode(self.state).cpu().numpy()
 
     def telemetry(self) -> NDArray[np.float32]:
@@ -315,8 +320,8 @@ class LearnedEnv(gym.Env[Any, Any]):
     def _observation(self) -> Observation:
         if self._readings is not None:
             return {key: value[0] for key, value in self._rows.readings(self._readings).items()}
-        key = contract.image_key(self._rows.model.config.camera)
-        return {key: self._frame().copy(), "agent_pos": self._rows.telemetry()[0]}
+        pictures = contract.observed(self._frame().copy(), self._rows.model.config.cameras)
+        return {**pictures, "agent_pos": self._rows.telemetry()[0]}
 
     def _info(self, success: NDArray[np.bool_]) -> dict[str, Any]:
         value = bool(success[0])

@@ -138,8 +138,8 @@ class LearnedVectorEnv(BatchedEnv):
     def _observe(self, rows: Rows) -> Observation:
         if self._readings is not None:
             return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
-        key = contract.image_key(self.world_model.config.camera)
-        return {key: self.frames()[rows], "agent_pos": self._imagination.telemetry()[rows]}
+        pictures = contract.observed(self.frames()[rows], self.world_model.config.cameras)
+        return {**pictures, "agent_pos": self._imagination.telemetry()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()

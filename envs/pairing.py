@@ -18,7 +18,7 @@ HELD: Final = np.zeros((CONTEXT - 1, len(contract.ACTION_NAMES)), np.float32)
 class PairedStart(NamedTuple):
     """What the learned world was given; C is at most `CONTEXT`."""
 
-    frames: NDArray[np.uint8]  # (C, H, W, 3)
+    frames: NDArray[np.uint8]  # (C, H, V*W, 3), the views side by side
     telemetry: NDArray[np.float32]  # (C, P)
     actions: NDArray[np.float32]  # (C-1, A)
     properties: dict[str, float]
@@ -28,7 +28,7 @@ def twin_options(world: WorldModelConfig) -> dict[str, Any]:
     """Keyword arguments that make the twin look like the data of a model."""
     return {
         "size": world.tokenizer.height,
-        "cameras": (world.camera,),
+        "cameras": world.cameras,
         "rendering": world.schema.env_kwargs["rendering"],
     }
 
@@ -70,7 +70,7 @@ def start_twin(
     observations = [observation, *(twin.step(action)[0] for action in actions)][-CONTEXT:]
     told: dict[str, float] = twin.unwrapped.properties  # type: ignore[attr-defined]
     return PairedStart(
-        frames=np.stack([seen[contract.image_key(model.camera)] for seen in observations]),
+        frames=np.stack([contract.picture(seen, model.cameras) for seen in observations]),
         telemetry=np.stack([seen["agent_pos"] for seen in observations]),
         actions=np.asarray(actions[len(actions) + 1 - len(observations) :], np.float32),
         properties={name: value for name, value in told.items() if name in model.properties},

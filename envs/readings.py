@@ -15,7 +15,6 @@ from torch import Tensor
 
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
-from gwm_sim.envs.contract import image_key
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.world_model import WorldModel
 from gwm_sim.world_state import WorldState
@@ -69,8 +68,8 @@ def read_state(model: WorldModel, state: WorldState, keys: Sequence[str]) -> Obs
 
 
 def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]) -> Observation:
-    """Readings of real frames, batched: `observation` has the camera's frames (B, H, W, 3) and `agent_pos` (B, P)."""
-    frames = torch.from_numpy(np.ascontiguousarray(observation[image_key(model.config.camera)]))
+    """Readings of real frames, batched: `observation` has the cameras' frames (B, H, W, 3) and `agent_pos` (B, P)."""
+    frames = torch.from_numpy(np.ascontiguousarray(contract.picture(observation, model.config.cameras)))
     telemetry = torch.from_numpy(np.asarray(observation["agent_pos"], np.float32))
     no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
     read = model.read(frames[:, None], telemetry[:, None], no_actions)

@@ -4,7 +4,7 @@ The bank is an ordinary episode file, `bank.hdf5` beside the weights, whose epis
 learned environments need no data set and no MuJoCo.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from gwm_sim.envs import contract
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.views import side_by_side
 from gwm_sim.world_model import BANK_FILE, WorldModel, check_fit
 
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
@@ -30,7 +31,7 @@ Array = NDArray[Any]
 class Start:
     """What is known when a world begins."""
 
-    frames: Array  # (C, H, W, 3) uint8, the last one being the present
+    frames: Array  # (C, H, V*W, 3) uint8, the views side by side, the last one being the present
     telemetry: Array  # (C, P) float32
     actions: Array  # (C-1, A) float32
     properties: dict[str, float]
@@ -107,7 +108,7 @@ class Starts:
             raise ValueError(f"bank must be an index from 0 to {len(self) - 1}, got {index}")
         if index not in self._read:
             assert self._bank is not None
-            start = cut(self._bank, index, self._bank.lengths[index], self._model.config.camera)
+            start = cut(self._bank, index, self._bank.lengths[index], self._model.config.cameras)
             # As in the twin, physics is the default one unless the options say otherwise, whatever was recorded.
             start.properties.update(
                 {name: value for name, value in contract.PROPERTY_DEFAULTS.items() if name in start.properties}
@@ -124,7 +125,7 @@ class Starts:
             step = CONTEXT - 1 if step is None else int(step)
             if not 0 <= step <= file.lengths[k]:
                 raise ValueError(f"step must be from 0 to {file.lengths[k]}, the last frame of {place}, got {step}")
-            return cut(file, k, step, self._model.config.camera)
+            return cut(file, k, step, self._model.config.cameras)
 
     def _from_arrays(self, options: Mapping[str, Any]) -> Start:
         # Copies: torch takes neither views with negative strides, such as mirrored frames, nor read-only arrays.
@@ -169,7 +170,7 @@ def split_place(place: str) -> tuple[str, int]:
     return path, int(number)
 
 
-def cut(file: EpisodeFile, k: int, step: int, camera: str) -> Start:
+def cut(file: EpisodeFile, k: int, step: int, cameras: Sequence[str]) -> Start:
     """Frame `step` of an episode and the up to CONTEXT - 1 frames before it."""
-    episode = file.read(k, max(0, step + 1 - CONTEXT), step + 1, cameras=(camera,))
-    return Start(episode.frames[camera], episode.telemetry, episode.actions, episode.properties)
+    episode = file.read(k, max(0, step + 1 - CONTEXT), step + 1, cameras=cameras)
+    return Start(side_by_side(episode.frames, cameras), episode.telemetry, episode.actions, episode.properties)

@@ -445,10 +445,11 @@ def _load(model: Model, space: spaces.Space[Any]) -> WorldModel:
     """
     loaded = model if isinstance(model, WorldModel) else WorldModel.load(model)
     config = loaded.config
-    key, shape = image_key(config.camera), (config.tokenizer.height, config.tokenizer.width, 3)
+    keys, shape = [image_key(camera) for camera in config.cameras], (config.tokenizer.height, config.tokenizer.width, 3)
     given = {name: box.shape for name, box in _dict(space).items()}
-    if given.get(key) != shape or "agent_pos" not in given:
-        raise ValueError(f"{config.name} reads {key!r} of shape {shape} and 'agent_pos', the environment has {given}")
+    if any(given.get(key) != shape for key in keys) or "agent_pos" not in given:
+        wanted = " and ".join(map(repr, keys))
+        raise ValueError(f"{config.name} reads {wanted} of shape {shape} and 'agent_pos', the environment has {given}")
     return loaded
 
 

@@ -56,7 +56,7 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int]) 
     if not slots:
         return {"episodes": len(episodes), "windows": 0, "horizons": {}, "controllability": None}
     config = model.config
-    test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], camera=config.camera, properties=config.properties)
+    test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], cameras=config.cameras, properties=config.properties)
     test.slots = slots
     predict = ModelPredictor(model)
     measured = measure(predict, test, HORIZONS)

@@ -69,17 +69,22 @@ class DynamicsConfig:
     window: int = 12
     """Frames that time attention reaches back, the present one included."""
     grid: tuple[int, int] = (0, 0)
-    """Rows and columns of image tokens."""
+    """Rows and columns of the image tokens of a view."""
     view: tuple[float, ...] = ()
-    """Where objects are tracked, the camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to column
-    and row [tokens], both times the depth, and to the depth [m]."""
+    """Where objects are tracked, each camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to
+    column and row [tokens], both times the depth, and to the depth [m]."""
+    rides: tuple[bool, ...] = ()
+    """Which of these cameras ride on the end-effector, from which their points are then measured; empty for none."""
 
     def __post_init__(self) -> None:
-        if self.objects and len(self.view) != 12:
+        views = self.tokens // max(1, self.grid[0] * self.grid[1])
+        if self.objects and len(self.view) != 12 * views:
             raise ConfigError(
-                f"a world with {self.objects} tracked objects needs the view of its camera, 12 numbers, got "
-                f"{len(self.view)}: see `Camera.matrix`"
+                f"a world with {self.objects} tracked objects needs the views of its cameras, {12 * views} numbers, "
+                f"got {len(self.view)}: see `Camera.matrix`"
             )
+        if self.rides and (len(self.rides) != views or not self.effector):
+            raise ConfigError(f"cameras that ride on the end-effector need to know it, and {views} entries in rides")
 
     @property
     def sighted(self) -> bool:
@@ -237,8 +242,11 @@ class Dynamics(nn.Module, ABC):
         )
         if not self.config.objects:
             return Outline(robot, robot[..., :0, None, None])
-        things, things_before = (torch.cat((x.objects, self.effector(x.telemetry)), dim=2) for x in (body, before))
-        return Outline(robot, self.painter.places(things, things_before, (self.objects_low + self.objects_high) / 2))
+        mount, mount_before = self.effector(body.telemetry), self.effector(before.telemetry)
+        things = torch.cat((body.objects, mount), dim=2)
+        things_before = torch.cat((before.objects, mount_before), dim=2)
+        middle = (self.objects_low + self.objects_high) / 2
+        return Outline(robot, self.painter.places(things, things_before, mount, mount_before, middle))
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""

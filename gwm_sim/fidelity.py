@@ -42,6 +42,7 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
+from gwm_sim.views import main_view
 from gwm_sim.violations import KINDS, find_violations, violation_rates
 from gwm_sim.world_model import WorldModel, check_fit
 
@@ -125,10 +126,10 @@ def measure(
         asked = test.reached(steps)
         prediction = predict(windows, windows.actions, asked)
         for i, horizon in enumerate(asked):
-            scores[horizon].append(_compare(scene, effector, windows, i, prediction, i))
+            scores[horizon].append(_compare(scene, effector, windows, i, prediction, i, test.cameras))
         if SHUFFLE_STEPS in asked:
             wrong = predict(windows, np.stack([foreign[k] for k in windows.number.tolist()]), [SHUFFLE_STEPS])
-            shuffled.append(_compare(scene, effector, windows, asked.index(SHUFFLE_STEPS), wrong, 0))
+            shuffled.append(_compare(scene, effector, windows, asked.index(SHUFFLE_STEPS), wrong, 0, test.cameras))
         if prediction.outcome is not None:
             ends = windows.true_outcome >= 0
             matrix += confusion(windows.true_outcome[ends], prediction.outcome[ends])
@@ -163,20 +164,26 @@ def describe_scene(test: OpenLoopTest) -> Scene:
     for i in np.unique(np.linspace(0, ends[-1] - 1, _BACKGROUND_FRAMES).round().astype(int)).tolist():
         k = int(np.searchsorted(ends, i, side="right"))
         row = i - int(ends[k]) + file.lengths[k] + 1
-        frames.append(file.read(k, row, row + 1, cameras=(test.camera,)).frames[test.camera][0])
+        frames.append(file.read(k, row, row + 1, cameras=test.cameras[:1]).frames[test.cameras[0]][0])
     background = np.median(frames, axis=0).astype(np.uint8)
-    return Scene.of(schema.cameras[test.camera], schema.object_names, schema.object_size, background)
+    return Scene.of(schema.cameras[test.cameras[0]], schema.object_names, schema.object_size, background)
 
 
 def _compare(
-    scene: Scene, effector: list[int], windows: Window, index: int, prediction: Prediction, answer: int
+    scene: Scene,
+    effector: list[int],
+    windows: Window,
+    index: int,
+    prediction: Prediction,
+    answer: int,
+    cameras: Sequence[str],
 ) -> Scores:
-    """Score the frames predicted for one horizon against the true ones of one."""
+    """Score what the main camera is predicted to see at one horizon against what it truly saw at one."""
     return score(
         scene,
-        frames=windows.true_frames[:, index],
-        predicted=prediction.frames[:, answer],
-        last_frames=windows.frames[:, -1],
+        frames=main_view(windows.true_frames[:, index], cameras),
+        predicted=main_view(prediction.frames[:, answer], cameras),
+        last_frames=main_view(windows.frames[:, -1], cameras),
         objects=windows.true_objects[:, index],
         last_objects=windows.last_objects,
         effector=windows.true_telemetry[:, index, effector],
@@ -233,7 +240,7 @@ def evaluate(config: EvalConfig, show: Show = lambda share, text: None) -> dict[
         test = OpenLoopTest(
             file,
             [*config.horizons, SHUFFLE_STEPS],
-            camera=model.config.camera,
+            cameras=model.config.cameras,
             properties=model.config.properties,
             context=config.context,
             limit=config.limit,

@@ -24,6 +24,7 @@ from gwm_sim.exclusive import exclusive
 from gwm_sim.exporters.recordings import IMAGINED
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.views import apart, side_by_side
 from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]
@@ -63,7 +64,7 @@ def imagine_episodes(
     with exclusive(parts_folder(out) / "lock", str(out)):
         for done, k in enumerate(chosen, start=1):
             if not writer.has(k):
-                writer.write(k, imagine_episode(model, file.read(k, cameras=(model.config.camera,))))
+                writer.write(k, imagine_episode(model, file.read(k, cameras=model.config.cameras)))
             show(done / len(chosen), f"{done} of {len(chosen)} episodes")
         writer.merge()
     return len(chosen)
@@ -75,14 +76,15 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
 
     Args:
         model: The world model.
-        episode: A recording of at least `CONTEXT` actions with frames of the model's camera.
+        episode: A recording of at least `CONTEXT` actions with frames of the model's cameras.
 
     Returns:
         An episode of the same length. Frames and telemetry of its first `CONTEXT` rows are the recorded ones.
     """
-    camera = model.config.camera
+    cameras = model.config.cameras
+    recorded = side_by_side(episode.frames, cameras)
     frames, telemetry, actions = (
-        torch.from_numpy(values)[None] for values in (episode.frames[camera], episode.telemetry, episode.actions)
+        torch.from_numpy(values)[None] for values in (recorded, episode.telemetry, episode.actions)
     )
     properties = torch.tensor([[episode.properties.get(name, math.nan) for name in model.config.properties]])
     given = [
@@ -95,7 +97,7 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
     success = torch.cat([*successes, rollout.success[0]]).cpu().numpy() > 0.5
     positions = torch.cat([*(state.objects for state in given), rollout.objects[0]]).float().cpu().numpy()
     return Episode(
-        frames={camera: np.concatenate([episode.frames[camera][:CONTEXT], model.decode(rollout)[0].cpu().numpy()])},
+        frames=apart(np.concatenate([recorded[:CONTEXT], model.decode(rollout)[0].cpu().numpy()]), cameras),
         telemetry=np.concatenate([episode.telemetry[:CONTEXT], rollout.telemetry[0].float().cpu().numpy()]),
         actions=episode.actions,
         labels={task: TaskLabels(reward[:, i], success[:, i]) for i, task in enumerate(model.tasks)},
@@ -108,10 +110,10 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
 
 def imagined_schema(model: WorldModel, file: EpisodeFile) -> Schema:
     """Return the schema of what a model imagines from a file: the model's own, and who imagined what."""
-    trained, recorded, camera = model.config.schema, file.schema, model.config.camera
+    trained, recorded = model.config.schema, file.schema
     return replace(
         trained,
-        cameras={camera: recorded.cameras[camera]},
+        cameras={name: recorded.cameras[name] for name in model.config.cameras},
         object_names=trained.object_names if model.config.dynamics.objects else (),
         tasks=model.tasks,
         task=next((task for task in (recorded.task, trained.task, *model.tasks) if task in model.tasks), None),

@@ -20,6 +20,7 @@ from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.scores import outcomes
+from gwm_sim.views import side_by_side
 from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]
@@ -37,13 +38,13 @@ class Window(NamedTuple):
     """One test: C context frames and T actions given, S horizons to predict. A batch has an axis B in front."""
 
     number: Array  # () position in the plan
-    frames: Array  # (C, H, W, 3) uint8
+    frames: Array  # (C, H, V*W, 3) uint8
     telemetry: Array  # (C, P)
     past_actions: Array  # (C-1, A)
     actions: Array  # (T, A)
     properties: Array  # (Q,), NaN where unknown
     last_objects: Array  # (K, 7) poses at the last context frame
-    true_frames: Array  # (S, H, W, 3) uint8
+    true_frames: Array  # (S, H, V*W, 3) uint8
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
     true_outcome: Array  # () index into OUTCOMES at the end of the episode, -1 if the window does not go there
@@ -54,7 +55,7 @@ class Window(NamedTuple):
 class Prediction(NamedTuple):
     """What a predictor answers about B windows."""
 
-    frames: Array  # (B, S, H, W, 3) uint8
+    frames: Array  # (B, S, H, V*W, 3) uint8
     telemetry: Array  # (B, S, P)
     outcome: Array | None  # (B,) index into OUTCOMES after all T actions; None if it has no opinion
     course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
@@ -134,7 +135,7 @@ class OpenLoopTest:
         file: EpisodeFile,
         horizons: Sequence[int],
         *,
-        camera: str = "front",
+        cameras: Sequence[str] = ("front",),
         properties: Sequence[str] = (),
         context: int = CONTEXT,
         limit: int | None = None,
@@ -144,7 +145,7 @@ class OpenLoopTest:
         Args:
             file: The episodes.
             horizons: Steps to ask for, counted from the last context frame.
-            camera: The camera that the predictor sees through.
+            cameras: The cameras that the predictor sees through, the main one first; views stand side by side.
             properties: Names of the physics properties that it is told, in order.
             context: Real frames that it is shown.
             limit: Use only the first episodes.
@@ -153,7 +154,7 @@ class OpenLoopTest:
             ConfigError: No episode is longer than the context.
         """
         lengths = file.lengths[:limit]
-        self.file, self.camera, self.context = file, camera, context
+        self.file, self.cameras, self.context = file, tuple(cameras), context
         self.horizons = sorted(set(horizons))
         self.episodes = len(lengths)
         self.slots = plan(lengths, self.horizons, context)
@@ -208,13 +209,13 @@ class OpenLoopTest:
         return itertools.groupby(enumerate(self.slots), key=lambda item: item[1].episode)
 
     def _read(self, k: int) -> Episode:
-        return self.file.read(k, cameras=(self.camera,))
+        return self.file.read(k, cameras=self.cameras)
 
     def _cut(self, episode: Episode, slot: Slot, number: int, horizons: Sequence[int]) -> Window:
         last = slot.start + self.context - 1
         # Indexing by lists copies, so that a waiting window does not keep its whole episode in memory.
         given, asked = list(range(slot.start, last + 1)), [last + horizon for horizon in horizons]
-        frames = episode.frames[self.camera]
+        frames = side_by_side(episode.frames, self.cameras)
         objects = np.zeros((len(frames), 0, 7), np.float32) if episode.objects is None else episode.objects
         return Window(
             number=np.array(number),

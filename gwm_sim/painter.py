@@ -6,6 +6,9 @@ puts a cube, and together they draw none, or two.
 Every token is told where the objects and the end-effector are as seen from itself: how many tokens beside it they
 project to, how far away, and how they moved. So a cube is drawn by the same weights wherever it lies, and what was
 learned in the middle of the table holds at its edges, where few cubes ever were.
+
+The views of several cameras are drawn together, so that they agree. A camera that rides on the robot is measured from
+the end-effector, with which it moves without turning.
 """
 
 from __future__ import annotations
@@ -43,14 +46,15 @@ class Painter(nn.Module):
         self.config = config
         c, d = config, config.width
         numbers = c.token_numbers * c.levels
+        self.rides = c.rides or (False,) * (len(c.view) // 12)
         self.image_in = nn.Linear(numbers, d)
         self.image_before_in = nn.Linear(numbers, d, bias=False)
         self.robot_in = perceptron(2 * c.telemetry, d)
         if c.objects:
-            self.register_buffer("view", torch.tensor(c.view).view(3, 4), persistent=False)
+            self.register_buffer("view", torch.tensor(c.view).view(-1, 3, 4), persistent=False)
             rows, columns = (torch.arange(n, dtype=torch.float32) for n in c.grid)
             grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
-            self.register_buffer("grid", grid, persistent=False)  # (N, 2), column and row of each token
+            self.register_buffer("grid", grid, persistent=False)  # (N/V, 2), column and row of a view's tokens
             self.place_in = nn.Linear(2 * (1 + 2 * OCTAVES) + 3, d)
             self.thing = nn.Parameter(torch.randn(c.objects + bool(c.effector), 1, d) * 0.02)
             self.place_out = nn.Linear(d, d)
@@ -106,28 +110,38 @@ class Painter(nn.Module):
         now, before = (one_hot(codes, levels).to(dtype) for codes in (frames.codes, frames.previous_codes))
         return self.image_in(now) + self.image_before_in(before)
 
-    def places(self, things: Tensor, before: Tensor, middle: Tensor) -> Tensor:
+    def places(self, things: Tensor, before: Tensor, mount: Tensor, mount_before: Tensor, middle: Tensor) -> Tensor:
         """Things as seen from each token, (B, T, E, N, features).
 
         Args:
             things: Where they are, (B, T, E, 3) [m].
             before: Where they were in the past picture.
+            mount: What a camera rides on, the end-effector (B, T, 1, 3) [m].
+            mount_before: Where that was.
             middle: The middle of the scene (3,) [m]; depths are compared with its own.
         """
-        (seen, depth), (seen_before, _) = (self.project(points) for points in (things, before))
-        away = (seen[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N, 2) [tokens]
-        farther = 10 * (depth / self.project(middle)[1] - 1)
-        same = torch.cat((2 * (seen - seen_before), farther[..., None]), dim=-1).clamp(-3, 3)[..., None, :]
-        return torch.cat((fourier(away / 2, OCTAVES), same.expand(*away.shape[:-1], -1)), dim=-1)
-
-    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (..., 3) [m] in the picture, (..., 2) column and row in tokens, and their depth (...) [m].
-
-        Not as a matrix product, which in bfloat16 would be off by a pixel.
-        """
-        seen = (self.view[:, :3] * points[..., None, :]).sum(dim=-1) + self.view[:, 3]
-        depth = seen[..., 2].clamp_min(1e-3)
-        return seen[..., :2] / depth[..., None], depth
+        views = []
+        for view, rides in zip(self.view, self.rides, strict=True):
+            origin, origin_before = (mount, mount_before) if rides else (0.0, 0.0)
+            (seen, depth), (seen_before, _) = project(view, things - origin), project(view, before - origin_before)
+            away = (seen[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N/V, 2) [tokens]
+            if rides:  # it sees things from a hand's breadth to an arm's length
+                farther = 1.5 * torch.log(depth / project(view, torch.zeros_like(middle))[1])
+            else:
+                farther = 10 * (depth / project(view, middle)[1] - 1)
+            same = torch.cat((2 * (seen - seen_before), farther[..., None]), dim=-1).clamp(-3, 3)[..., None, :]
+            views.append(torch.cat((fourier(away / 2, OCTAVES), same.expand(*away.shape[:-1], -1)), dim=-1))
+        return torch.cat(views, dim=3)
 
 
-__all__ = ["Outline", "Painter"]
+def project(view: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (..., 3) [m] in a view (3, 4): (..., 2) column and row in tokens, and their depth (...) [m].
+
+    Not as a matrix product, which in bfloat16 would be off by a pixel.
+    """
+    seen = (view[:, :3] * points[..., None, :]).sum(dim=-1) + view[:, 3]
+    depth = seen[..., 2].clamp_min(1e-3)
+    return seen[..., :2] / depth[..., None], depth
+
+
+__all__ = ["Outline", "Painter", "project"]

@@ -51,6 +51,7 @@ class Preset:
     frames_per_window: int = 16
     attention_window: int = 12
     memory: int = 192
+    pack: int = 2
     bodies_per_batch: int = 64
     frames_per_body: int = 20
 
@@ -62,6 +63,7 @@ class Preset:
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
+    "preview": Preset(channels=32, width=192, layers=6, heads=6, head_width=128, pack=4),
     "tiny": Preset(
         channels=8,
         width=32,
@@ -160,7 +162,7 @@ class LocatorPhase:
 def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features: Tensor) -> Tensor:
     """Mean absolute error [m] of the positions that are read from some frames, per coordinate."""
     assert model.locator is not None
-    found = model.locator(features, data.telemetry[index].to(model.device), model.dynamics)
+    found = model.locator(features[:, 0], data.telemetry[index].to(model.device), model.dynamics)
     return (found - data.objects[index].to(model.device)).abs().mean()
 
 

@@ -1,8 +1,9 @@
 """Frames <-> latents: a per-frame convolutional autoencoder whose latents are small integers.
 
-An (H, W, 3) frame becomes an (H/8, W/8) grid of cells of `numbers` integers with `levels` values each (finite scalar
-quantisation, Mentzer et al., 2023), packed 2x2 into N tokens. Integers let the dynamics predict by classification, so
-that an imagined frame snaps back to valid codes instead of fading.
+An (H, W, 3) view becomes an (H/8, W/8) grid of cells of `numbers` integers with `levels` values each (finite scalar
+quantisation, Mentzer et al., 2023), packed into square tokens. A frame holds the views of all cameras side by side
+(`views.py`); each is encoded alone by the same weights, and N counts the tokens of all. Integers let the dynamics
+predict by classification, so that an imagined frame snaps back to valid codes instead of fading.
 
 Small objects decide the loss: a 7-pixel cube is one percent of a 64x64 frame, and a decoder that drops it still scores
 30 dB. Pixels are therefore weighted by how far they are from the median background, the worst pixels count extra (as
@@ -24,8 +25,6 @@ from torch import Tensor, nn
 from gwm_sim.errors import ConfigError
 
 CELL = 8  # pixels per side of a latent cell
-PACK = 2  # cells per side of a token
-TOKEN = CELL * PACK  # pixels per side of a token
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class TokenizerConfig:
     """Shape of the tokenizer."""
 
     height: int = 64
-    """Frame height in [px], a multiple of 16."""
+    """Height of a view in [px], a multiple of the size of a token."""
     width: int = 64
-    """Frame width in [px], a multiple of 16."""
+    """Width of a view in [px], a multiple of the size of a token."""
     numbers: int = 5
     """Integers per latent cell."""
     levels: int = 5
@@ -46,28 +45,44 @@ class TokenizerConfig:
     """Extra loss weight of a pixel that differs from the background by the full range."""
     worst_weight: float = 0.2
     """Weight of the mean error of the worst one percent of pixels."""
+    views: int = 1
+    """Cameras, whose views stand side by side in a frame."""
+    pack: int = 2
+    """Cells per side of a token."""
 
     def __post_init__(self) -> None:
-        if self.height % TOKEN or self.width % TOKEN:
+        token = self.token
+        if self.height % token or self.width % token:
             raise ConfigError(
-                f"frames must be multiples of {TOKEN} pixels high and wide, got {self.height}x{self.width}: "
-                f"collect or import them with --size {max(TOKEN, self.height // TOKEN * TOKEN)}"
+                f"frames must be multiples of {token} pixels high and wide, got {self.height}x{self.width}: "
+                f"collect or import them with --size {max(token, self.height // token * token)}"
             )
         if self.levels % 2 == 0:
             raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
 
     @property
+    def frame(self) -> tuple[int, int, int]:
+        """Shape of a frame, the views of all cameras side by side."""
+        return self.height, self.views * self.width, 3
+
+    @property
+    def token(self) -> int:
+        """Pixels per side of a token."""
+        return CELL * self.pack
+
+    @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens."""
-        return self.height // TOKEN, self.width // TOKEN
+        """Rows and columns of the tokens of a view."""
+        return self.height // self.token, self.width // self.token
 
     @property
     def tokens(self) -> int:
-        return self.grid[0] * self.grid[1]
+        """Tokens of all views."""
+        return self.views * self.grid[0] * self.grid[1]
 
     @property
     def token_numbers(self) -> int:
-        return PACK * PACK * self.numbers
+        return self.pack * self.pack * self.numbers
 
 
 class ChannelNorm(nn.Module):
@@ -133,7 +148,7 @@ class Tokenizer(nn.Module):
             nn.PixelShuffle(2),
         )
         self._quick: tuple[nn.Module, ...] = ()  # in a tuple, so that it is neither stored nor trained
-        self.register_buffer("background", torch.zeros(3, config.height, config.width))
+        self.register_buffer("background", torch.zeros(3 * config.views, config.height, config.width))
         self.register_buffer("usual_error", torch.ones(()))
 
     def hasten(self) -> None:
@@ -152,19 +167,36 @@ class Tokenizer(nn.Module):
         return bounded + ((bounded * half).round() / half - bounded).detach()
 
     def decode_grid(self, grid: Tensor) -> Tensor:
-        """Quantised values (B, numbers, H/8, W/8) to images (B, 3, H, W) centred on 0, not clipped."""
-        return self.decoder(grid).float() + self.background
+        """Quantised values (B, V, numbers, H/8, W/8) to images (B, V, 3, H, W) centred on 0, not clipped."""
+        return self.decoder(grid.flatten(0, 1)).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
+
+    @property
+    def backgrounds(self) -> Tensor:
+        """The empty scene in each view, (V, 3, H, W) around 0."""
+        return self.background.unflatten(0, (self.config.views, 3))
+
+    def empty(self) -> Tensor:
+        """The empty scene as a frame, (H, V*W, 3) uint8."""
+        return to_frames(self.backgrounds[None])[0]
+
+    def see(self, frames: Tensor) -> None:
+        """Take in the median of frames (B, H, V*W, 3) uint8 as the empty scene."""
+        self.background.copy_(median_background(frames, self.config.views))
 
     def features(self, frames: Tensor) -> Tensor:
-        """What the encoder sees in frames (B, H, W, 3) uint8 before it rounds: (B, channels, H/8, W/8)."""
-        return self.encoder(to_images(frames))
+        """What the encoder sees in frames (B, H, V*W, 3) uint8 before it rounds: (B, V, channels, H/8, W/8).
+
+        Of frames that are narrower, only of the views that they show: the first ones.
+        """
+        views = frames.shape[2] // self.config.width
+        return self.encoder(to_images(frames, views).flatten(0, 1)).unflatten(0, (-1, views))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Encode frames.
 
         Args:
-            frames: (..., H, W, 3) uint8.
+            frames: (..., H, V*W, 3) uint8.
 
         Returns:
             Codes, (..., N, token_numbers) uint8 in [0, levels).
@@ -174,54 +206,56 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def codes(self, features: Tensor) -> Tensor:
-        """Round features (B, channels, H/8, W/8) to codes (B, N, token_numbers) uint8."""
-        half = (self.config.levels - 1) / 2
-        grid = (self.quantise(self.to_code(features)) * half + half).round().to(torch.uint8)
-        return rearrange(grid, "b c (y p) (x q) -> b (y x) (p q c)", p=PACK, q=PACK)
+        """Round features (B, V, channels, H/8, W/8) to codes (B, N, token_numbers) uint8."""
+        half, pack = (self.config.levels - 1) / 2, self.config.pack
+        grid = (self.quantise(self.to_code(features.flatten(0, 1))) * half + half).round().to(torch.uint8)
+        return rearrange(grid, "(b v) c (y p) (x q) -> b (v y x) (p q c)", v=features.shape[1], p=pack, q=pack)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Decode codes (..., N, token_numbers) to frames (..., H, W, 3) uint8."""
-        lead = codes.shape[:-2]
-        half = (self.config.levels - 1) / 2
+        """Decode codes (..., N, token_numbers) to frames (..., H, V*W, 3) uint8, or those of the first views alone."""
+        lead, config = codes.shape[:-2], self.config
+        half, (rows, columns) = (config.levels - 1) / 2, config.grid
+        views = codes.shape[-2] // (rows * columns)
         grid = rearrange(
             codes.reshape(-1, *codes.shape[-2:]).float() / half - 1,
-            "b (y x) (p q c) -> b c (y p) (x q)",
-            y=self.config.height // (CELL * PACK),
-            p=PACK,
-            q=PACK,
+            "b (v y x) (p q c) -> b v c (y p) (x q)",
+            **{"v": views, "y": rows, "x": columns, "p": config.pack, "q": config.pack},
         )
         if self._quick:
-            quick = self._quick[0](grid.to(torch.bfloat16, memory_format=torch.channels_last))
-            frames = to_frames(quick.float() + self.background)
+            flat = grid.flatten(0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
+            images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[:views]
         else:
-            frames = to_frames(self.decode_grid(grid))
+            images = self.decode_grid(grid)
+        frames = to_frames(images)
         return frames.reshape(*lead, *frames.shape[1:])
 
     @torch.no_grad()
     def novelty(self, frames: Tensor, codes: Tensor) -> Tensor:
-        """How badly codes (B, N, M) show their frames (B, H, W, 3) uint8, (B,): 1 is usual for familiar frames.
+        """How badly codes (B, N, M) show their frames (B, H, V*W, 3) uint8, (B,): 1 is usual for familiar frames.
 
         The worst one percent of the pixels counts: an object of an unknown colour or kind is not larger.
         """
-        error = (self.decode(codes).float() - frames.float()).abs().mean(dim=-1).flatten(1)
+        shown = self.decode(codes)[:, :, : frames.shape[2]]
+        error = (shown.float() - frames.float()).abs().mean(dim=-1).flatten(1)
         return worst_pixels(error).mean(dim=1) / self.usual_error
 
     def loss(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction loss of a batch.
 
         Args:
-            frames: (B, H, W, 3) uint8.
+            frames: (B, H, V*W, 3) uint8.
             features: What `features` made of them.
 
         Returns:
             Scalar loss, and named scalars to log.
         """
-        images = to_images(frames)
-        error = (self.decode_grid(self.quantise(self.to_code(features))) - images).abs()
-        distance = (images - self.background).abs().amax(dim=1, keepdim=True)
+        images = to_images(frames, self.config.views)
+        code = self.quantise(self.to_code(features.flatten(0, 1))).unflatten(0, features.shape[:2])
+        error = (self.decode_grid(code) - images).abs()
+        distance = (images - self.backgrounds).abs().amax(dim=2, keepdim=True)
         weighted = ((1 + self.config.foreground_weight * distance) * error).mean()
-        per_pixel = error.mean(dim=1).flatten(1)  # (B, H*W)
+        per_pixel = error.mean(dim=2).flatten(1)  # (B, V*H*W)
         worst = worst_pixels(per_pixel).mean()
         mse = error.detach().square().mean()
         return weighted + self.config.worst_weight * worst, {
@@ -236,22 +270,24 @@ def worst_pixels(error: Tensor) -> Tensor:
     return error.topk(max(1, error.shape[1] // 100), dim=1).values
 
 
-def to_images(frames: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) float in [-0.5, 0.5].
+def to_images(frames: Tensor, views: int = 1) -> Tensor:
+    """(B, H, V*W, 3) uint8 to (B, V, 3, H, W) float in [-0.5, 0.5].
 
     In memory the channels come last where convolutions run in half precision, which is faster there, and first
     elsewhere: in float32 on a CPU a training step with channels last takes twice as long.
     """
     half = torch.is_autocast_enabled(frames.device.type)
     layout = torch.channels_last if half else torch.contiguous_format
-    return frames.permute(0, 3, 1, 2).float().div_(255).sub_(0.5).contiguous(memory_format=layout)
+    images = rearrange(frames, "b h (v w) c -> (b v) c h w", v=views).float().div_(255).sub_(0.5)
+    return images.contiguous(memory_format=layout).unflatten(0, (-1, views))
 
 
 def to_frames(images: Tensor) -> Tensor:
-    """(B, 3, H, W) float around 0 to (B, H, W, 3) uint8."""
-    return ((images + 0.5) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    """(B, V, 3, H, W) float around 0 to (B, H, V*W, 3) uint8."""
+    levels = ((images + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
+    return rearrange(levels, "b v c h w -> b h (v w) c").contiguous()
 
 
-def median_background(frames: Tensor) -> Tensor:
-    """Per-pixel median of frames (B, H, W, 3) uint8, as an image (3, H, W) around 0."""
-    return frames.float().median(dim=0).values.permute(2, 0, 1) / 255 - 0.5
+def median_background(frames: Tensor, views: int = 1) -> Tensor:
+    """Per-pixel median of frames (B, H, V*W, 3) uint8, as images (3*V, H, W) around 0."""
+    return rearrange(frames.float().median(dim=0).values, "h (v w) c -> (v c) h w", v=views) / 255 - 0.5

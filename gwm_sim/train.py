@@ -24,6 +24,7 @@ from torch import Tensor
 
 import gwm_sim
 from gwm_sim.calibration import calibrate
+from gwm_sim.cameras import Camera
 from gwm_sim.closing import closing_report
 from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.early_stop import EarlyStop
@@ -42,7 +43,7 @@ from gwm_sim.phases import (
     WatchedPhase,
 )
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.tokenizer import TOKEN, TokenizerConfig, median_background
+from gwm_sim.tokenizer import TokenizerConfig
 from gwm_sim.trainer import Trainer
 from gwm_sim.transfer import SIZES, Inheritance, become, inherit
 from gwm_sim.video import contact_sheet, write_png
@@ -84,7 +85,7 @@ class TrainConfig:
     robot for the dynamics, more pictures for locator and painter. While the tokenizer stays, so does what was made for
     it, such as a guide."""
     preset: str = "mini"
-    """Size of the model: mini, or tiny for trials and tests."""
+    """Size of the model: mini, preview for pictures of 128 pixels, or tiny for trials and tests."""
     minutes: float | None = None
     """Budget in minutes of training, tokenizer included."""
     steps: int | None = None
@@ -100,8 +101,8 @@ class TrainConfig:
     """Go on with the run in `out`."""
     name: str = "gwm-mini"
     """Name of the model in its card."""
-    camera: str = "front"
-    """Camera that the model sees through."""
+    camera: tuple[str, ...] = ("front",)
+    """Camera that the model sees through, or several, the main one first; their pictures must have one size."""
     seed: int = 0
     """Seed of the initial weights and of the batches."""
     device: str = "auto"
@@ -164,7 +165,7 @@ def begin(
         return model, None
     inheritance = inherit(model, source)
     if config.kept:
-        become(model, source, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
+        become(model, source, config.kept, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
     return model, inheritance
 
 
@@ -174,7 +175,7 @@ def train(
     """Run all stages in a folder that belongs to this process."""
     model = model.to(pick_device(config.device))
     print(
-        f"{data.episodes} episodes, {len(data.frames)} frames of {config.camera!r}"
+        f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(config.camera)}"
         + (f" and {len(data.telemetry) - len(data.frames)} without pictures; " if config.motion else "; ")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}",
         flush=True,
@@ -265,20 +266,27 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
 def build(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None = None) -> WorldModel:
     """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
     schema = data.schema
-    picture = schema.cameras[config.camera]
-    if schema.object_names and picture.moving:
+    cameras = [schema.cameras[name] for name in config.camera]
+    if schema.object_names and cameras[0].moving:
         raise ConfigError(
-            f"--camera {config.camera} rides on the robot: a world with tracked objects is drawn for a camera that "
-            f"stands still. Train on another one of {', '.join(schema.cameras)}."
+            f"--camera {config.camera[0]} rides on the robot: objects are tracked from a camera that stands still. "
+            f"Name another one of {', '.join(schema.cameras)} first."
         )
+    if schema.object_names and any(camera.moving for camera in cameras) and not schema.effector:
+        raise ConfigError("a camera that rides on the robot needs data that say where the end-effector is")
     if source is None:
-        tokenizer, heads = TokenizerConfig(channels=preset.channels), HeadsConfig(width=preset.head_width)
+        tokenizer = TokenizerConfig(channels=preset.channels, pack=preset.pack)
+        heads = HeadsConfig(width=preset.head_width)
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
         sizes["window"] = preset.attention_window
     else:
         tokenizer, heads = source.config.tokenizer, source.config.heads
+        if (tokenizer.height, tokenizer.width) != (cameras[0].height, cameras[0].width):
+            tokenizer = replace(tokenizer, pack=preset.pack)
         sizes = {name: getattr(source.config.dynamics, name) for name in SIZES}
-    tokenizer = replace(tokenizer, height=picture.height, width=picture.width)
+    picture = cameras[0]
+    tokenizer = replace(tokenizer, height=picture.height, width=picture.width, views=len(cameras))
+    views = (mounted(camera, data).matrix(tokenizer.token) for camera in cameras)
     dynamics = DynamicsConfig(
         tokens=tokenizer.tokens,
         token_numbers=tokenizer.token_numbers,
@@ -290,13 +298,15 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         commands=schema.commands,
         effector=schema.effector,
         grid=tokenizer.grid,
-        view=tuple(picture.matrix(TOKEN).flatten().tolist()) if schema.object_names else (),
+        view=tuple(float(x) for view in views for x in view.flatten()) if schema.object_names else (),
+        rides=tuple(camera.moving for camera in cameras) if any(camera.moving for camera in cameras) else (),
         **sizes,
     )
     whole = WorldModelConfig(
         name=config.name,
         schema=schema,
-        camera=config.camera,
+        camera=config.camera[0],
+        others=config.camera[1:],
         properties=data.property_names,
         time_limit=int(data.lengths.median()) - 1,
         tokenizer=tokenizer,
@@ -305,8 +315,18 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     )
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    model.tokenizer.background.copy_(median_background(data.frames[spread]))
+    model.tokenizer.see(data.frames[spread])
     return model
+
+
+def mounted(camera: Camera, data: TrainingData) -> Camera:
+    """A camera as seen from what it stands on: one that rides on the robot from the end-effector, which it follows
+    without turning."""
+    if not camera.moving:
+        return camera
+    # The schema says where it was at the first frame of all.
+    effector = data.telemetry[0, list(data.schema.effector)].double().numpy()
+    return replace(camera, position=camera.position - effector)
 
 
 def pick_device(name: str) -> torch.device:
@@ -369,18 +389,20 @@ def sample_rollouts(model: WorldModel, data: TrainingData, codes: Tensor, folder
     write_png(folder / f"rollouts-{step:06d}.png", contact_sheet(rows, [str(h) for h in horizons]))
 
 
-def write_bank(paths: Sequence[Path], camera: str, out: Path) -> None:
+def write_bank(paths: Sequence[Path], cameras: Sequence[str], out: Path) -> None:
     """Cut the first frames of episodes spread over the data, so that the model's worlds can begin without the data."""
     if out.exists():
         return
     files = [EpisodeFile(path) for path in paths]
     places = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     schema = files[0].schema
-    schema = replace(schema, cameras={camera: schema.cameras[camera]}, settings={"start_states_of": camera})
+    schema = replace(
+        schema, cameras={name: schema.cameras[name] for name in cameras}, settings={"start_states_of": cameras[0]}
+    )
     writer = EpisodeWriter(out, schema)
     chosen = torch.linspace(0, len(places) - 1, min(BANK_SIZE, len(places))).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        writer.write(index, file.read(k, 0, CONTEXT, cameras=(camera,)))
+        writer.write(index, file.read(k, 0, CONTEXT, cameras=cameras))
     writer.merge()
 
 
@@ -409,7 +431,9 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 | model hash | `{model.digest()}` |
 | parameters | tokenizer {count["tokenizer"]:.2f} M, dynamics {count["dynamics"]:.2f} M |
 | latents | {c.tokenizer.tokens} tokens of {c.tokenizer.token_numbers} integers with {c.tokenizer.levels} values |
-| data | {data.episodes} episodes, {len(data.frames)} frames, camera `{config.camera}`, digest `{data.digest}` |
+| data | {data.episodes} episodes, {len(data.frames)} frames, cameras `{", ".join(config.camera)}`, digest `{
+        data.digest
+    }` |
 | conditioned on | actions {", ".join(schema.action_names)}; properties {", ".join(c.properties) or "none"} |
 | heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {
         ", ".join(schema.object_names) or "no object"

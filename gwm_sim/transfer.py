@@ -7,7 +7,7 @@ telemetry do. Weights are kept together with the scales of what they read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,7 +52,9 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 """What weights and scales need, by the beginning of their name; the first that fits counts."""
 
 TOKENS: Final = ("dynamics.position", "dynamics.painter.canvas")
-"""Weights with a row for each token of a frame."""
+"""Weights with a row for each token of a frame, which means the same where tokens are as many."""
+
+ABOUT_PICTURES: Final = ("picture", "grid", "camera")
 
 OF_THE_DATA: Final = ("tokenizer.background", "tokenizer.usual_error", "dynamics.command_", "calibration")
 """What belongs to the new data alone."""
@@ -113,12 +115,15 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     )
 
 
-def become(model: WorldModel, source: WorldModel, why: str) -> None:
-    """Copy everything of another model, in place, scales and calibration too: what is not learned must not change.
+def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: str) -> None:
+    """Copy what is not learned from another model, in place, scales too: it must not change.
+
+    Where tracked objects and robot alone are kept, the pictures may be others.
 
     Args:
         model: A model of the shape that the data ask for.
         source: The other one.
+        kept: Phases that are left out.
         why: For the message, what it is needed for.
 
     Raises:
@@ -127,9 +132,20 @@ def become(model: WorldModel, source: WorldModel, why: str) -> None:
     reasons = differences(model.config, source.config)
     if model.config.dynamics.view != source.config.dynamics.view:
         reasons["camera"] = "the camera stands elsewhere"
+    unseen = set(kept) == {"dynamics"} and not model.config.dynamics.sighted
+    if unseen:
+        reasons = {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
     if reasons:
         raise ConfigError(f"{why}, which does not fit the data: {'; '.join(reasons.values())}. Learn all phases.")
-    model.load_state_dict(source.state_dict())
+    theirs = source.state_dict()
+    if unseen:
+        bodies = ("dynamics.", "task_head.")
+        theirs = {
+            name: value
+            for name, value in theirs.items()
+            if name.startswith(bodies) and not name.startswith("dynamics.painter.")
+        }
+    model.load_state_dict(theirs, strict=not unseen)
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:
@@ -155,9 +171,10 @@ def copy_tokens(
 
 def token_rows(config: DynamicsConfig) -> dict[str, slice]:
     """Where the tokens of a frame are, by what they need; the robot's token is always one that listens to it."""
-    robot = config.tokens
+    robot, main = config.tokens, config.grid[0] * config.grid[1]
     return {
-        "picture": slice(0, robot),
+        "grid": slice(0, main),  # of the main view
+        "picture": slice(main, robot),
         "robot token": slice(robot, robot + 1),
         "properties": slice(robot + 1, None),
     }
@@ -169,6 +186,7 @@ def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
     names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
     return {
         "picture": {"picture size": (config.tokenizer.height, config.tokenizer.width)},
+        "grid": {"tokens": dynamics.grid},
         "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
         "objects": {"objects": schema.object_names} if dynamics.objects else {},
         "properties": {"properties": config.properties} if config.properties else {},

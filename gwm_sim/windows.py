@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.cameras import Camera
 from gwm_sim.dynamics import Frames, Statistics, previous
 from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.views import side_by_side
 
 ONE_ROBOT = (
     *("rate", "telemetry_names", "telemetry_low", "telemetry_high", "action_names", "action_low", "action_high"),
@@ -48,10 +51,10 @@ class TrainingData:
     """F frames of all episodes, one after the other; an episode's last action leads nowhere and is zero."""
 
     schema: Schema
-    camera: str
+    cameras: tuple[str, ...]
     property_names: tuple[str, ...]
     digest: str  # of the files' contents
-    frames: Tensor  # (S, H, W, 3) uint8, of the first S <= F frames; the others were recorded for their motion alone
+    frames: Tensor  # (S, H, V*W, 3) uint8, of the first S <= F frames; the others were recorded for their motion alone
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
@@ -158,13 +161,16 @@ class TrainingData:
 
 
 def load_training_data(
-    paths: Sequence[Path], camera: str = "front", weights: Sequence[float] = (), motion: Sequence[Path] = ()
+    paths: Sequence[Path],
+    cameras: Sequence[str] = ("front",),
+    weights: Sequence[float] = (),
+    motion: Sequence[Path] = (),
 ) -> TrainingData:
     """Read episode files into memory.
 
     Args:
         paths: The files.
-        camera: Camera whose frames are wanted.
+        cameras: Cameras whose frames are wanted, side by side.
         weights: How often the windows of each file are drawn, compared with those of the others, `motion` after
             `paths`; all alike if empty.
         motion: Further files, of which the pictures are left out.
@@ -190,10 +196,11 @@ def load_training_data(
                     f"{file.path} does not fit {files[0].path}: {name} is {getattr(file.schema, name)}, "
                     f"not {getattr(schema, name)}; train on files of one robot"
                 )
-        if number < len(paths) and camera not in file.schema.cameras:
-            raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
-        if number < len(paths) and file.schema.cameras[camera].to_json() != schema.cameras[camera].to_json():
-            raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
+        for camera in cameras if number < len(paths) else ():
+            if camera not in file.schema.cameras:
+                raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
+            if optics(file.schema.cameras[camera]) != optics(schema.cameras[camera]):
+                raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
         reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
         if reserved:
             raise ConfigError(
@@ -201,14 +208,17 @@ def load_training_data(
                 f"{FIRST_EVALUATION_SEED} are for evaluation and never trained on; collect with a smaller --seed"
             )
     seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[: len(paths)], files))
-    picture = schema.cameras[camera]
+    sizes = {(schema.cameras[camera].height, schema.cameras[camera].width) for camera in cameras}
+    if len(sizes) > 1:
+        raise ConfigError(f"cameras {', '.join(cameras)} have pictures of different sizes, {sorted(sizes)}")
+    ((height, width),) = sizes
     names = tuple(sorted({name for file in files for name in file[0].properties}))
     data = TrainingData(
         schema=schema,
-        camera=camera,
+        cameras=tuple(cameras),
         property_names=names,
         digest="-".join(file.digest()[:16] for file in files),
-        frames=torch.empty(seen, picture.height, picture.width, 3, dtype=torch.uint8),
+        frames=torch.empty(seen, height, len(cameras) * width, 3, dtype=torch.uint8),
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
@@ -224,10 +234,10 @@ def load_training_data(
     at = number = 0
     for file in files:
         for k in range(len(file)):
-            episode = file.read(k, cameras=(camera,) if at < seen else ())
+            episode = file.read(k, cameras=cameras if at < seen else ())
             rows = slice(at, at + len(episode) + 1)
             if at < seen:
-                data.frames[rows] = torch.from_numpy(episode.frames[camera])
+                data.frames[rows] = torch.from_numpy(side_by_side(episode.frames, cameras))
             data.telemetry[rows] = torch.from_numpy(episode.telemetry)
             data.actions[at : at + len(episode)] = torch.from_numpy(episode.actions)
             if episode.objects is not None:
@@ -243,6 +253,13 @@ def load_training_data(
         data.objects_low, data.objects_high = scene_box(data.objects)
         data.objects = data.objects.clamp(data.objects_low, data.objects_high)
     return data
+
+
+def optics(camera: Camera) -> dict[str, Any]:
+    """What of a camera is the same in all files: of one that moves all but where it is."""
+    return {
+        key: value for key, value in camera.to_json().items() if not (camera.moving and key in ("position", "rotation"))
+    }
 
 
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -43,6 +43,7 @@ from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.world_state import Rollout, WorldState
 
 FORMAT = 3  # version of the checkpoint layout
+CAME_LATER = ("views", "pack", "rides")  # options that the first checkpoints of this format do not have
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class WorldModelConfig:
     schema: Schema
     """The data's schema: rate, names, units and bounds of telemetry and actions, camera, objects, tasks."""
     camera: str
-    """The camera that the model sees through."""
+    """The camera that the model sees through; of several the main one, from which goals and objects are read."""
     properties: tuple[str, ...]
     """Physics properties that condition the model, in the order of the inputs."""
     time_limit: int
@@ -62,11 +63,19 @@ class WorldModelConfig:
     tokenizer: TokenizerConfig
     dynamics: DynamicsConfig
     heads: HeadsConfig
+    others: tuple[str, ...] = ()
+    """Further cameras, whose views stand beside that of the main one."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """All cameras, the main one first."""
+        return self.camera, *self.others
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""
-        parts = {name: asdict(getattr(self, name)) for name in ("tokenizer", "dynamics", "heads")}
+        parts = {name: written(getattr(self, name)) for name in ("tokenizer", "dynamics", "heads")}
         named = {key: getattr(self, key) for key in ("name", "camera", "properties", "time_limit")}
+        named |= {"others": self.others} if self.others else {}
         return {"format": FORMAT, **named, "schema": self.schema.to_json(), **parts}
 
     @classmethod
@@ -74,7 +83,7 @@ class WorldModelConfig:
         """Make a configuration from what `to_json` returned."""
         dynamics = dict(value["dynamics"])
         dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
-        dynamics |= {name: tuple(dynamics[name]) for name in ("effector", "grid", "view")}
+        dynamics |= {name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides")}
         heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
         return cls(
             name=value["name"],
@@ -85,7 +94,15 @@ class WorldModelConfig:
             tokenizer=TokenizerConfig(**value["tokenizer"]),
             dynamics=DynamicsConfig(**dynamics),
             heads=HeadsConfig(**heads),
+            others=tuple(value.get("others", ())),
         )
+
+
+def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, Any]:
+    """A part of a configuration as a JSON object. What came later is left out where it is at its default, so that a
+    model keeps its hash."""
+    defaults = {item.name: item.default for item in fields(part) if item.name in CAME_LATER}
+    return {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}
 
 
 class WorldModel(nn.Module, Shareable):
@@ -123,7 +140,8 @@ class WorldModel(nn.Module, Shareable):
         """Start worlds from real frames.
 
         Args:
-            frames: Context frames, the last one being the present, (B, C, H, W, 3) uint8.
+            frames: Context frames, the last one being the present, (B, C, H, V*W, 3) uint8: of several cameras the
+                views side by side (`views.py`), or that of the main one alone; the others are then drawn.
             telemetry: Telemetry at those frames, (B, C, P).
             actions: Actions between them, (B, C-1, A).
             properties: Physics properties (B, Q) in the order of `config.properties`, NaN where unknown; None if none
@@ -139,8 +157,10 @@ class WorldModel(nn.Module, Shareable):
         """Latents and object positions of real frames: the first half of `encode`, with the same arguments."""
         c = self.config
         b, length = frames.shape[:2]
+        alone = c.tokenizer.views > 1 and not c.dynamics.sighted and frames.shape[3:4] == (c.tokenizer.width,)
+        width = c.tokenizer.width if alone else c.tokenizer.frame[1]
         expected = {
-            "frames": (frames, (b, length, c.tokenizer.height, c.tokenizer.width, 3)),
+            "frames": (frames, (b, length, c.tokenizer.height, width, 3)),
             "telemetry": (telemetry, (b, length, c.dynamics.telemetry)),
             "actions": (actions, (b, length - 1, c.dynamics.actions)),
         }
@@ -154,12 +174,16 @@ class WorldModel(nn.Module, Shareable):
         telemetry = telemetry.to(self.device, torch.float32)
         pictures = frames.to(self.device).flatten(0, 1)
         features = self.tokenizer.features(pictures)
-        flat = self.tokenizer.codes(features)
-        codes, novelty = (x.unflatten(0, (b, length)) for x in (flat, self.tokenizer.novelty(pictures, flat)))
+        codes = self.tokenizer.codes(features)
         objects = telemetry.new_zeros(b * length, 0, 3)
         if self.locator is not None:
-            objects = self.locator(features, telemetry.flatten(0, 1), self.dynamics)
-        objects = objects.unflatten(0, (b, length))
+            objects = self.locator(features[:, 0], telemetry.flatten(0, 1), self.dynamics)
+        if alone:
+            body = Body(telemetry.flatten(0, 1)[:, None], objects[:, None])
+            drawn = self.unseen(body, body)
+            codes = torch.cat((codes, drawn[:, codes.shape[1] :]), dim=1)
+        novelty = self.tokenizer.novelty(pictures, codes)
+        codes, objects, novelty = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty))
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         return Frames(
             codes=codes,
@@ -279,7 +303,7 @@ class WorldModel(nn.Module, Shareable):
             return state
         body = Body(state.telemetry[:, None], state.objects[:, None])
         before = Body(state.previous_telemetry[:, None], state.previous_objects[:, None])
-        codes = choose(self.dynamics.painter.blind(self.dynamics.outline(body, before))[:, 0], None)
+        codes = self.unseen(body, before)
         kept = state.drawn[:, None, None]
         return replace(
             state,
@@ -288,10 +312,14 @@ class WorldModel(nn.Module, Shareable):
             drawn=torch.ones_like(state.drawn),
         )
 
+    def unseen(self, body: Body, before: Body) -> Tensor:
+        """Latents (B, N, M) of pictures of which only the bodies (T = 1) are known."""
+        return choose(self.dynamics.painter.blind(self.dynamics.outline(body, before))[:, 0], None)
+
     # --- reading a state ----------------------------------------------------------------------------------------------
 
     def decode(self, state: WorldState | Rollout) -> Tensor:
-        """Pictures of a state, (B, H, W, 3) uint8, or of a rollout, (B, T, H, W, 3) uint8.
+        """Pictures of a state, (B, H, V*W, 3) uint8, or of a rollout, (B, T, H, V*W, 3) uint8.
 
         Raises:
             ValueError: The rollout was imagined without pictures.
@@ -400,7 +428,7 @@ class WorldModel(nn.Module, Shareable):
 
     def tokenizer_digest(self) -> str:
         """Hash of the tokenizer: the identity of latents."""
-        return weights_digest(self.tokenizer, json.dumps(asdict(self.config.tokenizer), sort_keys=True))
+        return weights_digest(self.tokenizer, json.dumps(written(self.config.tokenizer), sort_keys=True))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -416,15 +444,16 @@ def check_fit(model: WorldModel, schema: Schema, source: str) -> None:
     """Refuse data that the model cannot be shown.
 
     Raises:
-        ConfigError: Camera, picture size, rate, telemetry or actions differ from those of the model.
+        ConfigError: Cameras, picture size, rate, telemetry or actions differ from those of the model.
     """
-    name, camera, trained = model.config.name, model.config.camera, model.config.schema
-    if camera not in schema.cameras:
-        raise ConfigError(
-            f"{source} has no camera {camera!r}, which {name} sees through; it has {list(schema.cameras)}"
-        )
+    name, cameras, trained = model.config.name, model.config.cameras, model.config.schema
+    for camera in cameras:
+        if camera not in schema.cameras:
+            raise ConfigError(
+                f"{source} has no camera {camera!r}, which {name} sees through; it has {list(schema.cameras)}"
+            )
     given, expected = (
-        {"picture size": (value.cameras[camera].height, value.cameras[camera].width)}
+        {"picture size": [(value.cameras[camera].height, value.cameras[camera].width) for camera in cameras]}
         | {key: getattr(value, key) for key in ("rate", "telemetry_names", "action_names")}
         for value in (schema, trained)
     )

@@ -7,7 +7,7 @@ only its actions: what it shows is its own. Everything is recorded anew, so what
 import json
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -71,7 +71,7 @@ def main(config: DemoConfig) -> int:
 
     console.print("driving both worlds with the same actions")
     with EpisodeFile(recording) as file:
-        drives = {task: drive(file[i * config.episodes], twin, learned, world.camera) for i, task in enumerate(TASKS)}
+        drives = {task: drive(file[i * config.episodes], twin, learned, world.cameras) for i, task in enumerate(TASKS)}
     film, strip = config.out / "rollout.mp4", config.out / "rollout.png"
     for path in (film, strip):
         shown = {task: (d.real[:SHOWN], d.predicted[:SHOWN]) for task, d in drives.items()}
@@ -136,18 +136,18 @@ class Drive(NamedTuple):
     """Time that the steps took in each world [s]."""
 
 
-def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any], camera: str) -> Drive:
+def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any], cameras: Sequence[str]) -> Drive:
     """Repeat an episode in both worlds from the last frame that the learned one is given."""
     start_pair(twin, learned, episode.seed, episode.actions[: CONTEXT - 1], episode.properties)
-    actions, key = episode.actions[CONTEXT - 1 :], contract.image_key(camera)
-    (real, twin_seconds), (predicted, learned_seconds) = (follow(env, actions, key) for env in (twin, learned))
+    actions = episode.actions[CONTEXT - 1 :]
+    (real, twin_seconds), (predicted, learned_seconds) = (follow(env, actions, cameras) for env in (twin, learned))
     return Drive(real, predicted, {"twin": twin_seconds, "learned": learned_seconds})
 
 
-def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], key: str) -> tuple[Frames, float]:
-    """Frames (T, H, W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
+def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], cameras: Sequence[str]) -> tuple[Frames, float]:
+    """Frames (T, H, V*W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
     begin = time.perf_counter()
-    frames = [env.step(action)[0][key] for action in actions]
+    frames = [contract.picture(env.step(action)[0], cameras) for action in actions]
     return np.stack(frames), time.perf_counter() - begin
 
 

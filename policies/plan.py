@@ -38,6 +38,7 @@ from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.video import contact_sheet, write_video
+from gwm_sim.views import main_view
 from gwm_sim.world_model import WorldModel, WorldModelConfig, check_fit
 
 Frame = NDArray[np.uint8]
@@ -288,7 +289,8 @@ class Filmed:
         action, memory = self._policy.predict(observation, state, episode_start, deterministic)
         seen = observation[image_key(self._policy.model.config.camera)]
         if len(self._policy.plan_seconds) > plans:
-            self._imagined = [seen, *self._policy.explain(memory).frames[0].cpu().numpy()]
+            imagined = self._policy.explain(memory).frames[0].cpu().numpy()
+            self._imagined = [seen, *main_view(imagined, self._policy.model.config.cameras)]
         expected = self._imagined.pop(0) if self._imagined else seen
         self._film.append(contact_sheet({"": [seen, expected, self._goal]}, ["now", "imagined", "goal"], scale=4))
         return action, memory

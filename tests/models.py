@@ -6,7 +6,7 @@ from recordings import make_schema
 from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.episodes import Command, Schema
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.tokenizer import TOKEN, TokenizerConfig
+from gwm_sim.tokenizer import TokenizerConfig
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 TELEMETRY, ACTIONS, OBJECTS, PROPERTIES, WINDOW = 5, 3, 2, 2, 4
@@ -31,7 +31,7 @@ def make_model(objects: int = OBJECTS, seed: int = 0, schema: Schema | None = No
         ),
         effector=(0, 1, 2),
         grid=tokenizer.grid,
-        view=tuple(schema.cameras["front"].matrix(TOKEN).flatten().tolist()),
+        view=tuple(schema.cameras["front"].matrix(tokenizer.token).flatten().tolist()),
         memory=16,
         width=16,
         layers=4,

@@ -16,7 +16,7 @@ from gwm_sim.dynamics import (
     normalised_entropy,
     previous,
 )
-from gwm_sim.tokenizer import TOKEN
+from gwm_sim.painter import project
 from gwm_sim.world_model import WorldModel
 
 
@@ -156,8 +156,10 @@ def test_a_cube_looks_alike_to_a_token_wherever_it_lies() -> None:
     painter, camera = model.dynamics.painter, model.config.schema.cameras[model.config.camera]
     middle = torch.tensor([0.5, 0.0, 0.0])
     depth, aside = float(camera.depth(middle.numpy())), torch.tensor(camera.rotation[:, 0]).float()
-    step = TOKEN * depth / camera.focal_length * aside  # to the right by one token, at the same depth
-    first, second = (painter.places(x[None, None, None], x[None, None, None], middle) for x in (middle, middle + step))
+    token = model.config.tokenizer.token
+    step = token * depth / camera.focal_length * aside  # to the right by one token, at the same depth
+    places = (x.expand(1, 1, 1, 3) for x in (middle, middle + step))
+    first, second = (painter.places(x, x, x, x, middle) for x in places)
     rows, columns = model.config.tokenizer.grid
     first, second = (x.view(rows, columns, -1) for x in (first, second))
     assert columns > 1
@@ -170,8 +172,9 @@ def test_points_are_projected_as_the_camera_does_even_in_half_precision() -> Non
     camera = model.config.schema.cameras[model.config.camera]
     points = torch.tensor([[0.5, 0.1, 0.02], [0.4, -0.2, 0.1]])
     with torch.autocast("cpu", torch.bfloat16):
-        tokens, depth = model.dynamics.painter.project(points)
-    pixels = TOKEN * tokens + (TOKEN - 1) / 2
+        tokens, depth = project(model.dynamics.painter.view[0], points)
+    token = model.config.tokenizer.token
+    pixels = token * tokens + (token - 1) / 2
     np.testing.assert_allclose(pixels, camera.project(points.numpy()), atol=1e-2)
     np.testing.assert_allclose(depth, camera.depth(points.numpy()), atol=1e-4)
 

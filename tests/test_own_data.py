@@ -164,7 +164,7 @@ def test_objects_and_tasks_of_other_names_survive(tmp_path: Path) -> None:
 def test_pictures_of_a_wrong_size_are_refused_with_the_remedy(tmp_path: Path) -> None:
     data, out = record(tmp_path / "data.hdf5", bench(height=40, width=48)), tmp_path / "world"
     with pytest.raises(ConfigError, match="multiples of 16 pixels.*--size 32"):
-        train_model(TrainConfig(data=(data,), out=out, preset="tiny", steps=5, camera="overhead cam"))
+        train_model(TrainConfig(data=(data,), out=out, preset="tiny", steps=5, camera=("overhead cam",)))
 
 
 # --- goal images ------------------------------------------------------------------------------------------------------

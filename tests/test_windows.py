@@ -106,7 +106,7 @@ def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> Non
         load_training_data([])
     path = write_file(tmp_path / "a.hdf5")
     with pytest.raises(ConfigError, match="no camera 'top'"):
-        load_training_data([path], camera="top")
+        load_training_data([path], cameras=("top",))
     with pytest.raises(ConfigError, match="no training episode has 99 frames"):
         load_training_data([path]).windows(99)
 

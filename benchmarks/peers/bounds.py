@@ -55,11 +55,11 @@ class ShiftedTwin:
         task = task_of(schema.env_id)
         if task is None:
             raise ConfigError(f"{test.file.path} was recorded in {schema.env_id}, which is not the physics twin")
-        camera, rendering = schema.cameras[test.camera], schema.env_kwargs["rendering"]
+        camera, rendering = schema.cameras[test.cameras[0]], schema.env_kwargs["rendering"]
         self._test, self._task, self._shift = test, task, shift
         self._model = make_model(rendering)
         self._data = mujoco.MjData(self._model)
-        self._renderer = FrameRenderer(self._model, camera.height, (test.camera,), rendering=rendering)
+        self._renderer = FrameRenderer(self._model, camera.height, test.cameras[:1], rendering=rendering)
         self._places = [self._model.joint(name).qposadr[0] for name in schema.object_names]
         self._replay = Simulation(self._model, num_rows=1)
         self._rows: Simulation | None = None  # made when the size of a batch is known
@@ -80,7 +80,7 @@ class ShiftedTwin:
             telemetry.append(simulation.telemetry()[:count])
             objects.append(simulation.objects()[:count, :, :3])
             if step in horizons:
-                drawn = [self._renderer.frame(simulation.qpos(row), self._test.camera) for row in range(count)]
+                drawn = [self._renderer.frame(simulation.qpos(row), self._test.cameras[0]) for row in range(count)]
                 frames[step] = np.stack(drawn)
         labels = {task: success[:count] for task, (_, success) in label(simulation.task_state()).items()}
         course = np.stack(telemetry, axis=1)

@@ -226,7 +226,7 @@ class RSSM(nn.Module):
             The last state, features (B, T, F), and log-probabilities of prior and posterior, each (B, T, L, classes).
         """
         b, t = sequences.actions.shape[:2]
-        seen = self.frame_in(self.eye(to_images(sequences.frames.flatten(0, 1))).flatten(1)).unflatten(0, (b, t))
+        seen = self.frame_in(self.eye(to_images(sequences.frames.flatten(0, 1))[:, 0]).flatten(1)).unflatten(0, (b, t))
         felt = self.body_in((sequences.telemetry - self.telemetry_mean) / self.telemetry_std)
         evidence, conditions = torch.cat((seen, felt), dim=-1), self.condition(sequences)
         state = self.begin(b)
@@ -289,7 +289,7 @@ class RSSM(nn.Module):
     @torch.no_grad()
     def decode(self, features: Tensor) -> Tensor:
         """Frames (..., H, W, 3) uint8 of features (..., F)."""
-        frames = to_frames(self.paint(features.reshape(-1, features.shape[-1])))
+        frames = to_frames(self.paint(features.reshape(-1, features.shape[-1]))[:, None])
         return frames.reshape(*features.shape[:-1], *frames.shape[1:])
 
     def read(self, features: Tensor, telemetry: Tensor) -> Reading:
@@ -320,7 +320,7 @@ class RSSM(nn.Module):
             Scalar loss, and named scalars to log.
         """
         _, features, prior, posterior = self.observe(sequences, noise)
-        image, squared = self.image_loss(features.flatten(0, 1), to_images(sequences.frames.flatten(0, 1)))
+        image, squared = self.image_loss(features.flatten(0, 1), to_images(sequences.frames.flatten(0, 1))[:, 0])
         reading = self.read(features, sequences.telemetry)
         error = (reading.telemetry - sequences.telemetry) / self.telemetry_change
         telemetry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none").sum(-1).mean()

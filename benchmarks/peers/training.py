@@ -130,7 +130,7 @@ def train_rssm(
     Raises:
         ConfigError: The folder holds a run with other settings, or the data cannot be trained on.
     """
-    data = load_training_data(paths, camera)
+    data = load_training_data(paths, (camera,))
     config = replace(config, windows_per_batch=budget.batch * config.windows_per_batch)
     record = {"data": data.digest, "seed": seed, **asdict(config), **asdict(budget)}
     out.mkdir(parents=True, exist_ok=True)

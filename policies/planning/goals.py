@@ -73,11 +73,13 @@ class Goal:
             ValueError: The picture or the telemetry is not of the model's kind.
         """
         c = model.config
-        size = (c.tokenizer.height, c.tokenizer.width, 3)
+        size: tuple[int, ...] = c.tokenizer.frame
         pictures = np.array(frames, order="C")  # torch takes neither negative strides nor read-only arrays
+        if telemetry is not None and pictures.shape[-2] == c.tokenizer.width:
+            size = (c.tokenizer.height, c.tokenizer.width, 3)  # the main camera alone
         if pictures.shape[-3:] != size or pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
             raise ValueError(
-                f"a goal image for {c.name} must be {size} uint8, as its camera {c.camera!r} sees, "
+                f"a goal image for {c.name} must be {size} uint8, as {' and '.join(map(repr, c.cameras))} see it, "
                 f"got {pictures.shape} {pictures.dtype}"
             )
         pictures = pictures.reshape(-1, *size)

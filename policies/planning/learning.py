@@ -224,7 +224,7 @@ def reader_loss(model: WorldModel, reader: PictureReader, experience: Experience
     def loss() -> tuple[Tensor, dict[str, float]]:
         chosen = torch.randint(len(frames), (BATCH // 8,), generator=generator)
         with torch.no_grad():
-            features = model.tokenizer.features(frames[chosen].to(model.device))
+            features = model.tokenizer.features(frames[chosen].to(model.device))[:, 0]
         truth = experience.telemetry[numbers[chosen]].to(model.device)
         read = reader(features)
         error = ((read - truth) / reader.std).abs().mean()

@@ -42,8 +42,8 @@ class PictureReader(nn.Module):
 
     @torch.no_grad()
     def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> Body:
-        """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, W, 3) uint8."""
-        features = model.tokenizer.features(frames.to(model.device))
+        """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, V*W, 3) uint8."""
+        features = model.tokenizer.features(frames.to(model.device))[:, 0]
         telemetry = self(features) if telemetry is None else telemetry.to(model.device)
         objects = telemetry.new_zeros(len(telemetry), 0, 3)
         if model.locator is not None:

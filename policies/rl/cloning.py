@@ -56,7 +56,6 @@ def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str], 
         ConfigError: The file does not fit the model, has no rewards of the task, or holds evaluation seeds.
     """
     demonstrations = []
-    key = image_key(model.config.camera)
     with EpisodeFile(path) as file:
         check_fit(model, file.schema, str(path))
         for k in range(len(file)):
@@ -68,9 +67,8 @@ def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str], 
                 )
             if task not in episode.labels:
                 raise ConfigError(f"{path} has no rewards of the task {task}: add them with `gwm label`")
-            seen = read_frames(
-                model, {key: episode.frames[model.config.camera], "agent_pos": episode.telemetry}, readings
-            )
+            pictures = {image_key(camera): episode.frames[camera] for camera in model.config.cameras}
+            seen = read_frames(model, {**pictures, "agent_pos": episode.telemetry}, readings)
             rewards = np.asarray(episode.labels[task].reward[1:], np.float32)
             demonstrations.append(Demonstration(seen, episode.actions, rewards))
     return demonstrations
