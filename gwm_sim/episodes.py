@@ -9,8 +9,9 @@ Object poses, labels for every task, physics properties and seeds lie beside; `g
         actions (N, A)          action t leads from frame t to frame t+1
         telemetry (N+1, P)      frames/<camera> (N+1, H, W, 3)      objects (N+1, K, 7)
         labels/<task>/reward (N+1,)      labels/<task>/success (N+1,)
+        depth/<camera> (N+1, H, W, 1)   in units of 0.1 mm, where it was measured
         rewards (N,)  dones (N,)                                    for robomimic: the file's own task
-        obs/<camera>_image, obs/agent_pos, next_obs/...             virtual, (N, ...)
+        obs/<camera>_image, obs/<camera>_depth, obs/agent_pos, next_obs/...             virtual, (N, ...)
 
 A writer makes one part file per episode and renames it into place, so a killed run loses only episodes in progress.
 Knows numpy and h5py; nothing of environments, policies or models.
@@ -39,6 +40,9 @@ Array = NDArray[Any]
 
 FORMAT = 1
 """Version of the layout; raised when an older reader would misread a newer file."""
+
+DEPTH_UNIT = 1e-4
+"""Metres per unit of a stored depth image."""
 
 _ROBOMIMIC_GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""
@@ -74,6 +78,8 @@ class Episode:
     """Seed of the start and of the behaviour; None for recordings of a real robot."""
     policy: str
     """Name of the behaviour that acted."""
+    depth: dict[str, Array] = field(default_factory=dict)
+    """Depth images per camera in units of `DEPTH_UNIT`, (N+1, H, W, 1) uint16; empty where nobody measured them."""
 
     def __len__(self) -> int:
         """Return the number of actions N."""
@@ -123,6 +129,8 @@ class Schema:
     """Tasks that every frame is labelled for."""
     task: str | None = None
     """The task whose reward robomimic sees as `rewards`."""
+    depth: tuple[str, ...] = ()
+    """Cameras that also measured depth."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +141,8 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
+        if not self.depth:
+            del value["depth"]  # older files, which do not know it, keep their digest
         return {"format": FORMAT, **json.loads(json.dumps(value))}
 
     @classmethod
@@ -162,6 +172,8 @@ class Schema:
         }
         for name, camera in self.cameras.items():
             layout[f"frames/{name}"] = ((rows, camera.height, camera.width, 3), np.dtype(np.uint8))
+        for name in self.depth:
+            layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
         if self.object_names:
             layout["objects"] = ((rows, len(self.object_names), 7), float32)
         for task in self.tasks:
@@ -336,6 +348,7 @@ class EpisodeFile:
             properties=json.loads(group.attrs.get("properties", "{}")),
             seed=self.seeds[k],
             policy=self.policies[k],
+            depth={name: load(f"depth/{name}") for name in self._known_cameras(cameras) if name in self.schema.depth},
         )
 
     def check(self) -> None:
@@ -436,7 +449,7 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
     for key, array in arrays.items():
         _check_dataset(array, *layout[key], where=f"{name}/{key}")
         _check_finite(array, first_row=0, where=f"{name}/{key}")
-        storage = _frame_storage(array.shape) if key.startswith("frames/") else {}
+        storage = _frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
     group.create_dataset("rewards", data=rewards)
@@ -449,6 +462,7 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
 def _arrays(episode: Episode) -> dict[str, Array]:
     arrays = {"actions": episode.actions, "telemetry": episode.telemetry}
     arrays |= {f"frames/{name}": frames for name, frames in episode.frames.items()}
+    arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}
     if episode.objects is not None:
         arrays["objects"] = episode.objects
     for task, labels in episode.labels.items():
@@ -481,6 +495,7 @@ def _copy_demo(demo: h5py.Group, data: h5py.Group) -> int:
 def _link_observations(group: h5py.Group) -> None:
     """Make robomimic's `obs` and `next_obs` as views of the sources: all rows but the last, all but the first."""
     sources = {f"{camera}_image": frames for camera, frames in group["frames"].items()}
+    sources |= {f"{camera}_depth": depth for camera, depth in group.get("depth", {}).items()}
     sources["agent_pos"] = group["telemetry"]
     length = int(group.attrs["num_samples"])
     for view, first in (("obs", 0), ("next_obs", 1)):

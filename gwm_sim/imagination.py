@@ -114,6 +114,7 @@ def imagined_schema(model: WorldModel, file: EpisodeFile) -> Schema:
     return replace(
         trained,
         cameras={name: recorded.cameras[name] for name in model.config.cameras},
+        depth=(),
         object_names=trained.object_names if model.config.dynamics.objects else (),
         tasks=model.tasks,
         task=next((task for task in (recorded.task, trained.task, *model.tasks) if task in model.tasks), None),

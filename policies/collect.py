@@ -24,7 +24,7 @@ from rich.console import Console
 
 import gwm_sim
 from gwm_sim.envs import contract
-from gwm_sim.episodes import Command, Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.episodes import DEPTH_UNIT, Command, Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
@@ -61,6 +61,8 @@ class CollectConfig:
     """Height and width of the frames in pixels."""
     cameras: tuple[str, ...] = ("front",)
     """Cameras to record."""
+    depth: bool = False
+    """Record depth images of these cameras too."""
     rendering: Literal["fast", "rich"] = "rich"
     """rich has shadows and smooth edges, as the shipped models saw them; fast has neither and takes a thirtieth of the
     time where no GPU draws."""
@@ -89,6 +91,7 @@ class Recorder:
         self._config = config
         self._behaviour: Behaviour = behaviour or find_behaviour(config.policy)
         self._env_kwargs = {"size": config.size, "cameras": list(config.cameras), "rendering": config.rendering}
+        self._env_kwargs |= {"depth": True} if config.depth else {}
         task = contract.task_of(config.env)
         if task is None:
             raise ConfigError(f"--env {config.env} is no block environment. Try MuJoCo-BlockStack-v0.")
@@ -129,6 +132,7 @@ class Recorder:
             object_size=contract.CUBE_SIZE,
             tasks=contract.TASKS,
             task=self._task,
+            depth=self._config.cameras if self._config.depth else (),
             env_kwargs=self._env_kwargs,
             settings={
                 "policy": self._config.policy,
@@ -172,11 +176,19 @@ class Recorder:
             properties={name: float(value) for name, value in self._twin.properties.items()},
             seed=seed,
             policy=policy.name,
+            depth={
+                name: np.stack([moment.depth[name] for moment in moments])
+                for name in (self._config.cameras if self._config.depth else ())
+            },
         )
 
     def _moment(self, observation: dict[str, Any]) -> _Moment:
         return _Moment(
             frames={name: observation[contract.image_key(name)] for name in self._config.cameras},
+            depth={
+                name: (observation[contract.depth_key(name)] / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
+                for name in (self._config.cameras if self._config.depth else ())
+            },
             telemetry=observation["agent_pos"],
             labels=self._twin.labels(),
             objects=self._twin.objects(),
@@ -227,6 +239,7 @@ class Collection:
 @dataclass(frozen=True)
 class _Moment:
     frames: dict[str, Any]
+    depth: dict[str, Any]
     telemetry: Any
     labels: dict[str, tuple[float, bool]]
     objects: Any

@@ -76,6 +76,7 @@ def live_schema(learned: Schema, camera: str, robot: str, rate: float, settings:
         env_id=f"robot:{robot}",
         rate=rate,
         cameras={camera: learned.cameras[camera]},
+        depth=(),
         object_names=(),
         tasks=(),
         task=None,
