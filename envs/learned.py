@@ -56,6 +56,7 @@ class Imagination:
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
         self._default_goal = self._read_goal(goal)
         self._goals = Goals()
+        self.deep = False
         self.watched = True
         """Whether somebody looks at every step; without, pictures are drawn when asked for."""
         if self._column is None and goal is None:
@@ -125,7 +126,8 @@ class Imagination:
         if cameras is not None and set(cameras) != set(config.cameras):
             own = " and ".join(map(repr, config.cameras))
             raise ValueError(f"{config.name} sees through the camera {own}, not {tuple(cameras)}")
-        if depth:
+        self.deep = depth
+        if depth and not config.depth:
             raise ValueError(f"{config.name} does not imagine depth")
         low = np.array(config.schema.telemetry_low, np.float32)
         high = np.array(config.schema.telemetry_high, np.float32)
@@ -135,6 +137,15 @@ class Imagination:
                     contract.image_key(camera): gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
                     for camera in config.cameras
                 },
+                **(
+                    {
+                        contract.depth_key(config.camera): gym.spaces.Box(
+                            0.0, contract.MAX_DEPTH, (height, width, 1), np.float32
+                        )
+                    }
+                    if depth
+                    else {}
+                ),
                 "agent_pos": gym.spaces.Box(low, high, dtype=np.float32),
             }
         )
@@ -149,8 +160,9 @@ class Imagination:
         """Time limit [steps] that `limit` means."""
         return self.model.config.time_limit if limit == "checkpoint" else limit
 
-    def begin(self, read: Sequence[Frames]) -> WorldState:
-        """States of rows that begin from latents read before, grouped by length of context."""
+    def begin(self, read: Sequence[Frames], rngs: Sequence[np.random.Generator]) -> WorldState:
+        """States of rows that begin from latents read before, grouped by length of context; each row's own generator
+        says which future it goes into, if its model knows several."""
         states: dict[int, WorldState] = {}
         lengths = np.array([r.telemetry.shape[1] for r in read])
         for length in sorted(set(lengths.tolist())):
@@ -158,7 +170,10 @@ class Imagination:
             context = Frames(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
             begun = self.model.begin(context)
             states |= {row: begun.select([i]) for i, row in enumerate(rows)}
-        return WorldState.join([states[i] for i in range(len(read))])
+        state = WorldState.join([states[i] for i in range(len(read))])
+        if self.model.config.dynamics.noise:
+            state.future = torch.tensor([int(rng.integers(2**31)) for rng in rngs], device=state.future.device)
+        return state
 
     def step(self, actions: NDArray[np.float64]) -> None:
         """Advance all rows by one step of checked actions (n, A)."""
@@ -168,6 +183,12 @@ class Imagination:
     def frames(self) -> NDArray[np.uint8]:
         """Pictures of all rows, the views side by side, (n, H, V*W, 3), fresh memory."""
         return self.model.decode(self.state).cpu().numpy()
+
+    def depths(self) -> Observation:
+        """Depth images of all rows by key, (n, H, W, 1) [m]; none where nobody asked for them."""
+        if not self.deep:
+            return {}
+        return {contract.depth_key(self.model.config.camera): self.model.depth(self.state).cpu().numpy()}
 
     def telemetry(self) -> NDArray[np.float32]:
         """Telemetry of all rows, (n, P), fresh memory."""
@@ -211,7 +232,8 @@ class LearnedEnv(gym.Env[Any, Any]):
     by name, `goal` the goal image of this episode.
     Metadata: names and units of telemetry and actions, rate, camera, tasks; `lacks`, what the data did not tell the
     model, such as a reward, and what helps. Without labels `is_success` is always False.
-    The frame returned by `reset` is the real one that the world begins with.
+    The frame returned by `reset` is the real one that the world begins with. Where the future is open and the model
+    knows several, such as gwm-preview, the seed of `reset` says which one comes.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": contract.CONTROL_RATE}
@@ -237,7 +259,7 @@ class LearnedEnv(gym.Env[Any, Any]):
             model: Name of a shipped model, or a checkpoint folder.
             size: Size of the frames [px]; only the model's own.
             cameras: The model's camera, or None for it.
-            depth: Not imagined by any model yet.
+            depth: Observe depth too, `depth_<camera>` of the main one, (H, W, 1) [m]; gwm-preview imagines it.
             rendering: Accepted because the twin takes it; a model shows what it was trained on.
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
@@ -277,7 +299,7 @@ class LearnedEnv(gym.Env[Any, Any]):
         options, goal = self._rows.split(options)
         start, read = self._rows.starts.resolve(options, self.np_random)
         self._rows.set_goal([0], goal)
-        self._rows.state = self._rows.begin([read])
+        self._rows.state = self._rows.begin([read], [self.np_random])
         self._elapsed = 0
         self._pixels = start.frames[-1]
         _, success = self._rows.judge()
@@ -321,7 +343,8 @@ class LearnedEnv(gym.Env[Any, Any]):
         if self._readings is not None:
             return {key: value[0] for key, value in self._rows.readings(self._readings).items()}
         pictures = contract.observed(self._frame().copy(), self._rows.model.config.cameras)
-        return {**pictures, "agent_pos": self._rows.telemetry()[0]}
+        depths = {key: depth[0] for key, depth in self._rows.depths().items()}
+        return {**pictures, **depths, "agent_pos": self._rows.telemetry()[0]}
 
     def _info(self, success: NDArray[np.bool_]) -> dict[str, Any]:
         value = bool(success[0])

@@ -113,7 +113,7 @@ class LearnedVectorEnv(BatchedEnv):
         rest, goal = self._imagination.split(options)
         resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
         self._imagination.set_goal(rows.tolist(), goal)
-        fresh = self._imagination.begin([read for _, read in resolved])
+        fresh = self._imagination.begin([read for _, read in resolved], [self._rngs[row] for row in rows])
         if self._begun:
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
         else:
@@ -139,7 +139,8 @@ class LearnedVectorEnv(BatchedEnv):
         if self._readings is not None:
             return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
         pictures = contract.observed(self.frames()[rows], self.world_model.config.cameras)
-        return {**pictures, "agent_pos": self._imagination.telemetry()[rows]}
+        depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
+        return {**pictures, **depths, "agent_pos": self._imagination.telemetry()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()

@@ -76,6 +76,10 @@ class DynamicsConfig:
     rides: tuple[bool, ...] = ()
     """Which of these cameras ride on the end-effector, from which their points are then measured; empty for none."""
 
+    noise: int = 0
+    """Where objects are tracked, random numbers per object and step that decide what cannot be foreseen; 0 for a model
+    of the most likely future alone."""
+
     def __post_init__(self) -> None:
         views = self.tokens // max(1, self.grid[0] * self.grid[1])
         if self.objects and len(self.view) != 12 * views:
@@ -192,7 +196,9 @@ class Dynamics(nn.Module, ABC):
         """Memory of worlds after whole sequences, (B, ...)."""
 
     @abstractmethod
-    def step(self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True) -> tuple[Prediction, Tensor]:
+    def step(
+        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
         """Predict the successor of one frame (T = 1) in a rollout.
 
         Args:
@@ -200,6 +206,7 @@ class Dynamics(nn.Module, ABC):
             memory: What is remembered of the frames before, (B, ...); may be written over.
             age: How many these were, (B,).
             draw: Whether the picture is wanted.
+            noise: What chance has it, (B, 1, 1 + K, noise); None for the most likely future.
 
         Returns:
             The prediction, and the memory with the present frame in it.

@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.dynamics import Body, Frames, choose, previous
+from gwm_sim.episodes import DEPTH_UNIT
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.sighted import SightedDynamics
 from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.windows import TrainingData, WindowSampler
 from gwm_sim.world_model import WorldModel
 
-SEES_FRAMES = ("tokenizer.", "locator.")  # the parts that learn from single frames
+SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 DRAWS = "dynamics.painter."
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
@@ -52,6 +53,7 @@ class Preset:
     attention_window: int = 12
     memory: int = 192
     pack: int = 2
+    noise: int = 0
     bodies_per_batch: int = 64
     frames_per_body: int = 20
 
@@ -63,7 +65,7 @@ class Preset:
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
-    "preview": Preset(channels=32, width=192, layers=6, heads=6, head_width=128, pack=4),
+    "preview": Preset(channels=32, width=192, layers=6, heads=6, head_width=128, pack=4, noise=8),
     "tiny": Preset(
         channels=8,
         width=32,
@@ -159,6 +161,33 @@ class LocatorPhase:
         return error, {"located_mm": 1000 * error.detach()}
 
 
+class DepthPhase:
+    """The depth of what the main camera sees, from the codes of single frames, with the tokenizer as it is."""
+
+    name = "depth"
+    rate = 1.5e-3
+
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+        assert model.depth_head is not None
+        self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
+        self.head = model.depth_head
+        self.held_out: WindowSampler | None = None  # few frames are measured: none of them are spared
+        middle = data.depth[torch.linspace(0, len(data.depth) - 1, 256).long()].float().median(dim=0).values
+        self.head.background.copy_(middle.permute(2, 0, 1) * DEPTH_UNIT)
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.model.named_parameters() if name.startswith("depth_head.")]
+
+    def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        generator, device = batch_generator(self.seed, step), self.model.device
+        chosen = torch.randint(len(self.data.measured), (self.preset.frames_per_batch,), generator=generator)
+        grid = self.model.tokenizer.unpack(self.codes[self.data.measured[chosen]].to(device))[:, 0]
+        return self.head.loss(grid, self.data.depth[chosen].to(device) * DEPTH_UNIT)
+
+    def held_out_loss(self) -> Tensor:
+        raise NotImplementedError
+
+
 def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features: Tensor) -> Tensor:
     """Mean absolute error [m] of the positions that are read from some frames, per coordinate."""
     assert model.locator is not None
@@ -241,18 +270,14 @@ class BodyPhase:
         frames, reward, success = self.data.batch(None, first, self.preset.frames_per_body)
         frames = drop_properties(misplace(frames, generator), generator)
         true, shown = to_device(frames, self.model.device), to_device(jitter(frames, generator), self.model.device)
-        memory = self.dynamics.blank_memory(len(first))
-        given = crop(shown, slice(None, CONTEXT if free else -1))
-        body, spread, memory = self.dynamics.advance(given, memory, rest=False)
-        bodies, spreads, present = [body], [spread], crop(given, slice(-1, None))
-        for t in range(given.actions.shape[1], true.actions.shape[1] - 1):
-            last = Body(body.telemetry[:, -1:], body.objects[:, -1:])
-            present = follower(present, last, crop(true, slice(t, t + 1)))
-            body, spread, memory = self.dynamics.advance(present, memory, rest=False)
-            bodies.append(body)
-            spreads.append(spread)
-        made = Body(*(torch.cat(parts, dim=1) for parts in zip(*bodies, strict=True)))
-        telemetry, objects, likelihood = self.distance(made, torch.cat(spreads, dim=1), crop(true, slice(1, None)))
+        future = crop(true, slice(1, None))
+        # With chance, half of the steps learn two futures each, and half the most likely one.
+        noise = self.noise(len(first), generator) if free and torch.rand((), generator=generator) < 0.5 else None
+        made, spread = self.roll(true, shown, free, noise)
+        telemetry, objects, likelihood = self.distance(made, spread, future)
+        if noise is not None:
+            other, _ = self.roll(true, shown, free, self.noise(len(first), generator))
+            telemetry, objects = self.score(made, other, future)
         total = telemetry + objects + SPREAD_WEIGHT * likelihood
         parts = {"telemetry": telemetry.detach(), "objects": objects.detach(), "spread": likelihood.detach()}
         if self.model.task_head is not None:
@@ -261,6 +286,52 @@ class BodyPhase:
             total = total + judged[0] + 0.2 * judged[1]
             parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
         return total, parts
+
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
+        """What chance has for windows, (B, T, 1 + K, noise); None where nothing is left to it."""
+        c = self.dynamics.config
+        if not c.noise:
+            return None
+        shape = (rows, self.preset.frames_per_body - 1, 1 + c.objects, c.noise)
+        return torch.randn(shape, generator=generator).to(self.model.device)
+
+    def roll(self, true: Frames, shown: Frames, free: bool, noise: Tensor | None) -> tuple[Body, Tensor]:
+        """The bodies predicted for all frames but the first, and their spread; see `follow`."""
+
+        def chance(moments: slice) -> Tensor | None:
+            return None if noise is None else noise[:, moments]
+
+        given = crop(shown, slice(None, CONTEXT if free else -1))
+        count = given.actions.shape[1]
+        memory = self.dynamics.blank_memory(len(given.actions))
+        body, spread, memory = self.dynamics.advance(given, memory, rest=False, noise=chance(slice(None, count)))
+        bodies, spreads, present = [body], [spread], crop(given, slice(-1, None))
+        for t in range(count, true.actions.shape[1] - 1):
+            moment = slice(t, t + 1)
+            last = Body(body.telemetry[:, -1:], body.objects[:, -1:])
+            present = follower(present, last, crop(true, moment))
+            body, spread, memory = self.dynamics.advance(present, memory, rest=False, noise=chance(moment))
+            bodies.append(body)
+            spreads.append(spread)
+        made = Body(*(torch.cat(parts, dim=1) for parts in zip(*bodies, strict=True)))
+        return made, torch.cat(spreads, dim=1)
+
+    def score(self, one: Body, other: Body, target: Frames) -> tuple[Tensor, Tensor]:
+        """How badly two sampled futures speak for the true one: the energy score (Gneiting and Raftery, 2007).
+
+        It is least where futures are drawn as often as they come true. Each object's position counts as a whole, each
+        number of the telemetry for itself.
+        """
+        change, scale = self.dynamics.telemetry_change, self.dynamics.objects_change
+
+        def apart(a: Body | Frames, b: Body | Frames) -> tuple[Tensor, Tensor]:
+            telemetry = (a.telemetry - b.telemetry).abs() / change
+            objects = ((a.objects - b.objects) / scale).square().sum(dim=-1).add(1e-6).sqrt()
+            return robust(telemetry).mean(), robust(objects).mean() / 3**0.5
+
+        pairs = apart(one, target), apart(other, target), apart(one, other)
+        telemetry, objects = ((a + b - c) / 2 for a, b, c in zip(*pairs, strict=True))
+        return telemetry, objects
 
     def distance(self, body: Body, spread: Tensor, target: Frames) -> tuple[Tensor, Tensor, Tensor]:
         """How far telemetry and objects are from the true ones, and how badly the spread says so."""

@@ -61,7 +61,9 @@ class SightedDynamics(Dynamics):
         ring[..., kept % window, :] = memory[..., kept, :].to(ring.dtype)
         return ring
 
-    def step(self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True) -> tuple[Prediction, Tensor]:
+    def step(
+        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
         """Predict the successor of one frame; it is always drawn, since the next step looks at it."""
         x = self.embed(frames)
         ring = Ring(age, self.config.window, self.config.width // self.config.heads)

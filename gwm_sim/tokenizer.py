@@ -211,20 +211,24 @@ class Tokenizer(nn.Module):
         grid = (self.quantise(self.to_code(features.flatten(0, 1))) * half + half).round().to(torch.uint8)
         return rearrange(grid, "(b v) c (y p) (x q) -> b (v y x) (p q c)", v=features.shape[1], p=pack, q=pack)
 
+    def unpack(self, codes: Tensor) -> Tensor:
+        """Codes (B, N, token_numbers) as quantised values, (B, V, numbers, H/8, W/8)."""
+        config = self.config
+        half, (rows, columns) = (config.levels - 1) / 2, config.grid
+        return rearrange(
+            codes.float() / half - 1,
+            "b (v y x) (p q c) -> b v c (y p) (x q)",
+            **{"y": rows, "x": columns, "p": config.pack, "q": config.pack},
+        )
+
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Decode codes (..., N, token_numbers) to frames (..., H, V*W, 3) uint8, or those of the first views alone."""
-        lead, config = codes.shape[:-2], self.config
-        half, (rows, columns) = (config.levels - 1) / 2, config.grid
-        views = codes.shape[-2] // (rows * columns)
-        grid = rearrange(
-            codes.reshape(-1, *codes.shape[-2:]).float() / half - 1,
-            "b (v y x) (p q c) -> b v c (y p) (x q)",
-            **{"v": views, "y": rows, "x": columns, "p": config.pack, "q": config.pack},
-        )
+        lead = codes.shape[:-2]
+        grid = self.unpack(codes.reshape(-1, *codes.shape[-2:]))
         if self._quick:
             flat = grid.flatten(0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
-            images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[:views]
+            images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
         else:
             images = self.decode_grid(grid)
         frames = to_frames(images)

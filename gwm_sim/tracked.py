@@ -5,6 +5,10 @@ part. The robot and every object have a memory of their own, and tell each other
 objects share one network, so what is learned about one is known about all. A step costs a few small matrix products
 whatever the picture shows, and training goes through whole rollouts, so that an error is blamed on the step that made
 it and not on those that only inherit it.
+
+Where a future is open, such as that of a cube set down on an edge, a model may be given random numbers at every step
+that choose one (functional generative networks, Alet et al., 2025): one network, whose futures are as many as there are
+seeds. Without them it predicts the most likely one.
 """
 
 from __future__ import annotations
@@ -37,6 +41,9 @@ class TrackedDynamics(Dynamics):
         self.motion_out = begin_as_copy(nn.Linear(m, 4))
         self.robot_out = decider(3 * m, m)
         self.telemetry_out = begin_as_copy(nn.Linear(m, c.telemetry))
+        self.chance = nn.Linear(c.noise, m, bias=False) if c.noise else None
+        if self.chance is not None:
+            nn.init.normal_(self.chance.weight, std=0.02)  # hardly any, to begin with
 
     def blank_memory(self, rows: int) -> Tensor:
         """Memories of the robot and of each object, (B, 1 + K, memory)."""
@@ -45,18 +52,24 @@ class TrackedDynamics(Dynamics):
     def remember(self, past: Frames) -> Tensor:
         return self.advance(past, self.blank_memory(len(past.telemetry)))[2]
 
-    def step(self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True) -> tuple[Prediction, Tensor]:
-        body, spread, memory = self.advance(frames, memory)
+    def step(
+        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
+        body, spread, memory = self.advance(frames, memory, noise=noise)
         logits = self.next_picture(body, frames) if draw else None
         return Prediction(logits, body.telemetry, body.objects, spread), memory
 
-    def advance(self, frames: Frames, memory: Tensor, rest: bool = True) -> tuple[Body, Tensor, Tensor]:
+    def advance(
+        self, frames: Frames, memory: Tensor, rest: bool = True, noise: Tensor | None = None
+    ) -> tuple[Body, Tensor, Tensor]:
         """The body that follows each of some frames.
 
         Args:
             frames: Frames and actions.
             memory: What is remembered of those before, (B, 1 + K, memory).
             rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
+            noise: What chance has it for the robot and each object, (B, T, 1 + K, noise), standard normal; None for the
+                most likely future.
 
         Returns:
             The bodies, their spread (B, T, K) [m], and the memory after the last frame.
@@ -65,11 +78,16 @@ class TrackedDynamics(Dynamics):
         place = self.object_features(frames)
         around = known[:, :, None].expand(*place.shape[:3], -1)
         seen = self.object_in(torch.cat((place, around), dim=-1)) + self.identity
+        chance = None if noise is None or self.chance is None else self.chance(noise.to(seen.dtype))
+        if chance is not None:
+            seen = seen + chance[:, :, 1:]
         held = recur(self.object_cell, seen, memory[:, 1:])  # (B, T, K, memory)
         objects = torch.cat((self.object_norm(held), seen), dim=-1)
         told = self.object_tells(objects)
         all_told = told.sum(dim=2)
         robot_seen = self.robot_in(torch.cat((known, all_told), dim=-1))
+        if chance is not None:
+            robot_seen = robot_seen + chance[:, :, 0]
         robot_held = recur(self.robot_cell, robot_seen, memory[:, 0])  # (B, T, memory)
         robot = torch.cat((self.robot_norm(robot_held), robot_seen), dim=-1)
 

@@ -35,6 +35,7 @@ from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import (
     PRESETS,
     BodyPhase,
+    DepthPhase,
     DynamicsPhase,
     LocatorPhase,
     PainterPhase,
@@ -50,16 +51,17 @@ from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
-SHARES = {"tokenizer": 0.15, "locator": 0.15, "dynamics": 0.55, "painter": 0.3}
+SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.55, "painter": 0.3}
 """Parts of the budget; those of phases that are left out or that a model does not have go to the others."""
 
-ALL = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
+NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
+ALL = (*NEEDED, "depth")
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
-BANK_SIZE = 256  # start states of a checkpoint
+BANK_PIXELS = 256 * 64 * 64  # of the start states of a checkpoint: 256 of 64 pixels, fewer of larger pictures
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
 
 
@@ -80,10 +82,11 @@ class TrainConfig:
     init: str | None = None
     """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
     phases: tuple[str, ...] = ALL
-    """What is learned: tokenizer (locator included), locator alone, dynamics (with the task head), painter (of worlds
-    with tracked objects). The others stay as they are in `init`, and their time goes to these: more motion of the same
-    robot for the dynamics, more pictures for locator and painter. While the tokenizer stays, so does what was made for
-    it, such as a guide."""
+    """What is learned: tokenizer (locator included), locator alone, depth (where it was measured), dynamics (with the
+    task head), painter (of worlds with tracked objects). The others stay as they are in `init`, and their time goes to
+    these: more motion of the same robot for the dynamics, more pictures for locator and painter; tokenizer and painter
+    together learn to see a known world through other cameras. While the tokenizer stays, so does what was made for it,
+    such as a guide."""
     preset: str = "mini"
     """Size of the model: mini, preview for pictures of 128 pixels, or tiny for trials and tests."""
     minutes: float | None = None
@@ -132,7 +135,7 @@ class TrainConfig:
     @property
     def kept(self) -> tuple[str, ...]:
         """Phases that are left out."""
-        return tuple(name for name in ALL if name not in self.phases)
+        return tuple(name for name in NEEDED if name not in self.phases)
 
 
 def main(config: TrainConfig) -> int:
@@ -190,6 +193,8 @@ def train(
     if model.locator is not None:
         learn(trainer, LocatorPhase(model, data, preset, config.seed), config, lambda step: None)
     codes = encode_all(model, data, config.out / "latents.safetensors")
+    if model.depth_head is not None:
+        learn(trainer, DepthPhase(model, data, codes, preset, config.seed), config, lambda step: None)
     if model.config.dynamics.sighted:
         last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
     else:
@@ -224,8 +229,7 @@ def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Ca
     phase.rate *= config.rate or (FINE_TUNING if config.init is not None else 1.0)
     watched = phase.held_out is not None and config.patience < 1
     early_stop = EarlyStop(phase.held_out_loss, config.patience) if watched else None
-    sighted = trainer.model.config.dynamics.sighted
-    trainer.run(phase, *share(config, phase.name, sighted), sample, early_stop)
+    trainer.run(phase, *share(config, phase.name, trainer.model.config), sample, early_stop)
 
 
 def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
@@ -287,6 +291,11 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     picture = cameras[0]
     tokenizer = replace(tokenizer, height=picture.height, width=picture.width, views=len(cameras))
     views = (mounted(camera, data).matrix(tokenizer.token) for camera in cameras)
+    old_depth = source is not None and source.config.depth and not {"tokenizer", "depth"} & set(config.phases)
+    if "dynamics" in config.phases or source is None:
+        sizes["noise"] = preset.noise if schema.object_names else 0
+    else:
+        sizes["noise"] = source.config.dynamics.noise
     dynamics = DynamicsConfig(
         tokens=tokenizer.tokens,
         token_numbers=tokenizer.token_numbers,
@@ -307,6 +316,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         schema=schema,
         camera=config.camera[0],
         others=config.camera[1:],
+        depth=old_depth or ("depth" in config.phases and len(data.measured) > 0),
         properties=data.property_names,
         time_limit=int(data.lengths.median()) - 1,
         tokenizer=tokenizer,
@@ -335,9 +345,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def share(config: TrainConfig, phase: str, sighted: bool) -> tuple[float | None, int | None]:
+def share(config: TrainConfig, phase: str, model: WorldModelConfig) -> tuple[float | None, int | None]:
     """A phase's part of the budget, in seconds or in steps."""
-    run = [name for name in config.phases if not (sighted and name == "painter")]
+    absent = {"painter"} if model.dynamics.sighted else set()
+    absent |= set() if model.depth else {"depth"}
+    run = [name for name in config.phases if name not in absent]
     part = SHARES[phase] / sum(SHARES[name] for name in run)
     if config.steps is not None:
         return None, max(1, round(config.steps * part))
@@ -397,12 +409,17 @@ def write_bank(paths: Sequence[Path], cameras: Sequence[str], out: Path) -> None
     places = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     schema = files[0].schema
     schema = replace(
-        schema, cameras={name: schema.cameras[name] for name in cameras}, settings={"start_states_of": cameras[0]}
+        schema,
+        cameras={name: schema.cameras[name] for name in cameras},
+        depth=(),
+        settings={"start_states_of": cameras[0]},
     )
     writer = EpisodeWriter(out, schema)
-    chosen = torch.linspace(0, len(places) - 1, min(BANK_SIZE, len(places))).long().tolist()
+    size = sum(schema.cameras[name].height * schema.cameras[name].width for name in cameras)
+    count = min(BANK_PIXELS // size, len(places))
+    chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        writer.write(index, file.read(k, 0, CONTEXT, cameras=cameras))
+        writer.write(index, replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}))
     writer.merge()
 
 

@@ -132,7 +132,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
     reasons = differences(model.config, source.config)
     if model.config.dynamics.view != source.config.dynamics.view:
         reasons["camera"] = "the camera stands elsewhere"
-    unseen = set(kept) == {"dynamics"} and not model.config.dynamics.sighted
+    unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.sighted
     if unseen:
         reasons = {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
     if reasons:
@@ -145,7 +145,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
             for name, value in theirs.items()
             if name.startswith(bodies) and not name.startswith("dynamics.painter.")
         }
-    model.load_state_dict(theirs, strict=not unseen)
+    model.load_state_dict(model.state_dict() | theirs)
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:

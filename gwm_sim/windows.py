@@ -55,6 +55,8 @@ class TrainingData:
     property_names: tuple[str, ...]
     digest: str  # of the files' contents
     frames: Tensor  # (S, H, V*W, 3) uint8, of the first S <= F frames; the others were recorded for their motion alone
+    measured: Tensor  # (D,) frames of which the main camera's depth was measured
+    depth: Tensor  # (D, H, W, 1) int32, in units of DEPTH_UNIT
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
@@ -219,6 +221,8 @@ def load_training_data(
         property_names=names,
         digest="-".join(file.digest()[:16] for file in files),
         frames=torch.empty(seen, height, len(cameras) * width, 3, dtype=torch.uint8),
+        measured=torch.zeros(0, dtype=torch.long),
+        depth=torch.zeros(0, height, width, 1, dtype=torch.int32),
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
@@ -232,12 +236,16 @@ def load_training_data(
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
     )
     at = number = 0
+    depths: list[tuple[Tensor, Tensor]] = []
     for file in files:
         for k in range(len(file)):
             episode = file.read(k, cameras=cameras if at < seen else ())
             rows = slice(at, at + len(episode) + 1)
             if at < seen:
                 data.frames[rows] = torch.from_numpy(side_by_side(episode.frames, cameras))
+                if cameras[0] in episode.depth:
+                    depth = torch.from_numpy(episode.depth[cameras[0]].astype(np.int32))
+                    depths.append((torch.arange(rows.start, rows.stop), depth))
             data.telemetry[rows] = torch.from_numpy(episode.telemetry)
             data.actions[at : at + len(episode)] = torch.from_numpy(episode.actions)
             if episode.objects is not None:
@@ -249,6 +257,8 @@ def load_training_data(
                 data.properties[number, i] = episode.properties.get(name, np.nan)
             data.starts[number], data.lengths[number] = at, len(episode) + 1
             at, number = rows.stop, number + 1
+    if depths:
+        data.measured, data.depth = (torch.cat(parts) for parts in zip(*depths, strict=True))
     if schema.object_names:
         data.objects_low, data.objects_high = scene_box(data.objects)
         data.objects = data.objects.clamp(data.objects_low, data.objects_high)

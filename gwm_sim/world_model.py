@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gwm_sim.depth import DepthHead
 from gwm_sim.dynamics import (
     IMAGINED,
     Body,
@@ -43,7 +45,8 @@ from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.world_state import Rollout, WorldState
 
 FORMAT = 3  # version of the checkpoint layout
-CAME_LATER = ("views", "pack", "rides")  # options that the first checkpoints of this format do not have
+FUTURE = 100_003  # seeds of a future per step
+CAME_LATER = ("views", "pack", "rides", "noise")  # options that the first checkpoints of this format do not have
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class WorldModelConfig:
     heads: HeadsConfig
     others: tuple[str, ...] = ()
     """Further cameras, whose views stand beside that of the main one."""
+    depth: bool = False
+    """Whether the depth of the main view is predicted too."""
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -75,7 +80,7 @@ class WorldModelConfig:
         """Return the configuration as a JSON object."""
         parts = {name: written(getattr(self, name)) for name in ("tokenizer", "dynamics", "heads")}
         named = {key: getattr(self, key) for key in ("name", "camera", "properties", "time_limit")}
-        named |= {"others": self.others} if self.others else {}
+        named |= {key: value for key, value in (("others", self.others), ("depth", self.depth)) if value}
         return {"format": FORMAT, **named, "schema": self.schema.to_json(), **parts}
 
     @classmethod
@@ -95,6 +100,7 @@ class WorldModelConfig:
             dynamics=DynamicsConfig(**dynamics),
             heads=HeadsConfig(**heads),
             others=tuple(value.get("others", ())),
+            depth=value.get("depth", False),
         )
 
 
@@ -121,6 +127,7 @@ class WorldModel(nn.Module, Shareable):
             Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
+        self.depth_head = DepthHead(config.tokenizer) if config.depth else None
         self.register_buffer("calibration", torch.ones(2))
 
     @property
@@ -216,6 +223,7 @@ class WorldModel(nn.Module, Shareable):
             uncertainty=self.calibration[0] * context.novelty.mean(dim=1).square(),
             drawn=torch.ones(b, dtype=torch.bool, device=self.device),
             age=torch.full((b,), length - 1, device=self.device),
+            future=torch.full((b,), -1, device=self.device),
             memory=memory,
         )
 
@@ -232,7 +240,8 @@ class WorldModel(nn.Module, Shareable):
         Args:
             state: Present worlds; left as they are.
             actions: Actions in [-1, 1], (B, A).
-            generators: One generator per row to sample the picture; None takes the most likely one.
+            generators: One generator per row to sample what is left open: what happens, or of a model that foresees but
+                one future the picture. None goes into `state.future`, by default the most likely one.
             draw: Whether the picture is wanted at every step. Where objects are tracked a world goes the same way
                 without, several times as fast, and `decode` draws it from robot and objects alone when asked.
 
@@ -256,8 +265,11 @@ class WorldModel(nn.Module, Shareable):
         draw = draw or self.config.dynamics.sighted
         if draw:
             state = self.draw(state)
-        predicted, memory = self.dynamics.step(self.present(state, actions), state.memory, state.age, draw)
-        codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], generators)
+        noise = self.noise(state, generators)
+        predicted, memory = self.dynamics.step(self.present(state, actions), state.memory, state.age, draw, noise)
+        # Where the bodies are left to chance, the picture is that of what became of them.
+        sampled = generators if noise is None else None
+        codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], sampled)
         return WorldState(
             codes=codes,
             previous_codes=state.codes,
@@ -270,11 +282,32 @@ class WorldModel(nn.Module, Shareable):
             uncertainty=state.uncertainty + self.calibration[1] * risk(predicted),
             drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
+            future=state.future,
             memory=memory,
         )
 
+    def noise(self, state: WorldState, generators: Sequence[torch.Generator] | None) -> Tensor | None:
+        """What chance has for one step of each row, (B, 1, 1 + K, noise); None where nothing is left to it."""
+        c = self.config.dynamics
+        if not c.noise or (generators is None and (state.future < 0).all()):
+            return None
+        if generators is None:
+            moments = zip(state.future.tolist(), state.age.tolist(), strict=True)
+            drawn = [torch.Generator().manual_seed(seed * FUTURE + age) if seed >= 0 else None for seed, age in moments]
+        else:
+            drawn = list(generators)
+        shape = (1, 1 + c.objects, c.noise)
+        rows = [torch.zeros(shape) if g is None else torch.randn(shape, generator=g, device=g.device) for g in drawn]
+        return torch.stack([row.to(self.device) for row in rows])
+
     @torch.no_grad()
-    def imagine(self, state: WorldState, actions: Tensor, judged: bool = True, draw: bool = True) -> Rollout:
+    def imagine(
+        self,
+        state: WorldState,
+        actions: Tensor,
+        judged: bool = True,
+        draw: bool = True,
+    ) -> Rollout:
         """Imagine T steps.
 
         Args:
@@ -328,6 +361,20 @@ class WorldModel(nn.Module, Shareable):
         if not codes.numel():
             raise ValueError("this rollout was imagined without pictures: ask for them by imagine(..., draw=True)")
         return self.tokenizer.decode(codes)
+
+    @torch.no_grad()
+    def depth(self, state: WorldState | Rollout) -> Tensor:
+        """Depth of what the main camera sees in a state, (B, H, W, 1) [m], or in a rollout, (B, T, H, W, 1) [m].
+
+        Raises:
+            ValueError: The model predicts no depth, or the rollout was imagined without pictures.
+        """
+        if self.depth_head is None:
+            raise ValueError(f"{self.config.name} predicts no depth")
+        codes = state.codes if isinstance(state, Rollout) else self.draw(state).codes
+        if not codes.numel():
+            raise ValueError("this rollout was imagined without pictures: ask for them by imagine(..., draw=True)")
+        return self.depth_head(self.tokenizer.unpack(codes.flatten(0, -3))[:, 0]).unflatten(0, codes.shape[:-2])
 
     def reward(self, state: WorldState) -> Tensor:
         """Dense reward of each task in [0, 1], (B, tasks)."""

@@ -24,6 +24,7 @@ class WorldState:
     uncertainty: Tensor  # (B,), expected error of what is imagined, see `WorldModel.uncertainty`
     drawn: Tensor  # (B,) bool
     age: Tensor  # (B,) frames before the present one
+    future: Tensor  # (B,) int64, which future it goes into where that is open, -1 for the most likely one
     memory: Tensor  # (B, ...), what the dynamics remembers of them
 
     def __len__(self) -> int:

@@ -1,0 +1,51 @@
+"""Codes -> depth: how far away what the main camera sees is, of real and of imagined pictures alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gwm_sim.tokenizer import ResidualBlock, TokenizerConfig
+
+NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
+
+
+class DepthHead(nn.Module):
+    """A decoder of its own beside that of the pictures, with the median depth of the scene as its bias."""
+
+    background: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        c = config.channels // 2
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.numbers, 4 * c, 3, padding=1),
+            ResidualBlock(4 * c),
+            nn.Conv2d(4 * c, 8 * c, 3, padding=1),
+            nn.PixelShuffle(2),
+            ResidualBlock(2 * c),
+            nn.Conv2d(2 * c, 4 * c, 3, padding=1),
+            nn.PixelShuffle(2),
+            ResidualBlock(c),
+            nn.Conv2d(c, 4, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+        self.register_buffer("background", torch.zeros(1, config.height, config.width))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Depth (B, H, W, 1) [m] from quantised values (B, numbers, H/8, W/8) of the main view."""
+        return (self.decoder(grid).float() + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
+
+    def loss(self, grid: Tensor, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean absolute error, in which counts more what is not the empty scene.
+
+        Args:
+            grid: Quantised values (B, numbers, H/8, W/8) of the main view.
+            depth: True depth (B, H, W, 1) [m].
+        """
+        error = (self(grid) - depth).abs()
+        apart = (depth - self.background.permute(1, 2, 0)).abs()
+        return ((1 + NEAR_WEIGHT * apart) * error).mean(), {"depth_mm": 1000 * error.detach().mean()}
+
+
+__all__ = ["DepthHead"]

@@ -1,0 +1,242 @@
+"""Worlds of several cameras: one that stands still and one on the arm, with depth, and with futures that differ."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import once
+
+from gwm_sim import phases
+from gwm_sim.dynamics import Body
+from gwm_sim.envs import contract
+from gwm_sim.envs.pairing import start_pair, twin_options
+from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile
+from gwm_sim.errors import ConfigError
+from gwm_sim.fidelity import EvalConfig, evaluate
+from gwm_sim.imagination import imagine_episode
+from gwm_sim.open_loop import OpenLoopTest
+from gwm_sim.painter import project
+from gwm_sim.policies.collect import CollectConfig
+from gwm_sim.policies.collect import main as collect
+from gwm_sim.train import TrainConfig
+from gwm_sim.train import main as train
+from gwm_sim.views import apart, main_view, side_by_side
+from gwm_sim.windows import load_training_data
+from gwm_sim.world_model import WorldModel
+
+CAMERAS = ("front", "wrist")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Episodes of both cameras, with depth."""
+
+    def record(path: Path) -> None:
+        settings: dict[str, Any] = {"cameras": CAMERAS, "depth": True, "rendering": "fast", "size": 32}
+        collect(CollectConfig(episodes=12, steps=12, out=path, workers=1, **settings))
+
+    return once(tmp_path_factory, "views.hdf5", record)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of both cameras that knows several futures."""
+    phases.PRESETS["several"] = replace(phases.PRESETS["tiny"], noise=3)
+
+    def learn(folder: Path) -> None:
+        train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
+
+    return once(tmp_path_factory, "several", learn)
+
+
+@pytest.fixture
+def model(checkpoint: Path) -> WorldModel:
+    return WorldModel.load(checkpoint, "cpu")
+
+
+def opening(recording: Path, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Frames, telemetry and actions of the beginning of an episode, as one row."""
+    with EpisodeFile(recording) as file:
+        episode = file.read(0, 0, rows)
+    given = (side_by_side(episode.frames, CAMERAS), episode.telemetry, episode.actions)
+    frames, telemetry, actions = (torch.from_numpy(x)[None] for x in given)
+    return frames, telemetry, actions
+
+
+def test_views_stand_side_by_side() -> None:
+    views = {name: np.full((2, 3, 4, 3), i, np.uint8) for i, name in enumerate(("a", "b", "c"))}
+    picture = side_by_side(views, ("b", "a"))
+    assert picture.shape == (2, 3, 8, 3)
+    assert apart(picture, ("b", "a")).keys() == {"a", "b"}
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(apart(picture, ("b", "a"))[name], views[name])
+    np.testing.assert_array_equal(main_view(picture, ("b", "a")), views["b"])
+    assert side_by_side(views, ("c",)) is views["c"]
+
+
+def test_recorded_depth_is_what_the_twin_measures(recording: Path) -> None:
+    with EpisodeFile(recording) as file:
+        episode = file[0]
+        kwargs = file.schema.env_kwargs
+        assert file.schema.depth == CAMERAS
+    assert episode.depth["front"].shape == (13, 32, 32, 1)
+    env = gym.make("MuJoCo-BlockStack-v0", **kwargs)
+    observation, _ = env.reset(seed=episode.seed)
+    for camera in CAMERAS:
+        measured = observation[contract.depth_key(camera)]
+        np.testing.assert_allclose(episode.depth[camera][0] * DEPTH_UNIT, measured, atol=DEPTH_UNIT)
+    env.close()
+
+
+def test_a_camera_on_the_arm_is_followed(recording: Path, model: WorldModel) -> None:
+    """Where the painter expects a cube in the wrist's view, the twin's own camera has it, at every step."""
+    env: Any = gym.make("MuJoCo-BlockStack-v0", cameras=CAMERAS, size=32, rendering="fast")
+    env.reset(seed=0)
+    token = model.config.tokenizer.token
+    assert model.config.dynamics.rides == (False, True)
+    for step in range(8):
+        observation, *_ = env.step(np.array([0.5, -0.5 + 0.2 * step, -0.6, 0.0], np.float32))
+        places = torch.from_numpy(env.unwrapped.objects()[:, :3])
+        hand = torch.from_numpy(observation["agent_pos"][contract.EE])
+        origins = (torch.zeros(3), hand)
+        for view, camera, origin in zip(model.dynamics.painter.view, CAMERAS, origins, strict=True):
+            tokens, _ = project(view, (places - origin).float())
+            pixels = token * tokens + (token - 1) / 2
+            np.testing.assert_allclose(pixels, env.unwrapped.camera_info()[camera].project(places), atol=0.5)
+    env.close()
+
+
+def test_both_views_are_encoded_imagined_and_decoded(recording: Path, model: WorldModel) -> None:
+    frames, telemetry, actions = opening(recording)
+    state = model.encode(frames, telemetry, actions)
+    assert state.codes.shape[1] == model.config.dynamics.tokens == 2 * 2 * 2
+    state = model.step(state, torch.zeros(1, 4))
+    assert model.decode(state).shape == (1, 32, 64, 3)
+    assert model.depth(state).shape == (1, 32, 32, 1)
+    rollout = model.imagine(state, torch.zeros(1, 3, 4))
+    assert model.decode(rollout).shape == (1, 3, 32, 64, 3)
+    assert model.depth(rollout).shape == (1, 3, 32, 32, 1)
+
+
+def test_views_are_coded_apart(recording: Path, model: WorldModel) -> None:
+    frames, _, _ = opening(recording)
+    other = frames.clone()
+    other[..., 32:, :] = 255 - other[..., 32:, :]
+    half = model.config.dynamics.tokens // 2
+    codes, changed = model.tokenizer.encode(frames), model.tokenizer.encode(other)
+    assert torch.equal(codes[..., :half, :], changed[..., :half, :])
+    assert not torch.equal(codes[..., half:, :], changed[..., half:, :])
+    assert torch.equal(model.tokenizer.decode(codes[..., :half, :]), model.tokenizer.decode(codes)[..., :32, :])
+
+
+def test_the_main_view_alone_is_enough_to_begin(recording: Path, model: WorldModel) -> None:
+    """What the other camera sees is then drawn for robot and objects."""
+    frames, telemetry, actions = opening(recording)
+    whole, alone = (model.encode(x, telemetry, actions) for x in (frames, frames[..., :32, :]))
+    half = model.config.dynamics.tokens // 2
+    assert torch.equal(alone.codes[:, :half], whole.codes[:, :half])
+    assert torch.equal(alone.objects, whole.objects)
+    body = Body(alone.telemetry[:, None], alone.objects[:, None])
+    assert torch.equal(alone.codes[:, half:], model.unseen(body, body)[:, half:])
+    with pytest.raises(ValueError, match="frames must have shape"):
+        model.encode(frames[..., :48, :], telemetry, actions)
+
+
+def test_the_environment_shows_both_views_and_depth(checkpoint: Path) -> None:
+    env = gym.make("GWM-World-v0", model=checkpoint, depth=True, device="cpu")
+    observation, _ = env.reset(seed=3)
+    assert observation.keys() == {"pixels", "pixels_wrist", "depth_front", "agent_pos"}
+    for _ in range(2):
+        assert env.observation_space.contains(observation)
+        observation, *_ = env.step(np.zeros(4, np.float32))
+    rows = gym.make_vec("GWM-World-v0", num_envs=2, model=checkpoint, depth=True, device="cpu")
+    batch, _ = rows.reset(seed=3)
+    assert rows.observation_space.contains(batch)
+    one, _ = env.reset(seed=3)
+    for key, value in one.items():
+        np.testing.assert_allclose(batch[key][0], value, atol=1e-5)
+    with pytest.raises(ValueError, match="'front' and 'wrist', not"):
+        gym.make("GWM-World-v0", model=checkpoint, cameras=("front",), device="cpu")
+
+
+def test_the_twin_begins_where_a_world_of_both_views_does(checkpoint: Path, model: WorldModel) -> None:
+    learned = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
+    twin = gym.make("MuJoCo-BlockStack-v0", **twin_options(model.config))
+    start = start_pair(twin, learned, seed=5)
+    assert start.frames.shape == (4, 32, 64, 3)
+    twin.close()
+
+
+def test_a_seed_chooses_one_of_several_futures(checkpoint: Path) -> None:
+    """The same start goes on in one way for one seed, and in others for others; in a batch as alone."""
+
+    def follow(env: Any, seed: int) -> np.ndarray[Any, Any]:
+        env.reset(seed=seed, options={"bank": 0})
+        return np.stack([env.step(np.full(4, 0.3, np.float32))[0]["agent_pos"] for _ in range(6)])
+
+    env = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
+    with torch.no_grad():
+        chance: Any = env.unwrapped.world_model.dynamics.chance  # type: ignore[attr-defined]
+        chance.weight.mul_(1000)  # hardly any of it is learned in a few steps
+    np.testing.assert_array_equal(follow(env, 1), follow(env, 1))
+    assert not np.array_equal(follow(env, 1), follow(env, 2))
+    state = env.unwrapped.get_state()  # type: ignore[attr-defined]
+    ahead = [env.step(np.zeros(4, np.float32))[0]["agent_pos"] for _ in range(3)]
+    env.unwrapped.set_state(state)  # type: ignore[attr-defined]
+    again = [env.step(np.zeros(4, np.float32))[0]["agent_pos"] for _ in range(3)]
+    np.testing.assert_array_equal(ahead, again)
+
+
+def test_without_a_seed_the_most_likely_future_comes(recording: Path, model: WorldModel) -> None:
+    chance: Any = model.dynamics.chance
+    start = model.encode(*opening(recording))
+    start = type(start).join([start, start])
+    actions = torch.zeros(2, 5, 4)
+    one = model.imagine(start, actions)
+    torch.testing.assert_close(one.telemetry[0], one.telemetry[1])
+    start.future = torch.tensor([-1, 7])
+    with torch.no_grad():
+        chance.weight.mul_(1000)
+    both = model.imagine(start, actions)
+    torch.testing.assert_close(both.telemetry[0], one.telemetry[0])
+    assert not torch.allclose(both.telemetry[1], one.telemetry[1])
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    sampled = model.step(start, actions[:, 0], generators)
+    torch.testing.assert_close(sampled.telemetry[0], sampled.telemetry[1])  # of the same generators
+
+
+def test_windows_and_episodes_hold_both_views(recording: Path, model: WorldModel, tmp_path: Path) -> None:
+    with EpisodeFile(recording) as file:
+        window = OpenLoopTest(file, [3], cameras=CAMERAS).opening(0, 3)
+        assert window.frames.shape[1:] == (4, 32, 64, 3)
+        imagined = imagine_episode(model, file.read(0, cameras=CAMERAS))
+    assert {name: frames.shape for name, frames in imagined.frames.items()} == dict.fromkeys(CAMERAS, (13, 32, 32, 3))
+    report = evaluate(EvalConfig(model=str(model.folder), data=recording, horizons=(1, 4), json=tmp_path / "e.json"))
+    assert json.loads((tmp_path / "e.json").read_text())["horizons"].keys() == {"1", "4"}
+    assert report["horizons"]["1"]["psnr"] > 0
+
+
+def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, recording: Path, tmp_path: Path) -> None:
+    """Pictures of another size and number; what happens stays as it was learned."""
+    words: dict[str, Any] = {"preset": "tiny", "steps": 4, "camera": CAMERAS, "device": "cpu"}
+    out = tmp_path / "seen"
+    train(TrainConfig(data=(recording,), out=out, init=str(tiny_checkpoint), phases=("tokenizer", "painter"), **words))
+    before, after = (WorldModel.load(folder, "cpu") for folder in (tiny_checkpoint, out))
+    theirs = before.state_dict()
+    for name, value in after.state_dict().items():
+        if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.painter."):
+            assert torch.equal(value, theirs[name]), name
+    with pytest.raises(ConfigError, match="does not fit the data"):
+        train(TrainConfig(data=(recording,), out=out, init=str(tiny_checkpoint), phases=("painter",), **words))
+
+
+def test_what_cannot_be_seen_is_refused(recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="wrist rides on the robot"):
+        train(TrainConfig(data=(recording,), out=tmp_path / "no", preset="tiny", steps=4, camera=("wrist", "front")))
+    with pytest.raises(ConfigError, match="has no camera 'top'"):
+        load_training_data([recording], ("front", "top"))
