@@ -65,7 +65,7 @@ class Preset:
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
-    "preview": Preset(channels=32, width=192, layers=6, heads=6, head_width=128, pack=4, noise=8),
+    "preview": Preset(channels=32, width=192, layers=6, heads=6, head_width=128, frames_per_batch=8, pack=4, noise=8),
     "tiny": Preset(
         channels=8,
         width=32,

@@ -35,6 +35,7 @@ The first of each is what the part is about.
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tokenizer.": (),
+    "depth_head.": ("picture",),
     "locator.": ("robot", "objects"),
     "task_head.out.": ("picture", "robot", "objects", "tasks"),
     "task_head.": ("picture", "robot", "objects"),
@@ -87,6 +88,8 @@ class Inheritance:
 def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     """Copy into a fresh model, in place, what means the same in another one."""
     reasons = differences(model.config, source.config)
+    # What becomes of tracked objects and how well they stand does not depend on how they look.
+    unseen = reasons if model.config.dynamics.sighted else without_pictures(reasons)
     theirs, own = source.state_dict(), model.state_dict()  # the tensors of the state are those of the model
     parameters = {name for name, _ in model.named_parameters()}
     copied = 0
@@ -94,7 +97,11 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
         if name in TOKENS and name in theirs:
             rows, source_rows = token_rows(model.config.dynamics), token_rows(source.config.dynamics)
             copied += copy_tokens(value, theirs[name], rows, source_rows, reasons)
-        elif keeps(name, reasons) and name in theirs and theirs[name].shape == value.shape:
+        elif (
+            keeps(name, unseen if name.startswith("task_head.") else reasons)
+            and name in theirs
+            and theirs[name].shape == value.shape
+        ):
             value.copy_(theirs[name].to(value.device))
             copied += value.numel() * (name in parameters)
     for name, meaning in RANGES.items():
@@ -104,6 +111,8 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     about = describe(model.config)
     parts = {part: needs for part, needs in PARTS.items() if about[needs[0]]}
     lacking = {part: [reasons[need] for need in needs if need in reasons] for part, needs in parts.items()}
+    if "reward and success" in lacking:
+        lacking["reward and success"] = [unseen[need] for need in parts["reward and success"] if need in unseen]
     alike = model.config.dynamics.sighted == source.config.dynamics.sighted
     other_kind = {} if alike else {"dynamics": "objects are tracked in one of both only"}
     return Inheritance(
@@ -134,7 +143,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         reasons["camera"] = "the camera stands elsewhere"
     unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.sighted
     if unseen:
-        reasons = {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
+        reasons = without_pictures(reasons)
     if reasons:
         raise ConfigError(f"{why}, which does not fit the data: {'; '.join(reasons.values())}. Learn all phases.")
     theirs = source.state_dict()
@@ -146,6 +155,11 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
             if name.startswith(bodies) and not name.startswith("dynamics.painter.")
         }
     model.load_state_dict(model.state_dict() | theirs)
+
+
+def without_pictures(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Those differences that do not concern what the cameras see."""
+    return {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:

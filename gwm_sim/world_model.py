@@ -45,6 +45,7 @@ from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.world_state import Rollout, WorldState
 
 FORMAT = 3  # version of the checkpoint layout
+SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 FUTURE = 100_003  # seeds of a future per step
 CAME_LATER = ("views", "pack", "rides", "noise")  # options that the first checkpoints of this format do not have
 
@@ -527,6 +528,11 @@ def weights_digest(module: nn.Module, text: str) -> str:
     return sha.hexdigest()[:16]
 
 
+def shipped_models() -> list[str]:
+    """Names of the models in the package."""
+    return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
+
+
 def find_checkpoint(model: str | Path) -> Path:
     """Folder of a shipped model or of a path.
 
@@ -536,10 +542,8 @@ def find_checkpoint(model: str | Path) -> Path:
     path = Path(model)
     if (path / "config.json").is_file():
         return path
-    shipped = Path(str(resources.files("gwm_sim"))) / "pretrained"
-    if (shipped / path.name / "config.json").is_file() and path.parent == Path("."):
-        return shipped / path.name
-    names = sorted(config.parent.name for config in shipped.glob("*/config.json"))
+    if path.name in (names := shipped_models()) and path.parent == Path("."):
+        return SHIPPED / path.name
     raise CheckpointError(
         f"No model {str(model)!r}: give the name of a shipped one ({', '.join(names) or 'none here'}) "
         "or a folder with config.json and model.safetensors, as `gwm train` makes it"
@@ -555,4 +559,13 @@ def blank_statistics(config: DynamicsConfig) -> Statistics:
     )
 
 
-__all__ = ["BANK_FILE", "Rollout", "WorldModel", "WorldModelConfig", "WorldState", "check_fit", "find_checkpoint"]
+__all__ = [
+    "BANK_FILE",
+    "Rollout",
+    "WorldModel",
+    "WorldModelConfig",
+    "WorldState",
+    "check_fit",
+    "find_checkpoint",
+    "shipped_models",
+]

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.video import enlarge, write_video
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import WorldModel, shipped_models
 
 SECONDS = 60.0
+HEIGHT = 384  # of a film [px]
 FILMS = (".mp4", ".mkv", ".mov")
 
 Actions = NDArray[np.float32]
@@ -55,8 +56,8 @@ class GenerateConfig:
     step: int | None = None
     """Frame of the episode to begin at; by default the first that has a whole context before it."""
     image: Path | None = None
-    """Begin at this picture of the model's camera. What the robot reports is read from it, which needs the guide of the
-    model."""
+    """Begin at this picture of the model's (main) camera. What the robot reports is read from it, by the guide of the
+    model or of a shipped one that looks through the same camera."""
     actions: Path | None = None
     """Actions to follow, .npy of shape (T, A)."""
     policy: str | None = None
@@ -65,8 +66,8 @@ class GenerateConfig:
     """Length of the film; by default that of the actions, or a minute."""
     seed: int = 0
     """Of the start, where none is given, and of what the policy draws."""
-    scale: int = 6
-    """Enlargement of the frames."""
+    scale: int | None = None
+    """Enlargement of the frames; by default to about 400 pixels of height."""
     json: Path | None = None
     """Write the printed numbers here."""
 
@@ -82,7 +83,7 @@ class GenerateConfig:
             raise ConfigError("--step says where in an episode to begin: give --episode FILE:K beside it")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise ConfigError(f"--seconds must be positive and finite, got {self.seconds:g}")
-        if self.scale < 1:
+        if self.scale is not None and self.scale < 1:
             raise ConfigError(f"--scale must be at least 1, got {self.scale}")
 
 
@@ -148,10 +149,11 @@ def main(config: GenerateConfig) -> int:
     else:
         entrant = Entrant(Recorded(actions), env)
     film = Film(world, entrant, start(config, model), config.seed, steps)
+    scale = config.scale or max(1, round(HEIGHT / model.config.tokenizer.height))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
     try:
-        write_video(temporary, (enlarge(frame, config.scale) for frame in film.frames()), rate)
+        write_video(temporary, (enlarge(frame, scale) for frame in film.frames()), rate)
         temporary.replace(config.out)
     finally:
         temporary.unlink(missing_ok=True)  # of a film that was not finished
@@ -187,22 +189,43 @@ def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
         return {"episode": config.episode} | ({} if config.step is None else {"step": config.step})
     if config.image is None:
         return {}
-    guide = Guide.beside(model, config.model)
-    if guide is None:
-        raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
+    eyes, guide = reader(model, config.model)
     height, width = model.config.tokenizer.height, model.config.tokenizer.width
     if height != width:
         raise ConfigError(f"--image is for models of square pictures, {config.model} has {width} x {height}")
-    picture = shrink(read_picture(config.image, "--image"), height)
+    given = read_picture(config.image, "--image")
+    picture, seen = (shrink(given, side) for side in (height, eyes.config.tokenizer.height))
     if (unknown := novelty(model, picture)) > FAMILIAR:
         raise ConfigError(
             f"--image {config.image} looks like nothing that {config.model} was trained on: its novelty is "
             f"{unknown:.1f}, usual is 1. Take it with the model's camera, from its place and in its light."
         )
-    telemetry = guide.reader.read(model, torch.from_numpy(picture)[None]).telemetry[0].cpu().numpy()
+    telemetry = guide.reader.read(eyes, torch.from_numpy(seen)[None]).telemetry[0].cpu().numpy()
     for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
         telemetry[command.telemetry] = telemetry[command.measured]
     return {"frames": picture, "telemetry": telemetry}
+
+
+def reader(model: WorldModel, name: str) -> tuple[WorldModel, Guide]:
+    """The model whose guide reads the robot from a picture, and that guide: the model itself, or a shipped one of the
+    same robot that looks from the same place.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if (own := Guide.beside(model, name)) is not None:
+        return model, own
+    camera, schema = model.config.schema.cameras[model.config.camera], model.config.schema
+    for shipped in shipped_models():
+        other = WorldModel.load(shipped)
+        looks, theirs = other.config.schema.cameras.get(other.config.camera), other.config.schema
+        same = (
+            looks is not None and replace(looks, height=camera.height, width=camera.width).to_json() == camera.to_json()
+        )
+        guide = Guide.beside(other, shipped) if same and theirs.telemetry_names == schema.telemetry_names else None
+        if guide is not None:
+            return other, guide
+    raise ConfigError(f"{name} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
 
 
 def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:

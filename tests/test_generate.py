@@ -7,14 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from gwm_sim import cli
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.generate import Film, GenerateConfig, main
+from gwm_sim.policies.generate import Film, GenerateConfig, main, reader
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.video import write_png
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint
 
 
 def frames_of(film: Path) -> list[np.ndarray]:
@@ -104,16 +104,14 @@ def test_a_broken_film_leaves_the_one_before(config: GenerateConfig, monkeypatch
 
 
 def test_what_cannot_be_filmed_is_said(
-    config: GenerateConfig, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: GenerateConfig, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_png(tmp_path / "start.png", np.zeros((32, 32, 3), np.uint8))
     words = ["generate", "--model", config.model, "--out", str(config.out)]
     for options, message in {
         ("--bank", "9999"): "bank must be an index",
         ("--bank", "0", "--image", "x.png"): "exclude each other",
         ("--episode", f"{tiny_data}:999"): "number 999 is not among them",
         ("--episode", str(tiny_data)): "FILE:K",
-        ("--image", str(tmp_path / "start.png")): "has no guide.safetensors",
         ("--policy", "nobody"): "no policy 'nobody'",
         ("--seconds", "0"): "--seconds must be positive",
         ("--seconds", "nan"): "--seconds must be positive",
@@ -123,3 +121,18 @@ def test_what_cannot_be_filmed_is_said(
         assert cli.main([*words, *options]) == 2
         assert message in capsys.readouterr().err
     assert not config.out.exists()
+
+
+def test_a_picture_is_read_by_a_guide_of_the_same_camera(config: GenerateConfig) -> None:
+    """A model without a guide borrows that of a shipped one, if it looks at the same robot from the same place."""
+    model = WorldModel.load(config.model)
+    eyes, guide = reader(model, config.model)
+    assert eyes.config.name == "gwm-mini"
+    episode = EpisodeFile(find_checkpoint("gwm-mini") / BANK_FILE)[0]
+    read = guide.reader.read(eyes, torch.from_numpy(episode.frames["front"][:1])).telemetry[0, 7:10].numpy()
+    assert np.linalg.norm(read - episode.telemetry[0, 7:10]) < 0.02
+    schema = model.config.schema
+    turned = replace(schema.cameras["front"], fovy=30.0)
+    model.config = replace(model.config, schema=replace(schema, cameras={"front": turned}))
+    with pytest.raises(ConfigError, match=r"has no guide\.safetensors"):
+        reader(model, config.model)
