@@ -1,6 +1,6 @@
 """How fast the learned world is, beside the physics twin on the same machine and in the same run.
 
-python benchmarks/throughput.py --json benchmarks/results/throughput.json
+python benchmarks/throughput.py --beside gwm-preview --json benchmarks/results/throughput.json
 
 Every system takes its turn in every round, so that what else the machine does falls on all of them, and a rate is the
 median of its rounds. The learned world runs in one process with torch's threads: `decoded` is the vector environment
@@ -54,6 +54,7 @@ RENDERINGS: Final = ("fast", "rich")
 TWIN_PROCESSES: Final = 2
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MATRIX_SIZE: Final = {"cpu": 1024, "cuda": 8192}  # of the products that say what the machine can do
+BESIDE_ROWS: Final = 16
 LEAST_STEPS: Final = 3  # of a turn, however long they take
 
 
@@ -63,6 +64,8 @@ class ThroughputConfig:
 
     model: str = "gwm-mini"
     """Name of a shipped model, or the folder of one."""
+    beside: tuple[str, ...] = ()
+    """Further models, of which environments with frames take their turns in the same rounds, on the CPU."""
     batches: tuple[int, ...] = (1, 16, 64, 256)
     """Rows of the learned world."""
     twin_rows: tuple[int, ...] = (1, 16)
@@ -224,6 +227,38 @@ class Learned:
         }
 
 
+class Beside:
+    """Environments of a further model: a single one, and a vector of `BESIDE_ROWS`."""
+
+    def __init__(self, config: ThroughputConfig, model: str) -> None:
+        """Make and warm them up."""
+        name = env_id("learned", TASK)
+        options: dict[str, Any] = {"model": model, "device": "cpu"}
+        self.single = Environments(gym.make(name, max_episode_steps=-1, **options), 1, config.seed)
+        envs: Any = gym.make_vec(name, num_envs=BESIDE_ROWS, autoreset_mode=AutoresetMode.DISABLED, **options)
+        self.vector = Environments(envs, BESIDE_ROWS, config.seed)
+        self.model: WorldModel = envs.world_model
+        self.latencies: list[float] = []  # [s]
+        self.rates: list[float] = []
+        for subject in (self.single, self.vector):
+            clock(subject, config.seconds / 4)
+
+    def turn(self, config: ThroughputConfig) -> None:
+        """Take a turn."""
+        self.latencies += clock(self.single, 0.0, max(LEAST_STEPS, config.steps // config.rounds // 4)).tolist()
+        self.rates.append(rate(self.vector, config.seconds))
+
+    def report(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        """Numbers, and how many times as long a step takes as that of the model with these `numbers`."""
+        p50, p99 = np.percentile(1e3 * np.array(self.latencies), (50, 99)).tolist()
+        report = {"model_hash": self.model.digest(), "single_step_ms_p50": p50, "single_step_ms_p99": p99}
+        report |= {f"decoded_{BESIDE_ROWS}": spread(self.rates), "step_over_model": p50 / numbers["single_step_ms_p50"]}
+        if str(BESIDE_ROWS) in numbers["batches"]:
+            own = numbers["batches"][str(BESIDE_ROWS)]["decoded"]["steps_per_second"]
+            report["model_over_decoded"] = own / median(self.rates)
+        return report
+
+
 # --- the twin ---------------------------------------------------------------------------------------------------------
 
 
@@ -240,8 +275,8 @@ class TwinWorker:
 
     greeting = None
 
-    def __init__(self, size: int, camera: str, seed: int) -> None:
-        self._options = {"size": size, "cameras": (camera,)}
+    def __init__(self, size: int, cameras: tuple[str, ...], seed: int) -> None:
+        self._options = {"size": size, "cameras": cameras}
         self._seed = seed
         self._subjects: dict[tuple[str, int], Environments] = {}
 
@@ -263,11 +298,11 @@ class TwinWorker:
 class Twins:
     """The twin in several worker processes that work at the same time; a context that ends with them."""
 
-    def __init__(self, config: ThroughputConfig, size: int, camera: str) -> None:
+    def __init__(self, config: ThroughputConfig, size: int, cameras: tuple[str, ...]) -> None:
         """Start the processes, make the twins and warm them up."""
         self._exit = ExitStack()
         self._crews = [
-            self._exit.enter_context(Crew(partial(TwinWorker, size, camera, config.seed + max(config.twin_rows) * i)))
+            self._exit.enter_context(Crew(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i)))
             for i in range(TWIN_PROCESSES)
         ]
         self._threads = self._exit.enter_context(ThreadPoolExecutor(TWIN_PROCESSES))
@@ -298,7 +333,9 @@ class Rounds(NamedTuple):
     twin: dict[tuple[str, int], list[float]]
 
 
-def run_rounds(config: ThroughputConfig, learned: Mapping[str, Learned], twins: Twins, show: Show) -> Rounds:
+def run_rounds(
+    config: ThroughputConfig, learned: Mapping[str, Learned], beside: Mapping[str, Beside], twins: Twins, show: Show
+) -> Rounds:
     """Give every system its turn in every round."""
     rounds = Rounds(
         rates={device: {key: [] for key in world.subjects()} for device, world in learned.items()},
@@ -313,6 +350,8 @@ def run_rounds(config: ThroughputConfig, learned: Mapping[str, Learned], twins: 
             rounds.latencies[device] += clock(world.single, 0.0, config.steps // config.rounds).tolist()
             for key, subject in world.subjects().items():
                 rounds.rates[device][key].append(rate(subject, config.seconds))
+        for other in beside.values():
+            other.turn(config)
     show(1.0, "")
     return rounds
 
@@ -362,12 +401,13 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
     begin = time.perf_counter()
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     learned = {device: Learned(config, device) for device in devices}
+    beside = {name: Beside(config, name) for name in config.beside}
     model = learned["cpu"].model
     height, width = model.config.tokenizer.height, model.config.tokenizer.width
     if height != width:
         raise ConfigError(f"{model.config.name} imagines frames of {height}x{width} pixels, the twin draws square ones")
-    with Twins(config, height, model.config.camera) as twins:
-        rounds = run_rounds(config, learned, twins, show)
+    with Twins(config, height, model.config.cameras) as twins:
+        rounds = run_rounds(config, learned, beside, twins, show)
     twin: dict[str, Any] = {}
     for rendering in RENDERINGS:
         forms = {rows: rounds.twin[rendering, rows] for rows in config.twin_rows}
@@ -390,6 +430,7 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         "model_hash": model.digest(),
         **{key: reports["cpu"][key] for key in keys},
         "devices": reports,
+        "beside": {name: other.report(reports["cpu"]) for name, other in beside.items()},
         "twin": twin | {"processes": TWIN_PROCESSES},
         "size": height,
         "seed": config.seed,
@@ -461,6 +502,9 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
             yield f"  {rows:>4} rows: " + "  ".join(parts)
         ratios = ", ".join(f"{kind} {numbers[f'{kind}_over_rich']:.2f}" for kind in KINDS)
         yield f"  over the twin with rich rendering: {ratios}"
+    for name, numbers in report["beside"].items():
+        p50, times = numbers["single_step_ms_p50"], numbers["step_over_model"]
+        yield f"{name}: single step {p50:.2f} ms, {times:.1f} times as long"
     for rendering in RENDERINGS:
         forms = report["twin"][rendering]["by_rows_per_process"]
         yield f"twin, {rendering}: " + ", ".join(f"{r:,.0f} steps/s with {n} per process" for n, r in forms.items())

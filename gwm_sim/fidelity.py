@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
+from gwm_sim.agreement import Witnesses
 from gwm_sim.comparison import write_comparison
-from gwm_sim.episodes import EpisodeFile, Schema
+from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
 from gwm_sim.progress import Show, progress
@@ -42,7 +43,7 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
-from gwm_sim.views import main_view
+from gwm_sim.views import apart, main_view
 from gwm_sim.violations import KINDS, find_violations, violation_rates
 from gwm_sim.world_model import WorldModel, check_fit
 
@@ -111,7 +112,8 @@ def measure(
         show: Told now and then which share of the work is done.
 
     Returns:
-        Of the report the keys `episodes`, `windows`, `horizons`, `outcome`, `controllability` and `violations`.
+        Of the report the keys `episodes`, `windows`, `horizons`, `outcome`, `controllability` and `violations`; of
+        several cameras `views`, whether they agree; where depth is known and predicted `depth_error_mm` by horizon.
     """
     scene = describe_scene(test)
     effector = list(test.file.schema.effector)
@@ -119,6 +121,9 @@ def measure(
     scores: dict[int, list[Scores]] = defaultdict(list)
     shuffled: list[Scores] = []
     found: dict[str, list[Array]] = {"model": [], "twin": []}
+    witnesses = call_witnesses(test)
+    agreed: dict[str, list[Array]] = {"model": [], "twin": []}
+    depth_mm: dict[int, list[Array]] = defaultdict(list)
     matrix = np.zeros((len(OUTCOMES), len(OUTCOMES)), np.int64)
     done, total = 0, sum(slot.steps for slot in test.slots)
     for windows in test.batches(batch):
@@ -127,6 +132,15 @@ def measure(
         prediction = predict(windows, windows.actions, asked)
         for i, horizon in enumerate(asked):
             scores[horizon].append(_compare(scene, effector, windows, i, prediction, i, test.cameras))
+            if prediction.depth is not None and test.deep:
+                error = np.abs(prediction.depth[:, i] - windows.true_depth[:, i] * DEPTH_UNIT)
+                depth_mm[horizon].append(1000 * error.mean(axis=(1, 2, 3)))
+        if witnesses is not None:
+            for world, frames, telemetry in (
+                ("model", prediction.frames, prediction.telemetry),
+                ("twin", windows.true_frames, windows.true_telemetry),
+            ):
+                agreed[world].append(_agree(witnesses, test.cameras, windows, effector, frames, telemetry))
         if SHUFFLE_STEPS in asked:
             wrong = predict(windows, np.stack([foreign[k] for k in windows.number.tolist()]), [SHUFFLE_STEPS])
             shuffled.append(_compare(scene, effector, windows, asked.index(SHUFFLE_STEPS), wrong, 0, test.cameras))
@@ -150,6 +164,12 @@ def measure(
         "violations": {
             world: violation_rates(np.concatenate(parts, axis=1)) if parts else None for world, parts in found.items()
         },
+        **({"views": _agreement_report(agreed)} if witnesses is not None else {}),
+        **(
+            {"depth_error_mm": {str(h): float(np.concatenate(e).mean()) for h, e in depth_mm.items()}}
+            if depth_mm
+            else {}
+        ),
     }
 
 
@@ -167,6 +187,31 @@ def describe_scene(test: OpenLoopTest) -> Scene:
         frames.append(file.read(k, row, row + 1, cameras=test.cameras[:1]).frames[test.cameras[0]][0])
     background = np.median(frames, axis=0).astype(np.uint8)
     return Scene.of(schema.cameras[test.cameras[0]], schema.object_names, schema.object_size, background)
+
+
+def call_witnesses(test: OpenLoopTest) -> Witnesses | None:
+    """The cameras of a test, if there are several that can be asked about a held cube."""
+    schema = test.file.schema
+    if len(test.cameras) < 2 or len(schema.effector) != 3 or not schema.object_names:
+        return None
+    first = test.file.read(0, 0, 1, cameras=()).telemetry[0, list(schema.effector)]  # where the schema saw the cameras
+    return Witnesses({name: schema.cameras[name] for name in test.cameras}, schema.object_names, first)
+
+
+def _agree(
+    witnesses: Witnesses, cameras: Sequence[str], windows: Window, effector: list[int], frames: Array, telemetry: Array
+) -> Array:
+    """Whether the views of all horizons agree, one entry for each frame in which a cube is truly held."""
+    flat = frames.reshape(-1, *frames.shape[2:])
+    objects = windows.true_objects[..., :3].reshape(len(flat), -1, 3)
+    places, true = (x[..., effector].reshape(-1, 3) for x in (telemetry, windows.true_telemetry))
+    return witnesses.agree(apart(flat, cameras), places, objects, true)
+
+
+def _agreement_report(agreed: dict[str, list[Array]]) -> dict[str, Any]:
+    shares = {world: np.concatenate(parts) for world, parts in agreed.items()}
+    means = {world: float(share.mean()) if len(share) else None for world, share in shares.items()}
+    return {"agree": means["model"], "agree_twin": means["twin"], "n": len(shares["model"])}
 
 
 def _compare(
@@ -241,6 +286,7 @@ def evaluate(config: EvalConfig, show: Show = lambda share, text: None) -> dict[
             file,
             [*config.horizons, SHUFFLE_STEPS],
             cameras=model.config.cameras,
+            deep=model.config.depth,
             properties=model.config.properties,
             context=config.context,
             limit=config.limit,
@@ -331,6 +377,16 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print(f"{'/'.join(OUTCOMES)} at the end of {outcome['n']} episodes: {accuracy}", highlight=False)
     console.print(f"actions of other windows for {SHUFFLE_STEPS} steps: {ratio}", highlight=False)
+    if "views" in report:
+        views = report["views"]
+        share, ceiling = (_number(views[key], 1, 100) for key in ("agree", "agree_twin"))
+        console.print(
+            f"views agree on a held cube in {share} % of {views['n']} frames (true frames: {ceiling} %)",
+            highlight=False,
+        )
+    if "depth_error_mm" in report:
+        errors = ", ".join(f"{error:.1f} after {steps}" for steps, error in report["depth_error_mm"].items())
+        console.print(f"depth error [mm]: {errors} steps", highlight=False)
     for world, rates in report["violations"].items():
         if rates is not None:
             shares = ", ".join(f"{kind} {_number(rates[kind], 2, 100)}" for kind in (*KINDS, "any"))

@@ -45,6 +45,7 @@ class Window(NamedTuple):
     properties: Array  # (Q,), NaN where unknown
     last_objects: Array  # (K, 7) poses at the last context frame
     true_frames: Array  # (S, H, V*W, 3) uint8
+    true_depth: Array  # (S, H, W, 1) uint16 of the main camera, in units of DEPTH_UNIT; (S, 0) if not asked for
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
     true_outcome: Array  # () index into OUTCOMES at the end of the episode, -1 if the window does not go there
@@ -60,6 +61,7 @@ class Prediction(NamedTuple):
     outcome: Array | None  # (B,) index into OUTCOMES after all T actions; None if it has no opinion
     course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
     course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it tracks no objects
+    depth: Array | None = None  # (B, S, H, W, 1) [m] of the main camera; None if it does not say
 
 
 class Predictor(Protocol):
@@ -89,12 +91,14 @@ class ModelPredictor:
         state = self._model.encode(*map(torch.from_numpy, given))
         rollout = self._model.imagine(state, torch.from_numpy(actions))
         asked = torch.tensor(horizons, device=rollout.codes.device) - 1
+        shown = replace(rollout, codes=rollout.codes[:, asked])
         return Prediction(
-            frames=self._model.decode(replace(rollout, codes=rollout.codes[:, asked])).cpu().numpy(),
+            frames=self._model.decode(shown).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
             outcome=self._outcome((rollout.success[:, -1] > 0.5).cpu().numpy()),
             course_telemetry=rollout.telemetry.float().cpu().numpy(),
             course_objects=rollout.objects.float().cpu().numpy(),
+            depth=self._model.depth(shown).cpu().numpy() if self._model.config.depth else None,
         )
 
     def _outcome(self, success: Array) -> Array | None:
@@ -136,6 +140,7 @@ class OpenLoopTest:
         horizons: Sequence[int],
         *,
         cameras: Sequence[str] = ("front",),
+        deep: bool = False,
         properties: Sequence[str] = (),
         context: int = CONTEXT,
         limit: int | None = None,
@@ -146,6 +151,7 @@ class OpenLoopTest:
             file: The episodes.
             horizons: Steps to ask for, counted from the last context frame.
             cameras: The cameras that the predictor sees through, the main one first; views stand side by side.
+            deep: Whether true depth is wanted, where the main camera measured it.
             properties: Names of the physics properties that it is told, in order.
             context: Real frames that it is shown.
             limit: Use only the first episodes.
@@ -155,6 +161,7 @@ class OpenLoopTest:
         """
         lengths = file.lengths[:limit]
         self.file, self.cameras, self.context = file, tuple(cameras), context
+        self.deep = deep and self.cameras[0] in file.schema.depth
         self.horizons = sorted(set(horizons))
         self.episodes = len(lengths)
         self.slots = plan(lengths, self.horizons, context)
@@ -226,6 +233,7 @@ class OpenLoopTest:
             properties=np.array([episode.properties.get(name, np.nan) for name in self._properties], np.float32),
             last_objects=objects[last].copy(),
             true_frames=frames[asked],
+            true_depth=episode.depth[self.cameras[0]][asked] if self.deep else np.zeros((len(asked), 0), np.uint16),
             true_telemetry=episode.telemetry[asked],
             true_objects=objects[asked],
             true_outcome=self._outcome(episode) if slot.start == 0 and self._tells_outcome else np.array(-1),

@@ -12,6 +12,7 @@ import torch
 from conftest import once
 
 from gwm_sim import phases
+from gwm_sim.agreement import Witnesses
 from gwm_sim.dynamics import Body
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
@@ -23,6 +24,7 @@ from gwm_sim.open_loop import OpenLoopTest
 from gwm_sim.painter import project
 from gwm_sim.policies.collect import CollectConfig
 from gwm_sim.policies.collect import main as collect
+from gwm_sim.policies.scripted import expert
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train
 from gwm_sim.views import apart, main_view, side_by_side
@@ -219,6 +221,8 @@ def test_windows_and_episodes_hold_both_views(recording: Path, model: WorldModel
     report = evaluate(EvalConfig(model=str(model.folder), data=recording, horizons=(1, 4), json=tmp_path / "e.json"))
     assert json.loads((tmp_path / "e.json").read_text())["horizons"].keys() == {"1", "4"}
     assert report["horizons"]["1"]["psnr"] > 0
+    assert report["views"].keys() == {"agree", "agree_twin", "n"}
+    assert report["depth_error_mm"]["1"] > 0
 
 
 def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, recording: Path, tmp_path: Path) -> None:
@@ -240,3 +244,23 @@ def test_what_cannot_be_seen_is_refused(recording: Path, tmp_path: Path) -> None
         train(TrainConfig(data=(recording,), out=tmp_path / "no", preset="tiny", steps=4, camera=("wrist", "front")))
     with pytest.raises(ConfigError, match="has no camera 'top'"):
         load_training_data([recording], ("front", "top"))
+
+
+def test_views_agree_on_a_held_cube_unless_one_of_them_lacks_it() -> None:
+    env: Any = gym.make("MuJoCo-BlockGrasp-v0", cameras=CAMERAS, size=64, rendering="fast")
+    observation, _ = env.reset(seed=0)
+    cameras, first = env.unwrapped.camera_info(), observation["agent_pos"][contract.EE]
+    empty = observation["pixels_wrist"]
+    policy, state = expert(env), None
+    while not env.unwrapped.labels()["grasp"][1]:
+        action, state = policy.predict(observation, state)
+        observation, *_ = env.step(action)
+    witnesses = Witnesses(cameras, contract.OBJECT_NAMES, first)
+    views = {camera: observation[contract.image_key(camera)][None] for camera in CAMERAS}
+    hand, places = observation["agent_pos"][None, contract.EE], env.unwrapped.objects()[None, :, :3]
+    np.testing.assert_array_equal(witnesses.agree(views, hand, places, hand), [True])
+    assert witnesses.in_hand(views["wrist"], "wrist", hand).tolist() == [[True, False]]
+    np.testing.assert_array_equal(witnesses.agree({**views, "wrist": empty[None]}, hand, places, hand), [False])
+    away = places + [0.0, 0.0, 0.1]  # nothing is held: there is nothing to agree on
+    assert witnesses.agree(views, hand, away, hand).size == 0
+    env.close()
