@@ -57,7 +57,7 @@ class FuturesConfig:
     seed: int = 350_000
     """Seed of the first case, above those of training."""
     json: Path | None = None
-    """File for the numbers; by default benchmarks/results/futures.json for a shipped model."""
+    """Write the numbers here."""
 
 
 class Case(NamedTuple):

@@ -42,6 +42,7 @@ from gwm_sim.fidelity import processor
 from gwm_sim.policies.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
 from gwm_sim.progress import Show, progress
 from gwm_sim.ranks import spearman
+from gwm_sim.views import main_view
 from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]
@@ -248,7 +249,7 @@ def run(manoeuvre: Manoeuvre, twin: Any, learned: Any, seed: int, take: Take, le
     values = []
     first = twin_position()
     for env, position in ((twin, twin_position), (learned, model_position)):
-        frames: list[Array] = [start.frames[-1]]
+        frames: list[Array] = [main_view(start.frames[-1], world.config.cameras)]
         positions = [position()]
         for action in take.after:
             frames.append(env.step(action)[0][key])

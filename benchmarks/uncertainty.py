@@ -34,6 +34,7 @@ from gwm_sim.open_loop import OpenLoopTest, Slot, Window
 from gwm_sim.progress import Show, progress
 from gwm_sim.ranks import auroc, spearman
 from gwm_sim.scores import Scene, score
+from gwm_sim.views import main_view
 from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]
@@ -101,13 +102,15 @@ def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Co
     )
 
 
-def cases(scene: Scene, effector: Sequence[int], windows: Window, index: int, course: Course) -> dict[str, Array]:
+def cases(
+    scene: Scene, effector: Sequence[int], windows: Window, index: int, course: Course, cameras: Sequence[str]
+) -> dict[str, Array]:
     """Errors of the cubes that moved, and guesses of them, one number per window, (B,); NaN where none is known."""
     scores = score(
         scene,
-        frames=windows.true_frames[:, index],
-        predicted=course.frames,
-        last_frames=windows.frames[:, -1],
+        frames=main_view(windows.true_frames[:, index], cameras),
+        predicted=main_view(course.frames, cameras),
+        last_frames=main_view(windows.frames[:, -1], cameras),
         objects=windows.true_objects[:, index],
         last_objects=windows.last_objects,
         effector=windows.true_telemetry[:, index, effector],
@@ -146,7 +149,7 @@ def against_error(model: WorldModel, test: OpenLoopTest, batch: int, show: Show)
         asked = test.reached(windows.actions.shape[1])
         if HORIZON in asked:
             course = imagine(model, windows.frames, windows, HORIZON)
-            parts.append(cases(scene, effector, windows, asked.index(HORIZON), course))
+            parts.append(cases(scene, effector, windows, asked.index(HORIZON), course, test.cameras))
     together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     guesses = [name for name in together if not name.startswith("error")]
     report: dict[str, Any] = {"steps": HORIZON}

@@ -5,7 +5,6 @@ numpy and Gymnasium only. Axes: B batch, H W image (channel last), A action, P t
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -89,9 +88,9 @@ def image_key(camera: str) -> str:
 def picture(observation: Mapping[str, NDArray[Any]], cameras: Sequence[str]) -> NDArray[np.uint8]:
     """What a model of these cameras is shown of an observation: their views side by side, (..., H, V*W, 3).
 
-    Those that the observation lacks are left out, all but the main one: a model draws them itself.
+    Of an observation that lacks some of them only the main one, which is the first: a model draws the others itself.
     """
-    shown = list(takewhile(lambda camera: image_key(camera) in observation, cameras)) or cameras[:1]
+    shown = cameras if all(image_key(camera) in observation for camera in cameras) else cameras[:1]
     return np.asarray(side_by_side({camera: np.asarray(observation[image_key(camera)]) for camera in shown}, shown))
 
 

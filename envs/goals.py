@@ -24,27 +24,28 @@ class Goal(NamedTuple):
 
 
 def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
-    """Read a goal image, (H, V*W, 3) uint8 as the model's cameras see, side by side.
+    """Read a goal image, uint8 (H, W, 3) as the model's main camera sees, or (H, V*W, 3) as all of them.
 
     Raises:
         ValueError: It is no such image.
     """
     config, tokenizer = model.config, model.tokenizer
     picture = np.array(image, order="C")  # torch takes neither negative strides nor read-only arrays
-    shape, cameras = config.tokenizer.frame, " and ".join(map(repr, config.cameras))
-    if picture.shape != shape or picture.dtype != np.uint8:
+    shape = (config.tokenizer.height, config.tokenizer.width, 3)
+    if picture.shape not in (shape, config.tokenizer.frame) or picture.dtype != np.uint8:
         raise ValueError(
-            f"goal must be an image {shape} uint8, as the camera {cameras} of {config.name} sees, "
+            f"goal must be an image {shape} uint8, as the camera {config.camera!r} of {config.name} sees, "
             f"got {picture.shape} {picture.dtype}"
         )
     pictures = torch.from_numpy(picture)[None].to(model.device)
-    goal, empty = tokenizer.encode(torch.cat((pictures, tokenizer.empty()[None])))
+    empty = tokenizer.empty()[None, :, : picture.shape[1]]
+    goal, empty = tokenizer.encode(torch.cat((pictures, empty)))
     return Goal(goal, distance(goal, empty).clamp_min(1.0))
 
 
 def distance(codes: Tensor, goal: Tensor) -> Tensor:
-    """Sum of the differences of latents (..., N, M), (...)."""
-    return (codes.float() - goal.float()).abs().sum(dim=(-2, -1))
+    """Sum of the differences of latents (..., N, M) from those of a goal, in the views that this shows, (...)."""
+    return (codes[..., : goal.shape[-2], :].float() - goal.float()).abs().sum(dim=(-2, -1))
 
 
 class Goals:
@@ -70,7 +71,7 @@ class Goals:
         if not self._goals:
             return otherwise
         rows, goals = list(self._goals), list(self._goals.values())
-        away = distance(codes[rows], torch.stack([goal.codes for goal in goals]))
+        away = torch.stack([distance(codes[row], goal.codes) for row, goal in self._goals.items()])
         rewards = otherwise.copy()
         rewards[rows] = -(away / torch.stack([goal.scale for goal in goals])).cpu().numpy()
         return rewards

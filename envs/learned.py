@@ -56,7 +56,7 @@ class Imagination:
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
         self._default_goal = self._read_goal(goal)
         self._goals = Goals()
-        self.deep = False
+        self.depth_observed = False
         self.watched = True
         """Whether somebody looks at every step; without, pictures are drawn when asked for."""
         if self._column is None and goal is None:
@@ -123,32 +123,21 @@ class Imagination:
             raise ValueError(
                 f"{config.name} imagines frames of {height}x{width} pixels, not {size}x{size}; leave out size"
             )
-        if cameras is not None and set(cameras) != set(config.cameras):
+        if cameras is not None and sorted(cameras) != sorted(config.cameras):
             own = " and ".join(map(repr, config.cameras))
             raise ValueError(f"{config.name} sees through the camera {own}, not {tuple(cameras)}")
-        self.deep = depth
         if depth and not config.depth:
             raise ValueError(f"{config.name} does not imagine depth")
+        self.depth_observed = depth
         low = np.array(config.schema.telemetry_low, np.float32)
         high = np.array(config.schema.telemetry_high, np.float32)
-        return gym.spaces.Dict(
-            {
-                **{
-                    contract.image_key(camera): gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
-                    for camera in config.cameras
-                },
-                **(
-                    {
-                        contract.depth_key(config.camera): gym.spaces.Box(
-                            0.0, contract.MAX_DEPTH, (height, width, 1), np.float32
-                        )
-                    }
-                    if depth
-                    else {}
-                ),
-                "agent_pos": gym.spaces.Box(low, high, dtype=np.float32),
-            }
-        )
+        view = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
+        entries: dict[str, gym.Space[Any]] = {contract.image_key(camera): view for camera in config.cameras}
+        if depth:
+            near_and_far = (0.0, contract.MAX_DEPTH)
+            entries[contract.depth_key(config.camera)] = gym.spaces.Box(*near_and_far, (height, width, 1), np.float32)
+        entries["agent_pos"] = gym.spaces.Box(low, high, dtype=np.float32)
+        return gym.spaces.Dict(entries)
 
     def action_space(self) -> gym.spaces.Box:
         schema = self.model.config.schema
@@ -186,9 +175,14 @@ class Imagination:
 
     def depths(self) -> Observation:
         """Depth images of all rows by key, (n, H, W, 1) [m]; none where nobody asked for them."""
-        if not self.deep:
+        if not self.depth_observed:
             return {}
-        return {contract.depth_key(self.model.config.camera): self.model.depth(self.state).cpu().numpy()}
+        return {
+            contract.depth_key(self.model.config.camera): self.model.depth(self.state)
+            .clamp_max(contract.MAX_DEPTH)
+            .cpu()
+            .numpy()
+        }
 
     def telemetry(self) -> NDArray[np.float32]:
         """Telemetry of all rows, (n, P), fresh memory."""
@@ -219,7 +213,8 @@ class Imagination:
 class LearnedEnv(gym.Env[Any, Any]):
     """A world that was learned from video: `step` shows the frame the camera would have shown.
 
-    Observation: Dict of `pixels` uint8 (H, W, 3) and `agent_pos` float32 (P,), with the twin's names, units and bounds.
+    Observation: Dict of `pixels` uint8 (H, W, 3), for further cameras `pixels_<camera>`, and `agent_pos` float32 (P,),
+    with the twin's names, units and bounds.
     Action: as in the twin, for the shipped models Box(-1, 1, (4,)): change of the commanded end-effector position, 0.03
     m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
     Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number. With a `goal`, an

@@ -54,7 +54,7 @@ def start_pair(
     """
     model: WorldModelConfig = learned.unwrapped.world_model.config  # type: ignore[attr-defined]
     start = start_twin(twin, model, seed, actions, properties)
-    learned.reset(options=start._asdict())
+    learned.reset(seed=seed, options=start._asdict())
     return start
 
 

@@ -83,7 +83,17 @@ class Starts:
             # Drawn after the start, so that a seed names the same start with and without random properties.
             start = replace(start, properties=self._properties(options["properties"], rng))
             read = None
-        return start, self._encode(start) if read is None else read
+        read = self._encode(start) if read is None else read
+        return self._complete(start, read), read
+
+    def _complete(self, start: Start, read: Frames) -> Start:
+        """A start whose frames show all views: of one that was given the main view alone, the others as drawn."""
+        width = start.frames.shape[2]
+        if width == self._model.config.tokenizer.frame[1]:
+            return start
+        frames = self._model.tokenizer.decode(read.codes[0]).cpu().numpy()
+        frames[:, :, :width] = start.frames
+        return replace(start, frames=frames)
 
     def _properties(self, requested: Mapping[str, float] | str, rng: np.random.Generator) -> dict[str, float]:
         known = self._model.config.properties

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+TURNED = 0.05
+"""How much the axes of a camera that moves without turning may differ, by the robot's inaccuracy."""
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -73,6 +76,15 @@ class Camera:
     def _to_camera(self, points: ArrayLike) -> FloatArray:
         offsets: FloatArray = np.asarray(points, dtype=np.float64) - self.position
         return offsets @ self.rotation
+
+    def looks_as(self, other: Camera) -> bool:
+        """Whether another camera sees the same from the same place; of one that moves, turned the same way."""
+        ours, theirs = self.to_json(), other.to_json()
+        if not (self.moving and other.moving):
+            return ours == theirs
+        optics = ("fovy", "height", "width")
+        alike = all(ours[key] == theirs[key] for key in optics)
+        return alike and np.allclose(self.rotation, other.rotation, atol=TURNED)
 
     def to_json(self) -> dict[str, Any]:
         """Return the camera as a JSON object; `from_json` gives back the same numbers exactly."""

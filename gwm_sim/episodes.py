@@ -321,7 +321,13 @@ class EpisodeFile:
         return (self.read(k) for k in range(len(self)))
 
     def read(
-        self, k: int, start: int = 0, stop: int | None = None, *, cameras: Collection[str] | None = None
+        self,
+        k: int,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        cameras: Collection[str] | None = None,
+        depth: bool = True,
     ) -> Episode:
         """Read frames `start` to `stop` (exclusive) of the k-th episode and the actions between them.
 
@@ -330,6 +336,7 @@ class EpisodeFile:
             start: First frame.
             stop: Frame after the last one; None reads to the end.
             cameras: Cameras whose frames are wanted, `()` for none; None reads all.
+            depth: Whether their depth is wanted, where it was measured.
         """
         file, demo = self._demos[k]
         group = self._open(file)["data"][demo]
@@ -339,6 +346,7 @@ class EpisodeFile:
         def load(name: str, selection: slice = rows) -> Array:
             return _read_array(group, name, selection, file)
 
+        measured = [name for name in self._known_cameras(cameras) if depth and name in self.schema.depth]
         return Episode(
             frames={name: load(f"frames/{name}") for name in self._known_cameras(cameras)},
             telemetry=load("telemetry"),
@@ -348,7 +356,7 @@ class EpisodeFile:
             properties=json.loads(group.attrs.get("properties", "{}")),
             seed=self.seeds[k],
             policy=self.policies[k],
-            depth={name: load(f"depth/{name}") for name in self._known_cameras(cameras) if name in self.schema.depth},
+            depth={name: load(f"depth/{name}") for name in measured},
         )
 
     def check(self) -> None:

@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
-from gwm_sim.agreement import Witnesses
 from gwm_sim.comparison import write_comparison
 from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
@@ -43,6 +42,8 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
+from gwm_sim.view_agreement import ViewAgreement
+from gwm_sim.view_agreement import summarize as summarize_votes
 from gwm_sim.views import apart, main_view
 from gwm_sim.violations import KINDS, find_violations, violation_rates
 from gwm_sim.world_model import WorldModel, check_fit
@@ -121,8 +122,8 @@ def measure(
     scores: dict[int, list[Scores]] = defaultdict(list)
     shuffled: list[Scores] = []
     found: dict[str, list[Array]] = {"model": [], "twin": []}
-    witnesses = call_witnesses(test)
-    agreed: dict[str, list[Array]] = {"model": [], "twin": []}
+    agreement = view_agreement(test)
+    votes: dict[str, list[Array]] = {"model": [], "twin": []}
     depth_mm: dict[int, list[Array]] = defaultdict(list)
     matrix = np.zeros((len(OUTCOMES), len(OUTCOMES)), np.int64)
     done, total = 0, sum(slot.steps for slot in test.slots)
@@ -132,15 +133,15 @@ def measure(
         prediction = predict(windows, windows.actions, asked)
         for i, horizon in enumerate(asked):
             scores[horizon].append(_compare(scene, effector, windows, i, prediction, i, test.cameras))
-            if prediction.depth is not None and test.deep:
+            if prediction.depth is not None and test.depth:
                 error = np.abs(prediction.depth[:, i] - windows.true_depth[:, i] * DEPTH_UNIT)
                 depth_mm[horizon].append(1000 * error.mean(axis=(1, 2, 3)))
-        if witnesses is not None:
+        if agreement is not None:
             for world, frames, telemetry in (
                 ("model", prediction.frames, prediction.telemetry),
                 ("twin", windows.true_frames, windows.true_telemetry),
             ):
-                agreed[world].append(_agree(witnesses, test.cameras, windows, effector, frames, telemetry))
+                votes[world].append(_vote(agreement, test.cameras, windows, effector, frames, telemetry))
         if SHUFFLE_STEPS in asked:
             wrong = predict(windows, np.stack([foreign[k] for k in windows.number.tolist()]), [SHUFFLE_STEPS])
             shuffled.append(_compare(scene, effector, windows, asked.index(SHUFFLE_STEPS), wrong, 0, test.cameras))
@@ -153,7 +154,7 @@ def measure(
         show(done / total, f"{done:,} of {total:,} steps")
     together = {horizon: Scores.concatenate(parts) for horizon, parts in scores.items()}
     reached = {horizon: part for horizon, part in together.items() if len(part.squared) >= MIN_WINDOWS}
-    return {
+    report: dict[str, Any] = {
         "episodes": test.episodes,
         "windows": len(test.slots),
         "horizons": {
@@ -164,13 +165,13 @@ def measure(
         "violations": {
             world: violation_rates(np.concatenate(parts, axis=1)) if parts else None for world, parts in found.items()
         },
-        **({"views": _agreement_report(agreed)} if witnesses is not None else {}),
-        **(
-            {"depth_error_mm": {str(h): float(np.concatenate(e).mean()) for h, e in depth_mm.items()}}
-            if depth_mm
-            else {}
-        ),
     }
+    if agreement is not None:
+        report["views"] = {world: summarize_votes(np.concatenate(parts)) for world, parts in votes.items()}
+    if depth_mm:
+        kept = [horizon for horizon in depth_mm if str(horizon) in report["horizons"]]
+        report["depth_error_mm"] = {str(horizon): float(np.concatenate(depth_mm[horizon]).mean()) for horizon in kept}
+    return report
 
 
 def describe_scene(test: OpenLoopTest) -> Scene:
@@ -189,29 +190,28 @@ def describe_scene(test: OpenLoopTest) -> Scene:
     return Scene.of(schema.cameras[test.cameras[0]], schema.object_names, schema.object_size, background)
 
 
-def call_witnesses(test: OpenLoopTest) -> Witnesses | None:
+def view_agreement(test: OpenLoopTest) -> ViewAgreement | None:
     """The cameras of a test, if there are several that can be asked about a held cube."""
     schema = test.file.schema
     if len(test.cameras) < 2 or len(schema.effector) != 3 or not schema.object_names:
         return None
     first = test.file.read(0, 0, 1, cameras=()).telemetry[0, list(schema.effector)]  # where the schema saw the cameras
-    return Witnesses({name: schema.cameras[name] for name in test.cameras}, schema.object_names, first)
+    return ViewAgreement({name: schema.cameras[name] for name in test.cameras}, schema.object_names, first)
 
 
-def _agree(
-    witnesses: Witnesses, cameras: Sequence[str], windows: Window, effector: list[int], frames: Array, telemetry: Array
+def _vote(
+    agreement: ViewAgreement,
+    cameras: Sequence[str],
+    windows: Window,
+    effector: list[int],
+    frames: Array,
+    telemetry: Array,
 ) -> Array:
-    """Whether the views of all horizons agree, one entry for each frame in which a cube is truly held."""
+    """What the views of all horizons say of the cube that is truly held, in frames that have one, (F, V)."""
     flat = frames.reshape(-1, *frames.shape[2:])
     objects = windows.true_objects[..., :3].reshape(len(flat), -1, 3)
     places, true = (x[..., effector].reshape(-1, 3) for x in (telemetry, windows.true_telemetry))
-    return witnesses.agree(apart(flat, cameras), places, objects, true)
-
-
-def _agreement_report(agreed: dict[str, list[Array]]) -> dict[str, Any]:
-    shares = {world: np.concatenate(parts) for world, parts in agreed.items()}
-    means = {world: float(share.mean()) if len(share) else None for world, share in shares.items()}
-    return {"agree": means["model"], "agree_twin": means["twin"], "n": len(shares["model"])}
+    return agreement.votes(apart(flat, cameras), places, objects, true)
 
 
 def _compare(
@@ -279,18 +279,18 @@ def evaluate(config: EvalConfig, show: Show = lambda share, text: None) -> dict[
     """
     begin = time.perf_counter()
     model = WorldModel.load(config.model, None if config.device == "auto" else config.device)
-    predict = ModelPredictor(model)
     with EpisodeFile(config.data) as file:
         check_fit(model, file.schema, str(config.data))
         test = OpenLoopTest(
             file,
             [*config.horizons, SHUFFLE_STEPS],
             cameras=model.config.cameras,
-            deep=model.config.depth,
+            depth=model.config.depth,
             properties=model.config.properties,
             context=config.context,
             limit=config.limit,
         )
+        predict = ModelPredictor(model, depth=test.depth)
         report = {
             "model": model.config.name,
             "model_hash": model.digest(),

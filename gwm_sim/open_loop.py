@@ -81,9 +81,9 @@ class Predictor(Protocol):
 class ModelPredictor:
     """A world model as a predictor: its most likely future."""
 
-    def __init__(self, model: WorldModel) -> None:
-        """Wrap a model."""
-        self._model = model
+    def __init__(self, model: WorldModel, depth: bool = False) -> None:
+        """Wrap a model; say with `depth` whether depth is wanted."""
+        self._model, self._depth = model, depth
 
     def __call__(self, windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
         """Predict a batch of windows."""
@@ -98,7 +98,7 @@ class ModelPredictor:
             outcome=self._outcome((rollout.success[:, -1] > 0.5).cpu().numpy()),
             course_telemetry=rollout.telemetry.float().cpu().numpy(),
             course_objects=rollout.objects.float().cpu().numpy(),
-            depth=self._model.depth(shown).cpu().numpy() if self._model.config.depth else None,
+            depth=self._model.depth(shown).cpu().numpy() if self._depth else None,
         )
 
     def _outcome(self, success: Array) -> Array | None:
@@ -140,7 +140,7 @@ class OpenLoopTest:
         horizons: Sequence[int],
         *,
         cameras: Sequence[str] = ("front",),
-        deep: bool = False,
+        depth: bool = False,
         properties: Sequence[str] = (),
         context: int = CONTEXT,
         limit: int | None = None,
@@ -151,7 +151,7 @@ class OpenLoopTest:
             file: The episodes.
             horizons: Steps to ask for, counted from the last context frame.
             cameras: The cameras that the predictor sees through, the main one first; views stand side by side.
-            deep: Whether true depth is wanted, where the main camera measured it.
+            depth: Whether true depth is wanted, where the main camera measured it.
             properties: Names of the physics properties that it is told, in order.
             context: Real frames that it is shown.
             limit: Use only the first episodes.
@@ -161,7 +161,7 @@ class OpenLoopTest:
         """
         lengths = file.lengths[:limit]
         self.file, self.cameras, self.context = file, tuple(cameras), context
-        self.deep = deep and self.cameras[0] in file.schema.depth
+        self.depth = depth and self.cameras[0] in file.schema.depth
         self.horizons = sorted(set(horizons))
         self.episodes = len(lengths)
         self.slots = plan(lengths, self.horizons, context)
@@ -216,7 +216,7 @@ class OpenLoopTest:
         return itertools.groupby(enumerate(self.slots), key=lambda item: item[1].episode)
 
     def _read(self, k: int) -> Episode:
-        return self.file.read(k, cameras=self.cameras)
+        return self.file.read(k, cameras=self.cameras, depth=self.depth)
 
     def _cut(self, episode: Episode, slot: Slot, number: int, horizons: Sequence[int]) -> Window:
         last = slot.start + self.context - 1
@@ -233,7 +233,7 @@ class OpenLoopTest:
             properties=np.array([episode.properties.get(name, np.nan) for name in self._properties], np.float32),
             last_objects=objects[last].copy(),
             true_frames=frames[asked],
-            true_depth=episode.depth[self.cameras[0]][asked] if self.deep else np.zeros((len(asked), 0), np.uint16),
+            true_depth=episode.depth[self.cameras[0]][asked] if self.depth else np.zeros((len(asked), 0), np.uint16),
             true_telemetry=episode.telemetry[asked],
             true_objects=objects[asked],
             true_outcome=self._outcome(episode) if slot.start == 0 and self._tells_outcome else np.array(-1),

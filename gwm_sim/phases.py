@@ -156,7 +156,8 @@ class LocatorPhase:
     def locate(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         index = starts.draw(2 * self.preset.frames_per_batch, generator)
         with torch.no_grad():
-            features = self.model.tokenizer.features(self.data.frames[index].to(self.model.device))
+            main = self.data.frames[index, :, : self.model.config.tokenizer.width]
+            features = self.model.tokenizer.features(main.to(self.model.device))
         error = misplacement(self.model, self.data, index, features)
         return error, {"located_mm": 1000 * error.detach()}
 
@@ -293,7 +294,9 @@ class BodyPhase:
         if not c.noise:
             return None
         shape = (rows, self.preset.frames_per_body - 1, 1 + c.objects, c.noise)
-        return torch.randn(shape, generator=generator).to(self.model.device)
+        noise = torch.randn(shape, generator=generator)
+        noise[:, : CONTEXT - 1] = 0  # what was seen was not left to chance
+        return noise.to(self.model.device)
 
     def roll(self, true: Frames, shown: Frames, free: bool, noise: Tensor | None) -> tuple[Body, Tensor]:
         """The bodies predicted for all frames but the first, and their spread; see `follow`."""

@@ -179,7 +179,7 @@ class Tokenizer(nn.Module):
         """The empty scene as a frame, (H, V*W, 3) uint8."""
         return to_frames(self.backgrounds[None])[0]
 
-    def see(self, frames: Tensor) -> None:
+    def fit_background(self, frames: Tensor) -> None:
         """Take in the median of frames (B, H, V*W, 3) uint8 as the empty scene."""
         self.background.copy_(median_background(frames, self.config.views))
 
@@ -236,12 +236,12 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def novelty(self, frames: Tensor, codes: Tensor) -> Tensor:
-        """How badly codes (B, N, M) show their frames (B, H, V*W, 3) uint8, (B,): 1 is usual for familiar frames.
+        """How badly codes (B, N, M) show frames (B, H, V*W, 3) uint8, or the first views, (B,): 1 is usual for familiar
+        ones.
 
         The worst one percent of the pixels counts: an object of an unknown colour or kind is not larger.
         """
-        shown = self.decode(codes)[:, :, : frames.shape[2]]
-        error = (shown.float() - frames.float()).abs().mean(dim=-1).flatten(1)
+        error = (self.decode(codes).float() - frames.float()).abs().mean(dim=-1).flatten(1)
         return worst_pixels(error).mean(dim=1) / self.usual_error
 
     def loss(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -80,7 +80,8 @@ class TrainConfig:
     """How often the windows of each file are drawn, compared with those of the others; one number per file, those of
     `motion` last."""
     init: str | None = None
-    """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches."""
+    """Shipped model, or folder of one, to start from; its sizes hold, and of the preset only the batches, the size of
+    tokens of pictures of another size, and whether futures differ where they did not."""
     phases: tuple[str, ...] = ALL
     """What is learned: tokenizer (locator included), locator alone, depth (where it was measured), dynamics (with the
     task head), painter (of worlds with tracked objects). The others stay as they are in `init`, and their time goes to
@@ -158,6 +159,8 @@ def begin(
     Raises:
         ConfigError: Of these data or of `source` the phases cannot make a model.
     """
+    if set(config.phases) == {"depth"} and not len(data.measured):
+        raise ConfigError("--phases depth needs data of which depth was measured: collect them with --depth")
     model = build(config, preset, data, source)
     if model.config.dynamics.sighted and not {"tokenizer", "dynamics"} & set(config.phases):
         raise ConfigError(
@@ -166,6 +169,8 @@ def begin(
         )
     if source is None:
         return model, None
+    if source.config.depth and not model.config.depth:
+        print(f"depth was not measured in these data: unlike {config.init}, the model will not predict it", flush=True)
     inheritance = inherit(model, source)
     if config.kept:
         become(model, source, config.kept, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
@@ -193,7 +198,7 @@ def train(
     if model.locator is not None:
         learn(trainer, LocatorPhase(model, data, preset, config.seed), config, lambda step: None)
     codes = encode_all(model, data, config.out / "latents.safetensors")
-    if model.depth_head is not None:
+    if model.depth_head is not None and "depth" in config.phases:
         learn(trainer, DepthPhase(model, data, codes, preset, config.seed), config, lambda step: None)
     if model.config.dynamics.sighted:
         last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
@@ -253,6 +258,8 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
             raise ConfigError(f"{config.out} holds a run already: go on with it by --resume, or give another --out")
         defaults = {item.name: item.default for item in fields(config)}  # of options that an older version did not have
         then = {k: before["options"].get(k, defaults[k]) for k in record["options"]}
+        if isinstance(then["camera"], str):  # of a version that knew one camera, and no depth
+            then |= {"camera": [then["camera"]], "phases": [*then["phases"], *({"depth"} & set(config.phases))]}
         changed = [k for k, value in record["options"].items() if json.dumps(then[k]) != json.dumps(value)]
         changed += ["data"] if before["data"] != record["data"] else []
         if changed:
@@ -291,11 +298,11 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     picture = cameras[0]
     tokenizer = replace(tokenizer, height=picture.height, width=picture.width, views=len(cameras))
     views = (mounted(camera, data).matrix(tokenizer.token) for camera in cameras)
-    old_depth = source is not None and source.config.depth and not {"tokenizer", "depth"} & set(config.phases)
-    if "dynamics" in config.phases or source is None:
-        sizes["noise"] = preset.noise if schema.object_names else 0
-    else:
-        sizes["noise"] = source.config.dynamics.noise
+    sizes["noise"] = preset.noise if "dynamics" in config.phases and schema.object_names else 0
+    depth = "depth" in config.phases and len(data.measured) > 0
+    if source is not None:  # what it has is kept
+        sizes["noise"] = source.config.dynamics.noise or sizes["noise"]
+        depth = depth or (source.config.depth and "tokenizer" not in config.phases)
     dynamics = DynamicsConfig(
         tokens=tokenizer.tokens,
         token_numbers=tokenizer.token_numbers,
@@ -308,7 +315,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         effector=schema.effector,
         grid=tokenizer.grid,
         view=tuple(float(x) for view in views for x in view.flatten()) if schema.object_names else (),
-        rides=tuple(camera.moving for camera in cameras) if any(camera.moving for camera in cameras) else (),
+        rides=tuple(camera.moving for camera in cameras) if schema.object_names and len(cameras) > 1 else (),
         **sizes,
     )
     whole = WorldModelConfig(
@@ -316,7 +323,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         schema=schema,
         camera=config.camera[0],
         others=config.camera[1:],
-        depth=old_depth or ("depth" in config.phases and len(data.measured) > 0),
+        depth=depth,
         properties=data.property_names,
         time_limit=int(data.lengths.median()) - 1,
         tokenizer=tokenizer,
@@ -325,7 +332,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     )
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    model.tokenizer.see(data.frames[spread])
+    model.tokenizer.fit_background(data.frames[spread])
     return model
 
 

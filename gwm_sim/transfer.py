@@ -26,7 +26,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "robot inputs and outputs": ("robot",),
     "objects": ("objects", "robot"),
     "properties": ("properties",),
-    "reward and success": ("tasks", "objects", "robot", "picture"),
+    "reward and success": ("tasks", "objects", "robot", "read pictures"),
 }
 """Parts of a model beside tokenizer and dynamics, and what the data must share for them to keep their meaning.
 
@@ -37,8 +37,8 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tokenizer.": (),
     "depth_head.": ("picture",),
     "locator.": ("robot", "objects"),
-    "task_head.out.": ("picture", "robot", "objects", "tasks"),
-    "task_head.": ("picture", "robot", "objects"),
+    "task_head.out.": ("read pictures", "robot", "objects", "tasks"),
+    "task_head.": ("read pictures", "robot", "objects"),
     "dynamics.motion_out.": ("objects",),
     "dynamics.identity": ("objects",),
     "dynamics.painter.robot_in.": ("robot",),
@@ -55,7 +55,8 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 TOKENS: Final = ("dynamics.position", "dynamics.painter.canvas")
 """Weights with a row for each token of a frame, which means the same where tokens are as many."""
 
-ABOUT_PICTURES: Final = ("picture", "grid", "camera")
+ABOUT_PICTURES: Final = ("picture", "read pictures", "grid", "camera")
+"""Differences that do not matter to what becomes of robot and tracked objects."""
 
 OF_THE_DATA: Final = ("tokenizer.background", "tokenizer.usual_error", "dynamics.command_", "calibration")
 """What belongs to the new data alone."""
@@ -88,8 +89,6 @@ class Inheritance:
 def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     """Copy into a fresh model, in place, what means the same in another one."""
     reasons = differences(model.config, source.config)
-    # What becomes of tracked objects and how well they stand does not depend on how they look.
-    unseen = reasons if model.config.dynamics.sighted else without_pictures(reasons)
     theirs, own = source.state_dict(), model.state_dict()  # the tensors of the state are those of the model
     parameters = {name for name, _ in model.named_parameters()}
     copied = 0
@@ -97,11 +96,7 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
         if name in TOKENS and name in theirs:
             rows, source_rows = token_rows(model.config.dynamics), token_rows(source.config.dynamics)
             copied += copy_tokens(value, theirs[name], rows, source_rows, reasons)
-        elif (
-            keeps(name, unseen if name.startswith("task_head.") else reasons)
-            and name in theirs
-            and theirs[name].shape == value.shape
-        ):
+        elif keeps(name, reasons) and name in theirs and theirs[name].shape == value.shape:
             value.copy_(theirs[name].to(value.device))
             copied += value.numel() * (name in parameters)
     for name, meaning in RANGES.items():
@@ -111,8 +106,6 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     about = describe(model.config)
     parts = {part: needs for part, needs in PARTS.items() if about[needs[0]]}
     lacking = {part: [reasons[need] for need in needs if need in reasons] for part, needs in parts.items()}
-    if "reward and success" in lacking:
-        lacking["reward and success"] = [unseen[need] for need in parts["reward and success"] if need in unseen]
     alike = model.config.dynamics.sighted == source.config.dynamics.sighted
     other_kind = {} if alike else {"dynamics": "objects are tracked in one of both only"}
     return Inheritance(
@@ -143,10 +136,12 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         reasons["camera"] = "the camera stands elsewhere"
     unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.sighted
     if unseen:
-        reasons = without_pictures(reasons)
+        reasons = {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
     if reasons:
-        raise ConfigError(f"{why}, which does not fit the data: {'; '.join(reasons.values())}. Learn all phases.")
-    theirs = source.state_dict()
+        different = "; ".join(dict.fromkeys(reasons.values()))
+        raise ConfigError(f"{why}, which does not fit the data: {different}. Learn all phases.")
+    own = model.state_dict()
+    theirs = {name: value for name, value in source.state_dict().items() if name in own}
     if unseen:
         bodies = ("dynamics.", "task_head.")
         theirs = {
@@ -154,12 +149,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
             for name, value in theirs.items()
             if name.startswith(bodies) and not name.startswith("dynamics.painter.")
         }
-    model.load_state_dict(model.state_dict() | theirs)
-
-
-def without_pictures(reasons: Mapping[str, str]) -> dict[str, str]:
-    """Those differences that do not concern what the cameras see."""
-    return {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
+    model.load_state_dict(own | theirs)
 
 
 def keeps(name: str, reasons: Mapping[str, str]) -> bool:
@@ -199,7 +189,9 @@ def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
     schema, dynamics = config.schema, config.dynamics
     names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
     return {
-        "picture": {"picture size": (config.tokenizer.height, config.tokenizer.width)},
+        "picture": {"picture size": config.tokenizer.frame[:2]},
+        # Where nothing is tracked, rewards are read from pictures.
+        "read pictures": {"picture size": config.tokenizer.frame[:2]} if dynamics.sighted else {},
         "grid": {"tokens": dynamics.grid},
         "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
         "objects": {"objects": schema.object_names} if dynamics.objects else {},

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.cameras import Camera
 from gwm_sim.dynamics import Frames, Statistics, previous
 from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
@@ -201,7 +199,7 @@ def load_training_data(
         for camera in cameras if number < len(paths) else ():
             if camera not in file.schema.cameras:
                 raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
-            if optics(file.schema.cameras[camera]) != optics(schema.cameras[camera]):
+            if not file.schema.cameras[camera].looks_as(schema.cameras[camera]):
                 raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
         reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
         if reserved:
@@ -263,13 +261,6 @@ def load_training_data(
         data.objects_low, data.objects_high = scene_box(data.objects)
         data.objects = data.objects.clamp(data.objects_low, data.objects_high)
     return data
-
-
-def optics(camera: Camera) -> dict[str, Any]:
-    """What of a camera is the same in all files: of one that moves all but where it is."""
-    return {
-        key: value for key, value in camera.to_json().items() if not (camera.moving and key in ("position", "rotation"))
-    }
 
 
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:

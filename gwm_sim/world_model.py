@@ -186,11 +186,11 @@ class WorldModel(nn.Module, Shareable):
         objects = telemetry.new_zeros(b * length, 0, 3)
         if self.locator is not None:
             objects = self.locator(features[:, 0], telemetry.flatten(0, 1), self.dynamics)
+        novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             body = Body(telemetry.flatten(0, 1)[:, None], objects[:, None])
             drawn = self.unseen(body, body)
             codes = torch.cat((codes, drawn[:, codes.shape[1] :]), dim=1)
-        novelty = self.tokenizer.novelty(pictures, codes)
         codes, objects, novelty = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty))
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         return Frames(
@@ -299,7 +299,7 @@ class WorldModel(nn.Module, Shareable):
             drawn = list(generators)
         shape = (1, 1 + c.objects, c.noise)
         rows = [torch.zeros(shape) if g is None else torch.randn(shape, generator=g, device=g.device) for g in drawn]
-        return torch.stack([row.to(self.device) for row in rows])
+        return torch.stack(rows).to(self.device)
 
     @torch.no_grad()
     def imagine(

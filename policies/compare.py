@@ -32,6 +32,7 @@ from gwm_sim.policies.report import write_report
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.ranks import spearman
+from gwm_sim.views import main_view
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,19 @@ def record(spec: str, arena: Arena, world_name: World, seed: int) -> NDArray[np.
     policy, seen = enter(spec, env, seed, arena.world_model)
     world: Any = env.unwrapped
     observation, _ = seen.reset(seed=seed)
-    frames, state, done = [world.frames()[0]], None, False
+    cameras = arena.world_model.config.cameras if world_name == "learned" else ("front",)
+
+    def seen_now() -> NDArray[np.uint8]:
+        return main_view(world.frames()[0], cameras)
+
+    frames, state, done = [seen_now()], None, False
     start = np.ones(1, bool)
     while not done:
         action, state = policy.predict(observation, state, start, deterministic=True)
         observation, _, terminated, truncated, _ = seen.step(action)
         done, start = bool(np.any(terminated | truncated)), np.zeros(1, bool)
         if not done:  # a finished row already shows its next episode
-            frames.append(world.frames()[0])
+            frames.append(seen_now())
     env.close()
     return np.stack(frames)
 

@@ -12,7 +12,6 @@ import torch
 from conftest import once
 
 from gwm_sim import phases
-from gwm_sim.agreement import Witnesses
 from gwm_sim.dynamics import Body
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
@@ -24,9 +23,12 @@ from gwm_sim.open_loop import OpenLoopTest
 from gwm_sim.painter import project
 from gwm_sim.policies.collect import CollectConfig
 from gwm_sim.policies.collect import main as collect
+from gwm_sim.policies.planning import Goal
+from gwm_sim.policies.planning.objectives import latent_distance
 from gwm_sim.policies.scripted import expert
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train
+from gwm_sim.view_agreement import ViewAgreement, summarize
 from gwm_sim.views import apart, main_view, side_by_side
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import WorldModel
@@ -48,10 +50,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of both cameras that knows several futures."""
-    phases.PRESETS["several"] = replace(phases.PRESETS["tiny"], noise=3)
 
     def learn(folder: Path) -> None:
-        train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(phases.PRESETS, "several", replace(phases.PRESETS["tiny"], noise=3))
+            train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
 
     return once(tmp_path_factory, "several", learn)
 
@@ -171,7 +174,41 @@ def test_the_twin_begins_where_a_world_of_both_views_does(checkpoint: Path, mode
     twin = gym.make("MuJoCo-BlockStack-v0", **twin_options(model.config))
     start = start_pair(twin, learned, seed=5)
     assert start.frames.shape == (4, 32, 64, 3)
+    world = learned.unwrapped.world_model  # type: ignore[attr-defined]
+    state = learned.unwrapped.get_state()[0]  # type: ignore[attr-defined]
+    seen = world.encode(*(torch.from_numpy(x)[None] for x in (start.frames, start.telemetry, start.actions)))
+    assert torch.equal(state.codes, seen.codes)
+    np.testing.assert_array_equal(learned.unwrapped.get_state()[1], start.frames[-1])  # type: ignore[attr-defined]
+    future = int(state.future[0])
+    start_pair(twin, learned, seed=5)
+    assert int(learned.unwrapped.get_state()[0].future[0]) == future  # type: ignore[attr-defined]
     twin.close()
+
+
+def test_a_world_begun_at_the_main_view_shows_both(checkpoint: Path, recording: Path) -> None:
+    frames, telemetry, _ = opening(recording)
+    main = frames[0, -1, :, :32].numpy()
+    env = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
+    observation, _ = env.reset(options={"frames": main, "telemetry": telemetry[0, -1].numpy()})
+    assert env.observation_space.contains(observation)
+    np.testing.assert_array_equal(observation["pixels"], main)
+
+
+def test_goals_are_pictures_of_the_main_camera(checkpoint: Path, recording: Path, model: WorldModel) -> None:
+    frames, telemetry, actions = opening(recording)
+    both, main = frames[0, -1].numpy(), frames[0, -1, :, :32].numpy()
+    env = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
+    start = {"frames": frames[0].numpy(), "telemetry": telemetry[0].numpy(), "actions": actions[0].numpy()}
+    for goal in (main, both):
+        env.reset(seed=0, options={**start, "goal": goal})
+        _, reward, *_ = env.step(np.zeros(4, np.float32))
+        assert reward <= 0
+    rollout = model.imagine(model.encode(frames, telemetry, actions), torch.zeros(1, 2, 4))
+    for goal in (main, both):
+        measure = latent_distance(model.config.tokenizer.levels)
+        assert measure(rollout, torch.zeros(1, 2, 4), Goal.image(model, goal)).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"must be \(32, 32, 3\) uint8"):
+        Goal.image(model, main[:16])
 
 
 def test_a_seed_chooses_one_of_several_futures(checkpoint: Path) -> None:
@@ -182,9 +219,20 @@ def test_a_seed_chooses_one_of_several_futures(checkpoint: Path) -> None:
         return np.stack([env.step(np.full(4, 0.3, np.float32))[0]["agent_pos"] for _ in range(6)])
 
     env = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
-    with torch.no_grad():
-        chance: Any = env.unwrapped.world_model.dynamics.chance  # type: ignore[attr-defined]
-        chance.weight.mul_(1000)  # hardly any of it is learned in a few steps
+    rows: Any = gym.make_vec("GWM-World-v0", num_envs=2, model=checkpoint, device="cpu")
+    for world in (env, rows):
+        chance: Any = world.unwrapped.world_model.dynamics.chance
+        with torch.no_grad():
+            chance.weight.mul_(1000)  # hardly any of it is learned in a few steps
+    rows.reset(seed=1, options={"bank": 0})
+    batch = np.stack([rows.step(np.full((2, 4), 0.3, np.float32))[0]["agent_pos"] for _ in range(6)], axis=1)
+    for row in range(2):
+        np.testing.assert_allclose(batch[row], follow(env, 1 + row), atol=1e-4)
+    rows.reset(seed=[5, 6], options={"reset_mask": np.array([True, False])})
+    futures = rows.unwrapped.get_state()[0].future
+    rows.reset(seed=[7, 6], options={"reset_mask": np.array([True, False])})
+    again = rows.unwrapped.get_state()[0].future
+    assert futures[0] != again[0] and futures[1] == again[1]
     np.testing.assert_array_equal(follow(env, 1), follow(env, 1))
     assert not np.array_equal(follow(env, 1), follow(env, 2))
     state = env.unwrapped.get_state()  # type: ignore[attr-defined]
@@ -207,9 +255,10 @@ def test_without_a_seed_the_most_likely_future_comes(recording: Path, model: Wor
     both = model.imagine(start, actions)
     torch.testing.assert_close(both.telemetry[0], one.telemetry[0])
     assert not torch.allclose(both.telemetry[1], one.telemetry[1])
-    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    sampled = model.step(start, actions[:, 0], generators)
-    torch.testing.assert_close(sampled.telemetry[0], sampled.telemetry[1])  # of the same generators
+    generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    sampled = model.step(start, actions[:, 0], generators).telemetry
+    assert not torch.allclose(sampled[0], sampled[1])
+    assert not torch.allclose(sampled[0], one.telemetry[0, 0])
 
 
 def test_windows_and_episodes_hold_both_views(recording: Path, model: WorldModel, tmp_path: Path) -> None:
@@ -221,7 +270,7 @@ def test_windows_and_episodes_hold_both_views(recording: Path, model: WorldModel
     report = evaluate(EvalConfig(model=str(model.folder), data=recording, horizons=(1, 4), json=tmp_path / "e.json"))
     assert json.loads((tmp_path / "e.json").read_text())["horizons"].keys() == {"1", "4"}
     assert report["horizons"]["1"]["psnr"] > 0
-    assert report["views"].keys() == {"agree", "agree_twin", "n"}
+    assert report["views"].keys() == {"model", "twin"}
     assert report["depth_error_mm"]["1"] > 0
 
 
@@ -237,6 +286,23 @@ def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, re
             assert torch.equal(value, theirs[name]), name
     with pytest.raises(ConfigError, match="does not fit the data"):
         train(TrainConfig(data=(recording,), out=out, init=str(tiny_checkpoint), phases=("painter",), **words))
+
+
+def test_fine_tuning_keeps_futures_and_depth(checkpoint: Path, recording: Path, tmp_path: Path) -> None:
+    words: dict[str, Any] = {"preset": "tiny", "steps": 3, "camera": CAMERAS, "device": "cpu", "init": str(checkpoint)}
+    shallow = tmp_path / "shallow.hdf5"
+    settings: dict[str, Any] = {"cameras": CAMERAS, "rendering": "fast", "size": 32, "workers": 1}
+    collect(CollectConfig(episodes=12, steps=12, out=shallow, **settings))
+    before = WorldModel.load(checkpoint, "cpu")
+    for data, learned in ((recording, ("dynamics",)), (shallow, ("painter",))):
+        out = tmp_path / learned[0]
+        train(TrainConfig(data=(data,), out=out, phases=learned, **words))
+        after = WorldModel.load(out, "cpu")
+        assert after.config.dynamics.noise == 3
+        assert before.depth_head is not None and after.depth_head is not None
+        assert torch.equal(after.depth_head.background, before.depth_head.background)
+    with pytest.raises(ConfigError, match="collect them with --depth"):
+        train(TrainConfig(data=(shallow,), out=tmp_path / "no", phases=("depth",), **words))
 
 
 def test_what_cannot_be_seen_is_refused(recording: Path, tmp_path: Path) -> None:
@@ -255,12 +321,16 @@ def test_views_agree_on_a_held_cube_unless_one_of_them_lacks_it() -> None:
     while not env.unwrapped.labels()["grasp"][1]:
         action, state = policy.predict(observation, state)
         observation, *_ = env.step(action)
-    witnesses = Witnesses(cameras, contract.OBJECT_NAMES, first)
+    agreement = ViewAgreement(cameras, contract.OBJECT_NAMES, first)
     views = {camera: observation[contract.image_key(camera)][None] for camera in CAMERAS}
     hand, places = observation["agent_pos"][None, contract.EE], env.unwrapped.objects()[None, :, :3]
-    np.testing.assert_array_equal(witnesses.agree(views, hand, places, hand), [True])
-    assert witnesses.in_hand(views["wrist"], "wrist", hand).tolist() == [[True, False]]
-    np.testing.assert_array_equal(witnesses.agree({**views, "wrist": empty[None]}, hand, places, hand), [False])
+    votes = agreement.votes(views, hand, places, hand)
+    assert votes.tolist() == [[True, True]]
+    assert agreement.in_hand(views["wrist"], "wrist", hand).tolist() == [[True, False]]
+    lacking = agreement.votes({**views, "wrist": empty[None]}, hand, places, hand)
+    assert lacking.tolist() == [[True, False]]
     away = places + [0.0, 0.0, 0.1]  # nothing is held: there is nothing to agree on
-    assert witnesses.agree(views, hand, away, hand).size == 0
+    assert agreement.votes(views, hand, away, hand).shape == (0, 2)
+    lost = np.zeros((1, 2), bool)  # both views have lost it: they agree, and show it nowhere
+    assert summarize(np.concatenate((votes, lacking, lost))) == {"agree": 2 / 3, "in_hand": 1 / 3, "n": 3}
     env.close()

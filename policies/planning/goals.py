@@ -65,7 +65,8 @@ class Goal:
 
         Args:
             model: The model to plan in.
-            frames: What its camera should see, (H, W, 3) for all worlds or (B, H, W, 3), uint8.
+            frames: What its main camera should see, (H, W, 3) for all worlds or (B, H, W, 3), uint8, or the views of
+                all cameras side by side.
             telemetry: What the robot reports there, (P,) or (B, P). With it the objects are located as well; a picture
                 alone is compared as a whole, in which a cube counts as little as it is large.
 
@@ -74,22 +75,24 @@ class Goal:
         """
         c = model.config
         size: tuple[int, ...] = c.tokenizer.frame
+        main = (c.tokenizer.height, c.tokenizer.width, 3)
         pictures = np.array(frames, order="C")  # torch takes neither negative strides nor read-only arrays
-        if telemetry is not None and pictures.shape[-2] == c.tokenizer.width:
-            size = (c.tokenizer.height, c.tokenizer.width, 3)  # the main camera alone
+        if pictures.shape[-3:] == main:
+            size = main
         if pictures.shape[-3:] != size or pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
             raise ValueError(
-                f"a goal image for {c.name} must be {size} uint8, as {' and '.join(map(repr, c.cameras))} see it, "
+                f"a goal image for {c.name} must be {main} uint8, as its camera {c.camera!r} sees, "
                 f"got {pictures.shape} {pictures.dtype}"
             )
         pictures = pictures.reshape(-1, *size)
+        codes = model.tokenizer.encode(torch.from_numpy(pictures).to(model.device))
         if telemetry is None:
-            return cls(codes=model.tokenizer.encode(torch.from_numpy(pictures).to(model.device)))
+            return cls(codes=codes)
         reported = torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
         no_actions = torch.zeros(len(pictures), 0, c.dynamics.actions)
         read = model.read(torch.from_numpy(pictures)[:, None], reported[:, None], no_actions)
         objects = read.objects[:, 0] if c.dynamics.objects else None
-        return cls(read.telemetry[:, 0], objects, read.codes[:, 0])
+        return cls(read.telemetry[:, 0], objects, codes)
 
     @classmethod
     def solve(cls, model: WorldModel, task: str) -> Goal:

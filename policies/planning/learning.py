@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gwm_sim.dynamics import Body
 from gwm_sim.envs.readings import MISREAD
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
@@ -26,7 +26,7 @@ from gwm_sim.policies.planning.guide import Guide
 from gwm_sim.policies.planning.picture_reader import PictureReader
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, HELD_STEPS
-from gwm_sim.world_model import WorldModel
+from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 BATCH: Final = 512
 RATE: Final = 1e-3
@@ -106,7 +106,7 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     at = 0
     for path in paths:
         with EpisodeFile(path) as file:
-            familiar = camera in file.schema.cameras and file.schema.env_kwargs == model.config.schema.env_kwargs
+            familiar = looks_familiar(file.schema, model.config)
             for k in range(len(file)):
                 if (seed := file.seeds[k]) is not None and seed >= FIRST_EVALUATION_SEED:
                     raise ConfigError(
@@ -140,6 +140,13 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     return Experience(
         **{name: torch.cat(values) for name, values in parts.items()}, demonstrations=demonstrations, pictures=pictures
     )
+
+
+def looks_familiar(schema: Schema, world: WorldModelConfig) -> bool:
+    """Whether the main camera of a model sees in some data what it saw in its own."""
+    theirs, own = schema.cameras.get(world.camera), world.schema.cameras[world.camera]
+    drawn = [made.env_kwargs.get("rendering") for made in (schema, world.schema)]
+    return theirs is not None and theirs.looks_as(own) and drawn[0] == drawn[1]
 
 
 @torch.no_grad()

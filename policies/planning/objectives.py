@@ -99,15 +99,16 @@ def latent_distance(levels: int) -> Measure:
     """Mean squared difference from the goal's latents, as numbers in [-1, 1] that have `levels` values."""
 
     def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        target = _given(goal.codes, "picture")[:, None]
-        return ((_drawn(rollout).float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
+        drawn, target = _pictures(rollout, goal)
+        return ((drawn.float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
 
     return measure
 
 
 def differing_codes(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
     """Share of the goal's codes that are not met."""
-    return (_drawn(rollout) != _given(goal.codes, "picture")[:, None]).float().mean(dim=(-2, -1))
+    drawn, target = _pictures(rollout, goal)
+    return (drawn != target).float().mean(dim=(-2, -1))
 
 
 def missing_reward(task: int) -> Measure:
@@ -130,6 +131,12 @@ def _drawn(rollout: Rollout) -> Tensor:
     if not rollout.codes.numel():
         raise ConfigError("a term of the objective reads latents, and nothing was drawn: set pictured=True on the term")
     return rollout.codes
+
+
+def _pictures(rollout: Rollout, goal: Goal) -> tuple[Tensor, Tensor]:
+    """What is drawn (B, T, N, M) and what is wanted (B, 1, N, M), in the views that the goal shows."""
+    target = _given(goal.codes, "picture")[:, None]
+    return _drawn(rollout)[..., : target.shape[-2], :], target
 
 
 def _given(value: Tensor | None, name: str) -> Tensor:

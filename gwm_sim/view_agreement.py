@@ -26,8 +26,8 @@ IN_HAND = 0.02
 """Greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]."""
 
 
-class Witnesses:
-    """Cameras that are asked whether a cube is held."""
+class ViewAgreement:
+    """Asks all cameras whether they see a held cube in the hand."""
 
     def __init__(self, cameras: Mapping[str, Camera], object_names: Sequence[str], effector: Array) -> None:
         """Take the cameras by name, of those on the arm as they are where the end-effector is at `effector` (3,)."""
@@ -39,8 +39,8 @@ class Witnesses:
             for name, camera in cameras.items()
         }
 
-    def agree(self, views: Mapping[str, Array], effector: Array, objects: Array, true_effector: Array) -> Array:
-        """Whether all views say the same about the cube that is truly held, one entry for each frame that has one.
+    def votes(self, views: Mapping[str, Array], effector: Array, objects: Array, true_effector: Array) -> Array:
+        """Whether each view shows in the hand the cube that is truly held, for the F frames that have one, (F, V).
 
         Args:
             views: Frames (B, H, W, 3) uint8 of each camera, true or predicted.
@@ -50,9 +50,8 @@ class Witnesses:
         """
         distance = np.linalg.norm(objects[:, self.objects] - true_effector[:, None], axis=-1)  # (B, L)
         rows, cubes = np.nonzero(distance < HELD)
-        testimony = [self.in_hand(view, camera, effector)[rows, cubes] for camera, view in views.items()]
-        agreed: Array = np.all([seen == testimony[0] for seen in testimony], axis=0)
-        return agreed
+        votes = [self.in_hand(view, camera, effector)[rows, cubes] for camera, view in views.items()]
+        return np.stack(votes, axis=-1)
 
     def in_hand(self, frames: Array, camera: str, effector: Array) -> Array:
         """Whether each cube is seen in the hand, (B, L)."""
@@ -63,4 +62,22 @@ class Witnesses:
         return near
 
 
-__all__ = ["HELD", "IN_HAND", "Witnesses"]
+def summarize(votes: Array) -> dict[str, float | int | None]:
+    """Numbers of votes (F, V).
+
+    Returns:
+        agree: Share of the frames of which all views say the same.
+        in_hand: Share of which all views show the cube in the hand; a model that loses cubes everywhere has only the
+            former.
+        n: Frames.
+    """
+    agree, in_hand = (votes == votes[:, :1]).all(axis=1), votes.all(axis=1)
+    known = len(votes) > 0
+    return {
+        "agree": float(agree.mean()) if known else None,
+        "in_hand": float(in_hand.mean()) if known else None,
+        "n": len(votes),
+    }
+
+
+__all__ = ["HELD", "IN_HAND", "ViewAgreement", "summarize"]
