@@ -48,8 +48,8 @@ class LearnedVectorEnv(BatchedEnv):
             task: As for the single environment, like every argument up to `device`.
             model: Name of a shipped model, or a checkpoint folder.
             size: Size of the frames [px]; only the model's own.
-            cameras: The model's camera, or None for it.
-            depth: Not imagined by any model yet.
+            cameras: Those of the model, or None for them.
+            depth: Observe depth too, see `LearnedEnv`.
             rendering: Accepted because the twin takes it.
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".

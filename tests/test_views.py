@@ -202,7 +202,7 @@ def test_goals_are_pictures_of_the_main_camera(checkpoint: Path, recording: Path
     for goal in (main, both):
         env.reset(seed=0, options={**start, "goal": goal})
         _, reward, *_ = env.step(np.zeros(4, np.float32))
-        assert reward <= 0
+        assert float(reward) <= 0
     rollout = model.imagine(model.encode(frames, telemetry, actions), torch.zeros(1, 2, 4))
     for goal in (main, both):
         measure = latent_distance(model.config.tokenizer.levels)
@@ -220,7 +220,8 @@ def test_a_seed_chooses_one_of_several_futures(checkpoint: Path) -> None:
 
     env = gym.make("GWM-World-v0", model=checkpoint, device="cpu")
     rows: Any = gym.make_vec("GWM-World-v0", num_envs=2, model=checkpoint, device="cpu")
-    for world in (env, rows):
+    worlds: tuple[Any, ...] = (env, rows)
+    for world in worlds:
         chance: Any = world.unwrapped.world_model.dynamics.chance
         with torch.no_grad():
             chance.weight.mul_(1000)  # hardly any of it is learned in a few steps
