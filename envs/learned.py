@@ -222,9 +222,9 @@ class LearnedEnv(gym.Env[Any, Any]):
     Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
     Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
     ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
-    Reset options: a start, which is `bank` (index), or `episode` ("FILE:K") with `step`, or `frames` (C, H, W, 3),
-    of the main camera or of all side by side, with `telemetry` (C, P) and perhaps `actions` (C-1, A); by default a start
-    drawn from the bank. `properties` sets physics by name, `goal` the goal image of this episode.
+    Reset options: a start: `bank` (index), or `episode` ("FILE:K") with `step`, or `frames` (C, H, W, 3)
+    of the main camera or of all side by side, with `telemetry` (C, P) and perhaps `actions` (C-1, A); by default one
+    that is drawn from the bank. `properties` sets physics by name, `goal` the goal image of this episode.
     Metadata: names and units of telemetry and actions, rate, camera, tasks; `lacks`, what the data did not tell the
     model, such as a reward, and what helps. Without labels `is_success` is always False.
     The frame returned by `reset` is the real one that the world begins with. Where the future is open and the model
