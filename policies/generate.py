@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.video import enlarge, write_video
-from gwm_sim.world_model import WorldModel, shipped_models
+from gwm_sim.world_model import WorldModel
 
 SECONDS = 60.0
 HEIGHT = 384  # of a film [px]
@@ -189,43 +189,22 @@ def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
         return {"episode": config.episode} | ({} if config.step is None else {"step": config.step})
     if config.image is None:
         return {}
-    eyes, guide = reader(model, config.model)
+    guide = Guide.beside(model, config.model, borrow=True)
+    if guide is None:
+        raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
     height, width = model.config.tokenizer.height, model.config.tokenizer.width
     if height != width:
         raise ConfigError(f"--image is for models of square pictures, {config.model} has {width} x {height}")
-    given = read_picture(config.image, "--image")
-    picture, seen = (shrink(given, side) for side in (height, eyes.config.tokenizer.height))
+    picture = shrink(read_picture(config.image, "--image"), height)
     if (unknown := novelty(model, picture)) > FAMILIAR:
         raise ConfigError(
             f"--image {config.image} looks like nothing that {config.model} was trained on: its novelty is "
             f"{unknown:.1f}, usual is 1. Take it with the model's camera, from its place and in its light."
         )
-    telemetry = guide.reader.read(eyes, torch.from_numpy(seen)[None]).telemetry[0].cpu().numpy()
+    telemetry = guide.read(picture).telemetry[0].cpu().numpy()
     for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
         telemetry[command.telemetry] = telemetry[command.measured]
     return {"frames": picture, "telemetry": telemetry}
-
-
-def reader(model: WorldModel, name: str) -> tuple[WorldModel, Guide]:
-    """The model whose guide reads the robot from a picture, and that guide: the model itself, or a shipped one of the
-    same robot that looks from the same place.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if (own := Guide.beside(model, name)) is not None:
-        return model, own
-    camera, schema = model.config.schema.cameras[model.config.camera], model.config.schema
-    for shipped in shipped_models():
-        other = WorldModel.load(shipped)
-        looks, theirs = other.config.schema.cameras.get(other.config.camera), other.config.schema
-        same = (
-            looks is not None and replace(looks, height=camera.height, width=camera.width).to_json() == camera.to_json()
-        )
-        guide = Guide.beside(other, shipped) if same and theirs.telemetry_names == schema.telemetry_names else None
-        if guide is not None:
-            return other, guide
-    raise ConfigError(f"{name} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
 
 
 def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
 from gwm_sim import cli
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.generate import Film, GenerateConfig, main, reader
+from gwm_sim.policies.generate import Film, GenerateConfig, main
+from gwm_sim.policies.planning import Guide
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.video import enlarge
 from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint
 
 
@@ -126,13 +127,14 @@ def test_what_cannot_be_filmed_is_said(
 def test_a_picture_is_read_by_a_guide_of_the_same_camera(config: GenerateConfig) -> None:
     """A model without a guide borrows that of a shipped one, if it looks at the same robot from the same place."""
     model = WorldModel.load(config.model)
-    eyes, guide = reader(model, config.model)
-    assert eyes.config.name == "gwm-mini"
+    assert Guide.beside(model, config.model) is None
+    guide = Guide.beside(model, config.model, borrow=True)
+    assert guide is not None and guide.eyes.config.name == "gwm-mini" and guide.model is model
     episode = EpisodeFile(find_checkpoint("gwm-mini") / BANK_FILE)[0]
-    read = guide.reader.read(eyes, torch.from_numpy(episode.frames["front"][:1])).telemetry[0, 7:10].numpy()
-    assert np.linalg.norm(read - episode.telemetry[0, 7:10]) < 0.02
+    for picture in (episode.frames["front"][0], enlarge(episode.frames["front"][0], 2)):
+        read = guide.read(picture).telemetry[0, 7:10].numpy()
+        assert np.linalg.norm(read - episode.telemetry[0, 7:10]) < 0.02
     schema = model.config.schema
     turned = replace(schema.cameras["front"], fovy=30.0)
     model.config = replace(model.config, schema=replace(schema, cameras={"front": turned}))
-    with pytest.raises(ConfigError, match=r"has no guide\.safetensors"):
-        reader(model, config.model)
+    assert Guide.beside(model, config.model, borrow=True) is None

@@ -1,14 +1,16 @@
 """What helps a search beside the world model: demonstrations, and what was learned from them.
 
 A guide belongs to one world model and lies beside it as `guide.safetensors`. It reads how the robot stands from a goal
-picture, finds sub-goals in demonstrations and proposes actions.
+picture, finds sub-goals in demonstrations and proposes actions. A shipped model may borrow the guide of another one of
+the same robot that looks from the same place: that one then reads the pictures for it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from torch import Tensor
 
 from gwm_sim.dynamics import Body
 from gwm_sim.errors import CheckpointError
+from gwm_sim.importers.pictures import shrink
 from gwm_sim.policies.planning.demonstrations import Demonstrations
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.picture_reader import PictureReader
-from gwm_sim.world_model import WorldModel, find_checkpoint
+from gwm_sim.views import main_view
+from gwm_sim.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
 from gwm_sim.world_state import Rollout, WorldState
 
 GUIDE_FILE = "guide.safetensors"
@@ -35,10 +39,16 @@ class Guide:
     """Demonstrations, a policy cloned from them, and a reader of goal pictures."""
 
     def __init__(
-        self, model: WorldModel, policy: GoalPolicy, reader: PictureReader, demonstrations: Demonstrations
+        self,
+        model: WorldModel,
+        policy: GoalPolicy,
+        reader: PictureReader,
+        demonstrations: Demonstrations,
+        eyes: WorldModel | None = None,
     ) -> None:
-        """Put the parts together; they belong to `model`."""
+        """Put the parts together; they belong to `model`, but for the reader, which belongs to `eyes` if given."""
         self.model, self.policy, self.reader, self.demonstrations = model, policy, reader, demonstrations
+        self.eyes = eyes or model
 
     @torch.inference_mode()
     def goal(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Goal:
@@ -48,10 +58,21 @@ class Guide:
             ValueError: The picture is not of the model's kind.
         """
         Goal.image(self.model, picture)  # refuses what the model cannot see
+        return self._pose(self.read(picture, telemetry))
+
+    @torch.inference_mode()
+    def read(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Body:
+        """Robot (1, P) and objects (1, K, 3) that a picture (H, W, 3) shows, see `goal`."""
+        if self.eyes is not self.model:
+            picture = shrink(main_view(picture, self._views(picture)), self.eyes.config.tokenizer.height)
         frames = torch.from_numpy(np.array(picture[None], order="C"))
         given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
-        body = self.reader.read(self.model, frames, given)
-        return self._pose(body)
+        return self.reader.read(self.eyes, frames, given)
+
+    def _views(self, picture: NDArray[np.uint8]) -> Sequence[str]:
+        """The cameras that a picture shows: all, or the main one alone."""
+        cameras = self.model.config.cameras
+        return cameras if picture.shape[1] == self.model.config.tokenizer.frame[1] else cameras[:1]
 
     def understands(self, goal: Goal) -> bool:
         """Whether a goal says where robot and objects should be, which sub-goals follow from."""
@@ -106,8 +127,8 @@ class Guide:
         os.replace(temporary, path)
 
     @classmethod
-    def load(cls, model: WorldModel, path: Path) -> Guide:
-        """Read a guide.
+    def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> Guide:
+        """Read a guide for a model, that of another one if this lends its `eyes`.
 
         Raises:
             CheckpointError: The file is damaged, or the guide belongs to another model.
@@ -116,11 +137,11 @@ class Guide:
             with safe_open(path, framework="pt") as file:
                 header: dict[str, Any] = json.loads(file.metadata()["guide"])
             tensors = load_file(path, device=str(model.device))
-            if header["tokenizer"] != model.tokenizer_digest():
+            if header["tokenizer"] != (eyes or model).tokenizer_digest():
                 raise CheckpointError(
                     f"{path} was learned for another model than {model.config.name}: learn a new one with --demos"
                 )
-            guide = blank_guide(model, GoalPolicyConfig(**header["policy"]), tensors)
+            guide = blank_guide(model, GoalPolicyConfig(**header["policy"]), tensors, eyes)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             if isinstance(error, CheckpointError):
                 raise
@@ -128,10 +149,30 @@ class Guide:
         return guide
 
     @classmethod
-    def beside(cls, model: WorldModel, name: str | Path) -> Guide | None:
-        """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without."""
-        path = find_checkpoint(name) / GUIDE_FILE
-        return cls.load(model, path) if path.exists() else None
+    def beside(cls, model: WorldModel, name: str | Path, borrow: bool = False) -> Guide | None:
+        """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without.
+
+        A shipped model without one borrows that of another shipped one that knows its robot and looks from the same
+        place, any model does with `borrow`.
+        """
+        folder = find_checkpoint(name)
+        if (folder / GUIDE_FILE).exists():
+            return cls.load(model, folder / GUIDE_FILE)
+        lenders = shipped_models() if borrow or folder.parent == SHIPPED else []
+        for lender in lenders:
+            path = SHIPPED / lender / GUIDE_FILE
+            eyes = WorldModel.load(lender, model.device) if path.exists() else None
+            if eyes is not None and looks_alike(model.config, eyes.config):
+                return cls.load(model, path, eyes)
+        return None
+
+
+def looks_alike(one: WorldModelConfig, other: WorldModelConfig) -> bool:
+    """Whether two models are of the same robot and objects, and their main cameras stand in the same place."""
+    ours, theirs = (config.schema.cameras[config.camera] for config in (one, other))
+    names = ("telemetry_names", "action_names", "object_names")
+    same = all(getattr(one.schema, name) == getattr(other.schema, name) for name in names)
+    return same and replace(theirs, height=ours.height, width=ours.width).looks_as(ours)
 
 
 def wanted(goal: Goal, like: Body) -> Body:
@@ -142,15 +183,17 @@ def wanted(goal: Goal, like: Body) -> Body:
     )
 
 
-def blank_guide(model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor]) -> Guide:
+def blank_guide(
+    model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor], eyes: WorldModel | None
+) -> Guide:
     """A guide with the weights of a file."""
     policy = GoalPolicy(config, model.dynamics, model.config.schema).to(model.device)
-    reader = PictureReader(model).to(model.device)
+    reader = PictureReader(eyes or model).to(model.device)
     for part, module in (("policy", policy), ("reader", reader)):
         weights = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
         module.load_state_dict(weights)
     parts = {name: tensors[f"demonstrations.{name}"].cpu() for name in Demonstrations._fields}
-    return Guide(model, policy.eval(), reader.eval(), Demonstrations(**parts))
+    return Guide(model, policy.eval(), reader.eval(), Demonstrations(**parts), eyes)
 
 
 __all__ = ["GUIDE_FILE", "Guide"]
