@@ -6,7 +6,7 @@ the samples has the red cube within half a cube of where it truly is at the end.
 mean something: how often the most likely future alone is right, the share of all samples that are, and how often the
 futures sampled for another case would have covered it.
 
-python benchmarks/futures.py --model gwm-preview
+python benchmarks/futures.py --model gwm-preview --json benchmarks/results/futures.json
 """
 
 import json
@@ -57,7 +57,7 @@ class FuturesConfig:
     seed: int = 350_000
     """Seed of the first case, above those of training."""
     json: Path | None = None
-    """Write the numbers here."""
+    """Write the numbers here, beside those of other models."""
 
 
 class Case(NamedTuple):
@@ -200,7 +200,9 @@ def main(config: FuturesConfig) -> None:
         )
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        others = json.loads(config.json.read_text()) if config.json.exists() else {}
+        both = others | {model.config.name: report}
+        config.json.write_text(json.dumps(both, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from gwm_sim.world_model import WorldModel, find_checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 READMES = (ROOT / "README.md", ROOT / "benchmarks/README.md")
-MODEL_CARD = ROOT / "gwm_sim/pretrained/gwm-mini/README.md"
+MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
 FIDELITY_ROWS = (
@@ -88,6 +88,68 @@ def horizon_lines(horizons: dict[str, Any], rows: Sequence[tuple[str, str, str]]
         cells = [form.format(h[key]).rstrip("%") if h[key] is not None else "" for h in horizons.values()]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return [*lines, "| windows | " + " | ".join(str(h["n"]) for h in horizons.values()) + " |"]
+
+
+def models_table() -> str | None:
+    """What the fine model has over the fast one, and what it costs; None while none is shipped.
+
+    Raises:
+        GwmError: A result is of other weights than the shipped ones.
+    """
+    if not PREVIEW_CARD.exists():
+        return None
+    columns = {name: model_column(name) for name in ("gwm-mini", "gwm-preview")}
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for label in next(iter(columns.values())):
+        lines.append(f"| {label} | " + " | ".join(column[label] for column in columns.values()) + " |")
+    hashes = " and ".join(f"`{WorldModel.load(name, 'cpu').digest()}`" for name in columns)
+    lines += [
+        "",
+        "The same held-out episodes, seen by each model at its own size: `gwm eval`; a case is covered if one of 16 sampled "
+        "futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: cubes set down on "
+        "an edge, lifts with hardly enough friction); a step is one of a single environment with frames, in one run "
+        f"(`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
+    ]
+    return "\n".join(lines)
+
+
+def model_column(name: str) -> dict[str, str]:
+    """Numbers of a shipped model by label; empty where they were not measured."""
+    folder = find_checkpoint(name)
+    model = WorldModel.load(folder, "cpu")
+    shipped, config = model.digest(), model.config
+    report = read_result(folder / "evaluation.json", shipped, f"run gwm eval --model {name} on the test episodes")
+    horizons = dict(report["horizons"])
+    if (folder / "evaluation-long.json").exists():
+        minute = read_result(folder / "evaluation-long.json", shipped, f"run gwm eval --model {name} on the long ones")
+        horizons = minute["horizons"] | horizons
+    futures, speed = (RESULTS / f"{result}.json" for result in ("futures", "throughput"))
+    cases = json.loads(futures.read_text()).get(name) if futures.exists() else None
+    if cases is not None:
+        check_model(cases, futures, shipped, f"run python benchmarks/futures.py --model {name}")
+    clock = json.loads(speed.read_text()) if speed.exists() else {"beside": {}}
+    step = clock if clock.get("model") == name else clock.get("beside", {}).get(name)
+
+    def at(steps: int, key: str, form: str) -> str:
+        value = horizons.get(str(steps), {}).get(key)
+        return "" if value is None else form.format(value).rstrip("%")
+
+    views = report.get("views")
+    depth = report.get("depth_error_mm", {})
+    return {
+        "pictures": f"{config.tokenizer.width} px, {' and '.join(config.cameras)}"
+        + (", depth" if config.depth else ""),
+        **{f"object error at {t} steps, median [cm]": at(t, "object_error_cm", "{:.2f}") for t in (10, 40, 80)},
+        **{f"object permanence at {t} steps [%]": at(t, "object_permanence", "{:.1%}") for t in (10, 80, 600)},
+        **{f"PSNR at {t} steps [dB]": at(t, "psnr", "{:.1f}") for t in (10, 80)},
+        "outcome, balanced accuracy": f"{report['outcome']['balanced_accuracy']:.2f}",
+        "views agree on a held cube [%]": "" if views is None else f"{100 * views['model']['agree']:.1f}",
+        "both show it in the hand [%]": "" if views is None else f"{100 * views['model']['in_hand']:.1f}",
+        "depth error at 10 / 80 steps [mm]": " / ".join(f"{depth[t]:.1f}" for t in ("10", "80") if t in depth),
+        "open futures covered [%]": "" if cases is None else f"{100 * cases['all']['covered']:.0f}",
+        "of the sampled futures right [%]": "" if cases is None else f"{100 * cases['all']['samples_right']:.0f}",
+        "a step [ms]": "" if step is None else f"{step['single_step_ms_p50']:.1f}",
+    }
 
 
 def own_robot_table(report: dict[str, Any]) -> str:
@@ -284,6 +346,9 @@ def tables() -> tuple[str, str]:
         check_model(comparison["model"], fidelity, shipped, "run python benchmarks/fidelity.py measure")
         parts.append(comparison_table(comparison))
     shipped_tables = "\n\n".join(parts)
+    both = models_table()
+    if both is not None:
+        parts.append(both)
     own_robot = RESULTS / "own_robot.json"
     if own_robot.exists():
         parts.append(own_robot_table(json.loads(own_robot.read_text())))
@@ -320,7 +385,10 @@ def main(config: TablesConfig) -> int:
     """Write or check."""
     all_tables, shipped_tables = tables()
     outdated = []
-    for path, content in (*((path, all_tables) for path in READMES), (MODEL_CARD, shipped_tables)):
+    pages = [*((path, all_tables) for path in READMES), (MODEL_CARD, shipped_tables)]
+    if (both := models_table()) is not None:
+        pages.append((PREVIEW_CARD, both))
+    for path, content in pages:
         text = path.read_text()
         new = with_tables(text, content)
         if new != text:
