@@ -105,10 +105,10 @@ def models_table() -> str | None:
     hashes = " and ".join(f"`{WorldModel.load(name, 'cpu').digest()}`" for name in columns)
     lines += [
         "",
-        "The same held-out episodes, seen by each model at its own size: `gwm eval`; a case is covered if one of 16 sampled "
-        "futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: cubes set down on "
-        "an edge, lifts with hardly enough friction); a step is one of a single environment with frames, in one run "
-        f"(`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
+        "The same held-out episodes, seen by each model at its own size: `gwm eval`. A case is covered if one of 16 "
+        "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: cubes "
+        "set down on an edge, lifts with hardly enough friction). A step is one of a single environment with frames, in "
+        f"one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
     ]
     return "\n".join(lines)
 
