@@ -106,9 +106,9 @@ def models_table() -> str | None:
     lines += [
         "",
         "The same held-out episodes, seen by each model at its own size: `gwm eval`. A case is covered if one of 16 "
-        "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: cubes "
-        "set down on an edge, lifts with hardly enough friction). A step is one of a single environment with frames, in "
-        f"one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
+        "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: "
+        "cubes set down on an edge, lifts with hardly enough friction). A step is one of a single environment with "
+        f"frames, in one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
     ]
     return "\n".join(lines)
 
