@@ -1,8 +1,8 @@
 """Open futures: does what truly comes lie among the futures that a model samples?
 
 Half of the cases are cubes set down near the edge of the other one, where they may stand or tip over; half are cubes
-lifted with hardly enough friction, which may hold or slip, and the model is not told which. A case is covered if one of
-the samples has the red cube within half a cube of where it truly is at the end. Beside that, what makes the number
+lifted with hardly enough friction, which may hold or slip. The model is told friction and gravity. A case is covered if
+one of the samples has the red cube within half a cube of where it truly is at the end. Beside that, what makes the number
 mean something: how often the most likely future alone is right, the share of all samples that are, and how often the
 futures sampled for another case would have covered it.
 
@@ -67,6 +67,7 @@ class Case(NamedTuple):
     telemetry: Array  # (C, P)
     past: Array  # (C-1, A)
     actions: Array  # (HORIZON, A)
+    properties: dict[str, float]
     before: Array  # (3,) red cube at the moment [m]
     after: Array  # (3,) red cube at the end [m]
 
@@ -120,6 +121,7 @@ def record(env: gym.Env[Any, Any], kind: str, seed: int, cameras: tuple[str, ...
         telemetry=np.stack([s["agent_pos"] for s in given]),
         past=np.stack(actions[first:moment]),
         actions=np.stack(actions[moment : moment + HORIZON]),
+        properties=dict(twin.properties),
         before=places[moment],
         after=places[moment + HORIZON],
     )
@@ -129,7 +131,8 @@ def record(env: gym.Env[Any, Any], kind: str, seed: int, cameras: tuple[str, ...
 def foresee(model: WorldModel, case: Case, samples: int) -> tuple[Array, Array]:
     """Where the red cube ends in the most likely future (3,) and in each of the sampled ones (samples, 3) [m]."""
     given = (torch.from_numpy(x)[None] for x in (case.frames, case.telemetry, case.past))
-    state = model.encode(*given).select([0] * (samples + 1))
+    told = torch.tensor([[case.properties.get(name, np.nan) for name in model.config.properties]])
+    state = model.encode(*given, told).select([0] * (samples + 1))
     state.future[1:] = torch.arange(samples)
     actions = torch.from_numpy(case.actions).expand(samples + 1, -1, -1)
     ends = model.imagine(state, actions, judged=False, draw=False).objects[:, -1, RED].cpu().numpy()
@@ -160,8 +163,8 @@ def summarize(ends: list[tuple[Array, Array]], cases: list[Case]) -> dict[str, A
 
 def main(config: FuturesConfig) -> None:
     """Act the cases out, sample their futures, compare and write."""
-    if config.seed < FIRST_EVALUATION_SEED:
-        raise SystemExit(f"futures.py: --seed must be at least {FIRST_EVALUATION_SEED}, got {config.seed}")
+    if config.seed < FIRST_EVALUATION_SEED and config.json is not None:
+        raise SystemExit(f"futures.py: numbers to keep are of seeds from {FIRST_EVALUATION_SEED}, not {config.seed}")
     model = WorldModel.load(config.model)
     env = gym.make("MuJoCo-BlockStack-v0", max_episode_steps=-1, **twin_options(model.config))
     cases: dict[str, list[Case]] = {kind: [] for kind in KINDS}
