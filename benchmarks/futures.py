@@ -2,9 +2,9 @@
 
 Half of the cases are cubes set down near the edge of the other one, where they may stand or tip over; half are cubes
 lifted with hardly enough friction, which may hold or slip. The model is told friction and gravity. A case is covered if
-one of the samples has the red cube within half a cube of where it truly is at the end. Beside that, what makes the number
-mean something: how often the most likely future alone is right, the share of all samples that are, and how often the
-futures sampled for another case would have covered it.
+one of the samples has the red cube within half a cube of where it truly is at the end. Beside that, what makes the
+number mean something: how often the most likely future alone is right, the share of all samples that are, and how often
+the futures sampled for another case would have covered it.
 
 python benchmarks/futures.py --model gwm-preview --json benchmarks/results/futures.json
 """
@@ -130,9 +130,9 @@ def record(env: gym.Env[Any, Any], kind: str, seed: int, cameras: tuple[str, ...
 @torch.no_grad()
 def foresee(model: WorldModel, case: Case, samples: int) -> tuple[Array, Array]:
     """Where the red cube ends in the most likely future (3,) and in each of the sampled ones (samples, 3) [m]."""
-    given = (torch.from_numpy(x)[None] for x in (case.frames, case.telemetry, case.past))
-    told = torch.tensor([[case.properties.get(name, np.nan) for name in model.config.properties]])
-    state = model.encode(*given, told).select([0] * (samples + 1))
+    told = np.array([case.properties.get(name, np.nan) for name in model.config.properties], np.float32)
+    given = (torch.from_numpy(x)[None] for x in (case.frames, case.telemetry, case.past, told))
+    state = model.encode(*given).select([0] * (samples + 1))
     state.future[1:] = torch.arange(samples)
     actions = torch.from_numpy(case.actions).expand(samples + 1, -1, -1)
     ends = model.imagine(state, actions, judged=False, draw=False).objects[:, -1, RED].cpu().numpy()
