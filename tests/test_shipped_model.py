@@ -14,7 +14,7 @@ from gwm_sim.envs.contract import env_id
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.policies.entrants import SHIPPED, enter
 from gwm_sim.policies.evaluate import evaluate
-from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint
+from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 32_000_000  # of all shipped models together [bytes]
@@ -62,12 +62,34 @@ def test_there_are_two_hundred_different_starts() -> None:
     env.reset(options={"bank": 199})
 
 
-def test_numbers_and_card_belong_to_the_weights() -> None:
-    folder = find_checkpoint("gwm-mini")
+@pytest.mark.parametrize("model", shipped_models())
+def test_numbers_and_card_belong_to_the_weights(model: str) -> None:
+    folder = find_checkpoint(model)
     digest = WorldModel.load(folder, "cpu").digest()
-    for name in ("evaluation.json", "evaluation-long.json"):
-        assert json.loads((folder / name).read_text())["model_hash"] == digest
+    evaluations = list(folder.glob("evaluation*.json"))
+    assert evaluations
+    for path in evaluations:
+        assert json.loads(path.read_text())["model_hash"] == digest
     assert digest in (folder / "README.md").read_text()
+
+
+def test_the_fine_world_shows_two_views_depth_and_several_futures() -> None:
+    env = gym.make("gwm_sim:GWM-BlockGrasp-v0", model="gwm-preview", depth=True, device="cpu")
+    observation, _ = env.reset(seed=0, options={"bank": 0})
+    shapes = {key: value.shape for key, value in observation.items()}
+    views = dict.fromkeys(("pixels", "pixels_wrist"), (128, 128, 3))
+    assert shapes == {**views, "depth_front": (128, 128, 1), "agent_pos": (14,)}
+    for _ in range(3):
+        observation, *_ = env.step(env.action_space.sample())
+        assert env.observation_space.contains(observation)
+    assert 1.5 < observation["depth_front"].min() < observation["depth_front"].max() < 4.0  # [m]
+    futures = set()
+    for seed in range(4):
+        env.reset(seed=seed, options={"bank": 0})
+        for _ in range(3):
+            observation, *_ = env.step(np.array([0.3, 0.0, -0.5, 1.0], np.float32))
+        futures.add(observation["agent_pos"].tobytes())
+    assert len(futures) == 4
 
 
 def test_tables_say_what_the_results_say() -> None:
