@@ -3,8 +3,8 @@
 # with depth, and with futures that differ. Resumes where it was killed. Two CPU cores take about 40 minutes for the data,
 # MINUTES for the model, and an hour for test data and numbers.
 #   benchmarks/preview.sh [FOLDER] [MINUTES] [MOTION]
-# MOTION is the folder in which mini.sh left what it recorded for its motion; without it the robot and the cubes learn from
-# what is seen alone.
+# MOTION is the folder in which mini.sh left what it recorded for its motion; without it robot and cubes learn from what is
+# recorded here alone.
 set -euo pipefail
 folder=${1:-runs/gwm-preview}
 minutes=${2:-90}
@@ -27,11 +27,14 @@ record see-grasp 156000 20 22 --policy scripted --env MuJoCo-BlockGrasp-v0
 record see-reach 157000 15 12 --policy scripted --env MuJoCo-BlockReach-v0
 record see-depth 158000 30 80 --depth
 
-moved=()
+# Motion with friction of every kind, of which gwm-mini saw little: whether a lift slips.
+$gwm collect --out "$folder/slips.hdf5" --seed 141000 --episodes 700 --steps 80 --policy handling --properties random --rendering fast
+
+moved=("$folder/slips.hdf5")
 for name in handling default random handling-random loose stack long towers; do
     if [ -f "$motion/$name.hdf5" ]; then moved+=("$motion/$name.hdf5"); fi
 done
-$gwm train --preset preview --init gwm-mini --camera front wrist --data "$folder"/see-*.hdf5 ${moved:+--motion "${moved[@]}"} \
+$gwm train --preset preview --init gwm-mini --camera front wrist --data "$folder"/see-*.hdf5 --motion "${moved[@]}" \
     --out "$folder/model" --name gwm-preview --minutes "$minutes" --rate 0.7 --patience 1 --resume
 
 # Numbers: open loop on held-out episodes of 10 s with depth, and on some of a minute.

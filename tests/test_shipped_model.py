@@ -70,7 +70,7 @@ def test_numbers_and_card_belong_to_the_weights(model: str) -> None:
     assert evaluations
     for path in evaluations:
         assert json.loads(path.read_text())["model_hash"] == digest
-    assert digest in (folder / "README.md").read_text()
+    assert f"| model hash | `{digest}` |" in (folder / "README.md").read_text()
 
 
 def test_the_fine_world_shows_two_views_depth_and_several_futures() -> None:
