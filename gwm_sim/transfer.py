@@ -190,8 +190,7 @@ def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
     names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
     return {
         "picture": {"picture size": config.tokenizer.frame[:2]},
-        # Where nothing is tracked, rewards are read from pictures.
-        "read pictures": {"picture size": config.tokenizer.frame[:2]} if dynamics.sighted else {},
+        "read pictures": {"picture size": config.tokenizer.frame[:2]},
         "grid": {"tokens": dynamics.grid},
         "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
         "objects": {"objects": schema.object_names} if dynamics.objects else {},
@@ -208,4 +207,6 @@ def differences(config: WorldModelConfig, source: WorldModelConfig) -> dict[str,
         if differing:
             verb = "differ" if all(theirs.get(name) for name in differing) else "are new"
             reasons[meaning] = f"{', '.join(sorted(differing))} {verb}"
+    if not config.dynamics.sighted:
+        reasons.pop("read pictures", None)  # rewards of tracked objects are read from their positions
     return reasons

@@ -46,7 +46,7 @@ def test_twin_repeats_the_recording_and_the_learned_world_sets_out_from_it(
     twin = gym.make("MuJoCo-BlockStack-v0", **twin_options(world))
     with EpisodeFile(path) as file:
         episode = file[0]
-    pair = drive(episode, twin, learned, "front")
+    pair = drive(episode, twin, learned, ("front",))
     np.testing.assert_array_equal(pair.real, episode.frames["front"][CONTEXT:])
     assert pair.predicted.shape == pair.real.shape
     state = learned.unwrapped.get_state()[0]  # type: ignore[attr-defined]

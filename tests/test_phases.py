@@ -114,8 +114,10 @@ def test_an_error_is_blamed_on_the_step_that_made_it(bodies: BodyPhase, monkeypa
     last: list[Tensor] = []
     advance, distance = bodies.dynamics.advance, bodies.distance
 
-    def watched(frames: Frames, memory: Tensor, rest: bool = True) -> tuple[Body, Tensor, Tensor]:
-        body, spread, memory = advance(frames, memory, rest)
+    def watched(
+        frames: Frames, memory: Tensor, rest: bool = True, noise: Tensor | None = None
+    ) -> tuple[Body, Tensor, Tensor]:
+        body, spread, memory = advance(frames, memory, rest, noise)
         body.objects.retain_grad()
         made.append(body.objects)
         return body, spread, memory.detach()
