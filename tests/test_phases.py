@@ -143,3 +143,26 @@ def test_small_errors_count_in_full_and_large_ones_hardly_more() -> None:
     counted = robust(error)
     assert counted[0] == 0 and counted[1] == pytest.approx(0.01, rel=1e-3)
     assert counted[2] < 5 * OUTLIER
+
+
+def test_futures_are_scored_best_that_come_as_often_as_the_truth(bodies: BodyPhase) -> None:
+    """Of a coin that truly falls either way, two tosses score better than the middle twice, or one side twice."""
+    rows = 2000
+    change, scale = bodies.dynamics.telemetry_change, bodies.dynamics.objects_change
+    c = bodies.dynamics.config
+
+    def toss(seed: int) -> Tensor:
+        return 2.0 * (torch.rand(rows, 1, generator=torch.Generator().manual_seed(seed)) < 0.5) - 1
+
+    def body(side: Tensor) -> Body:
+        objects = side[..., None, None] * scale * torch.ones(c.objects, 3)
+        return Body(side[..., None] * change, objects)
+
+    truth = bodies.data.batch(None, torch.zeros(rows, dtype=torch.long), 1)[0]
+    fallen = body(toss(0))
+    truth = truth._replace(telemetry=fallen.telemetry, objects=fallen.objects)
+    sides = {"tosses": (toss(1), toss(2)), "middle": (torch.zeros(rows, 1),) * 2, "heads": (torch.ones(rows, 1),) * 2}
+    scores = {name: bodies.score(body(one), body(other), truth) for name, (one, other) in sides.items()}
+    for part in range(2):  # telemetry, objects
+        assert scores["tosses"][part] < 0.8 * scores["middle"][part]
+        assert scores["tosses"][part] < 0.8 * scores["heads"][part]
