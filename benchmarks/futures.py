@@ -93,32 +93,45 @@ def slip(bench: Bench, rng: np.random.Generator, decide: Callable[[], None]) -> 
 KINDS = {"edge": edge, "slip": slip}
 
 
-def record(env: gym.Env[Any, Any], kind: str, seed: int, cameras: tuple[str, ...]) -> Case | None:
-    """Act one case out in the twin; None if the moment never came."""
+def record(
+    env: gym.Env[Any, Any], eyes: gym.Env[Any, Any], kind: str, seed: int, cameras: tuple[str, ...]
+) -> Case | None:
+    """Act one case out in the twin; None if the moment never came.
+
+    Args:
+        env: A twin that acts, and draws as little as it can.
+        eyes: Another one that draws what the model is shown.
+        kind: Of `KINDS`.
+        seed: Of the start and of what is done.
+        cameras: Those of the model.
+    """
     rng = np.random.default_rng(seed)
     properties = {"friction": float(rng.uniform(*FRICTION))} if kind == "slip" else {}
     observation, _ = env.reset(seed=seed, options={"properties": properties})
     decided: list[bool] = []
     policy = ScriptedPolicy(env, lambda bench, r: KINDS[kind](bench, r, lambda: decided.append(True)), kind, seed)
     twin: Any = env.unwrapped
+    painter: Any = eyes.unwrapped
     actions: list[Array] = []
-    seen, places, state = [observation], [twin.objects()[RED, :3].copy()], None
+    states, reported = [twin.get_state()], [observation["agent_pos"]]
+    places, memory = [twin.objects()[RED, :3].copy()], None
     moment = None
     while moment is None or len(actions) < moment + HORIZON:
-        action, state = policy.predict(observation, state)
+        action, memory = policy.predict(observation, memory)
         if decided and moment is None:
             moment = len(actions)
         if moment is None and len(actions) == LONGEST:
             return None
         observation, *_ = env.step(action)
-        seen.append(observation)
+        states.append(twin.get_state())
+        reported.append(observation["agent_pos"])
         actions.append(action)
         places.append(twin.objects()[RED, :3].copy())
     first = moment + 1 - CONTEXT
-    given = seen[first : moment + 1]
+    eyes.reset(seed=seed)
     return Case(
-        frames=np.stack([contract.picture(s, cameras) for s in given]),
-        telemetry=np.stack([s["agent_pos"] for s in given]),
+        frames=np.stack([contract.picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
+        telemetry=np.stack(reported[first : moment + 1]),
         past=np.stack(actions[first:moment]),
         actions=np.stack(actions[moment : moment + HORIZON]),
         properties=dict(twin.properties),
@@ -166,14 +179,15 @@ def main(config: FuturesConfig) -> None:
     if config.seed < FIRST_EVALUATION_SEED and config.json is not None:
         raise SystemExit(f"futures.py: numbers to keep are of seeds from {FIRST_EVALUATION_SEED}, not {config.seed}")
     model = WorldModel.load(config.model)
-    env = gym.make("MuJoCo-BlockStack-v0", max_episode_steps=-1, **twin_options(model.config))
+    name: dict[str, Any] = {"id": "MuJoCo-BlockStack-v0", "max_episode_steps": -1}
+    env, eyes = gym.make(**name, size=16, rendering="fast"), gym.make(**name, **twin_options(model.config))
     cases: dict[str, list[Case]] = {kind: [] for kind in KINDS}
     ends: dict[str, list[tuple[Array, Array]]] = {kind: [] for kind in KINDS}
     wanted, seed = config.cases // len(KINDS), config.seed
     with progress("futures") as show:
         for kind in KINDS:
             while len(cases[kind]) < wanted:
-                case = record(env, kind, seed, model.config.cameras)
+                case = record(env, eyes, kind, seed, model.config.cameras)
                 seed += 1
                 if case is None:
                     continue
@@ -182,6 +196,7 @@ def main(config: FuturesConfig) -> None:
                 done = sum(map(len, cases.values()))
                 show(done / (wanted * len(KINDS)), f"{done} of {wanted * len(KINDS)} cases")
     env.close()
+    eyes.close()
     numbers = {kind: summarize(ends[kind], cases[kind]) for kind in KINDS}
     numbers["all"] = summarize([e for kind in KINDS for e in ends[kind]], [c for kind in KINDS for c in cases[kind]])
     report = {

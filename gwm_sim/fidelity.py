@@ -379,14 +379,15 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     console.print(f"actions of other windows for {SHUFFLE_STEPS} steps: {ratio}", highlight=False)
     if "views" in report:
         views = report["views"]
-        share, ceiling = (_number(views[key], 1, 100) for key in ("agree", "agree_twin"))
+        agree, in_hand = (_number(views["model"][key], 1, 100) for key in ("agree", "in_hand"))
+        ceiling, count = _number(views["twin"]["agree"], 1, 100), views["model"]["n"]
         console.print(
-            f"views agree on a held cube in {share} % of {views['n']} frames (true frames: {ceiling} %)",
-            highlight=False,
+            f"views agree on a held cube in {agree} % of {count} frames (true ones: {ceiling} %)", highlight=False
         )
+        console.print(f"  and show it in the hand in {in_hand} %", highlight=False)
     if "depth_error_mm" in report:
         errors = ", ".join(f"{error:.1f} after {steps}" for steps, error in report["depth_error_mm"].items())
-        console.print(f"depth error [mm]: {errors} steps", highlight=False)
+        console.print(f"depth error [mm]: {errors} steps", highlight=False, markup=False)
     for world, rates in report["violations"].items():
         if rates is not None:
             shares = ", ".join(f"{kind} {_number(rates[kind], 2, 100)}" for kind in (*KINDS, "any"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import once
+from rich.console import Console
 
 from gwm_sim import phases
 from gwm_sim.dynamics import Body
@@ -17,7 +18,7 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import EvalConfig, evaluate
+from gwm_sim.fidelity import EvalConfig, evaluate, show_report
 from gwm_sim.imagination import imagine_episode
 from gwm_sim.open_loop import OpenLoopTest
 from gwm_sim.painter import project
@@ -273,6 +274,10 @@ def test_windows_and_episodes_hold_both_views(recording: Path, model: WorldModel
     assert report["horizons"]["1"]["psnr"] > 0
     assert report["views"].keys() == {"model", "twin"}
     assert report["depth_error_mm"]["1"] > 0
+    with (tmp_path / "words.txt").open("w") as words:
+        show_report(report, Console(file=words, width=120))
+    said = (tmp_path / "words.txt").read_text()
+    assert "views agree on a held cube" in said and "depth error [mm]" in said
 
 
 def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, recording: Path, tmp_path: Path) -> None:
