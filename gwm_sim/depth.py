@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.tokenizer import ResidualBlock, TokenizerConfig
+from gwm_sim.tokenizer import TokenizerConfig, cell_decoder
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 
@@ -17,19 +17,7 @@ class DepthHead(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        c = config.channels // 2
-        self.decoder = nn.Sequential(
-            nn.Conv2d(config.numbers, 4 * c, 3, padding=1),
-            ResidualBlock(4 * c),
-            nn.Conv2d(4 * c, 8 * c, 3, padding=1),
-            nn.PixelShuffle(2),
-            ResidualBlock(2 * c),
-            nn.Conv2d(2 * c, 4 * c, 3, padding=1),
-            nn.PixelShuffle(2),
-            ResidualBlock(c),
-            nn.Conv2d(c, 4, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
+        self.decoder = cell_decoder(config.numbers, config.channels // 2, blocks=1, out=1)
         self.register_buffer("background", torch.zeros(1, config.height, config.width))
 
     def forward(self, grid: Tensor) -> Tensor:

@@ -172,7 +172,11 @@ class DepthPhase:
         assert model.depth_head is not None
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
         self.head = model.depth_head
-        self.held_out: WindowSampler | None = None  # few frames are measured: none of them are spared
+        spared = data.held_out()[data.episode_of(data.measured)]  # which of the measured frames are not learned from
+        self.starts, self.held_out = (
+            WindowSampler(which, torch.ones(len(which))) if len(which) else None
+            for which in (torch.nonzero(~spared).flatten(), torch.nonzero(spared).flatten())
+        )
         middle = data.depth[torch.linspace(0, len(data.depth) - 1, 256).long()].float().median(dim=0).values
         self.head.background.copy_(middle.permute(2, 0, 1) * DEPTH_UNIT)
 
@@ -180,13 +184,17 @@ class DepthPhase:
         return [(name, p) for name, p in self.model.named_parameters() if name.startswith("depth_head.")]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        generator, device = batch_generator(self.seed, step), self.model.device
-        chosen = torch.randint(len(self.data.measured), (self.preset.frames_per_batch,), generator=generator)
-        grid = self.model.tokenizer.unpack(self.codes[self.data.measured[chosen]].to(device))[:, 0]
-        return self.head.loss(grid, self.data.depth[chosen].to(device) * DEPTH_UNIT)
+        assert self.starts is not None
+        return self.measure(self.starts, batch_generator(self.seed, step))
 
     def held_out_loss(self) -> Tensor:
-        raise NotImplementedError
+        return held_out_loss(self.held_out, lambda held_out, step: self.measure(held_out, batch_generator(0, step)))
+
+    def measure(self, starts: WindowSampler, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.model.device
+        chosen = starts.draw(self.preset.frames_per_batch, generator)
+        grid = self.model.tokenizer.unpack(self.codes[self.data.measured[chosen]].to(device))[:, 0]
+        return self.head.loss(grid, self.data.depth[chosen].to(device) * DEPTH_UNIT)
 
 
 def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features: Tensor) -> Tensor:

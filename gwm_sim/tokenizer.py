@@ -112,6 +112,22 @@ class ResidualBlock(nn.Module):
         return x + self.second(F.silu(self.first(F.silu(self.norm(x)))))
 
 
+def cell_decoder(numbers: int, width: int, blocks: int, out: int) -> nn.Sequential:
+    """From cells of `numbers` values to `out` channels of pixels; `width` channels at half resolution."""
+    return nn.Sequential(
+        nn.Conv2d(numbers, 4 * width, 3, padding=1),
+        *(ResidualBlock(4 * width) for _ in range(blocks)),
+        nn.Conv2d(4 * width, 8 * width, 3, padding=1),
+        nn.PixelShuffle(2),
+        ResidualBlock(2 * width),
+        nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+        nn.PixelShuffle(2),
+        ResidualBlock(width),
+        nn.Conv2d(width, 4 * out, 3, padding=1),
+        nn.PixelShuffle(2),
+    )
+
+
 class Tokenizer(nn.Module):
     """Encode frames to integer codes and decode codes to frames."""
 
@@ -134,19 +150,7 @@ class Tokenizer(nn.Module):
             ChannelNorm(4 * c),  # codes spread over all levels from the first step; without it they all stay 0
         )
         self.to_code = nn.Conv2d(4 * c, config.numbers, 1)
-        self.decoder = nn.Sequential(
-            nn.Conv2d(config.numbers, 4 * c, 3, padding=1),
-            ResidualBlock(4 * c),
-            ResidualBlock(4 * c),
-            nn.Conv2d(4 * c, 8 * c, 3, padding=1),
-            nn.PixelShuffle(2),
-            ResidualBlock(2 * c),
-            nn.Conv2d(2 * c, 4 * c, 3, padding=1),
-            nn.PixelShuffle(2),
-            ResidualBlock(c),
-            nn.Conv2d(c, 12, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
+        self.decoder = cell_decoder(config.numbers, c, blocks=2, out=3)
         self._quick: tuple[nn.Module, ...] = ()  # in a tuple, so that it is neither stored nor trained
         self.register_buffer("background", torch.zeros(3 * config.views, config.height, config.width))
         self.register_buffer("usual_error", torch.ones(()))
