@@ -107,7 +107,8 @@ def models_table() -> str | None:
         "",
         "The same held-out episodes, seen by each model at its own size: `gwm eval`. A case is covered if one of 16 "
         "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: "
-        "cubes set down on an edge, lifts with hardly enough friction). A step is one of a single environment with "
+        "cubes set down on an edge, lifts with hardly enough friction, which the models are told). "
+        "A step is one of a single environment with "
         f"frames, in one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
     ]
     return "\n".join(lines)
@@ -147,6 +148,9 @@ def model_column(name: str) -> dict[str, str]:
         "both show it in the hand [%]": "" if views is None else f"{100 * views['model']['in_hand']:.1f}",
         "depth error at 10 / 80 steps [mm]": " / ".join(f"{depth[t]:.1f}" for t in ("10", "80") if t in depth),
         "open futures covered [%]": "" if cases is None else f"{100 * cases['all']['covered']:.0f}",
+        "by futures of another case [%]": ""
+        if cases is None
+        else f"{100 * cases['all']['covered_by_futures_of_others']:.0f}",
         "of the sampled futures right [%]": "" if cases is None else f"{100 * cases['all']['samples_right']:.0f}",
         "a step [ms]": "" if step is None else f"{step['single_step_ms_p50']:.1f}",
     }
@@ -308,8 +312,8 @@ def throughput_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tables() -> tuple[str, str]:
-    """The tables of the READMEs, and those that are about the shipped model alone.
+def tables() -> tuple[str, str, str | None]:
+    """The tables of the READMEs, those that are about gwm-mini alone, and the one of both models.
 
     Raises:
         GwmError: A result is of another model than the shipped one.
@@ -352,7 +356,7 @@ def tables() -> tuple[str, str]:
     own_robot = RESULTS / "own_robot.json"
     if own_robot.exists():
         parts.append(own_robot_table(json.loads(own_robot.read_text())))
-    return "\n\n".join(parts), shipped_tables
+    return "\n\n".join(parts), shipped_tables, both
 
 
 def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
@@ -383,10 +387,10 @@ def with_tables(text: str, content: str) -> str:
 
 def main(config: TablesConfig) -> int:
     """Write or check."""
-    all_tables, shipped_tables = tables()
+    all_tables, shipped_tables, both = tables()
     outdated = []
     pages = [*((path, all_tables) for path in READMES), (MODEL_CARD, shipped_tables)]
-    if (both := models_table()) is not None:
+    if both is not None:
         pages.append((PREVIEW_CARD, both))
     for path, content in pages:
         text = path.read_text()
