@@ -34,6 +34,10 @@ moved=("$folder/slips.hdf5")
 for name in handling default random handling-random loose stack long towers; do
     if [ -f "$motion/$name.hdf5" ]; then moved+=("$motion/$name.hdf5"); fi
 done
+
+# 56,000 frames more of 7,000 moments out of all that: what is drawn well has to be seen at many places.
+${PYTHON:-python} benchmarks/clips.py --motion "${moved[@]}" --clips 7000 --out "$folder/see-clips.hdf5"
+
 $gwm train --preset preview --init gwm-mini --camera front wrist --data "$folder"/see-*.hdf5 --motion "${moved[@]}" \
     --out "$folder/model" --name gwm-preview --minutes "$minutes" --rate 0.7 --patience 1 --resume
 

@@ -63,6 +63,7 @@ LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
 BANK_PIXELS = 256 * 64 * 64  # of the start states of a checkpoint: 256 of 64 pixels, fewer of larger pictures
 SAMPLE_HORIZONS = (1, 2, 5, 10, 20, 30, 40)
+ENCODED_AT_ONCE = 8  # frames; what many more make does not fit the caches of a CPU, which takes twice as long
 
 
 @dataclass(frozen=True)
@@ -371,7 +372,8 @@ def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Tensor:
         with safe_open(cache, framework="pt") as file:
             if file.metadata()["key"] == key:
                 return load_file(cache)["codes"]
-    codes = torch.cat([model.tokenizer.encode(chunk.to(model.device)).cpu() for chunk in data.frames.split(512)])
+    chunks = data.frames.split(ENCODED_AT_ONCE)
+    codes = torch.cat([model.tokenizer.encode(chunk.to(model.device)).cpu() for chunk in chunks])
     temporary = cache.with_suffix(".tmp")
     save_file({"codes": codes}, temporary, {"key": key})
     os.replace(temporary, cache)
