@@ -1,8 +1,8 @@
 """`gwm train`: from episode files to a world model.
 
 Stages on one budget: tokenizer and locator learn to read frames, all frames are encoded once, then dynamics and task
-head learn what comes after what, and the painter to draw the latents of it. `phases.py` says what is learned,
-`trainer.py` how, `transfer.py` what another model may give; here a run folder becomes a model.
+head learn what comes after what, and the painter to draw the latents of it. `phases.py` and its kin say what is
+learned, `trainer.py` how, `transfer.py` what another model may give; here a run folder becomes a model.
 """
 
 from __future__ import annotations
@@ -32,19 +32,11 @@ from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.heads import HeadsConfig
-from gwm_sim.phases import (
-    PRESETS,
-    BodyPhase,
-    DepthPhase,
-    DynamicsPhase,
-    LocatorPhase,
-    PainterPhase,
-    Preset,
-    TokenizerPhase,
-    WatchedPhase,
-)
+from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tokenizer import TokenizerConfig
+from gwm_sim.tracked_phases import BodyPhase, PainterPhase
 from gwm_sim.trainer import Trainer
 from gwm_sim.transfer import SIZES, Inheritance, become, inherit
 from gwm_sim.video import contact_sheet, write_png

@@ -21,7 +21,9 @@ from gwm_sim import trainer
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
-from gwm_sim.phases import DRAWS, PRESETS, BodyPhase, DynamicsPhase, TokenizerPhase
+from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase
+from gwm_sim.sighted_phases import DynamicsPhase
+from gwm_sim.tracked_phases import BodyPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
 from gwm_sim.windows import WindowSampler, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
