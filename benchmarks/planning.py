@@ -38,13 +38,13 @@ from gwm_sim.policies.behaviours import make_behaviour
 from gwm_sim.policies.crew import Crew
 from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
 from gwm_sim.policies.plan import PlanConfig, mpc_config
-from gwm_sim.policies.planning import GUIDE_FILE, Goal, Guide, MpcPolicy
+from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.scripted import expert
 from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel, find_checkpoint
+from gwm_sim.world_model import WorldModel
 
 OFFSETS: Final = (10, 25, 50)  # steps between start and goal
 FIRST_MOMENT: Final = 20  # of a recording, at which runs to an offset begin [steps]
@@ -57,11 +57,11 @@ class PlanningConfig:
     """Measure goal-image planning in the physics twin."""
 
     model: str = "gwm-mini"
-    """Name of a shipped model, or the folder of one; its guide lies beside it."""
+    """Name of a shipped model, or the folder of one with its guide beside it."""
     episodes: int = 200
     """Full episodes of iCEM and of the prior alone; `benchmarks/experts.py` has the floors."""
     fewer: int = 50
-    """Full episodes of the other planners and of the true simulator, and runs to each offset."""
+    """Full episodes of the other planners and of the true simulator, and runs to each offset; 0 leaves them out."""
     timed: int = 5
     """Episodes of each task in which plans are timed."""
     seed: int = FIRST_EVALUATION_SEED
@@ -194,17 +194,18 @@ def jobs_of(config: PlanningConfig) -> dict[str, list[Job]]:
     return {
         f"{kind}/{system}": [Job(system, kind, config.seed + i) for i in range(count)]
         for kind, system, count in systems
+        if count
     }
 
 
 def main(config: PlanningConfig) -> None:
     """Time the plans while nothing else runs, then do the runs; what the report holds already is not done again."""
-    folder = find_checkpoint(config.model)
-    model = WorldModel.load(folder)
+    bench = Bench(config.model, None)
+    assert bench.guide.file is not None
     identity = {
-        "model": model.config.name,
-        "model_hash": model.digest(),
-        "guide": sha256((folder / GUIDE_FILE).read_bytes()).hexdigest()[:16],
+        "model": bench.model.config.name,
+        "model_hash": bench.model.digest(),
+        "guide": sha256(bench.guide.file.read_bytes()).hexdigest()[:16],
         "seed": config.seed,
     }
     report: dict[str, Any] = {"results": {}, "plan_ms": {}}
@@ -216,8 +217,7 @@ def main(config: PlanningConfig) -> None:
         "gwm_sim": gwm_sim.__version__,
         "machine": f"{os.cpu_count()} cores of {processor()}, {platform.system()}",
     }
-    bench = Bench(config.model, None)
-    for planner in PLANNERS:
+    for planner in PLANNERS if config.fewer else PLANNERS[:2]:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)

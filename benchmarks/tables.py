@@ -14,6 +14,7 @@ from typing import Any
 import tyro
 from peers.report import comparison_table
 
+from gwm_sim.envs.contract import TASKS
 from gwm_sim.errors import GwmError
 from gwm_sim.world_model import WorldModel, find_checkpoint
 
@@ -48,6 +49,9 @@ THROUGHPUT_KINDS = {
     "decoded": "learned, decoded",
 }
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+
+RANKED = ("grasp", "stack")
+"""Tasks of which there are policies of every quality."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,35 @@ def model_column(name: str) -> dict[str, str]:
         if cases is None
         else f"{100 * cases['all']['covered_by_futures_of_others']:.0f}",
         "of the sampled futures right [%]": "" if cases is None else f"{100 * cases['all']['samples_right']:.0f}",
+        **use_of(name, shipped),
         "a step [ms]": "" if step is None else f"{step['single_step_ms_p50']:.1f}",
     }
+
+
+def use_of(name: str, shipped: str) -> dict[str, str]:
+    """What a shipped model is worth to planners and to those who rank policies, by label."""
+    ending = "" if name == "gwm-mini" else f"-{name}"
+    rows = {}
+    reached, ranked = (RESULTS / f"{result}{ending}.json" for result in ("planning", "transfer"))
+    planned = {}
+    if reached.exists():
+        command = f"run python benchmarks/planning.py --model {name} --json {reached.relative_to(ROOT)}"
+        planned = read_result(reached, shipped, command)["results"]
+    for task in TASKS:
+        result = planned.get(f"{task}/icem")
+        rows[f"{task} pictures reached by iCEM [%]"] = (
+            "" if result is None else f"{100 * result['success_rate']:.1f} of {result['episodes']}"
+        )
+    compared = {}
+    if ranked.exists():
+        command = f"run python benchmarks/transfer.py --model {name} --json {ranked.relative_to(ROOT)}"
+        compared = read_result(ranked, shipped, command)["tasks"]
+    for task in RANKED:
+        result = compared.get(task)
+        rows[f"policies of {task} ranked, r / MMRV"] = (
+            "" if result is None else f"{result['pearson']:.2f} / {result['mmrv']:.3f}"
+        )
+    return rows
 
 
 def own_robot_table(report: dict[str, Any]) -> str:

@@ -49,6 +49,8 @@ class Guide:
         """Put the parts together; they belong to `model`, but for the reader, which belongs to `eyes` if given."""
         self.model, self.policy, self.reader, self.demonstrations = model, policy, reader, demonstrations
         self.eyes = eyes or model
+        self.file: Path | None = None
+        """Where it was read from."""
 
     @torch.inference_mode()
     def goal(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Goal:
@@ -146,6 +148,7 @@ class Guide:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"{path} is not a complete guide: {error}") from error
+        guide.file = path
         return guide
 
     @classmethod
