@@ -1,0 +1,45 @@
+"""`benchmarks/clips.py` draws recorded moments as the twin would have drawn them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gwm_sim.episodes import EpisodeFile
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.collect import CollectConfig, collect
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def clips(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import clips
+
+    return clips
+
+
+def test_clips_show_what_the_twin_showed(clips: Any, tmp_path: Path) -> None:
+    """With a shadow map of the usual size they differ by rounding alone."""
+    path = tmp_path / "seen.hdf5"
+    collect(CollectConfig(episodes=1, steps=5, out=path, workers=1, size=32, cameras=("front", "wrist"), seed=3))
+    config = clips.ClipsConfig(motion=(path,), out=tmp_path / "clips.hdf5", clips=3, steps=2, size=32, shadows=4096)
+    studio = clips.Studio(config)
+    seen = EpisodeFile(path)[0]
+    for index in range(config.clips):
+        clip = studio.draw(index)
+        starts = [t for t in range(4) if np.array_equal(clip.telemetry, seen.telemetry[t : t + 3])]
+        assert len(starts) == 1
+        (start,) = starts
+        np.testing.assert_array_equal(clip.actions, seen.actions[start : start + 2])
+        assert clip.properties == seen.properties and set(clip.labels) == set(seen.labels)
+        for camera in config.cameras:
+            difference = clip.frames[camera].astype(int) - seen.frames[camera][start : start + 3]
+            assert np.abs(difference).mean() < 0.5
+
+
+def test_clips_longer_than_every_episode_are_refused(clips: Any, tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no episode has 13 steps"):
+        clips.Studio(clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "clips.hdf5", steps=13))
