@@ -63,7 +63,7 @@ class MeasureConfig:
     systems: tuple[System, ...] = ("copy", "twin", "rssm", "model")
     """What to measure."""
     model: str = "gwm-mini"
-    """Name of the shipped model, or the folder of one."""
+    """Name of a shipped model, or the folder of one; of another than gwm-mini with an --out of its own."""
     minutes: float | None = None
     """Minutes that the model was trained for, where its folder does not say so."""
     peer: Path = Path("runs/rssm/model")
@@ -143,6 +143,8 @@ class Contender(NamedTuple):
     judge: Judge | None = None
     tasks: tuple[str, ...] = ()
     """What the judge speaks of."""
+    cameras: tuple[str, ...] = ("front",)
+    """What it looks through."""
 
 
 def enlist(system: System, config: MeasureConfig, file: EpisodeFile) -> Contender:
@@ -174,7 +176,8 @@ def enlist_model(config: MeasureConfig, file: EpisodeFile) -> Contender:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seed": options.get("seed"),
     }
-    return Contender(about, model.config.properties, lambda test: ModelPredictor(model), judge, model.tasks)
+    properties, cameras = model.config.properties, model.config.cameras
+    return Contender(about, properties, lambda test: ModelPredictor(model), judge, model.tasks, cameras)
 
 
 def enlist_peer(folder: Path) -> Contender:
@@ -187,6 +190,7 @@ def enlist_peer(folder: Path) -> Contender:
         "model": "rssm",
         "model_hash": peer.digest(),
         "training_minutes": run["minutes"],
+        "training_steps": run["steps"],
         "parameters": sum(p.numel() for p in peer.parameters()),
         "seed": run["seed"],
         "configuration": peer.to_json()["rssm"],
@@ -198,7 +202,12 @@ def examine(contender: Contender, file: EpisodeFile, horizons: Sequence[int], co
     """Measure one system on one file; the keys of a `gwm eval` report, and `success_auroc`."""
     begin = time.perf_counter()
     test = OpenLoopTest(
-        file, [*horizons, SHUFFLE_STEPS], properties=contender.properties, context=CONTEXT, limit=episodes(config)
+        file,
+        [*horizons, SHUFFLE_STEPS],
+        cameras=contender.cameras,
+        properties=contender.properties,
+        context=CONTEXT,
+        limit=episodes(config),
     )
     predict = contender.predictor(test)
     with progress(f"{contender.about['model']} {file.path.name}") as show:

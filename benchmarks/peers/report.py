@@ -51,11 +51,6 @@ def comparison_table(reports: Reports) -> str:
         cells.append(_cell(report["controllability"]["action_shuffle_ratio"], "{:.1f} times"))
         lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
     lines += ["", *(_training(name, reports[name]) for name in shown if reports[name]["parameters"])]
-    for name in shown:
-        judged = {task: area for task, area in (reports[name].get("success_auroc") or {}).items() if area is not None}
-        if judged:
-            areas = ", ".join(f"{task} {area:.3f}" for task, area in judged.items())
-            lines += ["", f"Success as the {TITLES[name]} imagines it against true success, AUROC: {areas}."]
     ratio = peer_over_model(reports)
     if ratio is not None:
         lines += ["", f"At {RATIO_STEPS} steps the peer's error of moved cubes is {ratio:.1f} times the model's."]
@@ -103,9 +98,11 @@ def _course(report: Mapping[str, Any], key: str) -> list[tuple[int, float]]:
 
 
 def _training(name: str, report: Mapping[str, Any]) -> str:
-    minutes, success = report["training_minutes"], report.get("success_auroc", {})
-    learned = "training time unknown" if minutes is None else f"trained for {minutes:g} minutes"
-    told = ", ".join(f"{task} {value:.3f}" for task, value in success.items() if value is not None)
+    minutes, steps, success = (report.get(key) for key in ("training_minutes", "training_steps", "success_auroc"))
+    learned = "training time unknown" if steps is None else f"trained for {steps:,} updates"
+    if minutes is not None:
+        learned = f"trained for {minutes:g} minutes"
+    told = ", ".join(f"{task} {value:.3f}" for task, value in (success or {}).items() if value is not None)
     size = f"{report['parameters'] / 1e6:.1f} million parameters"
     identity = f"{TITLES[name]}: {size}, {learned}, hash `{report['model_hash']}`"
     return f"- {identity}; success on imagined states, AUROC: {told or 'unknown'}."
