@@ -10,7 +10,6 @@ python benchmarks/clips.py --motion runs/gwm-mini/handling.hdf5 --clips 1000 --o
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -94,9 +93,7 @@ class Studio:
 
     def draw(self, index: int) -> Episode:
         """Draw clip `index`."""
-        rng = np.random.default_rng([self._config.seed, index])
-        number, k, start = self._moments[rng.integers(len(self._moments))].tolist()
-        clip = self._files[number].read(k, start, start + self._config.steps + 1, cameras=())
+        clip = self._recorded(index)
         assert clip.objects is not None
         drawn = [
             self._renderer.observe(self._place(telemetry, poses))
@@ -104,6 +101,12 @@ class Studio:
         ]
         frames = {name: np.stack([seen[contract.image_key(name)] for seen in drawn]) for name in self._config.cameras}
         return replace(clip, frames=frames)
+
+    def _recorded(self, index: int) -> Episode:
+        """What is known of clip `index` without pictures."""
+        rng = np.random.default_rng([self._config.seed, index])
+        number, k, start = self._moments[rng.integers(len(self._moments))].tolist()
+        return self._files[number].read(k, start, start + self._config.steps + 1, cameras=())
 
     def _place(self, telemetry: np.ndarray, poses: np.ndarray) -> np.ndarray:
         """Generalised positions of the twin; it closes both fingers alike."""
@@ -114,8 +117,9 @@ class Studio:
         return self._qpos
 
     def _schema(self) -> Schema:
-        config, usual = self._config, self._files[0].schema
-        self._place(*self._first())
+        config, usual, first = self._config, self._files[0].schema, self._recorded(0)
+        assert first.objects is not None
+        self._place(first.telemetry[0], first.objects[0])
         return replace(
             usual,
             cameras=self._renderer.camera_info(self._qpos),
@@ -132,11 +136,6 @@ class Studio:
                 "mujoco_gl": os.environ.get("MUJOCO_GL", "default"),
             },
         )
-
-    def _first(self) -> Sequence[np.ndarray]:
-        episode = self._files[0].read(0, 0, 1, cameras=())
-        assert episode.objects is not None
-        return episode.telemetry[0], episode.objects[0]
 
     @cached_property
     def _writer(self) -> EpisodeWriter:

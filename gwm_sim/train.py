@@ -23,22 +23,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import gwm_sim
+from gwm_sim.building import build
 from gwm_sim.calibration import calibrate
-from gwm_sim.cameras import Camera
 from gwm_sim.closing import closing_report
-from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.early_stop import EarlyStop
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
-from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.sighted_phases import DynamicsPhase
-from gwm_sim.tokenizer import TokenizerConfig
 from gwm_sim.tracked_phases import BodyPhase, PainterPhase
 from gwm_sim.trainer import Trainer
-from gwm_sim.transfer import SIZES, Inheritance, become, inherit
+from gwm_sim.transfer import Inheritance, become, inherit
 from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
@@ -202,7 +199,7 @@ def train(
 
     calibrate(model, data, codes, familiar="tokenizer" in config.kept)
     model.save(config.out)
-    write_bank(config.data, config.camera, config.out / BANK_FILE)
+    write_bank(config.data, config.camera, config.out / BANK_FILE, model.config.time_limit // 4)
     (config.out / "README.md").write_text(model_card(config, model, data))
     report: dict[str, Any] = {
         "model": config.name,
@@ -265,78 +262,6 @@ def prepare_folder(config: TrainConfig, data: TrainingData) -> None:
     versions = {"python": platform.python_version(), "torch": torch.__version__, "gwm_sim": gwm_sim.__version__}
     command = " ".join(["gwm", *sys.argv[1:]])
     path.write_text(json.dumps({"command": command, "versions": versions, **record}, indent=1) + "\n")
-
-
-def build(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None = None) -> WorldModel:
-    """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
-    schema = data.schema
-    cameras = [schema.cameras[name] for name in config.camera]
-    if schema.object_names and cameras[0].moving:
-        raise ConfigError(
-            f"--camera {config.camera[0]} rides on the robot: objects are tracked from a camera that stands still. "
-            f"Name another one of {', '.join(schema.cameras)} first."
-        )
-    if schema.object_names and any(camera.moving for camera in cameras) and not schema.effector:
-        raise ConfigError("a camera that rides on the robot needs data that say where the end-effector is")
-    if source is None:
-        tokenizer = TokenizerConfig(channels=preset.channels, pack=preset.pack)
-        heads = HeadsConfig(width=preset.head_width)
-        sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
-        sizes["window"] = preset.attention_window
-    else:
-        tokenizer, heads = source.config.tokenizer, source.config.heads
-        if (tokenizer.height, tokenizer.width) != (cameras[0].height, cameras[0].width):
-            tokenizer = replace(tokenizer, pack=preset.pack)
-        sizes = {name: getattr(source.config.dynamics, name) for name in SIZES}
-    picture = cameras[0]
-    tokenizer = replace(tokenizer, height=picture.height, width=picture.width, views=len(cameras))
-    views = (mounted(camera, data).matrix(tokenizer.token) for camera in cameras)
-    sizes["noise"] = preset.noise if "dynamics" in config.phases and schema.object_names else 0
-    depth = "depth" in config.phases and len(data.measured) > 0
-    if source is not None:  # what it has is kept
-        sizes["noise"] = source.config.dynamics.noise or sizes["noise"]
-        depth = depth or (source.config.depth and "tokenizer" not in config.phases)
-    dynamics = DynamicsConfig(
-        tokens=tokenizer.tokens,
-        token_numbers=tokenizer.token_numbers,
-        levels=tokenizer.levels,
-        telemetry=len(schema.telemetry_names),
-        actions=len(schema.action_names),
-        objects=len(schema.object_names),
-        properties=len(data.property_names),
-        commands=schema.commands,
-        effector=schema.effector,
-        grid=tokenizer.grid,
-        view=tuple(float(x) for view in views for x in view.flatten()) if schema.object_names else (),
-        rides=tuple(camera.moving for camera in cameras) if schema.object_names and len(cameras) > 1 else (),
-        **sizes,
-    )
-    whole = WorldModelConfig(
-        name=config.name,
-        schema=schema,
-        camera=config.camera[0],
-        others=config.camera[1:],
-        depth=depth,
-        properties=data.property_names,
-        time_limit=int(data.lengths.median()) - 1,
-        tokenizer=tokenizer,
-        dynamics=dynamics,
-        heads=replace(heads, tasks=schema.tasks),
-    )
-    model = WorldModel(whole, data.statistics())
-    spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    model.tokenizer.fit_background(data.frames[spread])
-    return model
-
-
-def mounted(camera: Camera, data: TrainingData) -> Camera:
-    """A camera as seen from what it stands on: one that rides on the robot from the end-effector, which it follows
-    without turning."""
-    if not camera.moving:
-        return camera
-    # The schema says where it was at the first frame of all.
-    effector = data.telemetry[0, list(data.schema.effector)].double().numpy()
-    return replace(camera, position=camera.position - effector)
 
 
 def pick_device(name: str) -> torch.device:
@@ -402,12 +327,16 @@ def sample_rollouts(model: WorldModel, data: TrainingData, codes: Tensor, folder
     write_png(folder / f"rollouts-{step:06d}.png", contact_sheet(rows, [str(h) for h in horizons]))
 
 
-def write_bank(paths: Sequence[Path], cameras: Sequence[str], out: Path) -> None:
-    """Cut the first frames of episodes spread over the data, so that the model's worlds can begin without the data."""
+def write_bank(paths: Sequence[Path], cameras: Sequence[str], out: Path, shortest: int = 0) -> None:
+    """Cut the first frames of episodes spread over the data, so that the model's worlds can begin without the data.
+
+    Episodes of less than `shortest` steps, if there are longer ones, are pieces that begin in the middle of something.
+    """
     if out.exists():
         return
     files = [EpisodeFile(path) for path in paths]
-    places = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
+    episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
+    places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
     schema = files[0].schema
     schema = replace(
         schema,

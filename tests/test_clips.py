@@ -38,6 +38,11 @@ def test_clips_show_what_the_twin_showed(clips: Any, tmp_path: Path) -> None:
         for camera in config.cameras:
             difference = clip.frames[camera].astype(int) - seen.frames[camera][start : start + 3]
             assert np.abs(difference).mean() < 0.5
+    # Calibration is that of the first frame, from which learners tell how a camera sits on the arm.
+    first, wrist = studio.draw(0), studio.greeting.cameras["wrist"]
+    effector = first.telemetry[0][list(studio.greeting.effector)]
+    usual = EpisodeFile(path).schema.cameras["wrist"].position - seen.telemetry[0][list(studio.greeting.effector)]
+    np.testing.assert_allclose(wrist.position - effector, usual, atol=0.005)
 
 
 def test_clips_longer_than_every_episode_are_refused(clips: Any, tiny_data: Path, tmp_path: Path) -> None:

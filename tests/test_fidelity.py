@@ -12,6 +12,7 @@ import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, GAIN, PAINT, Array, draw, draw_scene, table, write_file
 from recordings import write_file as write_other
 
+from gwm_sim.building import build
 from gwm_sim.detector import detect
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
@@ -30,7 +31,7 @@ from gwm_sim.scores import (
     silhouette_area,
     summarize,
 )
-from gwm_sim.train import TrainConfig, build
+from gwm_sim.train import TrainConfig
 from gwm_sim.windows import load_training_data
 
 HORIZONS = (1, 10, 20)

@@ -24,13 +24,14 @@ from peers.rssm import RSSM, RSSMPredictor, World, divergence
 from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase, cut, search, train_rssm
 
 from gwm_sim import trainer
+from gwm_sim.building import build
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import OpenLoopTest, Window
 from gwm_sim.phases import PRESETS
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.tokenizer import median_background
-from gwm_sim.train import TrainConfig, build
+from gwm_sim.train import TrainConfig
 from gwm_sim.windows import TrainingData, load_training_data
 
 Array = NDArray[Any]

@@ -18,13 +18,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from gwm_sim import trainer
+from gwm_sim.building import build, usual_length
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase
+from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tracked_phases import BodyPhase
-from gwm_sim.train import LOCK_FILE, TrainConfig, build, encode_all, main
+from gwm_sim.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 from gwm_sim.windows import WindowSampler, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel
 
@@ -49,6 +51,18 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
         bank.check()
     assert list((tiny_checkpoint / "samples").glob("tokenizer-*.png"))
     assert list((tiny_checkpoint / "samples").glob("rollouts-*.png"))
+
+
+def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Path, tmp_path: Path) -> None:
+    assert usual_length(torch.tensor([8] * 100 + [81] * 20 + [501])) == 81
+    assert usual_length(torch.tensor([13])) == 13
+    pieces = tmp_path / "pieces.hdf5"
+    collect(CollectConfig(episodes=6, steps=5, out=pieces, workers=1, rendering="fast", seed=70))
+    write_bank([pieces, tiny_data], ["front"], tmp_path / "bank.hdf5", shortest=6)
+    assert min(seed for seed in EpisodeFile(tmp_path / "bank.hdf5").seeds if seed is not None) == 0
+    assert len(EpisodeFile(tmp_path / "bank.hdf5")) == 50
+    write_bank([pieces], ["front"], tmp_path / "none-longer.hdf5", shortest=6)
+    assert len(EpisodeFile(tmp_path / "none-longer.hdf5")) == 6
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(

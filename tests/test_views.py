@@ -298,13 +298,14 @@ def test_fine_tuning_keeps_futures_and_depth(checkpoint: Path, recording: Path, 
     words: dict[str, Any] = {"preset": "tiny", "steps": 3, "camera": CAMERAS, "device": "cpu", "init": str(checkpoint)}
     shallow = tmp_path / "shallow.hdf5"
     settings: dict[str, Any] = {"cameras": CAMERAS, "rendering": "fast", "size": 32, "workers": 1}
-    collect(CollectConfig(episodes=12, steps=12, out=shallow, **settings))
+    collect(CollectConfig(episodes=12, steps=12, out=shallow, seed=40, **settings))  # the arm begins elsewhere
     before = WorldModel.load(checkpoint, "cpu")
     for data, learned in ((recording, ("dynamics",)), (shallow, ("painter",))):
         out = tmp_path / learned[0]
         train(TrainConfig(data=(data,), out=out, phases=learned, **words))
         after = WorldModel.load(out, "cpu")
         assert after.config.dynamics.noise == 3
+        assert after.config.dynamics.view == before.config.dynamics.view
         assert before.depth_head is not None and after.depth_head is not None
         assert torch.equal(after.depth_head.background, before.depth_head.background)
     with pytest.raises(ConfigError, match="collect them with --depth"):
