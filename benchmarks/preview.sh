@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Data, weights and numbers of gwm-preview: what gwm-mini knows of robot and cubes, seen at 128 pixels by two cameras,
-# with depth, and with futures that differ. Resumes where it was killed. Two CPU cores take about 40 minutes for the data,
+# with depth, and with futures that differ. Resumes where it was killed. Two CPU cores take about 50 minutes for the data,
 # MINUTES for the model, and an hour for test data and numbers.
 #   benchmarks/preview.sh [FOLDER] [MINUTES] [MOTION]
 # MOTION is the folder in which mini.sh left what it recorded for its motion; without it robot and cubes learn from what is
@@ -35,8 +35,10 @@ for name in handling default random handling-random loose stack long towers; do
     if [ -f "$motion/$name.hdf5" ]; then moved+=("$motion/$name.hdf5"); fi
 done
 
-# 56,000 frames more of 7,000 moments out of all that: what is drawn well has to be seen at many places.
-${PYTHON:-python} benchmarks/clips.py --motion "${moved[@]}" --clips 7000 --out "$folder/see-clips.hdf5"
+# 56,000 frames more, of 7,000 moments out of that: what is drawn well has to be seen at many places.
+scenes=("${moved[@]:1}")
+if [ ${#scenes[@]} -eq 0 ]; then scenes=("${moved[@]}"); fi
+${PYTHON:-python} "$(dirname "$0")/clips.py" --motion "${scenes[@]}" --clips 7000 --out "$folder/see-clips.hdf5"
 
 $gwm train --preset preview --init gwm-mini --camera front wrist --data "$folder"/see-*.hdf5 --motion "${moved[@]}" \
     --out "$folder/model" --name gwm-preview --minutes "$minutes" --rate 0.7 --patience 1 --resume
