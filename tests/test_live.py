@@ -75,10 +75,13 @@ class StepClock(Clock):
     def __init__(self) -> None:
         self.thinking: Callable[[], bool] = lambda: False
         """Whether the planner is at work, which takes no time here."""
+        self.stopped: Callable[[], bool] = lambda: False
+        """Whether the run is stopped: from then on nobody waits for whoever shows it."""
         self._time = 100.0
         self._changed = Condition()
         self._waiting: dict[Thread, tuple[float, Event]] = {}
         self._threads: set[Thread] = set()
+        self._display: Thread | None = None
         self._missing = set(self.THREADS)  # those that have not waited yet
         self._closed = Event()
 
@@ -88,17 +91,19 @@ class StepClock(Clock):
     def wait(self, event: Event, seconds: float) -> bool:
         me, due = current_thread(), self._time + max(self.STEP, seconds)
         with self._changed:
-            if me.name in self.THREADS:
+            if me.name in self.THREADS or me is self._display:
                 self._threads.add(me)
                 self._missing.discard(me.name)
             self._waiting[me] = due, event
             self._changed.notify_all()
-            while not (event.is_set() or self._time >= due):
+            while not (event.is_set() or self._time >= due or self._closed.is_set()):
                 self._changed.wait(0.01)
             del self._waiting[me]
         return event.is_set()
 
     def __enter__(self) -> StepClock:
+        self._display = current_thread()
+        self._missing.add(self._display.name)
         Thread(target=self._pass, daemon=True).start()
         return self
 
@@ -115,8 +120,9 @@ class StepClock(Clock):
 
     def _busy(self) -> bool:
         self._threads = {thread for thread in self._threads if thread.is_alive()}
-        waits = [self._waiting.get(thread, (0.0, None)) for thread in self._threads]
-        late = any(self._time >= due or (event and event.is_set()) for due, event in waits)
+        due = self._threads - {self._display} if self.stopped() else self._threads
+        waits = [self._waiting.get(thread, (0.0, None)) for thread in due]
+        late = any(self._time >= until or (event and event.is_set()) for until, event in waits)
         return bool(self._missing) or self.thinking() or late
 
 
@@ -222,6 +228,7 @@ class Bench:
         )
         self.brain.freed = self.loop.latch.tripped
         self.clock.thinking = self._thinking
+        self.clock.stopped = self.loop.latch.tripped.is_set
         self.arm.connect()
 
     def run(

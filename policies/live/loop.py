@@ -174,7 +174,7 @@ class LiveLoop:
         self._planning.start()
         self._control.start()
         try:
-            while not self._finished.wait(REFRESH):
+            while not self.clock.wait(self._finished, REFRESH):
                 if show is not None:
                     show(self.status())
         except KeyboardInterrupt:
