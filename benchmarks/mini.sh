@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Data, weights, start states and numbers of gwm-mini from nothing, into the package; resumes where it was killed.
-# Two CPU cores take 30 to 60 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
+# Two CPU cores take 35 to 65 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
 # model, and half an hour or more for test data and numbers.
 #   benchmarks/mini.sh [FOLDER] [MINUTES]
 set -euo pipefail
@@ -35,7 +35,14 @@ record stack 70000 400 36 --policy scripted --rendering fast
 record long 130000 100 600 --rendering fast
 record towers 140000 231 80 --policy towers --rendering fast
 
-$gwm train --data "$folder"/see-*.hdf5 --motion "$folder"/{handling,default,random,handling-random,loose,stack,long,towers}.hdf5 \
+moved=("$folder"/{handling,default,random,handling-random,loose,stack,long,towers}.hdf5)
+
+# 48,000 frames more to see, of 6,000 moments out of that: what is located and drawn well has to be seen at many places.
+${PYTHON:-python} "$(dirname "$0")/clips.py" --motion "${moved[@]}" --clips 6000 --size 64 --cameras front --seed 1 \
+    --out "$folder/see-clips.hdf5"
+
+seen=("$folder"/see-{default,clips,grasp,handling,long,long2,loose,random,reach,stack}.hdf5)
+$gwm train --data "${seen[@]}" --motion "${moved[@]}" \
     --out "$folder/model" --minutes "$minutes" --patience 1 --resume
 
 # Numbers: open loop on held-out episodes of 10 s, and on some of a minute.

@@ -40,7 +40,8 @@ scenes=("${moved[@]:1}")
 if [ ${#scenes[@]} -eq 0 ]; then scenes=("${moved[@]}"); fi
 ${PYTHON:-python} "$(dirname "$0")/clips.py" --motion "${scenes[@]}" --clips 7000 --out "$folder/see-clips.hdf5"
 
-$gwm train --preset preview --init gwm-mini --camera front wrist --data "$folder"/see-*.hdf5 --motion "${moved[@]}" \
+seen=("$folder"/see-{default,clips,depth,grasp,handling,long,loose,random,reach,stack}.hdf5)
+$gwm train --preset preview --init gwm-mini --camera front wrist --data "${seen[@]}" --motion "${moved[@]}" \
     --out "$folder/model" --name gwm-preview --minutes "$minutes" --rate 0.7 --patience 1 --resume
 
 # Numbers: open loop on held-out episodes of 10 s with depth, and on some of a minute.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.episodes import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 
@@ -48,3 +48,31 @@ def test_clips_show_what_the_twin_showed(clips: Any, tmp_path: Path) -> None:
 def test_clips_longer_than_every_episode_are_refused(clips: Any, tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no episode has 13 steps"):
         clips.Studio(clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "clips.hdf5", steps=13))
+
+
+def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tmp_path: Path) -> None:
+    def config(name: str) -> Any:
+        return clips.ClipsConfig(
+            motion=(tiny_data,), out=tmp_path / name, clips=4, steps=2, size=16, shadows=256, workers=1
+        )
+
+    whole, broken = config("whole.hdf5"), config("broken.hdf5")
+    assert clips.main(whole) == 0
+    studio = clips.Studio(broken)
+    for index in (0, 2):  # what was done when it was killed
+        studio(index)
+    assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
+    drawn: list[int] = []
+    run = clips.Crew.run
+
+    def watched(crew: Any, jobs: list[int], workers: int) -> Any:
+        drawn.extend(jobs)
+        return run(crew, jobs, workers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips.Crew, "run", watched)
+        assert clips.main(broken) == 0
+    assert drawn == [1, 3]
+    with EpisodeFile(whole.out) as one, EpisodeFile(broken.out) as other:
+        assert len(one) == 4 and one.digest() == other.digest()
+    assert clips.main(broken) == 0  # nothing is left to do
