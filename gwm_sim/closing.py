@@ -15,11 +15,13 @@ import numpy as np
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
+from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.world_model import WorldModel
 
 HORIZONS = (1, 5, 10, 25, 50)  # [steps]
-WINDOWS = 128  # at most, per file
+WINDOWS = 256  # at most, shared between the files,
+FEWEST = 40  # but not less of each
 LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
 KEEPS = 0.9  # share of the objects
 
@@ -40,19 +42,23 @@ def closing_report(model: WorldModel, paths: Sequence[Path], held_out: Sequence[
     files = []
     words = []
     chosen = iter(held_out)
-    for path in paths:
-        with EpisodeFile(path) as file:
-            episodes = [k for k in range(len(file)) if next(chosen)]
-            numbers = measure_file(model, file, episodes)
-        files.append({"file": path.name, **numbers})
-        about = f"{path.name}: " if len(paths) > 1 else ""
-        words += [f"{about}{sentence}" for sentence in describe(numbers, model)]
+    most = max(FEWEST, WINDOWS // len(paths))
+    with progress("test") as show:
+        for number, path in enumerate(paths):
+            show(number / len(paths), path.name)
+            with EpisodeFile(path) as file:
+                episodes = [k for k in range(len(file)) if next(chosen)]
+                numbers = measure_file(model, file, episodes, most)
+            files.append({"file": path.name, **numbers})
+            about = f"{path.name}: " if len(paths) > 1 else ""
+            words += [f"{about}{sentence}" for sentence in describe(numbers, model)]
+        show(1, f"{len(paths)} files")
     return {"words": words, "files": files}
 
 
-def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int]) -> dict[str, Any]:
-    """Numbers of some episodes of one file; `horizons` is empty where there are too few windows."""
-    slots = choose(file.lengths, episodes)
+def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], most: int) -> dict[str, Any]:
+    """Numbers of some episodes of one file, at most so many windows; `horizons` is empty where there are too few."""
+    slots = choose(file.lengths, episodes, most)
     if not slots:
         return {"episodes": len(episodes), "windows": 0, "horizons": {}, "controllability": None}
     config = model.config
@@ -72,16 +78,16 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int]) 
     }
 
 
-def choose(lengths: Sequence[int], episodes: Sequence[int]) -> list[Slot]:
-    """At most `WINDOWS` windows spread over some episodes, each as long as the farthest horizon that it reaches."""
+def choose(lengths: Sequence[int], episodes: Sequence[int], most: int) -> list[Slot]:
+    """At most so many windows spread over some episodes, each as long as the farthest horizon that it reaches."""
     slots = []
     for episode in episodes:
         for start in range(lengths[episode] - CONTEXT + 1):
             rest = lengths[episode] - (start + CONTEXT - 1)
             slots.append(Slot(episode, start, max(horizon for horizon in HORIZONS if horizon <= rest)))
-    if len(slots) <= WINDOWS:
+    if len(slots) <= most:
         return slots
-    return [slots[i] for i in np.linspace(0, len(slots) - 1, WINDOWS).round().astype(int)]
+    return [slots[i] for i in np.linspace(0, len(slots) - 1, most).round().astype(int)]
 
 
 def telemetry_ratio(predict: Predictor, test: OpenLoopTest, scale: np.ndarray[Any, Any]) -> float | None:

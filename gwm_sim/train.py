@@ -31,6 +31,7 @@ from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.exclusive import exclusive
 from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
+from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tracked_phases import BodyPhase, PainterPhase
@@ -290,7 +291,12 @@ def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Tensor:
             if file.metadata()["key"] == key:
                 return load_file(cache)["codes"]
     chunks = data.frames.split(ENCODED_AT_ONCE)
-    codes = torch.cat([model.tokenizer.encode(chunk.to(model.device)).cpu() for chunk in chunks])
+    encoded = []
+    with progress("encode") as show:
+        for chunk in chunks:
+            encoded.append(model.tokenizer.encode(chunk.to(model.device)).cpu())
+            show(len(encoded) / len(chunks), f"{len(data.frames)} frames")
+    codes = torch.cat(encoded)
     temporary = cache.with_suffix(".tmp")
     save_file({"codes": codes}, temporary, {"key": key})
     os.replace(temporary, cache)
