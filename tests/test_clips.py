@@ -76,3 +76,24 @@ def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tm
     with EpisodeFile(whole.out) as one, EpisodeFile(broken.out) as other:
         assert len(one) == 4 and one.digest() == other.digest()
     assert clips.main(broken) == 0  # nothing is left to do
+
+
+def test_rare_places_are_drawn_as_often_as_others(
+    clips: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "FEW", 1)
+    monkeypatch.setattr(clips, "SQUARE", 0.1)
+
+    def places(alike: str) -> np.ndarray:
+        config = clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "c.hdf5", steps=2, size=16, alike=alike)
+        studio = clips.Studio(config)
+        found = [studio._recorded(index) for index in range(400)]
+        objects = np.concatenate([clip.objects[1:2, :, :2] for clip in found if clip.objects is not None])
+        return np.floor(objects[:, 0] / clips.SQUARE).astype(int)
+
+    def rarest(squares: np.ndarray) -> float:
+        return float(np.unique(squares, axis=0, return_counts=True)[1].min() / len(squares))
+
+    usual, spread = places("moments"), places("places")
+    assert set(map(tuple, spread)) >= set(map(tuple, usual))
+    assert rarest(spread) > 2 * rarest(usual)
