@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gwm_sim.painter import project
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.windows import TrainingData
 from gwm_sim.world_model import WorldModel
@@ -19,11 +20,13 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
     """Fit `tokenizer.usual_error` and `calibration` of a trained model to held-out episodes of its data.
 
     With `familiar` the tokenizer is of other data that looked alike, and what is usual stays what it was there.
-    Afterwards the mean uncertainty of their windows is the mean error, at the start and after `HORIZON` steps.
+    Afterwards the mean uncertainty of their windows is the mean error, at the start and after `HORIZON` steps. Every
+    episode counts alike, however long it is.
     """
     steps = min(HORIZON, int(data.lengths[data.held_out() & data.seen()].max()) - CONTEXT)
     first = data.windows(CONTEXT + steps, validation=True, seen=True)
-    first = first[torch.linspace(0, len(first) - 1, min(WINDOWS, len(first))).long()]
+    episodes = data.episode_of(first)
+    first = torch.cat([thin(first[episodes == k], WINDOWS // len(episodes.unique())) for k in episodes.unique()])
     device, tokenizer = model.device, model.tokenizer
     if not familiar:
         tokenizer.usual_error.fill_(1.0)
@@ -47,14 +50,34 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
         usual = torch.ones_like(usual)  # novelties are in units of it already
     else:
         tokenizer.usual_error.copy_(usual)
-    begun, ended = torch.cat(before).mean(), torch.cat(after).mean()
+    begun, ended = torch.cat(before).nanmean(), torch.cat(after).nanmean()
     grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(risk).mean().clamp_min(1e-9)
     strangeness = (torch.cat(novelty) / usual).mean(dim=1).square().mean()
     model.calibration.copy_(torch.stack((begun / strangeness, grown)))
 
 
+def thin(first: Tensor, most: int) -> Tensor:
+    """At most so many of some windows (W,), evenly spread, at least one."""
+    return first[torch.linspace(0, len(first) - 1, max(1, min(most, len(first)))).long()]
+
+
 def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> Tensor:
-    """Mean error of each row, (B,): of object positions (B, K, 3) [cm], else of pixels (B, H, W, 3) [grey levels]."""
+    """Mean error of each row, (B,): of object positions (B, K, 3) [cm], else of pixels (B, H, W, 3) [grey levels].
+
+    Objects beyond the edges of the main camera's picture do not count: nobody can say where they are. A row without any
+    other is NaN.
+    """
     if objects.shape[1]:
-        return 100 * (state.objects - objects).norm(dim=-1).mean(dim=-1)
+        apart = 100 * (state.objects - objects).norm(dim=-1)
+        counts = in_view(model, objects)
+        counts |= ~counts.any()
+        return apart.where(counts, torch.nan).nanmean(dim=-1)
     return (model.decode(state).float() - frames.float()).abs().flatten(1).mean(dim=1)
+
+
+def in_view(model: WorldModel, objects: Tensor) -> Tensor:
+    """Which objects (B, K, 3) [m] are within the main camera's picture, hidden or not, (B, K) bool."""
+    places, _ = project(model.dynamics.painter.view[0], objects)  # in tokens, of which 0 is the middle of the first
+    rows, columns = model.config.dynamics.grid
+    column, row = places.unbind(dim=-1)
+    return (column > -0.5) & (column < columns - 0.5) & (row > -0.5) & (row < rows - 0.5)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gwm_sim.calibration import HORIZON, calibrate, error
+from gwm_sim.calibration import HORIZON, calibrate, error, in_view, thin
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.train import encode_all
 from gwm_sim.windows import TrainingData, load_training_data
@@ -39,8 +39,31 @@ def rollout(model: WorldModel, data: TrainingData) -> tuple[torch.Tensor, ...]:
 
 
 def test_uncertainty_is_the_mean_error_of_held_out_episodes(learned: tuple[WorldModel, TrainingData]) -> None:
-    begun, ended, error_begun, error_ended = (x.mean() for x in rollout(*learned))
+    begun, ended, error_begun, error_ended = (x.nanmean() for x in rollout(*learned))
     torch.testing.assert_close(begun, error_begun, rtol=0.1, atol=0.1)
     assert ended > begun
     if error_ended > 1.1 * error_begun:
         torch.testing.assert_close(ended, error_ended, rtol=0.1, atol=0.1)
+
+
+def test_what_nobody_can_see_does_not_count(learned: tuple[WorldModel, TrainingData]) -> None:
+    model, data = learned
+    first = data.windows(CONTEXT, validation=True)[:2]
+    index = first[:, None] + torch.arange(CONTEXT)
+    state = model.encode(data.frames[index], data.telemetry[index], data.actions[index[:, :-1]])
+    frames, objects = data.frames[index[:, -1]], data.objects[index[:, -1]].clone()
+    assert in_view(model, objects).all()
+    usual = error(model, state, objects, frames)
+    objects[0, 1] += torch.tensor([0.0, 3.0, 0.0])  # pushed off the table, metres away
+    assert in_view(model, objects).tolist() == [[True, False], [True, True]]
+    apart = 100 * (state.objects[0, 0] - objects[0, 0]).norm()
+    torch.testing.assert_close(error(model, state, objects, frames), torch.stack((apart, usual[1])))
+    objects[1] -= torch.tensor([0.0, 3.0, 0.0])
+    assert error(model, state, objects, frames).isnan().tolist() == [False, True]
+    objects[0] += 3.0
+    assert not error(model, state, objects, frames).isnan().any()  # better than nothing
+
+
+def test_windows_are_thinned_evenly() -> None:
+    assert thin(torch.arange(9), 3).tolist() == [0, 4, 8]
+    assert thin(torch.arange(2), 5).tolist() == [0, 1] and thin(torch.arange(7), 0).tolist() == [0]
