@@ -56,7 +56,7 @@ class TransferConfig:
     """Seed of the first start."""
     model: str = "gwm-mini"
     """World model."""
-    model_minutes: float = 219.0
+    model_minutes: float = 278.0
     """Training time of the world model on one core, as its card says, for the ratio that includes it [min]."""
     checkpoints: int = 1
     """Policies to take from the way of each run, evenly spread, beside the last one."""
