@@ -112,8 +112,8 @@ def models_table() -> str | None:
         "The same held-out episodes, seen by each model at its own size: `gwm eval`. A case is covered if one of 16 "
         "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: "
         "cubes set down on an edge, lifts with hardly enough friction, which the models are told). "
-        "Trained agents look through the eyes of the model that they learned in, so `gwm-preview` ranks experts made "
-        "clumsy alone. A step is one of a single environment with "
+        "Trained agents look through the eyes of the model that they learned in, so `gwm-preview` ranks only "
+        "experts made clumsy and a random policy. A step is one of a single environment with "
         f"frames, in one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
     ]
     return "\n".join(lines)

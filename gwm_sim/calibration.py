@@ -25,8 +25,7 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
     """
     steps = min(HORIZON, int(data.lengths[data.held_out() & data.seen()].max()) - CONTEXT)
     first = data.windows(CONTEXT + steps, validation=True, seen=True)
-    episodes = data.episode_of(first)
-    first = torch.cat([thin(first[episodes == k], WINDOWS // len(episodes.unique())) for k in episodes.unique()])
+    first = spread(first, data.episode_of(first), WINDOWS)
     device, tokenizer = model.device, model.tokenizer
     if not familiar:
         tokenizer.usual_error.fill_(1.0)
@@ -56,9 +55,12 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
     model.calibration.copy_(torch.stack((begun / strangeness, grown)))
 
 
-def thin(first: Tensor, most: int) -> Tensor:
-    """At most so many of some windows (W,), evenly spread, at least one."""
-    return first[torch.linspace(0, len(first) - 1, max(1, min(most, len(first)))).long()]
+def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:
+    """At most so many of some windows (W,), as many of each of their episodes (W,), at least one."""
+    kinds = episodes.unique()
+    each = max(1, most // len(kinds))
+    parts = [first[episodes == kind] for kind in kinds]
+    return torch.cat([part[torch.linspace(0, len(part) - 1, min(each, len(part))).long()] for part in parts])
 
 
 def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gwm_sim.calibration import HORIZON, calibrate, error, in_view, thin
+from gwm_sim.calibration import HORIZON, calibrate, error, in_view, spread
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.train import encode_all
 from gwm_sim.windows import TrainingData, load_training_data
@@ -64,6 +64,8 @@ def test_what_nobody_can_see_does_not_count(learned: tuple[WorldModel, TrainingD
     assert not error(model, state, objects, frames).isnan().any()  # better than nothing
 
 
-def test_windows_are_thinned_evenly() -> None:
-    assert thin(torch.arange(9), 3).tolist() == [0, 4, 8]
-    assert thin(torch.arange(2), 5).tolist() == [0, 1] and thin(torch.arange(7), 0).tolist() == [0]
+def test_a_long_episode_counts_no_more_than_others() -> None:
+    first, episodes = torch.arange(100), torch.tensor([3] * 91 + [5] * 9)
+    assert spread(first, episodes, 6).tolist() == [0, 45, 90, 91, 95, 99]
+    assert spread(first, episodes, 40).tolist()[20:] == list(range(91, 100))  # all that there are
+    assert spread(first, episodes, 1).tolist() == [0, 91]
