@@ -258,7 +258,9 @@ class Dynamics(nn.Module, ABC):
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
         index = list(self.config.effector)
-        return telemetry[..., None, index] if index else telemetry.new_zeros(*telemetry.shape[:2], 0, 3)
+        if not index:
+            return telemetry.new_zeros(*telemetry.shape[:2], 0, 3)
+        return torch.stack([telemetry[..., i] for i in index], dim=-1)[..., None, :]
 
     # --- features -----------------------------------------------------------------------------------------------------
 

@@ -86,8 +86,7 @@ def object_features(frames: Frames, dynamics: Dynamics) -> Tensor:
     features = [unit, (frames.objects - frames.previous_objects) / scale]
     features.append((frames.objects - frames.objects[:, :, :1]) / scale)
     if dynamics.config.effector:
-        effector = frames.telemetry[..., list(dynamics.config.effector)][:, :, None]
-        features.append((frames.objects - effector) / scale)
+        features.append((frames.objects - dynamics.effector(frames.telemetry)) / scale)
     return torch.cat(features, dim=-1).clamp(-10, 10)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gwm_sim.capture import Capture
 from gwm_sim.dynamics import Body, Frames, choose, previous
 from gwm_sim.phases import (
     DRAWS,
@@ -87,6 +90,7 @@ class BodyPhase:
         self.dynamics = model.dynamics
         self.starts = data.sampler(preset.frames_per_body)
         self.held_out = data.held_out_sampler(preset.frames_per_body)
+        self.captured: dict[tuple[bool, int], Capture] = {}
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         named = self.model.named_parameters()
@@ -102,36 +106,52 @@ class BodyPhase:
 
     def follow(self, starts: WindowSampler, generator: torch.Generator, free: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of some windows, which after their context go on from true bodies or, `free`, from predicted ones."""
+        batch = self.draw(starts, generator, free)
+        if self.model.device.type != "cuda" or not torch.is_grad_enabled():
+            return self.weigh(free, *batch)
+        kind = free, len(batch)
+        if kind not in self.captured:
+            self.captured[kind] = Capture(self.model, partial(self.weigh, free), batch)
+        return self.captured[kind].replay(batch)
+
+    def draw(self, starts: WindowSampler, generator: torch.Generator, free: bool) -> tuple[Tensor, ...]:
+        """Some windows: frames as they are and as shown, reward, success, and noise where futures are drawn."""
         first = starts.draw(self.preset.bodies_per_batch, generator)
         frames, reward, success = self.data.batch(None, first, self.preset.frames_per_body)
         frames = drop_properties(misplace(frames, generator), generator)
-        true, shown = to_device(frames, self.model.device), to_device(jitter(frames, generator), self.model.device)
-        future = crop(true, slice(1, None))
+        tensors = [*frames, *jitter(frames, generator), reward, success]
         # With chance, half of the steps learn two futures each, and half the most likely one.
-        noise = self.noise(len(first), generator) if free and torch.rand((), generator=generator) < 0.5 else None
-        made, spread = self.roll(true, shown, free, noise)
+        if self.dynamics.config.noise and free and torch.rand((), generator=generator) < 0.5:
+            tensors += [self.noise(len(first), generator) for _ in range(2)]
+        return tuple(tensor.to(self.model.device, non_blocking=True) for tensor in tensors)
+
+    def weigh(self, free: bool, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of what `draw` drew."""
+        width = len(Frames._fields)
+        true, shown = Frames(*batch[:width]), Frames(*batch[width : 2 * width])
+        reward, success, *noises = batch[2 * width :]
+        future = crop(true, slice(1, None))
+        made, spread = self.roll(true, shown, free, noises[0] if noises else None)
         telemetry, objects, likelihood = self.distance(made, spread, future)
-        if noise is not None:
-            other, _ = self.roll(true, shown, free, self.noise(len(first), generator))
+        if noises:
+            other, _ = self.roll(true, shown, free, noises[1])
             telemetry, objects = self.score(made, other, future)
         total = telemetry + objects + SPREAD_WEIGHT * likelihood
         parts = {"telemetry": telemetry.detach(), "objects": objects.detach(), "spread": likelihood.detach()}
         if self.model.task_head is not None:
             lived = live(shown, made) if free else shown
-            judged = self.judge(lived, true, *(x.to(self.model.device) for x in (reward, success)))
+            judged = self.judge(lived, true, reward, success)
             total = total + judged[0] + 0.2 * judged[1]
             parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
         return total, parts
 
-    def noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
-        """What chance has for windows, (B, T, 1 + K, noise); None where nothing is left to it."""
+    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """What chance has for windows, (B, T, 1 + K, noise)."""
         c = self.dynamics.config
-        if not c.noise:
-            return None
         shape = (rows, self.preset.frames_per_body - 1, 1 + c.objects, c.noise)
         noise = torch.randn(shape, generator=generator)
         noise[:, : CONTEXT - 1] = 0  # what was seen was not left to chance
-        return noise.to(self.model.device)
+        return noise
 
     def roll(self, true: Frames, shown: Frames, free: bool, noise: Tensor | None) -> tuple[Body, Tensor]:
         """The bodies predicted for all frames but the first, and their spread; see `follow`."""
