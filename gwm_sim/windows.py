@@ -22,7 +22,8 @@ ONE_ROBOT = (
 )
 """What the files of one model must have in common: the model keeps these of the first file."""
 
-VALIDATION_EVERY = 50  # every 50th episode is held out of training, of fewer than 500 more: up to every tenth
+VALIDATION_EVERY = 50  # every 50th episode of each file is held out of training
+FEW = 500  # episodes, fewer than which every tenth is held out, those among them
 
 
 class WindowSampler:
@@ -63,6 +64,7 @@ class TrainingData:
     reward: Tensor  # (F, tasks)
     success: Tensor  # (F, tasks) bool
     properties: Tensor  # (E, Q)
+    numbers: Tensor  # (E,) number of each episode within its file
     starts: Tensor  # (E,) first frame of each episode
     lengths: Tensor  # (E,) frames of each episode
     weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
@@ -95,9 +97,19 @@ class TrainingData:
         return inside
 
     def held_out(self) -> Tensor:
-        """Which episodes are not trained on, (E,) bool."""
-        every = min(VALIDATION_EVERY, max(10, self.episodes // 10), self.episodes)
-        return torch.arange(self.episodes) % every == every - 1
+        """Which episodes are not trained on, (E,) bool.
+
+        An episode's number within its file decides, so that what one list of files holds out is not learned from by a
+        model that goes on with another list. Where no file is long enough for that, all of them count as one.
+        """
+        every = VALIDATION_EVERY if self.episodes >= FEW else 10
+        chosen = self.numbers % every == every - 1
+        for kind in (self.seen(), ~self.seen()):
+            if kind.any() and not (chosen & kind).any():
+                episodes = torch.nonzero(kind).flatten()
+                apart = min(every, len(episodes))
+                chosen[episodes[apart - 1 :: apart]] = True
+        return chosen
 
     def seen(self) -> Tensor:
         """Which episodes have pictures, (E,) bool."""
@@ -229,6 +241,7 @@ def load_training_data(
         reward=torch.zeros(count, len(schema.tasks)),
         success=torch.zeros(count, len(schema.tasks), dtype=torch.bool),
         properties=torch.full((sum(map(len, files)), len(names)), torch.nan),
+        numbers=torch.cat([torch.arange(len(file)) for file in files]),
         starts=torch.zeros(sum(map(len, files)), dtype=torch.long),
         lengths=torch.zeros(sum(map(len, files)), dtype=torch.long),
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),

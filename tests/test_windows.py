@@ -97,8 +97,17 @@ def test_a_tenth_of_few_episodes_is_held_out_and_every_fiftieth_of_many(tmp_path
     data = load_training_data([write_file(tmp_path / "a.hdf5", range(40))])
     assert torch.nonzero(data.held_out()).flatten().tolist() == [9, 19, 29, 39]
     assert data.held_out_sampler(99) is None
-    data.starts = torch.arange(2000)
+    data.starts = data.numbers = torch.arange(2000)
     assert data.held_out().sum() == 40
+
+
+def test_what_is_held_out_of_a_file_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    short, long = write_file(tmp_path / "a.hdf5", range(7)), write_file(tmp_path / "b.hdf5", range(7, 30))
+    alone, together = load_training_data([long]), load_training_data([short, long])
+    assert torch.equal(together.held_out()[7:], alone.held_out())
+    assert not together.held_out()[:7].any()
+    assert torch.nonzero(load_training_data([short, short]).held_out()).flatten().tolist() == [9]
+    assert torch.nonzero(load_training_data([long], motion=[short]).held_out()).flatten().tolist() == [9, 19, 29]
 
 
 def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> None:
