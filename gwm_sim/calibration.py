@@ -31,8 +31,8 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
         tokenizer.usual_error.fill_(1.0)
     model.calibration.copy_(torch.tensor([0.0, 1.0]))
     novelty: list[Tensor] = []
-    before: list[Tensor] = []
-    after: list[Tensor] = []
+    before: list[tuple[Tensor, Tensor]] = []
+    after: list[tuple[Tensor, Tensor]] = []
     risk: list[Tensor] = []
     for chunk in first.split(64):
         true, _, _ = data.batch(codes, chunk, CONTEXT + steps)
@@ -49,7 +49,7 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
         usual = torch.ones_like(usual)  # novelties are in units of it already
     else:
         tokenizer.usual_error.copy_(usual)
-    begun, ended = torch.cat(before).nanmean(), torch.cat(after).nanmean()
+    begun, ended = (mean(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for rows in (before, after))
     grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(risk).mean().clamp_min(1e-9)
     strangeness = (torch.cat(novelty) / usual).mean(dim=1).square().mean()
     model.calibration.copy_(torch.stack((begun / strangeness, grown)))
@@ -63,18 +63,19 @@ def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:
     return torch.cat([part[torch.linspace(0, len(part) - 1, min(each, len(part))).long()] for part in parts])
 
 
-def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> Tensor:
-    """Mean error of each row, (B,): of object positions (B, K, 3) [cm], else of pixels (B, H, W, 3) [grey levels].
-
-    Objects beyond the edges of the main camera's picture do not count: nobody can say where they are. A row without any
-    other is NaN.
-    """
+def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """How far off each object (B, K, 3) is [cm], or each of the frames (B, H, W, 3) where nothing is tracked [grey
+    levels], and which of these (B, K) count: nobody can say where objects are beyond the main camera's picture."""
     if objects.shape[1]:
-        apart = 100 * (state.objects - objects).norm(dim=-1)
-        counts = in_view(model, objects)
-        counts |= ~counts.any()
-        return apart.where(counts, torch.nan).nanmean(dim=-1)
-    return (model.decode(state).float() - frames.float()).abs().flatten(1).mean(dim=1)
+        return 100 * (state.objects - objects).norm(dim=-1), in_view(model, objects)
+    apart = (model.decode(state).float() - frames.float()).abs().flatten(1).mean(dim=1, keepdim=True)
+    return apart, torch.ones_like(apart, dtype=torch.bool)
+
+
+def mean(apart: Tensor, counts: Tensor) -> Tensor:
+    """Mean error over all rows (B, K) of what counts in each; if nothing does in any, of all."""
+    counts = counts | ~counts.any()
+    return apart.where(counts, torch.nan).nanmean(dim=-1).nanmean()
 
 
 def in_view(model: WorldModel, objects: Tensor) -> Tensor:
