@@ -502,7 +502,7 @@ def _copy_demo(demo: h5py.Group, data: h5py.Group) -> int:
 
 def _link_observations(group: h5py.Group) -> None:
     """Make robomimic's `obs` and `next_obs` as views of the sources: all rows but the last, all but the first."""
-    sources = {f"{camera}_image": frames for camera, frames in group["frames"].items()}
+    sources = {f"{camera}_image": frames for camera, frames in group.get("frames", {}).items()}
     sources |= {f"{camera}_depth": depth for camera, depth in group.get("depth", {}).items()}
     sources["agent_pos"] = group["telemetry"]
     length = int(group.attrs["num_samples"])
