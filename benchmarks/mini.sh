@@ -2,10 +2,13 @@
 # Data, weights, start states and numbers of gwm-mini from nothing, into the package; resumes where it was killed.
 # Two CPU cores take 35 to 65 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
 # model, and half an hour or more for test data and numbers.
-#   benchmarks/mini.sh [FOLDER] [MINUTES]
+#   benchmarks/mini.sh [FOLDER] [MINUTES] [more]
+# With `more` all is recorded that the shipped gwm-mini learned from, another 45 minutes: the longer it may learn, the
+# more it needs.
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
 minutes=${2:-50}
+more=${3:-}
 gwm=${GWM:-gwm}
 mkdir -p "$folder"
 
@@ -35,13 +38,36 @@ record stack 70000 400 36 --policy scripted --rendering fast
 record long 130000 100 600 --rendering fast
 record towers 140000 231 80 --policy towers --rendering fast
 
-moved=("$folder"/{handling,default,random,handling-random,loose,stack,long,towers}.hdf5)
+motion=(handling default random handling-random loose stack long towers)
+moved=("${motion[@]/#/$folder/}")
+moved=("${moved[@]/%/.hdf5}")
 
 # 48,000 frames more to see, of 6,000 moments out of that: what is located and drawn well has to be seen at many places.
 ${PYTHON:-python} "$(dirname "$0")/clips.py" --motion "${moved[@]}" --clips 6000 --size 64 --cameras front --seed 1 \
     --out "$folder/see-clips.hdf5"
 
 seen=("$folder"/see-{default,clips,grasp,handling,long,long2,loose,random,reach,stack}.hdf5)
+
+if [ "$more" = more ]; then
+    # 48,000 frames to see of where cubes seldom lie, 929,000 of motion, and all motion in a mirror.
+    ${PYTHON:-python} "$(dirname "$0")/clips.py" --motion "${moved[@]}" --clips 6000 --size 64 --cameras front --seed 2 \
+        --alike places --out "$folder/see-rare.hdf5"
+    seen+=("$folder/see-rare.hdf5")
+    record default2 230000 3000 100 --rendering fast --size 16
+    record handling2 220000 3000 80 --policy handling --rendering fast --size 16
+    record towers2 260000 1000 80 --policy towers --rendering fast --size 16
+    record handling-random2 250000 800 80 --policy handling --properties random --rendering fast --size 16
+    record random2 240000 800 100 --properties random --rendering fast --size 16
+    record loose2 270000 600 60 --policy loose --properties random --rendering fast --size 16
+    record long2 280000 200 600 --rendering fast --size 16
+    motion+=(default2 handling2 towers2 handling-random2 random2 loose2 long2)
+    moved=()
+    for name in "${motion[@]}"; do
+        ${PYTHON:-python} "$(dirname "$0")/mirror.py" --motion "$folder/$name.hdf5" --out "$folder/$name-mirrored.hdf5"
+        moved+=("$folder/$name.hdf5" "$folder/$name-mirrored.hdf5")
+    done
+fi
+
 $gwm train --data "${seen[@]}" --motion "${moved[@]}" \
     --out "$folder/model" --minutes "$minutes" --patience 1 --resume
 

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,7 +153,30 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
     untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
     with pytest.raises(ConfigError, match="painter leaves nothing to learn: these data track no objects"):
         main(untracked)
+    with pytest.raises(ConfigError, match="--rollout is for robots with tracked objects"):
+        main(replace(untracked, phases=("tokenizer", "dynamics"), rollout=13))
     assert not config.out.exists()  # the command can be corrected and given again
+
+
+def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes of `tiny_data` have 13 frames."""
+    config = replace(config_for(tiny_data, tmp_path / "run", steps=5), rollout=14)
+    with pytest.raises(ConfigError, match="no training episode has 14 frames"):
+        main(config)
+    with pytest.raises(ConfigError, match="--rollout must be above the 4 frames"):
+        replace(config, rollout=4)
+    assert not config.out.exists()  # nothing was learned in vain
+    lengths = set()
+    draw = BodyPhase.draw
+
+    def watched(phase: BodyPhase, *args: Any) -> Any:
+        batch = draw(phase, *args)
+        lengths.add(batch[2].shape[1])
+        return batch
+
+    monkeypatch.setattr(BodyPhase, "draw", watched)
+    main(replace(config, rollout=13))
+    assert lengths == {13}
 
 
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:
@@ -181,6 +205,7 @@ SAVED_EVERY = 0.5  # [s], in the runs that are killed
 ALOUD = f"""
 import sys, time
 from pathlib import Path
+from typing import Any
 from gwm_sim import trainer, train
 
 class Clock(trainer.Clock):
