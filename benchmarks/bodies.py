@@ -1,0 +1,163 @@
+"""Robot and cubes open loop, without pictures: many episodes in seconds, to tell one training of them from another.
+
+Of 100 episodes the outcome is foreseen 3 points more or less often by chance, and moved cubes differ by a tenth. Fast
+recordings are cheap, and nothing is drawn here, so there can be 600 of them. Rollouts begin where the cubes truly are
+but for an error like the locator's; how well it does, and the painter, is what `gwm eval` measures.
+
+gwm collect --out runs/validation.hdf5 --seed 206200 --episodes 600 --steps 100 --rendering fast --size 16
+python benchmarks/bodies.py --data runs/validation.hdf5 --models gwm-mini runs/bodies
+"""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from gwm_sim.dynamics import Frames, previous
+from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.open_loop import OUTCOME_TASKS
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.scores import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
+from gwm_sim.world_model import WorldModel, check_fit
+
+Array = NDArray[Any]
+
+HORIZONS: Final = (10, 40, 80)  # steps
+OFFSET: Final = 0.001  # of where a cube begins, for all of the context, standard deviation per coordinate [m]
+JITTER: Final = 0.0005  # of each frame of it
+
+
+@dataclass(frozen=True)
+class BodiesConfig:
+    """Measure how robot and cubes are foreseen."""
+
+    data: Path
+    """Episodes of one length; their pictures are not looked at."""
+    models: tuple[str, ...]
+    """Names of shipped models, or folders."""
+    stride: int = 20
+    """Steps between the starts of neighbouring rollouts of an episode."""
+    json: Path | None = None
+    """File to write the numbers to."""
+
+
+def begin(model: WorldModel, episodes: list[Episode], start: int) -> Frames:
+    """The context of all episodes at a start: true telemetry, and cubes as a locator might see them."""
+    given = slice(start, start + CONTEXT)
+    telemetry = torch.from_numpy(np.stack([episode.telemetry[given] for episode in episodes]))
+    objects = np.stack([episode.objects[given, :, :3] for episode in episodes if episode.objects is not None])
+    b, _, k, _ = objects.shape
+    rng = np.random.default_rng(start)
+    off = rng.normal(0, OFFSET, (b, 1, k, 3)) + rng.normal(0, JITTER, objects.shape)
+    seen = torch.from_numpy(objects + off).float()
+    actions = torch.from_numpy(np.stack([episode.actions[given] for episode in episodes]))
+    names = model.config.properties
+    c = model.config.dynamics
+    codes = torch.zeros(b, CONTEXT, c.tokens, c.token_numbers, dtype=torch.uint8)
+    return Frames(
+        codes=codes,
+        previous_codes=codes,
+        telemetry=telemetry,
+        previous_telemetry=previous(telemetry),
+        objects=seen,
+        previous_objects=previous(seen),
+        actions=actions,
+        properties=torch.tensor([[episode.properties.get(name, torch.nan) for name in names] for episode in episodes]),
+        corruption=torch.zeros(b, CONTEXT),
+        novelty=torch.ones(b, CONTEXT),
+    )
+
+
+def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str, Any]:
+    """Errors of cubes that moved, drift of those that stayed, and outcome at the episodes' end.
+
+    Args:
+        model: The world model.
+        episodes: Episodes of N actions each, with poses.
+        stride: Steps between the starts of neighbouring rollouts; the first goes on to the end.
+    """
+    length = len(episodes[0])
+    true = np.stack([episode.objects[..., :3] for episode in episodes if episode.objects is not None])
+    actions = torch.from_numpy(np.stack([episode.actions for episode in episodes]))
+    moved: dict[int, list[Array]] = {horizon: [] for horizon in HORIZONS}
+    drift: list[Array] = []
+    matrix = np.zeros((0, 0))
+    for start in range(0, length - HORIZONS[-1] - CONTEXT + 2, stride):
+        last = start + CONTEXT - 1
+        steps = HORIZONS[-1] if start else length - last
+        state = model.begin(begin(model, episodes, start))
+        rollout = model.imagine(state, actions[:, last : last + steps], judged=start == 0, draw=False)
+        for horizon in HORIZONS:
+            there = true[:, last + horizon]
+            error = 100 * np.linalg.norm(rollout.objects[:, horizon - 1].numpy() - there, axis=-1)
+            travelled = 100 * np.linalg.norm(there - true[:, last], axis=-1)
+            moved[horizon].append(error[travelled > MOVED_CM])
+            if horizon == HORIZONS[-1]:
+                drift.append(error[travelled < STAYED_CM])
+        if start == 0:
+            fulfilled = rollout.success[:, -1].numpy() > 0.5
+            guess = outcomes(*(fulfilled[:, model.tasks.index(task)] for task in OUTCOME_TASKS))
+            labels = (np.array([e.labels[task].success[-1] for e in episodes]) for task in OUTCOME_TASKS)
+            matrix = confusion(outcomes(*labels), guess)
+    errors = {horizon: np.concatenate(parts) for horizon, parts in moved.items()}
+    return {
+        "moved_cm": {str(horizon): float(np.median(part)) for horizon, part in errors.items()},
+        "moved_cm_mean": {str(horizon): float(part.mean()) for horizon, part in errors.items()},
+        "drift_cm": float(np.median(np.concatenate(drift))),
+        "outcome": balanced_accuracy(matrix),
+        "confusion": matrix.tolist(),
+        "rollouts_moved": {str(horizon): len(part) for horizon, part in errors.items()},
+    }
+
+
+def main(config: BodiesConfig) -> int:
+    """Measure all models on the same rollouts and print them side by side."""
+    with EpisodeFile(config.data) as file:
+        if not file.schema.object_names or not set(OUTCOME_TASKS) <= set(file.schema.tasks):
+            raise ConfigError(f"{config.data} has no poses, or no labels of {' and '.join(OUTCOME_TASKS)}")
+        if len(set(file.lengths)) > 1 or file.lengths[0] < HORIZONS[-1] + CONTEXT - 1:
+            raise ConfigError(
+                f"{config.data} must have episodes of one length, at least {HORIZONS[-1] + CONTEXT - 1} steps; "
+                f"they have {min(file.lengths)} to {max(file.lengths)}"
+            )
+        episodes = [file.read(k, cameras=()) for k in range(len(file))]
+        found = {}
+        for name in config.models:
+            model = WorldModel.load(name, "cpu")
+            if model.config.dynamics.sighted or not set(OUTCOME_TASKS) <= set(model.tasks):
+                raise ConfigError(f"{name} tracks no objects, or does not know {' and '.join(OUTCOME_TASKS)}")
+            schema = model.config.schema
+            if file.schema.object_names != schema.object_names:
+                raise ConfigError(f"{name} knows the objects {schema.object_names}, not {file.schema.object_names}")
+            check_fit(model, replace(file.schema, cameras=schema.cameras), str(config.data))
+            found[name] = {"hash": model.digest(), **measure(model, episodes, config.stride)}
+        digest = file.digest()
+    table = Table(title=f"{len(episodes)} episodes of {config.data}")
+    table.add_column("model", overflow="fold")
+    for title in (*(f"moved, {h}" for h in HORIZONS), "drift", "outcome"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, row in found.items():
+        errors = (f"{row['moved_cm'][str(h)]:.2f} ({row['moved_cm_mean'][str(h)]:.2f})" for h in HORIZONS)
+        table.add_row(name, *errors, f"{row['drift_cm']:.2f}", f"{row['outcome']:.3f}")
+    Console().print(table, "errors [cm] after so many steps: median, and mean in brackets; outcome: balanced accuracy")
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        report = {"data": digest, "episodes": len(episodes), "models": found}
+        config.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(BodiesConfig, description=__doc__)))
+    except GwmError as error:
+        sys.exit(str(error))
