@@ -10,6 +10,7 @@ python benchmarks/bodies.py --data runs/validation.hdf5 --models gwm-mini runs/b
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -110,13 +111,22 @@ def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str
             matrix = confusion(outcomes(*labels), guess)
     errors = {horizon: np.concatenate(parts) for horizon, parts in moved.items()}
     return {
-        "moved_cm": {str(horizon): float(np.median(part)) for horizon, part in errors.items()},
-        "moved_cm_mean": {str(horizon): float(part.mean()) for horizon, part in errors.items()},
-        "drift_cm": float(np.median(np.concatenate(drift))),
+        "moved_cm": {str(horizon): summary(np.median, part) for horizon, part in errors.items()},
+        "moved_cm_mean": {str(horizon): summary(np.mean, part) for horizon, part in errors.items()},
+        "drift_cm": summary(np.median, np.concatenate(drift)),
         "outcome": balanced_accuracy(matrix),
         "confusion": matrix.tolist(),
         "rollouts_moved": {str(horizon): len(part) for horizon, part in errors.items()},
     }
+
+
+def summary(function: Callable[[Array], Any], errors: Array) -> float | None:
+    """A number for all errors, None where there are none."""
+    return float(function(errors)) if len(errors) else None
+
+
+def shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def main(config: BodiesConfig) -> int:
@@ -146,8 +156,8 @@ def main(config: BodiesConfig) -> int:
     for title in (*(f"moved, {h}" for h in HORIZONS), "drift", "outcome"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, row in found.items():
-        errors = (f"{row['moved_cm'][str(h)]:.2f} ({row['moved_cm_mean'][str(h)]:.2f})" for h in HORIZONS)
-        table.add_row(name, *errors, f"{row['drift_cm']:.2f}", f"{row['outcome']:.3f}")
+        errors = (f"{shown(row['moved_cm'][str(h)])} ({shown(row['moved_cm_mean'][str(h)])})" for h in HORIZONS)
+        table.add_row(name, *errors, shown(row["drift_cm"]), f"{row['outcome']:.3f}")
     Console().print(table, "errors [cm] after so many steps: median, and mean in brackets; outcome: balanced accuracy")
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)

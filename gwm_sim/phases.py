@@ -42,7 +42,7 @@ class Preset:
     pack: int = 2
     noise: int = 0
     bodies_per_batch: int = 64
-    frames_per_body: int = 20
+    rollouts: tuple[int, ...] = (20,)
 
     def enlarged(self, times: int) -> Preset:
         """The same with batches so many times as large."""
@@ -65,7 +65,7 @@ PRESETS = {
         attention_window=6,
         memory=32,
         bodies_per_batch=8,
-        frames_per_body=8,
+        rollouts=(8,),
     ),
 }
 

@@ -78,7 +78,8 @@ class PainterPhase:
 class BodyPhase:
     """Robot and tracked objects, followed over whole rollouts, and the task head on what comes out.
 
-    The gradient goes through all steps of a rollout.
+    The gradient goes through all steps of a rollout. Rollouts of several lengths take turns: long ones know what comes
+    of an error, and short ones fit into every episode.
     """
 
     name = "dynamics"
@@ -88,16 +89,17 @@ class BodyPhase:
         assert isinstance(model.dynamics, TrackedDynamics)
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
         self.dynamics = model.dynamics
-        self.starts = data.sampler(preset.frames_per_body)
-        self.held_out = data.held_out_sampler(preset.frames_per_body)
-        self.captured: dict[tuple[bool, int], Capture] = {}
+        self.starts = [data.sampler(length) for length in preset.rollouts]
+        self.held_out = data.held_out_sampler(preset.rollouts[-1])
+        self.captured: dict[tuple[bool, int, int], Capture] = {}
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         named = self.model.named_parameters()
         return [(name, p) for name, p in named if not name.startswith((*SEES_FRAMES, DRAWS))]
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.follow(self.starts, batch_generator(self.seed, step), progress > FREE_AFTER and step % 4 != 0)
+        starts = self.starts[step // 4 % len(self.starts)]  # each length is followed freely in three steps of four
+        return self.follow(starts, batch_generator(self.seed, step), progress > FREE_AFTER and step % 4 != 0)
 
     def held_out_loss(self) -> Tensor:
         return held_out_loss(
@@ -109,7 +111,7 @@ class BodyPhase:
         batch = self.draw(starts, generator, free)
         if self.model.device.type != "cuda" or not torch.is_grad_enabled():
             return self.weigh(free, *batch)
-        kind = free, len(batch)
+        kind = free, starts.length, len(batch)
         if kind not in self.captured:
             self.captured[kind] = Capture(self.model, partial(self.weigh, free), batch)
         return self.captured[kind].replay(batch)
@@ -117,12 +119,12 @@ class BodyPhase:
     def draw(self, starts: WindowSampler, generator: torch.Generator, free: bool) -> tuple[Tensor, ...]:
         """Some windows: frames as they are and as shown, reward, success, and noise where futures are drawn."""
         first = starts.draw(self.preset.bodies_per_batch, generator)
-        frames, reward, success = self.data.batch(None, first, self.preset.frames_per_body)
+        frames, reward, success = self.data.batch(None, first, starts.length)
         frames = drop_properties(misplace(frames, generator), generator)
         tensors = [*frames, *jitter(frames, generator), reward, success]
         # With chance, half of the steps learn two futures each, and half the most likely one.
         if self.dynamics.config.noise and free and torch.rand((), generator=generator) < 0.5:
-            tensors += [self.noise(len(first), generator) for _ in range(2)]
+            tensors += [self.noise(len(first), starts.length, generator) for _ in range(2)]
         return tuple(tensor.to(self.model.device, non_blocking=True) for tensor in tensors)
 
     def weigh(self, free: bool, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -145,10 +147,10 @@ class BodyPhase:
             parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
         return total, parts
 
-    def noise(self, rows: int, generator: torch.Generator) -> Tensor:
-        """What chance has for windows, (B, T, 1 + K, noise)."""
+    def noise(self, rows: int, length: int, generator: torch.Generator) -> Tensor:
+        """What chance has for windows of `length` frames, (B, length - 1, 1 + K, noise)."""
         c = self.dynamics.config
-        shape = (rows, self.preset.frames_per_body - 1, 1 + c.objects, c.noise)
+        shape = (rows, length - 1, 1 + c.objects, c.noise)
         noise = torch.randn(shape, generator=generator)
         noise[:, : CONTEXT - 1] = 0  # what was seen was not left to chance
         return noise

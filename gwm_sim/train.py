@@ -87,9 +87,9 @@ class TrainConfig:
     """Budget in optimiser steps instead of minutes, tokenizer included."""
     batch: int = 1
     """Size of the batches, as a multiple of the usual one, for a GPU."""
-    rollout: int | None = None
-    """Frames of the rollouts that robot and tracked objects learn from; by default those of the preset, 20 for mini.
-    Longer ones teach what comes of an error after seconds, take longer, and leave out episodes that are shorter."""
+    rollouts: tuple[int, ...] = ()
+    """Frames of the rollouts that robot and tracked objects learn from, by default 20 of mini. Longer ones teach what
+    comes of an error after seconds, but leave out episodes that are shorter: several lengths take turns."""
     rate: float | None = None
     """Learning rates, as a multiple of the usual ones; by default 1, and 0.3 with `init`."""
     patience: float = 0.25
@@ -122,8 +122,8 @@ class TrainConfig:
             raise ConfigError(f"--phases leaves out {', '.join(self.kept)}: say by --init MODEL whose it should be")
         if self.batch < 1:
             raise ConfigError(f"--batch must be at least 1, got {self.batch}")
-        if self.rollout is not None and self.rollout <= CONTEXT:
-            raise ConfigError(f"--rollout must be above the {CONTEXT} frames that are given, got {self.rollout}")
+        if self.rollouts and min(self.rollouts) <= CONTEXT:
+            raise ConfigError(f"--rollouts must be above the {CONTEXT} frames that are given, got {min(self.rollouts)}")
         if self.rate is not None and self.rate <= 0:
             raise ConfigError(f"--rate must be positive, got {self.rate:g}")
         if not 0 < self.patience <= 1:
@@ -139,8 +139,8 @@ def main(config: TrainConfig) -> int:
     """Train, and leave a complete checkpoint in `config.out`."""
     data = load_training_data(config.data, config.camera, config.weights, config.motion)
     preset = PRESETS[config.preset].enlarged(config.batch)
-    if config.rollout is not None:
-        preset = replace(preset, frames_per_body=config.rollout)
+    if config.rollouts:
+        preset = replace(preset, rollouts=config.rollouts)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     torch.manual_seed(config.seed)
     model, inheritance = begin(config, preset, data, source)
@@ -165,10 +165,11 @@ def begin(
             f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
             "only tokenizer and dynamics"
         )
-    if config.rollout is not None and model.config.dynamics.sighted:
-        raise ConfigError("--rollout is for robots with tracked objects, and these data track none")
+    if config.rollouts and model.config.dynamics.sighted:
+        raise ConfigError("--rollouts are for robots with tracked objects, and these data track none")
     if "dynamics" in config.phases:  # refuses episodes that are too short before anything is learned
-        data.windows(preset.frames_per_window + 1 if model.config.dynamics.sighted else preset.frames_per_body)
+        sighted = model.config.dynamics.sighted
+        data.windows(preset.frames_per_window + 1 if sighted else max(preset.rollouts))
     if source is None:
         return model, None
     if source.config.depth and not model.config.depth:

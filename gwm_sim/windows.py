@@ -27,11 +27,17 @@ FEW = 500  # episodes, fewer than which every tenth is held out, those among the
 
 
 class WindowSampler:
-    """Draws windows at random, those of some files more often than those of others."""
+    """Draws windows of one length at random, those of some files more often than those of others."""
 
-    def __init__(self, first: Tensor, weights: Tensor) -> None:
-        """Take the first frames of all windows, (W,), and how often each is drawn compared with the others, (W,)."""
-        self.first = first
+    def __init__(self, first: Tensor, weights: Tensor, length: int = 1) -> None:
+        """Take what there is to draw from.
+
+        Args:
+            first: First frames of all windows, (W,).
+            weights: How often each is drawn compared with the others, (W,).
+            length: Frames of a window.
+        """
+        self.first, self.length = first, length
         self._cumulated = None if (weights == weights[0]).all() else weights.double().cumsum(0)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
@@ -130,15 +136,17 @@ class TrainingData:
 
     def sampler(self, length: int, seen: bool = False) -> WindowSampler:
         """Windows of `length` frames of the training episodes, to draw from; see `windows`."""
-        return self._sampler(self.windows(length, seen=seen))
+        return self._sampler(self.windows(length, seen=seen), length)
 
     def held_out_sampler(self, length: int, seen: bool = False) -> WindowSampler | None:
         """The same of the held-out episodes; None if none of them is that long."""
         long_enough = self.held_out() & (self.lengths >= length) & (self.seen() | (not seen))
-        return self._sampler(self.windows(length, validation=True, seen=seen)) if long_enough.any() else None
+        if not long_enough.any():
+            return None
+        return self._sampler(self.windows(length, validation=True, seen=seen), length)
 
-    def _sampler(self, first: Tensor) -> WindowSampler:
-        return WindowSampler(first, self.weights[self.episode_of(first)])
+    def _sampler(self, first: Tensor, length: int) -> WindowSampler:
+        return WindowSampler(first, self.weights[self.episode_of(first)], length)
 
     def episode_of(self, frames: Tensor) -> Tensor:
         """Episodes that frames (W,) belong to, (W,)."""

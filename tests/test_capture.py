@@ -60,7 +60,7 @@ def test_a_replayed_rollout_equals_one_that_is_run(tiny_data: Path, tiny_checkpo
     phase = BodyPhase(
         WorldModel.load(tiny_checkpoint, "cuda"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0
     )
-    example, other = (phase.draw(phase.starts, batch_generator(0, step), free) for step in range(2))
+    example, other = (phase.draw(phase.starts[0], batch_generator(0, step), free) for step in range(2))
     total, _ = phase.weigh(free, *other)
     total.backward()
     expected = gradients(phase.model)

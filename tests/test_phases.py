@@ -122,10 +122,10 @@ def test_an_error_is_blamed_on_the_step_that_made_it(bodies: BodyPhase, monkeypa
 
     monkeypatch.setattr(bodies.dynamics, "advance", watched)
     monkeypatch.setattr(bodies, "distance", noted)
-    bodies.follow(bodies.starts, batch_generator(0, 0), free=False)
+    bodies.follow(bodies.starts[0], batch_generator(0, 0), free=False)
     assert len(made) == 1  # true bodies are read all at once
     made.clear()
-    bodies.follow(bodies.starts, batch_generator(0, 0), free=True)
+    bodies.follow(bodies.starts[0], batch_generator(0, 0), free=True)
     last[-1].backward()
     first = made[0].grad
     assert len(made) > 2 and first is not None

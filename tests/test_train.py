@@ -153,18 +153,18 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
     untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
     with pytest.raises(ConfigError, match="painter leaves nothing to learn: these data track no objects"):
         main(untracked)
-    with pytest.raises(ConfigError, match="--rollout is for robots with tracked objects"):
-        main(replace(untracked, phases=("tokenizer", "dynamics"), rollout=13))
+    with pytest.raises(ConfigError, match="--rollouts are for robots with tracked objects"):
+        main(replace(untracked, phases=("tokenizer", "dynamics"), rollouts=(13,)))
     assert not config.out.exists()  # the command can be corrected and given again
 
 
 def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes of `tiny_data` have 13 frames."""
-    config = replace(config_for(tiny_data, tmp_path / "run", steps=5), rollout=14)
+    config = replace(config_for(tiny_data, tmp_path / "run", steps=5), rollouts=(8, 14))
     with pytest.raises(ConfigError, match="no training episode has 14 frames"):
         main(config)
-    with pytest.raises(ConfigError, match="--rollout must be above the 4 frames"):
-        replace(config, rollout=4)
+    with pytest.raises(ConfigError, match="--rollouts must be above the 4 frames"):
+        replace(config, rollouts=(20, 4))
     assert not config.out.exists()  # nothing was learned in vain
     lengths = set()
     draw = BodyPhase.draw
@@ -175,8 +175,8 @@ def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monk
         return batch
 
     monkeypatch.setattr(BodyPhase, "draw", watched)
-    main(replace(config, rollout=13))
-    assert lengths == {13}
+    main(replace(config, steps=30, rollouts=(8, 13)))
+    assert lengths == {8, 13}
 
 
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ RSSM_CONFIGS: dict[str, RSSMConfig] = {
 }
 """Configurations of the peer that a search tries; they differ from the first in one idea each."""
 
-MODEL_CONFIGS: dict[str, dict[str, int]] = {
+MODEL_CONFIGS: dict[str, dict[str, Any]] = {
     "base": {},
     "wide": {"width": 256, "heads": 8},
     "deep": {"layers": 8},
@@ -161,7 +161,7 @@ def claim(path: Path, record: dict[str, Any]) -> None:
 
 def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, seed: int = 0) -> WorldModel:
     """Train a configuration of the shipped model as `gwm train` does, or go on with it."""
-    PRESETS[f"mini-{name}"] = replace(PRESETS["mini"], **cast(dict[str, Any], MODEL_CONFIGS[name]))
+    PRESETS[f"mini-{name}"] = replace(PRESETS["mini"], **MODEL_CONFIGS[name])
     own.main(
         own.TrainConfig(
             data=tuple(paths),
