@@ -161,7 +161,8 @@ def main(config: BodiesConfig) -> int:
     Console().print(table, "errors [cm] after so many steps: median, and mean in brackets; outcome: balanced accuracy")
     if config.json is not None:
         config.json.parent.mkdir(parents=True, exist_ok=True)
-        report = {"data": digest, "episodes": len(episodes), "models": found}
+        command = " ".join(["python benchmarks/bodies.py", *sys.argv[1:]])
+        report = {"data": digest, "episodes": len(episodes), "models": found, "command": command}
         config.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 

@@ -3,8 +3,8 @@
 # Two CPU cores take 35 to 65 minutes for the data (a rendered frame costs 10 to 40 ms without a GPU), MINUTES for the
 # model, and half an hour or more for test data and numbers.
 #   benchmarks/mini.sh [FOLDER] [MINUTES] [more]
-# With `more` all is recorded that the shipped gwm-mini learned from, another 45 minutes: the longer it may learn, the
-# more it needs.
+# With `more` all is recorded that the shipped gwm-mini learned from, about half an hour more: the longer it may learn, the
+# more it needs. Its bodies then went on with longer rollouts (`gwm train --rollouts`), by the commands in LOG.md.
 set -euo pipefail
 folder=${1:-runs/gwm-mini}
 minutes=${2:-50}
