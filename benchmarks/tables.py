@@ -1,4 +1,6 @@
-"""Write the measured tables into the READMEs and the model card, from results and for the shipped model only.
+"""Write the measured tables into the READMEs and the model cards, from results and for the shipped models only.
+
+The page of numbers has them all, the project's README what one looks for first, a model card those of its model.
 
 python benchmarks/tables.py            write
 python benchmarks/tables.py --check    exit 1 if what is written is not what the results say
@@ -6,10 +8,10 @@ python benchmarks/tables.py --check    exit 1 if what is written is not what the
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 from peers.report import comparison_table
@@ -20,7 +22,7 @@ from gwm_sim.world_model import WorldModel, find_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
-READMES = (ROOT / "README.md", ROOT / "benchmarks/README.md")
+README, NUMBERS = ROOT / "README.md", ROOT / "benchmarks/README.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
@@ -52,6 +54,21 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 RANKED = ("grasp", "stack")
 """Tasks of which there are policies of every quality."""
+
+FIRST_PLANNERS = ("icem", "prior")
+"""Those that users meet: the default, and what it leans on."""
+
+
+class Section(NamedTuple):
+    """A measured table under its heading."""
+
+    title: str
+    text: str
+    brief: str | None = None
+    """What the project's README says of it; None to leave it to the page of numbers."""
+
+    def __str__(self) -> str:
+        return f"### {self.title}\n\n{self.text}"
 
 
 @dataclass(frozen=True)
@@ -225,20 +242,23 @@ def experts_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def planning_table(report: dict[str, Any]) -> str:
-    """Held success of planners in the twin, from a goal picture."""
+def planning_table(report: dict[str, Any], planners: Collection[str] | None = None) -> str:
+    """Held success of planners in the twin, from a goal picture; of all, or of some."""
+    shown = {k: v for k, v in report["results"].items() if planners is None or k.split("/")[-1] in planners}
     lines = [
         "| goal picture / planner | held success in the twin | 95 % interval | steps, median | episodes |",
         "|---|---|---|---|---|",
     ]
-    lines += [success_row(name, result) for name, result in report["results"].items()]
-    times = ", ".join(f"{name} {t['p50']:.0f} ms ({t['p95']:.0f} ms)" for name, t in report["plan_ms"].items())
+    lines += [success_row(name, result) for name, result in shown.items()]
+    clock = {name: t for name, t in report["plan_ms"].items() if planners is None or name in planners}
+    times = ", ".join(f"{name} {t['p50']:.0f} ms ({t['p95']:.0f} ms)" for name, t in clock.items())
     lines += [
         "",
         "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with "
         "at most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
-        "mixed behaviour. `prior` follows the cloned policy without a search; `icem-simulator` searches as `icem` does "
-        f"but in the true simulator. Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
+        "mixed behaviour. `prior` follows the cloned policy without a search"
+        + ("; `icem-simulator` searches as `icem` does but in the true simulator" if planners is None else "")
+        + f". Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
         f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",
     ]
     return "\n".join(lines)
@@ -315,8 +335,8 @@ def properties_text(report: dict[str, Any]) -> str:
     )
 
 
-def throughput_table(report: dict[str, Any]) -> str:
-    """Rates of the learned world, numbers of rows from left to right, and of the twin."""
+def throughput_table(report: dict[str, Any], shares: bool = True) -> str:
+    """Rates of the learned world, numbers of rows from left to right, and of the twin; with what the machine could."""
     batches = report["devices"]["cpu"]["batches"]
     lines = ["| env-steps per second, rows | " + " | ".join(batches) + " |", "|---|" + "---|" * len(batches)]
     for device, numbers in report["devices"].items():
@@ -324,8 +344,9 @@ def throughput_table(report: dict[str, Any]) -> str:
         for kind, words in THROUGHPUT_KINDS.items():
             rates = (f"{cell[kind]['steps_per_second']:,.0f}" for cell in cells)
             lines.append(f"| {words}, {DEVICES[device]} | " + " | ".join(rates) + " |")
-            shares = (f"{100 * cell[kind]['matmul_share']:.0f}" for cell in cells)
-            lines.append("| share of the rate of matrix products [%] | " + " | ".join(shares) + " |")
+            if shares:
+                parts = (f"{100 * cell[kind]['matmul_share']:.0f}" for cell in cells)
+                lines.append("| share of the rate of matrix products [%] | " + " | ".join(parts) + " |")
     twin, machine, versions = report["twin"], report["machine"], report["versions"]
     twins = " and ".join(f"{twin[key]['steps_per_second']:,.0f} with `{key}`" for key in ("fast", "rich"))
     gpu = f" and {machine['gpu']}" if machine["gpu"] is not None else ""
@@ -344,51 +365,53 @@ def throughput_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tables() -> tuple[str, str, str | None]:
-    """The tables of the READMEs, those that are about gwm-mini alone, and the one of both models.
+def sections() -> tuple[list[Section], Section | None, Section | None]:
+    """What is measured of gwm-mini, of both models side by side, and of a robot that is not ours.
 
     Raises:
         GwmError: A result is of another model than the shipped one.
     """
     folder = find_checkpoint("gwm-mini")
     shipped = WorldModel.load(folder, "cpu").digest()
+
+    def result(name: str) -> dict[str, Any] | None:
+        path = RESULTS / f"{name}.json"
+        remedy = f"run python benchmarks/{name}.py --json {path.relative_to(ROOT)}"
+        return read_result(path, shipped, remedy) if path.exists() else None
+
     report = read_result(folder / "evaluation.json", shipped, "run gwm eval on the test episodes")
-    experts = json.loads((RESULTS / "experts.json").read_text())
     minute = read_result(folder / "evaluation-long.json", shipped, "run gwm eval on the long test episodes")
-    parts = [fidelity_table(report, minute), experts_table(experts)]
-    uncertainty = RESULTS / "uncertainty.json"
-    if uncertainty.exists():
-        remedy = f"run python benchmarks/uncertainty.py --json {uncertainty.relative_to(ROOT)}"
-        parts.insert(1, uncertainty_text(read_result(uncertainty, shipped, remedy)))
-    properties = RESULTS / "properties.json"
-    if properties.exists():
-        remedy = f"run python benchmarks/properties.py --json {properties.relative_to(ROOT)}"
-        parts.insert(-1, properties_text(read_result(properties, shipped, remedy)))
-    planning = RESULTS / "planning.json"
-    if planning.exists():
-        remedy = f"run python benchmarks/planning.py --json {planning.relative_to(ROOT)}"
-        parts.append(planning_table(read_result(planning, shipped, remedy)))
-    transfer = RESULTS / "transfer.json"
-    if transfer.exists():
-        remedy = f"run python benchmarks/transfer.py --json {transfer.relative_to(ROOT)}"
-        parts.append(transfer_table(read_result(transfer, shipped, remedy)))
-    throughput = RESULTS / "throughput.json"
-    if throughput.exists():
-        remedy = f"run python benchmarks/throughput.py --json {throughput.relative_to(ROOT)}"
-        parts.append(throughput_table(read_result(throughput, shipped, remedy)))
+    table = fidelity_table(report, minute)
+    parts = [Section("How far it strays", table, table)]
+    if (uncertainty := result("uncertainty")) is not None:
+        text = uncertainty_text(uncertainty)
+        parts.append(Section("Whether it knows", text, text))
+    if (properties := result("properties")) is not None:
+        text = properties_text(properties)
+        parts.append(Section("Friction and gravity", text, text))
     fidelity = RESULTS / "fidelity.json"
     if fidelity.exists():
         comparison = json.loads(fidelity.read_text())
         check_model(comparison["model"], fidelity, shipped, "run python benchmarks/fidelity.py measure")
-        parts.append(comparison_table(comparison))
-    shipped_tables = "\n\n".join(parts)
-    both = models_table()
-    if both is not None:
-        parts.append(both)
-    own_robot = RESULTS / "own_robot.json"
-    if own_robot.exists():
-        parts.append(own_robot_table(json.loads(own_robot.read_text())))
-    return "\n\n".join(parts), shipped_tables, both
+        table = comparison_table(comparison)
+        parts.append(Section("Beside floor, ceiling and a recurrent peer", table, table))
+    if (planning := result("planning")) is not None:
+        brief = planning_table(planning, FIRST_PLANNERS)
+        parts.append(Section("Planning to goal pictures", planning_table(planning), brief))
+    if (transfer := result("transfer")) is not None:
+        table = transfer_table(transfer)
+        parts.append(Section("Policies from imagination", table, table))
+    if (throughput := result("throughput")) is not None:
+        parts.append(Section("Speed", throughput_table(throughput), throughput_table(throughput, shares=False)))
+    parts.append(Section("Experts and floors", experts_table(json.loads((RESULTS / "experts.json").read_text()))))
+    both, own_robot = models_table(), RESULTS / "own_robot.json"
+    return (
+        parts,
+        None if both is None else Section("`gwm-mini` and `gwm-preview`", both, both),
+        Section("A robot that is not ours", own_robot_table(json.loads(own_robot.read_text())))
+        if own_robot.exists()
+        else None,
+    )
 
 
 def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
@@ -419,14 +442,16 @@ def with_tables(text: str, content: str) -> str:
 
 def main(config: TablesConfig) -> int:
     """Write or check."""
-    all_tables, shipped_tables, both = tables()
-    outdated = []
-    pages = [*((path, all_tables) for path in READMES), (MODEL_CARD, shipped_tables)]
+    mini, both, own_robot = sections()
+    everything = [section for section in (both, *mini, own_robot) if section is not None]
+    briefly = [section._replace(text=section.brief) for section in everything if section.brief is not None]
+    pages = {README: briefly, NUMBERS: everything, MODEL_CARD: mini}
     if both is not None:
-        pages.append((PREVIEW_CARD, both))
-    for path, content in pages:
+        pages[PREVIEW_CARD] = [both]
+    outdated = []
+    for path, shown in pages.items():
         text = path.read_text()
-        new = with_tables(text, content)
+        new = with_tables(text, "\n\n".join(map(str, shown)))
         if new != text:
             outdated.append(path.name)
             if not config.check:
