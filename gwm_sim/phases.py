@@ -43,6 +43,9 @@ class Preset:
     noise: int = 0
     bodies_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
+    free_after: float = 0.3
+    """Progress after which bodies go on from their own predictions in three of four steps; 0 for a model that already
+    has."""
 
     def enlarged(self, times: int) -> Preset:
         """The same with batches so many times as large."""

@@ -28,7 +28,6 @@ from gwm_sim.world_model import WorldModel
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone
 OWN_DRAWINGS = 4  # the painter goes on from up to that many of its own pictures
-FREE_AFTER = 0.3  # progress after which bodies go on from their own predictions in three of four steps
 OUTLIER = 10.0  # usual changes, beyond which an error counts for its logarithm: a rollout that is lost teaches little
 SPREAD_WEIGHT = 0.05  # of its loss, beside that of the positions
 SURE = 5.0  # usual changes within which an imagined body is near enough to the true one to share its labels
@@ -99,7 +98,8 @@ class BodyPhase:
 
     def loss(self, step: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         starts = self.starts[step // 4 % len(self.starts)]  # each length is followed freely in three steps of four
-        return self.follow(starts, batch_generator(self.seed, step), progress > FREE_AFTER and step % 4 != 0)
+        free = progress >= self.preset.free_after and step % 4 != 0
+        return self.follow(starts, batch_generator(self.seed, step), free)
 
     def held_out_loss(self) -> Tensor:
         return held_out_loss(

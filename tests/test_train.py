@@ -179,6 +179,26 @@ def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monk
     assert lengths == {8, 13}
 
 
+def test_a_model_that_goes_on_from_another_lives_by_its_own_predictions_at_once(
+    tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[bool] = []
+    follow = BodyPhase.follow
+
+    def watched(phase: BodyPhase, starts: Any, generator: torch.Generator, free: bool) -> Any:
+        began.append(free)
+        return follow(phase, starts, generator, free)
+
+    monkeypatch.setattr(BodyPhase, "follow", watched)
+    config = replace(config_for(tiny_data, tmp_path / "new", steps=30), patience=1.0)
+    main(config)
+    learned = began[:]
+    began.clear()
+    main(replace(config, init=str(tiny_checkpoint), phases=("dynamics",), out=tmp_path / "more"))
+    assert not any(learned[:4]) and any(learned[-4:])
+    assert began[:4] == [False, True, True, True]  # one step of four goes on from true bodies
+
+
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:
     config = replace(config_for(tiny_data, tmp_path / "run", steps=5), motion=(tiny_data,))
     main(config)
