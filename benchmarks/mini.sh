@@ -77,7 +77,7 @@ if [ "$more" = more ]; then
     # short, and those recordings of other physics are drawn more often.
     weights=()
     for file in "${seen[@]}" "${moved[@]}"; do
-        case $file in *loose*) weights+=(6) ;; *random*) weights+=(3) ;; *) weights+=(1) ;; esac
+        case ${file##*/} in *loose*) weights+=(6) ;; *random*) weights+=(3) ;; *) weights+=(1) ;; esac
     done
     $gwm train --init "$model" --phases dynamics --data "${seen[@]}" --motion "${moved[@]}" --weights "${weights[@]}" \
         --rollouts 20 60 --batch 3 --rate 0.6 --out "$folder/longer" --minutes "$minutes" --patience 1 --resume

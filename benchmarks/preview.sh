@@ -51,11 +51,11 @@ $gwm train --preset preview --init gwm-mini --camera front wrist --data "${seen[
 ${PYTHON:-python} "$(dirname "$0")/mirror.py" --motion "$folder/slips.hdf5" --out "$folder/slips-mirrored.hdf5"
 moved+=("$folder/slips-mirrored.hdf5")
 for file in "$motion"/{*2,*-mirrored}.hdf5; do
-    case $file in *see-* | *"*"*) ;; *) moved+=("$file") ;; esac
+    case ${file##*/} in see-* | *"*"*) ;; *) moved+=("$file") ;; esac
 done
 weights=()
 for file in "${seen[@]}" "${moved[@]}"; do
-    case $file in *loose*) weights+=(6) ;; *random* | *slips*) weights+=(3) ;; *) weights+=(1) ;; esac
+    case ${file##*/} in *loose*) weights+=(6) ;; *random* | *slips*) weights+=(3) ;; *) weights+=(1) ;; esac
 done
 $gwm train --preset preview --init "$folder/model" --phases dynamics --camera front wrist --data "${seen[@]}" \
     --motion "${moved[@]}" --weights "${weights[@]}" --rollouts 20 60 --batch 3 --rate 0.8 --out "$folder/longer" \
