@@ -144,7 +144,7 @@ def main(config: TrainConfig) -> int:
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     torch.manual_seed(config.seed)
     model, inheritance = begin(config, preset, data, source)
-    if inheritance is not None and "dynamics" in inheritance.kept:
+    if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
     prepare_folder(config, data)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
