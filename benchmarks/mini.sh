@@ -69,7 +69,7 @@ if [ "$more" = more ]; then
 fi
 
 $gwm train --data "${seen[@]}" --motion "${moved[@]}" \
-    --out "$folder/model" --minutes "$minutes" --patience 1 --resume
+    --out "$folder/model" --name gwm-mini --minutes "$minutes" --patience 1 --resume
 model=$folder/model
 
 if [ "$more" = more ]; then
@@ -80,7 +80,8 @@ if [ "$more" = more ]; then
         case ${file##*/} in *loose*) weights+=(6) ;; *random*) weights+=(3) ;; *) weights+=(1) ;; esac
     done
     $gwm train --init "$model" --phases dynamics --data "${seen[@]}" --motion "${moved[@]}" --weights "${weights[@]}" \
-        --rollouts 20 60 --batch 3 --rate 0.6 --out "$folder/longer" --minutes "$minutes" --patience 1 --resume
+        --rollouts 20 60 --batch 3 --rate 0.6 --out "$folder/longer" --name gwm-mini --minutes "$minutes" --patience 1 \
+        --resume
     model=$folder/longer
 fi
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -158,11 +158,18 @@ class Tokenizer(nn.Module):
     def hasten(self) -> None:
         """Decode by a bfloat16 copy of the decoder from now on: at most 2 grey levels off, up to three times as fast.
 
-        Weights that change later need a new one. The dynamics stay in float32: in bfloat16 the codes of a row depend on
-        the rows beside it.
+        Weights that change later need a new one; a move to another device makes one. The dynamics stay in float32: in
+        bfloat16 the codes of a row depend on the rows beside it.
         """
         quick: Any = deepcopy(self.decoder).bfloat16()
         self._quick = (quick.to(memory_format=torch.channels_last),)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """What `to`, `cuda` and the like call: the copy goes where the weights go."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._quick:
+            self.hasten()
+        return self
 
     def quantise(self, z: Tensor) -> Tensor:
         """Bound to [-1, 1] and round to `levels` values, with straight-through gradients."""

@@ -97,8 +97,8 @@ class TrainConfig:
     1 uses the whole budget and keeps the last weights."""
     resume: bool = False
     """Go on with the run in `out`."""
-    name: str = "gwm-mini"
-    """Name of the model in its card."""
+    name: str = ""
+    """Name of the model, in its card and in all that it is measured by; by default that of the folder."""
     camera: tuple[str, ...] = ("front",)
     """Camera that the model sees through, or several, the main one first; their pictures must have one size."""
     seed: int = 0
@@ -137,6 +137,7 @@ class TrainConfig:
 
 def main(config: TrainConfig) -> int:
     """Train, and leave a complete checkpoint in `config.out`."""
+    config = replace(config, name=config.name or config.out.resolve().name)
     data = load_training_data(config.data, config.camera, config.weights, config.motion)
     preset = PRESETS[config.preset].enlarged(config.batch)
     if config.rollouts:
@@ -159,9 +160,12 @@ def begin(
     Raises:
         ConfigError: Of these data or of `source` the phases cannot make a model.
     """
-    if set(config.phases) == {"depth"} and not len(data.measured):
-        raise ConfigError("--phases depth needs data of which depth was measured: collect them with --depth")
     model = build(config, preset, data, source)
+    if "depth" in config.phases and not len(data.measured) and (model.config.depth or len(config.phases) == 1):
+        raise ConfigError("--phases depth needs data of which depth was measured: collect them with --depth")
+    reader = "dynamics" if model.config.dynamics.sighted else "painter"
+    if "tokenizer" in config.phases and reader not in config.phases:
+        raise ConfigError(f"--phases tokenizer changes what pictures are drawn in: name {reader} too, which draws them")
     if model.config.dynamics.sighted and not {"tokenizer", "dynamics"} & set(config.phases):
         raise ConfigError(
             f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
@@ -198,19 +202,29 @@ def train(
     trainer = Trainer(config.out, model, config.resume)
     samples = config.out / "samples"
 
-    tokenizer = TokenizerPhase(model, data, preset, config.seed)
-    learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
-    if model.locator is not None:
-        learn(trainer, LocatorPhase(model, data, preset, config.seed), config, lambda step: None)
+    def unseen(step: int) -> None:
+        """Of what has no pictures, or none yet, nothing is shown."""
+
+    def rolled_out(step: int) -> None:
+        sample_rollouts(model, data, codes, samples, step)
+
+    phases, seed = config.phases, config.seed  # what is left out is not even made: its data may be too short for it
+    if "tokenizer" in phases:
+        tokenizer = TokenizerPhase(model, data, preset, seed)
+        learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+    if "locator" in phases and model.locator is not None:
+        learn(trainer, LocatorPhase(model, data, preset, seed), config, unseen)
     codes = encode_all(model, data, config.out / "latents.safetensors")
-    if model.depth_head is not None and "depth" in config.phases:
-        learn(trainer, DepthPhase(model, data, codes, preset, config.seed), config, lambda step: None)
+    if "depth" in phases and model.depth_head is not None:
+        learn(trainer, DepthPhase(model, data, codes, preset, seed), config, unseen)
     if model.config.dynamics.sighted:
-        last: WatchedPhase = DynamicsPhase(model, data, codes, preset, config.seed)
+        if "dynamics" in phases:
+            learn(trainer, DynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
     else:
-        learn(trainer, BodyPhase(model, data, preset, config.seed), config, lambda step: None)  # no picture yet
-        last = PainterPhase(model, data, codes, preset, config.seed)
-    learn(trainer, last, config, lambda step: sample_rollouts(model, data, codes, samples, step))
+        if "dynamics" in phases:
+            learn(trainer, BodyPhase(model, data, preset, seed), config, unseen)
+        if "painter" in phases:
+            learn(trainer, PainterPhase(model, data, codes, preset, seed), config, rolled_out)
 
     calibrate(model, data, codes, familiar="tokenizer" in config.kept)
     model.save(config.out)
@@ -233,9 +247,7 @@ def train(
 
 
 def learn(trainer: Trainer, phase: WatchedPhase, config: TrainConfig, sample: Callable[[int], None]) -> None:
-    """Run one phase on its share of the budget, unless it is left out."""
-    if phase.name not in config.phases:
-        return
+    """Run one phase on its share of the budget."""
     phase.rate *= config.rate or (FINE_TUNING if config.init is not None else 1.0)
     watched = phase.held_out is not None and config.patience < 1
     early_stop = EarlyStop(phase.held_out_loss, config.patience) if watched else None
@@ -408,7 +420,7 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 | trained | {date.today()}, {budget} on {model.device}, preset {config.preset}, seed {config.seed} |
 
     import gymnasium as gym
-    env = gym.make("gwm_sim:GWM-World-v0", model="{config.name}")
+    env = gym.make("gwm_sim:GWM-World-v0", model="path/to/{config.name}")  # the folder of this card
 
 Valid for scenes, cameras and objects like those of its data, and nowhere else. Measured fidelity: `evaluation.json`,
 made by `gwm eval`.

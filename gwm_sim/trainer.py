@@ -259,10 +259,11 @@ def strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def load_optimiser(
     optimiser: torch.optim.Optimizer, parameters: list[tuple[str, nn.Parameter]], saved: dict[str, Tensor]
 ) -> None:
+    """Give a fresh optimiser its saved state back, all of it where the weights are: a fused one counts there."""
     for name, parameter in parameters:
         state = {key.split(".", 1)[0]: value for key, value in saved.items() if key.split(".", 1)[1] == name}
         if state:
-            optimiser.state[parameter] = state | {"step": state["step"].cpu()}
+            optimiser.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
 
 
 def schedule(progress: float) -> float:

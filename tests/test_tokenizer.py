@@ -36,6 +36,13 @@ def test_decode_undoes_the_packing_of_encode() -> None:
     assert not difference[96:, 96:].any()
 
 
+def test_a_hastened_tokenizer_moves_as_a_whole() -> None:
+    tokenizer = Tokenizer(TokenizerConfig(height=32, width=32, channels=8)).eval()
+    codes = tokenizer.encode(scene(2))
+    tokenizer.hasten()
+    assert tokenizer.to("meta").decode(codes.to("meta")).device.type == "meta"
+
+
 def test_codes_depend_on_their_neighbourhood_only() -> None:
     """What moves in one corner does not change the codes of the opposite one."""
     torch.manual_seed(0)

@@ -155,7 +155,40 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
         main(untracked)
     with pytest.raises(ConfigError, match="--rollouts are for robots with tracked objects"):
         main(replace(untracked, phases=("tokenizer", "dynamics"), rollouts=(13,)))
+    for learned, data, reader in (
+        (("tokenizer",), config.data, "painter"),
+        (("tokenizer", "dynamics"), config.data, "painter"),
+        (("tokenizer",), untracked.data, "dynamics"),
+    ):
+        with pytest.raises(ConfigError, match=f"name {reader} too"):
+            main(replace(untracked, data=data, phases=learned))
     assert not config.out.exists()  # the command can be corrected and given again
+
+
+def test_what_is_left_out_asks_nothing_of_the_data(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Episodes of 6 frames are too short for rollouts, and long enough to draw."""
+    pieces = tmp_path / "pieces.hdf5"
+    collect(CollectConfig(episodes=12, steps=5, out=pieces, workers=1, rendering="fast", seed=70))
+    config = replace(config_for(pieces, tmp_path / "run", steps=4), init=str(tiny_checkpoint))
+    main(replace(config, phases=("tokenizer", "painter")))
+    with pytest.raises(ConfigError, match="no training episode has 8 frames"):
+        main(replace(config, out=tmp_path / "no", phases=("tokenizer", "painter", "dynamics")))
+
+
+def test_a_model_is_called_as_its_folder(tiny_data: Path, tmp_path: Path) -> None:
+    main(replace(config_for(tiny_data, tmp_path / "my-bench", steps=3), name=""))
+    assert WorldModel.load(tmp_path / "my-bench", "cpu").config.name == "my-bench"
+    card = (tmp_path / "my-bench/README.md").read_text()
+    assert "# my-bench" in card and 'model="path/to/my-bench"' in card
+
+
+def test_an_optimiser_goes_on_where_its_weights_are() -> None:
+    """A fused one counts its steps there, also on a GPU."""
+    parameter = torch.nn.Parameter(torch.zeros(2, device="meta"))
+    optimiser = torch.optim.AdamW([parameter], fused=False)
+    saved = {f"{key}.w": torch.zeros(size) for key, size in (("step", ()), ("exp_avg", 2), ("exp_avg_sq", 2))}
+    trainer.load_optimiser(optimiser, [("w", parameter)], saved)
+    assert {value.device.type for value in optimiser.state[parameter].values()} == {"meta"}
 
 
 def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
