@@ -104,6 +104,7 @@ class LearnedVectorEnv(BatchedEnv):
     def set_state(self, state: tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]) -> Observation:
         """Go back to `state`, time limit included, and return its observation."""
         world, pixels, steps = state
+        self._seed_missing()
         self._imagination.state, self._pixels, self._steps = world.clone(), pixels.copy(), steps.copy()
         self._begun = True
         self._finished = self._out_of_time()
@@ -118,10 +119,12 @@ class LearnedVectorEnv(BatchedEnv):
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
         else:
             self._imagination.state = fresh
-        if self._pixels is None and len(rows) == self.num_envs:
+        if len(rows) == self.num_envs:
             self._pixels = np.stack([start.frames[-1] for start, _ in resolved])
-        elif self._pixels is not None:
-            self._pixels[rows] = [start.frames[-1] for start, _ in resolved]
+        elif (
+            self._pixels is not None or self._readings is None
+        ):  # real frames where they begin, imagined ones elsewhere
+            self.frames()[rows] = [start.frames[-1] for start, _ in resolved]
         self._steps[rows] = 0
 
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:

@@ -269,8 +269,9 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any]):
     """Ask for what a picture shows, in the form of goal-conditioned environments (HER).
 
     Observation: that of `LatentObservation`, with `achieved_goal` and `desired_goal` float32 (N * M,), the latents of
-    the present and of the goal. Reward: 0 where they are nearly alike, else -1 (`sparse`), or the negative distance.
-    The goal of an episode is drawn from the pictures; `reset(options={"goal": index})` chooses one.
+    the present and of the goal in the views that the goals show. Reward: 0 where they are nearly alike, else -1
+    (`sparse`), or the negative distance. The goal of an episode is drawn from the pictures;
+    `reset(options={"goal": index})` chooses one.
     """
 
     def __init__(
@@ -285,7 +286,7 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any]):
 
         Args:
             env: As for `LatentObservation`.
-            goals: Pictures (G, H, W, 3) to draw the goals from.
+            goals: Pictures (G, H, W, 3) of the main camera, or (G, H, V*W, 3) of all, to draw the goals from.
             keys: The readings to give beside the goals.
             model: What reads pictures in the twin; a learned world is read by its own model.
             sparse: Whether the reward is 0 or -1 instead of the negative distance.
@@ -338,10 +339,15 @@ class VectorGoalImage(VectorWrapper):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Reset rows and draw their goals."""
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        """Reset rows and draw their goals, or choose them by the option `goal`: an index, or one for each row."""
+        options = dict(options or {})
+        chosen = options.pop("goal", None)
+        mask = options.get("reset_mask", np.ones(self.num_envs, bool))
         observation, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        self._draw(mask)
+        if chosen is None:
+            self._draw(mask)
+        else:
+            self._chosen[mask] = np.broadcast_to(chosen, self.num_envs)[mask]
         return self._goals.observe(observation, self._goals.codes[self._chosen]), infos
 
     def step(self, actions: Any) -> VectorStep:
@@ -349,11 +355,11 @@ class VectorGoalImage(VectorWrapper):
         observation, _, terminated, truncated, infos = self.env.step(actions)
         before = self._goals.codes[self._chosen]
         finished = np.asarray(infos.get("_final_obs", np.zeros(self.num_envs, bool)))
-        achieved = observation[LATENTS].copy()
+        achieved = self._goals.achieved(observation).copy()
         if finished.any():
             final = infos["final_obs"].copy()
             for row in np.flatnonzero(finished):
-                achieved[row] = final[row][LATENTS]
+                achieved[row] = self._goals.achieved(final[row])
                 final[row] = self._goals.observe(final[row], before[row])
             infos = {**infos, "final_obs": final}
             self._draw(finished)
@@ -381,21 +387,27 @@ class _Goals:
         read = [read_goal(reader, picture) for picture in pictures]
         middle = (reader.config.dynamics.levels - 1) / 2
         self.codes = np.stack([(goal.codes.flatten().float() / middle - 1).cpu().numpy() for goal in read])
+        self._size = self.codes.shape[-1]  # less than that of all latents where goals show the main view alone
         # Distances are in units of how far a goal is from the empty scene.
         self._scale = float(np.mean([goal.scale.item() for goal in read])) / middle
         self._keys, self._sparse = ("agent_pos", *keys), sparse
 
     def space(self, space: spaces.Space[Any]) -> spaces.Dict:
         inner = _dict(space)
-        goals = {"achieved_goal": inner[LATENTS], "desired_goal": inner[LATENTS]}
-        return spaces.Dict({**{key: inner[key] for key in self._keys}, **goals})
+        goal = spaces.Box(-1, 1, (self._size,), np.float32)
+        return spaces.Dict({**{key: inner[key] for key in self._keys}, "achieved_goal": goal, "desired_goal": goal})
 
     def draw(self, rng: np.random.Generator) -> int:
         return int(rng.integers(len(self.codes)))
 
     def observe(self, observation: Observation, goal: NDArray[np.float32]) -> Observation:
         kept = {key: observation[key] for key in self._keys}
-        return {**kept, "achieved_goal": observation[LATENTS], "desired_goal": goal.copy()}
+        return {**kept, "achieved_goal": self.achieved(observation), "desired_goal": goal.copy()}
+
+    def achieved(self, observation: Observation) -> NDArray[np.float32]:
+        """Latents of the views that goals show."""
+        latents: NDArray[np.float32] = observation[LATENTS][..., : self._size]
+        return latents
 
     def reward(self, achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.float32]:
         distance = np.abs(achieved - desired).sum(axis=-1) / self._scale

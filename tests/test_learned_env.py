@@ -220,6 +220,15 @@ def test_state_of_a_batch_continues_where_it_was_taken(tiny_checkpoint: Path) ->
     assert envs.step(actions[5])[3].all()  # the time limit went back too
 
 
+def test_a_state_may_come_before_any_reset(tiny_checkpoint: Path) -> None:
+    first, second = (vector(tiny_checkpoint, max_episode_steps=2) for _ in range(2))
+    first.reset(seed=0)
+    second.set_state(first.get_state())
+    for action in draw_actions(3, 3):
+        truncated = second.step(action)[3]
+    assert not truncated.any()  # of the second episode, which was begun without a seed
+
+
 def test_observations_do_not_share_memory(tiny_checkpoint: Path) -> None:
     envs = vector(tiny_checkpoint)
     before, _ = envs.reset(seed=0)
@@ -413,6 +422,19 @@ def test_next_step_ignores_the_action_of_a_finished_row(tiny_checkpoint: Path) -
     _, rewards, _, truncated, info = envs.step(actions[2])
     assert not truncated.any() and not rewards.any()
     assert not envs.step(actions[3])[3].any()
+
+
+def test_a_row_that_begins_while_others_go_on_shows_a_real_frame(tiny_checkpoint: Path) -> None:
+    envs = vector(tiny_checkpoint, max_episode_steps=2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    envs.reset(seed=0)
+    actions = draw_actions(5, 3)
+    envs.step(actions[0])
+    envs.reset(options={"reset_mask": np.array([False, True, False])})  # from now on out of step
+    envs.step(actions[1])
+    begun = envs.step(actions[2])[0]["pixels"]
+    with EpisodeFile(tiny_checkpoint / BANK_FILE) as bank:
+        real = np.stack([bank.read(k).frames["front"][-1] for k in range(len(bank))])
+    assert [bool((real == frame).all(axis=(1, 2, 3)).any()) for frame in begun] == [True, False, True]
 
 
 def test_disabled_resets_only_the_rows_of_the_mask(tiny_checkpoint: Path) -> None:

@@ -16,6 +16,7 @@ from gwm_sim import phases
 from gwm_sim.dynamics import Body
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
+from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import EvalConfig, evaluate, show_report
@@ -212,6 +213,23 @@ def test_goals_are_pictures_of_the_main_camera(checkpoint: Path, recording: Path
         Goal.image(model, main[:16])
 
 
+def test_goals_of_the_wrappers_may_show_all_views_or_the_main_one(checkpoint: Path, recording: Path) -> None:
+    frames, _, _ = opening(recording)
+    for width in (32, 64):
+        here = frames[0, -1, :, :width].numpy()
+        goals = np.stack((here, 255 - here))
+        env = GoalImage(gym.make("GWM-World-v0", model=checkpoint, device="cpu"), goals)
+        vector = VectorGoalImage(gym.make_vec("GWM-World-v0", num_envs=2, model=checkpoint, device="cpu"), goals)
+        assert env.observation_space.contains(env.reset(seed=0)[0])
+        env.step(np.zeros(4, np.float32))
+        one, _ = vector.reset(seed=0, options={"goal": 1})
+        both, _ = vector.reset(seed=0, options={"goal": [0, 1]})
+        np.testing.assert_array_equal(one["desired_goal"][1], both["desired_goal"][1])
+        np.testing.assert_array_equal(one["desired_goal"][0], one["desired_goal"][1])
+        assert np.abs(both["desired_goal"][0] - one["desired_goal"][0]).sum() > 0
+        assert vector.observation_space.contains(vector.step(np.zeros((2, 4), np.float32))[0])
+
+
 def test_a_seed_chooses_one_of_several_futures(checkpoint: Path) -> None:
     """The same start goes on in one way for one seed, and in others for others; in a batch as alone."""
 
@@ -308,8 +326,9 @@ def test_fine_tuning_keeps_futures_and_depth(checkpoint: Path, recording: Path, 
         assert after.config.dynamics.view == before.config.dynamics.view
         assert before.depth_head is not None and after.depth_head is not None
         assert torch.equal(after.depth_head.background, before.depth_head.background)
-    with pytest.raises(ConfigError, match="collect them with --depth"):
-        train(TrainConfig(data=(shallow,), out=tmp_path / "no", phases=("depth",), **words))
+    for asked in (("depth",), ("locator", "depth")):
+        with pytest.raises(ConfigError, match="collect them with --depth"):
+            train(TrainConfig(data=(shallow,), out=tmp_path / "no", phases=asked, **words))
 
 
 def test_what_cannot_be_seen_is_refused(recording: Path, tmp_path: Path) -> None:
