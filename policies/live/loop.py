@@ -23,7 +23,7 @@ from gwm_sim.policies.live.camera import Camera, Picture
 from gwm_sim.policies.live.planner import History, Planner, Planning
 from gwm_sim.policies.live.recording import Recording
 from gwm_sim.policies.live.robots import Robot, read_telemetry
-from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog
+from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog, check_hold
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.protocol import CONTEXT
 
@@ -133,8 +133,13 @@ class LiveLoop:
             dead_man: Must be held all the time; None does without.
             recording: Is filled with the run.
             clock: Of camera and dead-man too.
+
+        Raises:
+            ConfigError: It is to move a robot that the action zero would not hold still.
         """
         self.config = LoopConfig() if config is None else config
+        if self.config.move:
+            check_hold(schema)
         self.clock = Clock() if clock is None else clock
         self.latch = Latch(self.clock)
         self._camera = camera
@@ -168,7 +173,7 @@ class LiveLoop:
         """Run to the end, which is a hold; call it once, from the main thread if `show` needs that.
 
         Args:
-            show: Called some thirty times a second. Whatever it raises stops the robot first.
+            show: Called some thirty times a second. What it raises is a fault like any other, which the report names.
         """
         self._watchdog.start()
         self._planning.start()
@@ -179,8 +184,10 @@ class LiveLoop:
                     show(self.status())
         except KeyboardInterrupt:
             self.stop("interrupted by the user")
-        except BaseException as error:
+        except Exception as error:
             self.latch.trip(f"display: {type(error).__name__}: {error}")
+        except BaseException:
+            self.latch.trip("the display ended the program")
             raise
         finally:
             self._control.join()

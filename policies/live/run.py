@@ -26,7 +26,7 @@ from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_pictu
 from gwm_sim.policies.live.planner import ModelPlanner
 from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
-from gwm_sim.policies.live.safety import DeadMan, Limits, touched
+from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
 from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Progress, guided_config
 from gwm_sim.world_model import WorldModel, WorldModelConfig
 
@@ -150,6 +150,8 @@ def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
             f"--rate {config.rate:g} is faster than the {world.schema.rate:g} Hz that {world.name} learned from: "
             "each action would come before the last one is done"
         )
+    if config.move:
+        check_hold(world.schema)
     return LoopConfig(config.rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
 
 

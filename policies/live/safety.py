@@ -28,6 +28,9 @@ Check = Callable[[float], str | None]
 
 LOOK_PERIOD: Final = 0.02  # of the watchdog [s]
 
+HOLDING: Final = ("delta", "rate")
+"""Kinds of actions of which zero holds a robot still."""
+
 
 # --- the stop ---------------------------------------------------------------------------------------------------------
 
@@ -124,6 +127,25 @@ class Limits:
             target = min(max(target, min(low, now)), max(high, now))
             clamped[command.action] = (target - now) / command.scale
         return np.asarray(clamped.clip(self.low, self.high), np.float32)
+
+
+def check_hold(schema: Schema) -> None:
+    """Raise ConfigError unless the action zero holds a robot still: it does where actions are changes or rates.
+
+    Of data that were imported, each action says what it is; others are as `gwm collect` records them.
+    """
+    kinds = schema.settings.get("action_kinds", ["delta"] * len(schema.action_names))
+    others = {name: kind for name, kind in zip(schema.action_names, kinds, strict=True) if kind not in HOLDING}
+    if targets := [name for name, kind in others.items() if kind is not None]:
+        raise ConfigError(
+            f"{', '.join(targets)} of the model's data are targets: the action zero, which ends every run, would send "
+            "them to 0 instead of holding still. Learn from changes or rates, or leave out --move."
+        )
+    if others:
+        raise ConfigError(
+            f"the model's data do not say whether zero holds {', '.join(others)} still: import them with --actions "
+            "delta or rate if it does, and train again, or leave out --move."
+        )
 
 
 # --- dead-man ---------------------------------------------------------------------------------------------------------
@@ -235,4 +257,4 @@ class Watchdog:
             self._clock.wait(self._closed, LOOK_PERIOD)
 
 
-__all__ = ["Check", "DeadMan", "Latch", "Limits", "Stop", "Watchdog", "touched"]
+__all__ = ["Check", "DeadMan", "Latch", "Limits", "Stop", "Watchdog", "check_hold", "touched"]
