@@ -225,6 +225,43 @@ def test_table_faster_than_its_videos_is_thinned_to_their_rate(tmp_path: Path) -
     assert_same_frames(episode.frames["front"], truth.frames["front"][:10])
 
 
+def test_times_count_from_the_first_frame_of_the_videos(tmp_path: Path) -> None:
+    truth = layouts.make_truth(0, 17, 2, 1, ("front",))
+    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:16], 20)
+    rows = np.column_stack([np.arange(6, 16) / 20, truth.telemetry[6:16], truth.actions[6:16]])
+    lines = ["time,state.x,state.y,delta.dx", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
+    _, (episode,) = imported("folder", tmp_path / "a")
+    assert_is(episode, truth.rows(6, 16))
+
+
+def test_actions_of_a_fast_table_add_up_as_the_user_says(tmp_path: Path) -> None:
+    truth = layouts.make_truth(0, 41, 1, 1, ("front",))
+    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:10], 10)
+    rows = np.column_stack([np.arange(40) / 40, truth.telemetry[:40], truth.actions])
+    lines = ["time,state.x,action.dx", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="how dx add up when frames are left out: give --actions"):
+        imported("folder", tmp_path / "a")
+    import_episodes(config("folder", tmp_path / "a", tmp_path / "b.hdf5", actions="delta"))
+    with EpisodeFile(tmp_path / "b.hdf5") as file:
+        summed = truth.actions[:36].reshape(9, 4).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(file[0].actions, summed, atol=1e-5)
+
+
+def test_success_without_reward_becomes_a_label(tmp_path: Path) -> None:
+    truths = layouts.write_lerobot(tmp_path / "a")
+    info = json.loads((tmp_path / "a/meta/info.json").read_text())
+    del info["features"]["next.reward"]
+    (tmp_path / "a/meta/info.json").write_text(json.dumps(info))
+    file, episodes = imported("lerobot", tmp_path / "a")
+    assert file.schema.tasks == ("task",)
+    for episode, truth in zip(episodes, truths, strict=True):
+        last = np.arange(len(truth.telemetry)) == len(truth.telemetry) - 1
+        np.testing.assert_array_equal(episode.labels["task"].success, last)
+        np.testing.assert_array_equal(episode.labels["task"].reward, last)
+
+
 def test_gaps_in_time_cut_the_episode(tmp_path: Path) -> None:
     truths = layouts.write_folder(tmp_path / "takes", (14,))
     table = tmp_path / "takes/take_00/robot.csv"

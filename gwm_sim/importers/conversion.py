@@ -85,6 +85,7 @@ class Conversion:
         self._cameras = _known_cameras(source.layout, selection.cameras)
         self._rate = self._choose_rate()
         self._actions = _with_kind(source.layout.actions, selection.kind)
+        source.unsaid = selection.kind
         self.clips = []
         found = _Found()
         count = min(len(source), selection.limit or len(source))
@@ -199,7 +200,7 @@ class _Found:
         self.telemetry_high: Array = np.array(-np.inf)
         self.action_low: Array = np.array(np.inf)
         self.action_high: Array = np.array(-np.inf)
-        self._clips = self._rewarded = 0
+        self._clips = self._rewarded = self._outcomes = 0
         self._reward_low, self._reward_high = np.inf, -np.inf
 
     def add(self, recording: Recording, rows: Array, actions: Array) -> None:
@@ -210,14 +211,16 @@ class _Found:
         self.action_high = np.maximum(self.action_high, actions.max(axis=0))
         self.steps = max(self.steps, int(np.diff(rows).max()))
         self._clips += 1
-        if recording.reward is not None:
+        if (reward := _reward(recording)) is not None:
             self._rewarded += 1
-            self._reward_low = min(self._reward_low, float(recording.reward[rows].min()))
-            self._reward_high = max(self._reward_high, float(recording.reward[rows].max()))
+            self._reward_low = min(self._reward_low, float(reward[rows].min()))
+            self._reward_high = max(self._reward_high, float(reward[rows].max()))
+        elif recording.succeeded is not None:
+            self._outcomes += 1
 
     @property
     def labelled(self) -> bool:
-        """Whether every clip has rewards such as the heads learn."""
+        """Whether every clip has rewards such as the heads learn, or says when the task is fulfilled."""
         return self._rewarded == self._clips > 0 and 0 <= self._reward_low and self._reward_high <= 1
 
     def notes(self) -> list[str]:
@@ -232,6 +235,11 @@ class _Found:
         if self._rewarded and not self.labelled:
             span = f"from {self._reward_low:.3g} to {self._reward_high:.3g}"
             notes.append(f"rewards {span} were left out: every episode needs some, and all in [0, 1].")
+        if self._outcomes:
+            notes.append(
+                f"{self._outcomes} episodes say whether they succeeded and not when, which is no reward: mark the step "
+                "with gwm label."
+            )
         return notes
 
 
@@ -250,8 +258,16 @@ def _with_kind(actions: Sequence[Action], kind: Kind | None) -> tuple[Action, ..
     return tuple(Action(a.name, a.unit, a.kind or kind, a.low, a.high) for a in actions)
 
 
+def _reward(recording: Recording) -> Array | None:
+    """Return the reward at each row, (R,) float32: the one that was recorded, else whether the task is fulfilled."""
+    if recording.reward is None and recording.success is not None:
+        return recording.success.astype(np.float32)
+    return recording.reward
+
+
 def _labels(recording: Recording, rows: Array) -> TaskLabels:
-    reward = np.zeros(len(recording), np.float32) if recording.reward is None else recording.reward
+    reward = _reward(recording)
+    assert reward is not None
     success = reward >= 1 if recording.success is None else recording.success
     return TaskLabels(reward=reward[rows], success=success[rows])
 

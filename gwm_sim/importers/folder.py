@@ -5,8 +5,9 @@
 
 `state` columns are telemetry. The prefix of an action says how it adds up over time: `delta` changes are summed,
 `target` values replace each other, `rate` values are averaged; `action` leaves it open. The action of a row leads to
-the next row. `time` [s] counts from the first frame of every video; without it, row i belongs to frame i. A table may
-be faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
+the next row. `time` [s] counts from the first frame of every video. A table that begins after their end has another
+clock, such as Unix time, and is taken to begin with them. Without `time`, row i belongs to frame i. A table may be
+faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class FolderSource(Source):
         missing = [camera for camera in self.layout.cameras if camera not in take.videos]
         if missing:
             raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
-        kinds = [action.kind for action in self.layout.actions]
+        kinds = [action.kind or self.unsaid for action in self.layout.actions]
         names = [action.name for action in self.layout.actions]
         return Recording(
             where=str(self._folders[k]),
@@ -122,7 +123,7 @@ class _Take:
     stamps: dict[str, Array]
     """When the frames of each video are shown [s], counted from its first."""
     times: Array
-    """Moments of all rows of the table, counted from the first [s], (N,)."""
+    """Moments of all rows of the table, counted from the first frame of every video [s], (N,)."""
     kept: Array
     """Rows that have a picture of their own from every camera, (R,)."""
 
@@ -137,7 +138,8 @@ def _read_take(folder: Path) -> _Take:
     if table.times is None:
         kept = _paired_rows(len(table.telemetry), {camera: len(shown) for camera, shown in stamps.items()}, folder)
         return _Take(table, videos, stamps, np.arange(len(table.telemetry)) * _period(slowest, folder), kept)
-    times = table.times - table.times[:1].sum()
+    end = max(shown[-1] for shown in stamps.values())
+    times = table.times - table.times[0] if len(table.times) and table.times[0] > end else table.times
     rows = np.arange(len(times))
     if _period(times, folder) < 0.95 * _period(slowest, folder):  # the table is faster than the videos
         rows = np.unique(nearest(times, slowest[slowest <= times[-1] + 1e-6]))

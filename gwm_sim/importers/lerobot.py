@@ -78,7 +78,7 @@ class LeRobotSource(Source):
             telemetry=tuple(Column(name) for name in self._names(_STATE)),
             actions=tuple(Action(name, kind=_kind(name)) for name in self._names(_ACTION)),
             cameras=tuple(self._cameras),
-            task="task" if _REWARD in self._features else None,
+            task="task" if {_REWARD, _SUCCESS} & set(self._features) else None,
         )
 
     def __len__(self) -> int:
@@ -197,15 +197,19 @@ class LeRobotSource(Source):
             times = moments(rows["timestamp"], f"{where}: timestamp")
             # next.*[t] speaks of the frame after row t
             after = {key: rows_of(rows[key], count, f"{where}: {key}") for key in optional}
-        reward, success = after.get(_REWARD), after.get(_SUCCESS)
+        reward, flags = after.get(_REWARD), after.get(_SUCCESS)
+        success = None
+        if flags is not None:
+            success = np.concatenate([[False], flags[:-1] > 0])
+            success[-1] |= flags[-1] > 0  # of the frame after the last one: most recordings end with it
         return Recording(
             where=where,
             telemetry=telemetry,
             actions=actions[:-1],  # the last action leads to a frame that was not stored
             times=times,
             reward=None if reward is None else np.concatenate([reward[:1] * 0, reward[:-1]]),
-            success=None if success is None else np.concatenate([[False], success[:-1] > 0]),
-            succeeded=None if success is None else bool((success > 0).any()),
+            success=success,
+            succeeded=None if success is None else bool(success.any()),
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:

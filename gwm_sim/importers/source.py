@@ -97,6 +97,8 @@ class Source(ABC):
     """Episodes in a foreign format; a context that closes its files."""
 
     layout: Layout
+    unsaid: Kind | None = None
+    """How actions add up of which the recordings do not say so, where whoever reads them knows."""
 
     @abstractmethod
     def __len__(self) -> int:
