@@ -109,7 +109,7 @@ def main(config: PlanConfig) -> int:
     guide = find_guide(config, model)
     if not config.goal and config.goal_episode is None:
         return 0
-    env = make_env(config.env, model.config)
+    env = make_env(config.env, model.config, config.model)
     if config.goal_episode is not None:
         problems, skipped = episode_problems(config, model, guide)
     else:
@@ -152,8 +152,8 @@ def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
     return guide
 
 
-def make_env(env_id: str, world: WorldModelConfig) -> gym.Env[Any, Any]:
-    """The environment to act in, which shows what the model's camera would see.
+def make_env(env_id: str, world: WorldModelConfig, model: str) -> gym.Env[Any, Any]:
+    """The environment to act in: the twin as the model's camera would see it, or the world of `model` itself.
 
     Raises:
         ConfigError: There is no such block environment.
@@ -164,7 +164,7 @@ def make_env(env_id: str, world: WorldModelConfig) -> gym.Env[Any, Any]:
         )
     twin = env_id.rpartition(":")[2].startswith("MuJoCo-")
     try:
-        return gym.make(env_id, **(twin_options(world) if twin else {"model": world.name}))
+        return gym.make(env_id, **(twin_options(world) if twin else {"model": model}))
     except gym.error.Error as error:
         raise ConfigError(f"--env {env_id} cannot be made: {error}") from error
 
