@@ -285,7 +285,8 @@ def transfer_table(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"{report['episodes']} episodes each from the same starts in both worlds, 95 % intervals; the ranking is over "
-        "trained policies, their checkpoints and experts made clumsy (Pearson's r, MMRV). " + " ".join(ratios),
+        "trained policies, their checkpoints and experts made clumsy (Pearson's r, MMRV). The agents learned in "
+        "earlier weights of the model than these where their `config.json` has another hash. " + " ".join(ratios),
         "",
         f"`benchmarks/transfer.py`, hash `{report['model_hash']}`, seeds from {report['seed']}; {report['machine']}.",
     ]
