@@ -107,6 +107,7 @@ def survey(format: Format, path: Path, video: Path | None = None) -> Survey:
         video: Write a contact sheet of its first camera here, as `gwm inspect` does.
     """
     with open_source(format, path) as source, progress("inspect") as show:
+        source.unsaid = "target"  # what is not known is nowhere added up here, but has to be read
         numbers = _Numbers(source, show)
         watched = {camera: list(_watch(source, camera, numbers)) for camera in source.layout.cameras}
         if video is not None:
@@ -174,6 +175,9 @@ class _Numbers:
                 found.append(f"action {action.name} never changes: the model cannot learn what it does.")
             elif share > _SATURATED and action.kind != "target":
                 found.append(f"action {action.name} is at its limit in {share:.0%} of the rows: it was saturated.")
+        if unsaid := [action.name for action in self._layout.actions if action.kind is None]:
+            names = ", ".join(unsaid[:8])
+            found.append(f"the source does not say how {names} add up: give it to gwm import with --actions.")
         if self._gaps:
             found.append(f"{self._gaps} gaps in time: an import cuts the episodes there.")
         rate = self._layout.rate

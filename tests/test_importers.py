@@ -249,6 +249,34 @@ def test_actions_of_a_fast_table_add_up_as_the_user_says(tmp_path: Path) -> None
         np.testing.assert_allclose(file[0].actions, summed, atol=1e-5)
 
 
+def test_a_frame_may_be_the_nearest_of_two_rows(tmp_path: Path) -> None:
+    truth = layouts.make_truth(0, 21, 2, 1, ("front",))
+    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:20], 10)
+    times = np.arange(20) / 10
+    times[5::2] += 0.052  # nearer to the next frame, which the next row has too
+    rows = np.column_stack([times, truth.telemetry[:20], truth.actions])
+    lines = ["time,state.x,state.y,delta.dx", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
+    _, (episode,) = imported("folder", tmp_path / "a")
+    shown = np.minimum(np.arange(20) + (np.arange(20) % 2) * (np.arange(20) >= 5), 19)
+    expected = np.stack([shrink(picture, SIZE) for picture in truth.frames["front"][shown]]).astype(int)
+    assert np.abs(episode.frames["front"] - expected).mean(axis=(1, 2, 3)).max() < 5
+
+
+@pytest.mark.parametrize("rows", [16, 17])
+def test_a_success_on_a_row_that_is_left_out_is_kept(rows: int, tmp_path: Path) -> None:
+    layouts.write_lerobot(tmp_path / "a", lengths=(rows, rows + 2, rows + 1))
+    info = json.loads((tmp_path / "a/meta/info.json").read_text())
+    del info["features"]["next.reward"]
+    (tmp_path / "a/meta/info.json").write_text(json.dumps(info))
+    import_episodes(config("lerobot", tmp_path / "a", tmp_path / "b.hdf5", fps=10))
+    with EpisodeFile(tmp_path / "b.hdf5") as file:
+        for episode in file:
+            labels = episode.labels["task"]
+            assert labels.success.tolist() == [False] * (len(labels.success) - 1) + [True]
+            np.testing.assert_array_equal(labels.reward, labels.success)
+
+
 def test_success_without_reward_becomes_a_label(tmp_path: Path) -> None:
     truths = layouts.write_lerobot(tmp_path / "a")
     info = json.loads((tmp_path / "a/meta/info.json").read_text())

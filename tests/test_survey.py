@@ -121,6 +121,18 @@ def test_outcomes_and_coverage_are_counted(tmp_path: Path) -> None:
     assert result.coverage is not None and 0 < result.coverage < 1
 
 
+def test_how_actions_add_up_is_asked_for(tmp_path: Path) -> None:
+    """Also where the table is faster than its videos, which an import cannot read without it."""
+    layouts.write_folder(tmp_path / "takes", (20,))
+    table = tmp_path / "takes/take_00/robot.csv"
+    header, *lines = table.read_text().splitlines()
+    fast = [",".join([str(100 + 0.02 * k), *line.split(",")[1:]]) for k, line in enumerate(lines)]
+    table.write_text("\n".join([header.replace("delta.dx", "action.dx"), *fast]))
+    result = survey("folder", tmp_path / "takes")
+    assert has(result, "does not say how dx add up: give it to gwm import with --actions")
+    assert result.kinds["dx"] == "unknown"
+
+
 def test_unknown_rate_is_asked_for(tmp_path: Path) -> None:
     layouts.write_minari(tmp_path / "pick-v0")
     assert has(survey("minari", tmp_path / "pick-v0"), "--fps")

@@ -175,7 +175,7 @@ class Conversion:
             frames={camera: self._pictures(clip.recording, camera, rows) for camera in self._cameras},
             telemetry=recording.telemetry[rows],
             actions=self._joined(recording, rows),
-            labels={self._task: _labels(recording, rows)} if self._task else {},
+            labels={self._task: _labels(recording, rows, clip.stop)} if self._task else {},
             objects=None,
             properties={},
             seed=None,
@@ -265,11 +265,18 @@ def _reward(recording: Recording) -> Array | None:
     return recording.reward
 
 
-def _labels(recording: Recording, rows: Array) -> TaskLabels:
+def _labels(recording: Recording, rows: Array, stop: int) -> TaskLabels:
+    """Return the labels of the kept rows of a clip that ends before row `stop`.
+
+    A success that stands on rows which are left out counts for the next one that is kept, or else for the last: many
+    recordings end with the only one they have.
+    """
     reward = _reward(recording)
     assert reward is not None
     success = reward >= 1 if recording.success is None else recording.success
-    return TaskLabels(reward=reward[rows], success=success[rows])
+    begins = np.concatenate([rows[:1], rows[:-1] + 1])  # of the rows that each kept one speaks for
+    kept, most = (np.maximum.reduceat(values[:stop], begins) for values in (success, reward))
+    return TaskLabels(reward=np.where(kept, most, reward[rows]), success=kept)
 
 
 def _telemetry_bounds(low: Array, high: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:

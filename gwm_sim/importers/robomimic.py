@@ -236,6 +236,8 @@ class RobomimicSource(Source):
         """Pair rows and actions: robomimic's reward t is that of the state after action t."""
         rewards = self._rewards(demo, len(actions))
         stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[: len(telemetry)]
+        if stands is not None and rewards is not None and rewards[-1] >= 1:
+            stands[-1] = rewards[-1]  # a success after the last row, which most recordings end with, is not lost
         return Recording(
             where=place(demo),
             telemetry=telemetry,

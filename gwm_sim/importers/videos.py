@@ -82,18 +82,21 @@ def frame_times(path: Path) -> Array:
 
 
 def frames(path: Path, indices: Array) -> Iterator[Array]:
-    """Decode the frames with some numbers, increasing; ends early where the file does."""
+    """Decode the frames with some numbers, not decreasing: one may be shown twice. Ends early where the file does."""
     wanted = iter(indices.tolist())
     index = next(wanted, None)
     with _open(path) as (container, stream):
         if index is None:
             return
         for number, frame in enumerate(container.decode(stream)):
-            if number == index:
-                yield frame.to_ndarray(format="rgb24")
+            if number < index:
+                continue
+            picture = frame.to_ndarray(format="rgb24")
+            while number == index:
+                yield picture
                 index = next(wanted, None)
-                if index is None:
-                    return
+            if index is None:
+                return
 
 
 def frames_at(path: Path, times: Array, tolerance: float) -> Iterator[Array]:
