@@ -80,6 +80,11 @@ def task_of(env_id: str) -> str | None:
     return next((task for task in TASKS if f"-Block{task.capitalize()}-" in name), None)
 
 
+def is_twin(env_id: str) -> bool:
+    """Whether a Gymnasium id is one of the physics twin's."""
+    return env_id.rpartition(":")[2].startswith("MuJoCo-")
+
+
 def image_key(camera: str) -> str:
     """Observation key of a camera's frames: "pixels" for the front camera, "pixels_<camera>" for others."""
     return "pixels" if camera == "front" else f"pixels_{camera}"

@@ -211,10 +211,17 @@ def find_behaviour(policy: str) -> Behaviour:
     if folder is None:
         known = ", ".join((*BEHAVIOURS, *SHIPPED))
         raise ConfigError(f"--policy is one of {known}, or a folder of `gwm rl train`; got {policy!r}")
-    from gwm_sim.policies.rl.agents import SeeingAgent  # late: the others need no stable-baselines3
+    import torch  # late: the others need neither this nor stable-baselines3
+
+    from gwm_sim.policies.rl.agents import SeeingAgent
 
     agent = SeeingAgent(folder)
-    return lambda env, seed: agent
+
+    def seeded(env: Any, seed: int) -> Any:
+        torch.manual_seed(seed)  # its actions are drawn from torch's own numbers
+        return agent
+
+    return seeded
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
-from gwm_sim.envs.contract import TASKS, image_key, task_of
+from gwm_sim.envs.contract import TASKS, image_key, is_twin, task_of
 from gwm_sim.envs.pairing import twin_options
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
@@ -162,9 +162,8 @@ def make_env(env_id: str, world: WorldModelConfig, model: str) -> gym.Env[Any, A
         raise ConfigError(
             f"--env {env_id} is no block environment; tasks are {', '.join(TASKS)}, try MuJoCo-BlockStack-v0"
         )
-    twin = env_id.rpartition(":")[2].startswith("MuJoCo-")
     try:
-        return gym.make(env_id, **(twin_options(world) if twin else {"model": model}))
+        return gym.make(env_id, **(twin_options(world) if is_twin(env_id) else {"model": model}))
     except gym.error.Error as error:
         raise ConfigError(f"--env {env_id} cannot be made: {error}") from error
 
@@ -192,15 +191,25 @@ def episode_problems(config: PlanConfig, model: WorldModel, guide: Guide | None)
             if not len(solved):
                 skipped += 1
                 continue
-            if episode.seed is None:
+            if episode.seed is None and is_twin(config.env):
                 raise ConfigError(f"{path} does not say from which seed episode {k} began, so no twin can begin there")
             picture = episode.frames[camera][solved[-1]]
             reported = episode.telemetry[solved[-1]] if config.goal_telemetry else None
             goal = read_goal(model, guide, picture, reported)
-            problems.append(Problem(episode.seed, {"properties": episode.properties}, (goal,), picture))
+            problems.append(
+                Problem(episode.seed or 0, start(config.env, model, f"{path}:{k}", episode), (goal,), picture)
+            )
     if not problems:
         raise ConfigError(f"no demonstration in {path} fulfils {task}: there is no goal to reach")
     return problems, skipped
+
+
+def start(env_id: str, model: WorldModel, place: str, episode: Episode) -> dict[str, Any]:
+    """Reset options to begin where an episode began: in the twin by its seed, in a learned world by its frames."""
+    if is_twin(env_id):
+        return {"properties": episode.properties}
+    known = {name: value for name, value in episode.properties.items() if name in model.config.properties}
+    return {"episode": place, "step": 0, "properties": known}
 
 
 def picture_problems(

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from gwm_sim.cli import main
+from gwm_sim.episodes import EpisodeFile
 from gwm_sim.policies.collect import CollectConfig, collect
+from gwm_sim.policies.plan import PlanConfig, episode_problems, make_env
 from gwm_sim.video import write_png
+from gwm_sim.world_model import WorldModel
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,16 @@ def test_a_goal_picture_is_reached_and_filmed(demonstrations: Path, tmp_path: Pa
 def test_demonstrations_that_failed_are_skipped(demonstrations: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--env", "MuJoCo-BlockStack-v0", "--goal-episode", str(demonstrations)]) == 2
     assert "no demonstration" in capsys.readouterr().err
+
+
+def test_a_learned_world_begins_where_the_demonstration_did(demonstrations: Path) -> None:
+    model = WorldModel.load("gwm-mini", "cpu")
+    config = PlanConfig(env="GWM-BlockReach-v0", goal_episode=f"{demonstrations}:1")
+    (problem,), _ = episode_problems(config, model, None)
+    env = make_env(config.env, model.config, config.model)
+    observation, _ = env.reset(seed=problem.seed, options=problem.options)
+    with EpisodeFile(demonstrations) as file:
+        np.testing.assert_allclose(observation["agent_pos"], file[1].telemetry[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 
 from gwm_sim import cli
 from gwm_sim.envs.contract import TASKS, env_id
+from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.tasks import TASK
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.episodes import EpisodeFile
@@ -24,6 +25,7 @@ from gwm_sim.policies.entrants import enter, looks
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
 from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations, remember
+from gwm_sim.policies.rl.evaluation import RlEvalConfig, make_world
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
 from gwm_sim.policies.rl.training import Keeper, RlTrainConfig, build_agent, make_env, train
 from gwm_sim.world_model import WorldModel
@@ -380,11 +382,34 @@ def test_eval_writes_numbers_and_a_film(trained: dict[str, RlTrainConfig], tmp_p
     assert json.loads(report.read_text())["n"] == 2 and film.stat().st_size > 0
 
 
+def test_the_twin_is_seen_as_the_model_of_an_agent_learned_to_see(
+    tiny_checkpoint: Path, trained: dict[str, RlTrainConfig]
+) -> None:
+    own = twin_options(WorldModel.load(tiny_checkpoint).config)
+
+    def options(config: RlEvalConfig) -> dict[str, Any]:
+        made: dict[str, Any] = make_world(config, lambda env, **options: options)
+        return made
+
+    for policy in (str(trained["ppo"].out), "icem"):
+        model = "gwm-mini" if policy != "icem" else str(tiny_checkpoint)  # an agent knows its own
+        config = RlEvalConfig(policy=policy, env="MuJoCo-BlockReach-v0", model=model)
+        assert options(config) == own
+    assert options(replace(config, policy="uniform")) == {"rendering": "fast"}  # nobody looks
+    env = make_env(replace(trained["ppo"], env="MuJoCo-BlockReach-v0"), find_recipe("ppo", "MuJoCo-BlockReach-v0"))
+    assert env.num_envs > 0
+    env.close()
+
+
 def test_a_trained_agent_records_data(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
     out = tmp_path / "own.hdf5"
-    collect(CollectConfig(episodes=2, steps=5, out=out, policy=str(trained["sac"].out), workers=1, rendering="fast"))
+    agent = str(trained["sac"].out)
+    config = CollectConfig(episodes=2, steps=5, out=out, policy=agent, workers=1, rendering="fast")
+    collect(config)
     with EpisodeFile(out) as file:
         episode = file.read(1)
+    again = replace(config, out=tmp_path / "again.hdf5")
+    assert collect(again).summary.digest == collect(config).summary.digest  # whatever was drawn before
     assert episode.policy == "sac" and len(episode.actions) == 5
     assert set(np.unique(episode.actions[:, 3])) <= {-1.0, 0.0, 1.0}
     with pytest.raises(ConfigError, match="folder of `gwm rl train`"):

@@ -12,13 +12,15 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import task_of
+from gwm_sim.envs.contract import is_twin, task_of
+from gwm_sim.envs.pairing import twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.entrants import enter, looks
+from gwm_sim.policies.entrants import enter, find_agent, looks
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.sheet import write_film
+from gwm_sim.world_model import WorldModel
 
 FILMED = 8  # episodes in a film
 
@@ -32,7 +34,7 @@ class RlEvalConfig:
     env: str
     """Environment id, of either world."""
     model: str = "gwm-mini"
-    """World model of a learned environment: a shipped one, or a folder."""
+    """World model of a learned environment, and what planners see the twin through: a shipped one, or a folder."""
     episodes: int = 200
     """Number of episodes."""
     seed: int = FIRST_EVALUATION_SEED
@@ -53,7 +55,7 @@ class RlEvalConfig:
 
 def evaluate_policy(config: RlEvalConfig) -> int:
     """Evaluate, print and write."""
-    worlds = _make(config, gym.make_vec, num_envs=_rows(config))
+    worlds = make_world(config, gym.make_vec, num_envs=_rows(config))
     if not looks(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
         worlds.unwrapped.observe_readings(())
     policy, env = enter(config.policy, worlds, config.seed, config.model)
@@ -69,7 +71,9 @@ def evaluate_policy(config: RlEvalConfig) -> int:
         f"of {config.episodes} episodes{steps}"
     )
     if config.json is not None:
-        about = {"policy": config.policy, "env": config.env, "seed": config.seed}
+        about = {"policy": config.policy, "env": config.env, "seed": config.seed, "stochastic": config.stochastic}
+        if (world := _world(config)) is not None:
+            about |= {"model": world.config.name, "model_hash": world.digest()}
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps(about | evaluation.to_json(), indent=1) + "\n")
     if config.video is not None:
@@ -79,7 +83,7 @@ def evaluate_policy(config: RlEvalConfig) -> int:
 
 def film(config: RlEvalConfig, path: Path) -> None:
     """Show the first episodes side by side, each from its own start."""
-    env = _make(config, gym.make, render_mode="rgb_array")
+    env = make_world(config, gym.make, render_mode="rgb_array")
     shown = []
     for seed in range(config.seed, config.seed + min(FILMED, config.episodes)):
         policy, seen = enter(config.policy, env, seed, config.model)
@@ -104,7 +108,20 @@ def _rows(config: RlEvalConfig) -> int:
     return min(config.rows, config.episodes)
 
 
-def _make(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
+def _world(config: RlEvalConfig) -> WorldModel | None:
+    """The world model that a run depends on: the learned world, or what reads the twin's pictures; None for neither."""
+    name: str | Path = config.model
+    if is_twin(config.env):
+        if not looks(config.policy):
+            return None
+        if (folder := find_agent(config.policy)) is not None:
+            from gwm_sim.policies.rl.agents import load_config  # late: other policies need no stable-baselines3
+
+            name = load_config(folder).model
+    return WorldModel.load(name)
+
+
+def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
     """The environment of the options.
 
     Raises:
@@ -112,10 +129,11 @@ def _make(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any
     """
     if task_of(config.env) is None:
         raise ConfigError(f"--env {config.env} names no task, so success is unknown: try MuJoCo-BlockGrasp-v0")
-    if config.env.rpartition(":")[2].startswith("GWM-"):
+    world = _world(config)
+    if not is_twin(config.env):
         options["model"] = config.model
-    elif not looks(config.policy):
-        options["rendering"] = "fast"  # nobody looks
+    else:  # as what reads its pictures learned to see, or as cheaply as can be where nobody looks
+        options |= {"rendering": "fast"} if world is None else twin_options(world.config)
     try:
         return make(config.env, **options)
     except gym.error.Error as error:

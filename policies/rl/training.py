@@ -22,7 +22,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
 from gwm_sim.envs.arena import WORLDS, Arena
-from gwm_sim.envs.contract import TASKS, task_of
+from gwm_sim.envs.contract import TASKS, is_twin, task_of
+from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.wrappers import (
     VectorLatentObservation,
     VectorTernaryAction,
@@ -49,6 +50,7 @@ from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.world_model import WorldModel
 
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
 CHECKPOINT_SECONDS: Final = 60.0  # what a killed run loses at most
@@ -129,7 +131,8 @@ def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
     Raises:
         ConfigError: There is no such environment.
     """
-    options: dict[str, Any] = {"model": config.model} if config.env.rpartition(":")[2].startswith("GWM-") else {}
+    twin = is_twin(config.env)
+    options = twin_options(WorldModel.load(config.model).config) if twin else {"model": config.model}
     try:
         env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
     except gym.error.Error as error:
