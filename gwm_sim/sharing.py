@@ -17,7 +17,8 @@ from gwm_sim.errors import MissingDependency
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BANK_FILE = "bank.hdf5"  # start states: an episode file of a few frames each
-COMPANIONS = (BANK_FILE, "README.md", "report.json", "evaluation.json")  # what goes with configuration and weights
+COMPANIONS = (BANK_FILE, "guide.safetensors", "README.md", "report.json", "evaluation.json", "evaluation-long.json")
+"""What goes with configuration and weights, where there is one."""
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelHubMixin

@@ -81,7 +81,7 @@ def main(config: DemoConfig) -> int:
     report = fidelity.evaluate(fidelity.EvalConfig(model=config.model, data=recording, horizons=HORIZONS))
     speeds = {name: steps_per_second(drives.values(), name) for name in ("learned", "twin")}
     report["env_steps_per_second"] = speeds
-    numbers = config.out / "report.json"
+    numbers = config.out / "demo.json"
     numbers.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     fidelity.show_report(report, console)
     rates = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
@@ -96,7 +96,7 @@ def main(config: DemoConfig) -> int:
 
 def record(config: DemoConfig, world: WorldModelConfig) -> Path:
     """Record the experts, `config.episodes` of each task one after the other, and return the file."""
-    path = config.out / "episodes.hdf5"
+    path = config.out / "demo.hdf5"
     path.unlink(missing_ok=True)
     shutil.rmtree(parts_folder(path), ignore_errors=True)
 

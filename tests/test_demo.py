@@ -23,15 +23,15 @@ def test_demo_leaves_film_picture_and_report(tiny_checkpoint: Path, tmp_path: Pa
     assert gwm(words) == 0
     assert gwm(words) == 0  # again, over its own files
     assert {path.name for path in tmp_path.iterdir()} == {
-        "episodes.hdf5",
-        "report.json",
+        "demo.hdf5",
+        "demo.json",
         "rollout.mp4",
         "rollout.png",
     }
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((tmp_path / "demo.json").read_text())
     assert report["env_steps_per_second"]["learned"] > 0 and report["env_steps_per_second"]["twin"] > 0
     assert {"model", "model_hash", "episodes", "horizons", "outcome", "controllability"} <= set(report)
-    with EpisodeFile(tmp_path / "episodes.hdf5") as file:
+    with EpisodeFile(tmp_path / "demo.hdf5") as file:
         assert file.policies == ["scripted-stack", "scripted-grasp"] and file.seeds == [300_000, 300_001]
         assert all(episode.labels["grasp"].success.any() for episode in file)
         assert not any(episode.actions[: CONTEXT - 1].any() for episode in file)

@@ -147,6 +147,15 @@ def test_subgoals_are_looked_up_and_left_when_reached_and_looked_up_anew_when_la
     assert again.telemetry is not None and float(again.telemetry[0, 0]) == pytest.approx(0.24)
 
 
+def test_goals_of_telemetry_alone_are_reached(model: WorldModel) -> None:
+    world = model.encode(*make_context(model, 1, 2))
+    goals = [Goal(telemetry=world.telemetry + away) for away in (0.0, 1.0)]
+    pursuit = Pursuit(model, goals, None, Progress(patience=100.0))
+    pursuit.goal(world, 0.0)
+    pursuit.goal(world, 0.1)
+    assert pursuit.current == 1 and not pursuit.reached(world)
+
+
 # --- files and learning -----------------------------------------------------------------------------------------------
 
 

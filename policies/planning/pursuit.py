@@ -76,14 +76,14 @@ class Pursuit:
             if float(difference[effector].norm()) > progress.effector:
                 return False
             others = [i for i in range(len(difference)) if i not in effector]
-            if float(difference[others].abs().max()) > progress.telemetry:
+            if others and float(difference[others].abs().max()) > progress.telemetry:
                 return False
         return self._objects_in_place(world)
 
     def _objects_in_place(self, world: WorldState) -> bool:
         wanted = self._goals[self.current].objects
         if wanted is None or not wanted.shape[1]:
-            return wanted is not None
+            return True
         return float((world.objects - wanted).nan_to_num(0.0).norm(dim=-1).max()) <= self._progress.objects
 
     def _look_up(self, world: WorldState, now: float) -> None:
