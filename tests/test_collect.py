@@ -94,7 +94,7 @@ def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
         for _ in range(3):  # Python loses an interrupt that arrives in a finaliser: people press again
             process.send_signal(signal.SIGINT)
             try:
-                _, message = process.communicate(timeout=15)
+                _, message = process.communicate(timeout=40)
                 break
             except subprocess.TimeoutExpired:
                 continue
