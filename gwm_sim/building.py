@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gwm_sim.cameras import Camera, FloatArray
 from gwm_sim.dynamics import DynamicsConfig
+from gwm_sim.episodes import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import Preset
@@ -70,6 +71,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         effector=schema.effector,
         grid=tokenizer.grid,
         view=tuple(float(x) for view in views for x in view.flatten()) if schema.object_names else (),
+        action_size=action_size(schema, source),
         rides=tuple(camera.moving for camera in cameras) if schema.object_names and len(cameras) > 1 else (),
         **sizes,
     )
@@ -108,6 +110,16 @@ def known(camera: Camera, view: FloatArray, source: WorldModel, number: int) -> 
     if camera.moving and len(theirs) and np.abs(view - theirs[0]).max() < ASKEW * np.abs(theirs[0]).max():
         return theirs[0]
     return view
+
+
+def action_size(schema: Schema, source: WorldModel | None) -> tuple[float, ...]:
+    """What the network takes for 1 of each action: the largest that the data declare, or what `source` takes for it."""
+    if source is not None and source.config.schema.action_names == schema.action_names:
+        return source.config.dynamics.action_size
+    sizes = tuple(
+        float(max(abs(low), abs(high))) for low, high in zip(schema.action_low, schema.action_high, strict=True)
+    )
+    return () if all(size == 1 for size in sizes) else sizes
 
 
 def usual_length(lengths: Tensor) -> int:

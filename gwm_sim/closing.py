@@ -161,6 +161,11 @@ def copying(horizons: Mapping[int, Numbers], rate: float) -> str:
     first = next(steps for steps in better if better[steps])
     until = next((steps for steps in better if steps > first and not better[steps]), max(better) + 1)
     farthest = max(steps for steps in better if steps < until)
-    start = "" if first == min(better) else f"from {first} steps on (before, the last frame is the sharper picture) "
     tried = ", the farthest that was tried" if farthest == max(better) else ""
-    return f"it is better than copying the last frame {start}up to {farthest} steps ({farthest / rate:.1f} s){tried}."
+    if first == min(better):
+        return f"it is better than copying the last frame up to {farthest} steps ({farthest / rate:.1f} s){tried}."
+    span = f"at {first} steps" if first == farthest else f"from {first} to {farthest} steps"
+    return (
+        f"it is better than copying the last frame {span} ({farthest / rate:.1f} s){tried}, and worse before: a "
+        "picture of the empty scene may do as much."
+    )

@@ -76,6 +76,9 @@ class DynamicsConfig:
     rides: tuple[bool, ...] = ()
     """Which of these cameras ride on the end-effector, from which their points are then measured; empty for none."""
 
+    action_size: tuple[float, ...] = ()
+    """What the network takes for 1, of each action in its own unit; empty where that is 1 for all."""
+
     noise: int = 0
     """Where objects are tracked, random numbers per object and step that decide what cannot be foreseen; 0 for a model
     of the most likely future alone."""
@@ -110,7 +113,7 @@ class Frames(NamedTuple):
     previous_telemetry: Tensor  # (B, T, P)
     objects: Tensor  # (B, T, K, 3) [m]
     previous_objects: Tensor  # (B, T, K, 3) [m]
-    actions: Tensor  # (B, T, A) in [-1, 1]
+    actions: Tensor  # (B, T, A) in the units of the data
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B, T) in [0, 1]
     novelty: (
@@ -171,6 +174,7 @@ class Dynamics(nn.Module, ABC):
     command_action: Tensor
     command_measured: Tensor
     command_scale: Tensor
+    action_size: Tensor
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__()
@@ -182,6 +186,9 @@ class Dynamics(nn.Module, ABC):
         self.register_buffer("command_action", torch.tensor([c.action for c in commands], dtype=torch.long))
         self.register_buffer("command_measured", torch.tensor([c.measured for c in commands], dtype=torch.long))
         self.register_buffer("command_scale", torch.tensor([c.scale for c in commands], dtype=torch.float32))
+
+        size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
+        self.register_buffer("action_size", size, persistent=False)
 
         self.painter = Painter(config)
 
@@ -265,14 +272,14 @@ class Dynamics(nn.Module, ABC):
     # --- features -----------------------------------------------------------------------------------------------------
 
     def robot_features(self, frames: Frames) -> Tensor:
-        """Telemetry, its last change, the action, and where the action sends the commanded quantities."""
+        """Telemetry, its last change, the action in its size, and where the action sends the commanded quantities."""
         commands = self.next_commands(frames.telemetry, frames.actions)
         index = self.command_telemetry
         return torch.cat(
             (
                 (frames.telemetry - self.telemetry_mean) / self.telemetry_std,
                 (frames.telemetry - frames.previous_telemetry) / self.telemetry_change,
-                frames.actions,
+                frames.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
                 (commands - frames.telemetry[..., self.command_measured]) / self.command_scale,
             ),

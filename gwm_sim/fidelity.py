@@ -367,7 +367,9 @@ def show_report(report: dict[str, Any], console: Console) -> None:
         table.add_column(horizon, justify="right")
     for label, unit, key, digits in _ROWS:
         scale = 100 if unit == "%" else 1
-        values = (column[key] for column in report["horizons"].values())
+        values = [column[key] for column in report["horizons"].values()]
+        if all(value is None for value in values):  # the data says nothing of it
+            continue
         table.add_row(label, unit, *(_number(value, digits, scale) for value in values))
     outcome, control = report["outcome"], report["controllability"]
     accuracy = (
@@ -375,8 +377,10 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     )
     ratio = f"{_number(control['action_shuffle_ratio'], 2)} times the error with the right ones"
     console.print(table)
-    console.print(f"{'/'.join(OUTCOMES)} at the end of {outcome['n']} episodes: {accuracy}", highlight=False)
-    console.print(f"actions of other windows for {SHUFFLE_STEPS} steps: {ratio}", highlight=False)
+    if outcome["n"]:
+        console.print(f"{'/'.join(OUTCOMES)} at the end of {outcome['n']} episodes: {accuracy}", highlight=False)
+    if control["action_shuffle_ratio"] is not None:
+        console.print(f"actions of other windows for {SHUFFLE_STEPS} steps: {ratio}", highlight=False)
     if "views" in report:
         views = report["views"]
         agree, in_hand = (_number(views["model"][key], 1, 100) for key in ("agree", "in_hand"))

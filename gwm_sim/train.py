@@ -242,7 +242,8 @@ def train(
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps(report | {"model": str(config.out)}, indent=1) + "\n")
     print("On held-out episodes:", *report["words"], sep="\n  ")
-    print(f"{config.out}: model {model.digest()}. Measure it: gwm eval --model {config.out} --data TEST.hdf5")
+    print(f"{config.out}: model {model.digest()}. Measure it:")
+    print(f"gwm eval --model {config.out} --data TEST.hdf5 --json {config.out / 'evaluation.json'}")
     return 0
 
 
@@ -423,5 +424,5 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
     env = gym.make("gwm_sim:GWM-World-v0", model="path/to/{config.name}")  # the folder of this card
 
 Valid for scenes, cameras and objects like those of its data, and nowhere else. Measured fidelity: `evaluation.json`,
-made by `gwm eval`.
+made by `gwm eval --json`.
 """

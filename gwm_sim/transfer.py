@@ -132,6 +132,9 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         ConfigError: The data of `model` are of another robot, scene or picture.
     """
     reasons = differences(model.config, source.config)
+    judged = "dynamics" in kept  # else the task head is learned, and may judge other tasks
+    if not judged:
+        reasons.pop("tasks", None)
     if model.config.dynamics.view != source.config.dynamics.view:
         reasons["camera"] = "the camera stands elsewhere"
     unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.sighted
@@ -142,6 +145,8 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         raise ConfigError(f"{why}, which does not fit the data: {different}. Learn all phases.")
     own = model.state_dict()
     theirs = {name: value for name, value in source.state_dict().items() if name in own}
+    if not judged:
+        theirs = {name: value for name, value in theirs.items() if not name.startswith("task_head.")}
     if unseen:
         bodies = ("dynamics.", "task_head.")
         theirs = {

@@ -47,7 +47,13 @@ from gwm_sim.world_state import Rollout, WorldState
 FORMAT = 3  # version of the checkpoint layout
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 FUTURE = 100_003  # seeds of a future per step
-CAME_LATER = ("views", "pack", "rides", "noise")  # options that the first checkpoints of this format do not have
+CAME_LATER = (
+    "views",
+    "pack",
+    "rides",
+    "noise",
+    "action_size",
+)  # options that the first checkpoints of this format do not have
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,9 @@ class WorldModelConfig:
         """Make a configuration from what `to_json` returned."""
         dynamics = dict(value["dynamics"])
         dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
-        dynamics |= {name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides")}
+        dynamics |= {
+            name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides", "action_size")
+        }
         heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
         return cls(
             name=value["name"],

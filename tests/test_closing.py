@@ -65,7 +65,9 @@ def column(fg_psnr: float | None, permanence: float | None = None) -> dict[str, 
 def test_copying_ends_at_the_first_horizon_that_is_no_better() -> None:
     assert "up to 5 steps (0.5 s)." in copying({1: column(25), 5: column(21), 10: column(19), 25: column(22)}, 10)
     assert "up to 5 steps (0.2 s), the farthest" in copying({1: column(25), 5: column(21)}, 25)
-    assert "from 5 steps on" in copying({1: column(19), 5: column(21), 10: column(22)}, 10)
+    later = {1: column(19), 5: column(21), 10: column(22)}
+    assert "from 5 to 10 steps (1.0 s), the farthest that was tried, and worse before" in copying(later, 10)
+    assert "at 10 steps (1.0 s)" in copying({5: column(19), 10: column(21)}, 10)
     assert "no better than copying" in copying({1: column(None)}, 10)  # no foreground: the whole picture counts
 
 

@@ -29,7 +29,7 @@ from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tracked_phases import BodyPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 from gwm_sim.windows import WindowSampler, load_training_data
-from gwm_sim.world_model import BANK_FILE, WorldModel
+from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -173,6 +173,45 @@ def test_what_is_left_out_asks_nothing_of_the_data(tiny_checkpoint: Path, tmp_pa
     main(replace(config, phases=("tokenizer", "painter")))
     with pytest.raises(ConfigError, match="no training episode has 8 frames"):
         main(replace(config, out=tmp_path / "no", phases=("tokenizer", "painter", "dynamics")))
+
+
+def test_actions_are_read_in_the_size_that_the_data_declare(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    metres = replace(make_schema(), action_low=(-0.02, -1.0), action_high=(0.01, 1.0))
+    writer = EpisodeWriter(tmp_path / "metres.hdf5", metres)
+    for number in range(2):
+        writer.write(number, make_episode(number))
+    writer.merge()
+    data = load_training_data((tmp_path / "metres.hdf5",))
+    config = config_for(tmp_path / "metres.hdf5", tmp_path / "run")
+    model = build(config, PRESETS["tiny"], data)
+    assert model.config.dynamics.action_size == (0.02, 1.0)
+    assert WorldModelConfig.from_json(model.config.to_json()).dynamics == model.config.dynamics
+    assert build(config, PRESETS["tiny"], data, model).config.dynamics.action_size == (0.02, 1.0)
+    assert WorldModel.load(tiny_checkpoint).config.dynamics.action_size == ()  # of actions in [-1, 1]
+    frames, _, _ = data.batch(None, torch.tensor([0]), 3)
+    of_metres = model.dynamics.robot_features(frames)
+    model.dynamics.action_size = torch.ones(2)
+    sized = frames._replace(actions=frames.actions / torch.tensor([0.02, 1.0]))
+    actions = slice(2 * len(metres.telemetry_names), 2 * len(metres.telemetry_names) + 2)
+    torch.testing.assert_close(of_metres[..., actions], model.dynamics.robot_features(sized)[..., actions])
+
+
+def test_a_task_that_was_labelled_later_is_learned_alone(tmp_path: Path) -> None:
+    for name, schema in (("plain", replace(make_schema(), tasks=(), task=None)), ("labelled", make_schema())):
+        writer = EpisodeWriter(tmp_path / f"{name}.hdf5", schema)
+        for number in range(12):
+            episode = make_episode(number)
+            writer.write(number, episode if name == "labelled" else replace(episode, labels={}))
+        writer.merge()
+    config = replace(config_for(tmp_path / "plain.hdf5", tmp_path / "plain", steps=4), rollouts=(5,))
+    main(config)
+    again = replace(config, data=(tmp_path / "labelled.hdf5",), out=tmp_path / "labelled", init=str(config.out))
+    main(replace(again, phases=("dynamics",)))
+    before, after = WorldModel.load(config.out, "cpu"), WorldModel.load(again.out, "cpu")
+    assert before.tasks == () and after.tasks == make_schema().tasks
+    assert after.tokenizer_digest() == before.tokenizer_digest()
+    with pytest.raises(ConfigError, match="tasks are new"):
+        main(replace(again, out=tmp_path / "no", phases=("tokenizer", "painter")))
 
 
 def test_a_model_is_called_as_its_folder(tiny_data: Path, tmp_path: Path) -> None:

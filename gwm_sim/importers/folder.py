@@ -218,7 +218,8 @@ def _check_header(header: list[str], path: Path) -> None:
     unknown = [name for name in header if name != "time" and not _HEADER.fullmatch(name)]
     if unknown or len(set(header)) < len(header) or len(header) > MAX_COLUMNS:
         raise DataError(
-            f"{path}: {brief(unknown[0])} is no column name."
+            f"{path}: {brief(unknown[0])} is no column name. Columns are time, in seconds and named so, and "
+            "state.NAME, delta.NAME, target.NAME, rate.NAME or action.NAME, each perhaps with a [unit]."
             if unknown
             else f"{path} names a column twice, or too many."
         )

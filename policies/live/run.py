@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from gwm_sim.envs import contract
 from gwm_sim.errors import ConfigError
 from gwm_sim.importers.pictures import shrink
 from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
@@ -48,8 +47,8 @@ class RunConfig:
     """NAME=VALUE for the robot, such as seed=300000 task=grasp for mujoco."""
     model: str = "gwm-mini"
     """Name or folder of a world model."""
-    rate: float = contract.CONTROL_RATE
-    """Actions per second."""
+    rate: float | None = None
+    """Actions per second, by default as many as in the model's data."""
     seconds: float | None = None
     """Length of the run; by default until it is stopped."""
     move: bool = False
@@ -121,7 +120,9 @@ def main(config: RunConfig) -> int:
         succeeded = getattr(robot, "succeeded", None)
     if config.record is not None and recording:  # which is empty when the run ended before its first step
         settings = {"model": world.name, "goals": [path.name for path in config.goal], "move": config.move}
-        write(config.record, recording, live_schema(world.schema, world.camera, config.robot, config.rate, settings))
+        write(
+            config.record, recording, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
+        )
     numbers = summary(report, succeeded)
     tell(numbers)
     if config.json is not None:
@@ -145,14 +146,15 @@ def check_options(config: RunConfig) -> None:
 
 def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
     """How the loop goes; faster than in the model's data it must not be."""
-    if config.rate > world.schema.rate:
+    rate = world.schema.rate if config.rate is None else config.rate
+    if rate > world.schema.rate:
         raise ConfigError(
-            f"--rate {config.rate:g} is faster than the {world.schema.rate:g} Hz that {world.name} learned from: "
+            f"--rate {rate:g} is faster than the {world.schema.rate:g} Hz that {world.name} learned from: "
             "each action would come before the last one is done"
         )
     if config.move:
         check_hold(world.schema)
-    return LoopConfig(config.rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
+    return LoopConfig(rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
 
 
 def find_source(config: RunConfig, robot: Robot) -> Source:
