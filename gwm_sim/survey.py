@@ -48,6 +48,9 @@ _SHIFT_PX = 2
 _SAME_LEVELS = 8
 """Grey levels by which a pixel of a scene that stands still may change."""
 
+_MOSTLY_SAME = 0.8
+"""Share of the pixels that do not change when something moved and not the camera."""
+
 _STATIC_STD = 12.0
 """Grey levels that the median pixel of a camera that stands still changes at most; one on the arm changes more."""
 
@@ -284,7 +287,8 @@ def _moved(episodes: list[Watched]) -> list[int]:
 def _shift(first: Array, second: Array) -> float:
     """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation.
 
-    A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0.
+    A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0. So it is
+    where most of them is the same: a cube that lies elsewhere on a plain table is no moved camera.
     """
     window = np.outer(np.hanning(len(first)), np.hanning(len(first)))
     spectra = [np.fft.fft2((picture - picture.mean()) * window) for picture in (first, second)]
@@ -293,7 +297,7 @@ def _shift(first: Array, second: Array) -> float:
     peak = np.unravel_index(correlation.argmax(), correlation.shape)
     undone = np.roll(second, peak, axis=(0, 1))
     agrees = [(np.abs(picture - first) < _SAME_LEVELS).mean() for picture in (second, undone)]
-    if agrees[0] >= agrees[1]:
+    if agrees[0] >= min(agrees[1], _MOSTLY_SAME):
         return 0.0
     return max(float(min(step, size - step)) for step, size in zip(peak, correlation.shape, strict=True))
 

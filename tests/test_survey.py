@@ -101,6 +101,14 @@ def test_a_large_arm_that_stands_elsewhere_is_no_moved_camera(tmp_path: Path) ->
     assert not has(write_bench(tmp_path, episodes), "was moved")
 
 
+def test_a_cube_elsewhere_on_a_plain_table_is_no_moved_camera(tmp_path: Path) -> None:
+    episodes = [bench(seed) for seed in range(3)]
+    for k, (_, _, pictures) in enumerate(episodes):
+        pictures[:] = 140
+        pictures[:, 30:40, 10 + 14 * k : 20 + 14 * k] = (200, 40, 40)
+    assert not has(write_bench(tmp_path, episodes), "was moved")
+
+
 def test_gaps_and_rates_that_differ(tmp_path: Path) -> None:
     layouts.write_folder(tmp_path / "takes", (20, 20))
     table = tmp_path / "takes/take_01/robot.csv"
