@@ -101,6 +101,10 @@ class StepClock(Clock):
             del self._waiting[me]
         return event.is_set()
 
+    def waits(self, thread: Thread | None) -> bool:
+        """Whether a thread waits for a moment of this clock."""
+        return thread in self._waiting
+
     def __enter__(self) -> StepClock:
         self._display = current_thread()
         self._missing.add(self._display.name)
@@ -120,7 +124,9 @@ class StepClock(Clock):
 
     def _busy(self) -> bool:
         self._threads = {thread for thread in self._threads if thread.is_alive()}
-        due = self._threads - {self._display} if self.stopped() else self._threads
+        due = self._threads | set(self._waiting)
+        if self.stopped():
+            due -= {self._display}
         waits = [self._waiting.get(thread, (0.0, None)) for thread in due]
         late = any(self._time >= until or (event and event.is_set()) for until, event in waits)
         return bool(self._missing) or self.thinking() or late
@@ -186,7 +192,8 @@ class Brain:
         self.result: Any = np.full((5, 3), 0.1, np.float32)
         self.hangs = False
         self.delay = 0.0  # of every plan [s]
-        self.resting = False
+        self.resting = False  # for good, as one that hangs
+        self.thread: Thread | None = None
         self.freed = Event()  # from hanging
         self.seen: list[History] = []
         self._clock = clock
@@ -197,12 +204,13 @@ class Brain:
             self.failed = self._clock.now()
         if self.error is not None:
             raise self.error
-        self.resting = True
+        self.thread = current_thread()
+        self.resting = self.hangs
         if self.hangs:
             self.freed.wait(30)
+        self.resting = False
         if self.delay:
             self._clock.wait(Event(), self.delay)
-        self.resting = False
         return np.asarray(self.result)
 
 
@@ -249,7 +257,8 @@ class Bench:
 
     def _thinking(self) -> bool:
         planning = self.loop._planning
-        return planning.busy and not self.brain.resting and self.loop.latch.stop is None
+        rests = self.brain.resting or self.clock.waits(self.brain.thread)
+        return planning.busy and not rests and self.loop.latch.stop is None
 
 
 # --- every fault ends in a hold ---------------------------------------------------------------------------------------
