@@ -121,9 +121,7 @@ class LearnedVectorEnv(BatchedEnv):
             self._imagination.state = fresh
         if len(rows) == self.num_envs:
             self._pixels = np.stack([start.frames[-1] for start, _ in resolved])
-        elif (
-            self._pixels is not None or self._readings is None
-        ):  # real frames where they begin, imagined ones elsewhere
+        elif self._pixels is not None or self._readings is None:  # where somebody looks at the other rows
             self.frames()[rows] = [start.frames[-1] for start, _ in resolved]
         self._steps[rows] = 0
 

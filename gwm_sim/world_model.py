@@ -47,13 +47,8 @@ from gwm_sim.world_state import Rollout, WorldState
 FORMAT = 3  # version of the checkpoint layout
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 FUTURE = 100_003  # seeds of a future per step
-CAME_LATER = (
-    "views",
-    "pack",
-    "rides",
-    "noise",
-    "action_size",
-)  # options that the first checkpoints of this format do not have
+CAME_LATER = ("views", "pack", "rides", "noise", "action_size")
+"""Options that the first checkpoints of this format do not have."""
 
 
 @dataclass(frozen=True)

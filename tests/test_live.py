@@ -497,6 +497,8 @@ def test_what_zero_does_not_hold_still_is_not_moved() -> None:
         Bench(schema=schema, move=False)  # a dry run sends nothing
     for settings in ({}, {"action_kinds": ["delta", "delta", "rate"]}):
         check_hold(replace(SCHEMA, settings=settings))
+    with pytest.raises(ConfigError, match="do not say whether zero holds dx, dy, gripper still"):
+        check_hold(replace(SCHEMA, settings={}, commands=()))
 
 
 class Still(Clock):

@@ -132,9 +132,10 @@ class Limits:
 def check_hold(schema: Schema) -> None:
     """Raise ConfigError unless the action zero holds a robot still: it does where actions are changes or rates.
 
-    Of data that were imported, each action says what it is; others are as `gwm collect` records them.
+    Of imported data each action says what it is. Where none does, a controller that adds actions up (`commands`) does.
     """
-    kinds = schema.settings.get("action_kinds", ["delta"] * len(schema.action_names))
+    unsaid = ["delta" if schema.commands else None] * len(schema.action_names)
+    kinds = schema.settings.get("action_kinds", unsaid)
     others = {name: kind for name, kind in zip(schema.action_names, kinds, strict=True) if kind not in HOLDING}
     if targets := [name for name, kind in others.items() if kind is not None]:
         raise ConfigError(
@@ -144,7 +145,8 @@ def check_hold(schema: Schema) -> None:
     if others:
         raise ConfigError(
             f"the model's data do not say whether zero holds {', '.join(others)} still: import them with --actions "
-            "delta or rate if it does, and train again, or leave out --move."
+            "delta or rate if it does (of files of your own: settings['action_kinds']) and train again, or leave out "
+            "--move."
         )
 
 

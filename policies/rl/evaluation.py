@@ -129,10 +129,10 @@ def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -
     """
     if task_of(config.env) is None:
         raise ConfigError(f"--env {config.env} names no task, so success is unknown: try MuJoCo-BlockGrasp-v0")
-    world = _world(config)
     if not is_twin(config.env):
         options["model"] = config.model
     else:  # as what reads its pictures learned to see, or as cheaply as can be where nobody looks
+        world = _world(config)
         options |= {"rendering": "fast"} if world is None else twin_options(world.config)
     try:
         return make(config.env, **options)
