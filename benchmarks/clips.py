@@ -27,7 +27,7 @@ from gwm_sim.envs.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.mujoco.scene import make_model
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.policies.crew import Crew
 from gwm_sim.progress import progress
 

@@ -20,7 +20,7 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.mujoco.kinematics import HOME
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.progress import progress
 
 ODD_JOINTS: Final = (0, 2, 4, 6)  # turn the other way, about their places in the arm's home pose

@@ -11,8 +11,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from gwm_sim.comparison import write_comparison
 from gwm_sim.episodes import EpisodeFile
+from gwm_sim.media.comparison import write_comparison
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest
 from gwm_sim.progress import progress
 from gwm_sim.world_model import WorldModel, check_fit

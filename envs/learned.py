@@ -17,7 +17,7 @@ from gwm_sim.envs.goals import Goal, Goals, read_goal
 from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_space
 from gwm_sim.envs.starts import Starts
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.video import enlarge
+from gwm_sim.media.video import enlarge
 from gwm_sim.world_model import WorldModel, find_checkpoint
 from gwm_sim.world_state import WorldState
 

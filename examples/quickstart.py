@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from gwm_sim.video import contact_sheet, write_png, write_video
+from gwm_sim.media.video import contact_sheet, write_png, write_video
 
 # Change of the commanded end-effector in x, y and z (1 is 3 cm) and gripper rate (+1 closes); zeros hold still.
 PHASES = {

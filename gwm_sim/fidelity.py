@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
-from gwm_sim.comparison import write_comparison
 from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
+from gwm_sim.media.comparison import write_comparison
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED

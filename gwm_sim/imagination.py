@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 import gwm_sim
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
 from gwm_sim.exporters.recordings import IMAGINED
+from gwm_sim.files import exclusive
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.views import apart, side_by_side

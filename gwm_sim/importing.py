@@ -16,7 +16,7 @@ import tyro
 
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.importers import Format, open_source
 from gwm_sim.importers.conversion import Conversion, Selection
 from gwm_sim.importers.source import Kind

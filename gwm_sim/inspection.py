@@ -17,9 +17,9 @@ from rich.table import Table
 
 from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.importers import Format, detect
+from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
 from gwm_sim.protocol import HELD_STEPS
 from gwm_sim.ranges import Range, range_table
-from gwm_sim.sheet import chosen_episodes, chosen_rows, write_film, write_picture
 from gwm_sim.survey import Survey, show_survey, survey
 
 Array = NDArray[Any]

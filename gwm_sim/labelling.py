@@ -18,9 +18,9 @@ import tyro
 
 from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
+from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.protocol import HELD_STEPS
-from gwm_sim.video import contact_sheet, write_png
 
 INTERRUPTED = 130
 NONE = "none"

@@ -29,7 +29,8 @@ from gwm_sim.closing import closing_report
 from gwm_sim.early_stop import EarlyStop
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
+from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
@@ -37,7 +38,6 @@ from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tracked_phases import BodyPhase, PainterPhase
 from gwm_sim.trainer import Trainer
 from gwm_sim.transfer import Inheritance, become, inherit
-from gwm_sim.video import contact_sheet, write_png
 from gwm_sim.windows import TrainingData, load_training_data
 from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 

@@ -26,7 +26,7 @@ import gwm_sim
 from gwm_sim.envs import contract
 from gwm_sim.episodes import DEPTH_UNIT, Command, Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.inspection import Summary, success_table, summarize
 from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.crew import Crew

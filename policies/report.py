@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs.arena import WORLDS, World
-from gwm_sim.video import contact_sheet, encode_png, write_video
+from gwm_sim.media.video import contact_sheet, encode_png, write_video
 
 Frames = NDArray[np.uint8]
 

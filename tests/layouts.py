@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gwm_sim.video import write_png
+from gwm_sim.media.video import write_png
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from recordings import make_episode, write_file
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import DataError
 from gwm_sim.inspection import InspectConfig, is_held, main, summarize
-from gwm_sim.video import contact_sheet, mosaic, text, write_png, write_video
+from gwm_sim.media.video import contact_sheet, mosaic, text, write_png, write_video
 
 
 def read_picture(path: Path) -> NDArray[Any]:

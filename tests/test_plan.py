@@ -8,9 +8,9 @@ import pytest
 
 from gwm_sim.cli import main
 from gwm_sim.episodes import EpisodeFile
+from gwm_sim.media.video import write_png
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.plan import PlanConfig, episode_problems, make_env
-from gwm_sim.video import write_png
 from gwm_sim.world_model import WorldModel
 
 

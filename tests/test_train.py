@@ -22,7 +22,7 @@ from gwm_sim import trainer
 from gwm_sim.building import build, usual_length
 from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.sighted_phases import DynamicsPhase

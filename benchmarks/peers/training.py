@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from gwm_sim import train as own
 from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
 from gwm_sim.fidelity import measure
+from gwm_sim.files import exclusive
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.progress import progress

@@ -22,7 +22,7 @@ import numpy as np
 from gwm_sim.episodes import Episode, Schema
 from gwm_sim.exporters.recordings import Recordings
 from gwm_sim.importers.source import Array
-from gwm_sim.video import encode_png
+from gwm_sim.media.video import encode_png
 
 _MINARI_VERSION = "0.5.3"
 """Release whose layout this is."""

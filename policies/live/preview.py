@@ -13,9 +13,9 @@ import pygame
 from gwm_sim.envs.gl import has_display
 from gwm_sim.envs.play import show
 from gwm_sim.errors import MissingDependency
+from gwm_sim.media.video import enlarge
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.loop import Status
-from gwm_sim.video import enlarge
 
 HEIGHT: Final = 384  # of the window, about [px]
 

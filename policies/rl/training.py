@@ -31,7 +31,7 @@ from gwm_sim.envs.wrappers import (
     VectorUncertaintyPenalty,
 )
 from gwm_sim.errors import ConfigError
-from gwm_sim.exclusive import exclusive
+from gwm_sim.files import exclusive
 from gwm_sim.policies.entrants import enter
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.policies.rl.agents import (

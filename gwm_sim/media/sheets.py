@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.video import contact_sheet, mosaic, write_png, write_video
+from gwm_sim.media.video import contact_sheet, mosaic, write_png, write_video
 
 Array = NDArray[Any]
 

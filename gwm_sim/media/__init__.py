@@ -1,0 +1,1 @@
+"""Pictures and films of arrays: knows nothing of models, episodes or worlds."""
