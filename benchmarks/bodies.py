@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.dynamics import Frames, previous
-from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.open_loop import OUTCOME_TASKS
 from gwm_sim.protocol import CONTEXT

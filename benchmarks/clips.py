@@ -22,10 +22,10 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
 from gwm_sim.envs import contract
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.mujoco.scene import make_model
-from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.crew import Crew

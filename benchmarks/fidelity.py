@@ -32,7 +32,7 @@ from peers.rssm import RSSM, RSSMPredictor
 from peers.training import Budget, Side, chosen, search, train
 
 import gwm_sim
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.fidelity import SHUFFLE_STEPS, measure
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor, Window

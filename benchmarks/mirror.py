@@ -16,9 +16,9 @@ import numpy as np
 import tyro
 
 import gwm_sim
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs import contract
 from gwm_sim.envs.mujoco.kinematics import HOME
-from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.progress import progress

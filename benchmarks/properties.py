@@ -23,7 +23,8 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
+from gwm_sim.data.views import main_view
 from gwm_sim.detector import detect
 from gwm_sim.envs.contract import (
     ACTION_SCALE,
@@ -42,7 +43,6 @@ from gwm_sim.fidelity import processor
 from gwm_sim.policies.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
 from gwm_sim.progress import Show, progress
 from gwm_sim.ranks import spearman
-from gwm_sim.views import main_view
 from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]

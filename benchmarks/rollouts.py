@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest
 from gwm_sim.progress import progress

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from gwm_sim.views import apart, side_by_side
+from gwm_sim.data.views import apart, side_by_side
 
 CONTROL_RATE: Final = 10.0  # [Hz]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gwm_sim.errors import CheckpointError, ConfigError, DataError, GwmError, MissingDependency
 
 if TYPE_CHECKING:
-    from gwm_sim.cameras import Camera
-    from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter
+    from gwm_sim.data.cameras import Camera
+    from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
     from gwm_sim.world_model import WorldModel
 
 __version__ = "0.1.0"
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "Camera": "gwm_sim.cameras",
-    "Episode": "gwm_sim.episodes",
-    "EpisodeFile": "gwm_sim.episodes",
-    "EpisodeWriter": "gwm_sim.episodes",
+    "Camera": "gwm_sim.data.cameras",
+    "Episode": "gwm_sim.data.episode_file",
+    "EpisodeFile": "gwm_sim.data.episode_file",
+    "EpisodeWriter": "gwm_sim.data.episode_file",
     "WorldModel": "gwm_sim.world_model",
 }
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.cameras import Camera, FloatArray
+from gwm_sim.data.cameras import Camera, FloatArray
+from gwm_sim.data.episode_file import Schema
 from gwm_sim.dynamics import DynamicsConfig
-from gwm_sim.episodes import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.heads import HeadsConfig
 from gwm_sim.phases import Preset

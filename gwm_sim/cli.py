@@ -28,7 +28,9 @@ VERBS = {
     "collect": Verb("gwm_sim.policies.collect", "CollectConfig", "Record episodes in the physics twin"),
     "import": Verb("gwm_sim.importing", "ImportConfig", "Turn recordings of other formats into an episode file"),
     "export": Verb("gwm_sim.exporting", "ExportConfig", "Turn an episode file into a dataset of another format"),
-    "inspect": Verb("gwm_sim.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"),
+    "inspect": Verb(
+        "gwm_sim.data.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"
+    ),
     "label": Verb("gwm_sim.labelling", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.progress import progress

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.blocks import fourier
-from gwm_sim.episodes import Command
+from gwm_sim.data.episode_file import Command
 from gwm_sim.errors import ConfigError
 from gwm_sim.painter import Outline, Painter
 

@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 
 import tyro
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.exporters import Format
+from gwm_sim.data.exporters.minari import write_minari
+from gwm_sim.data.exporters.recordings import Recordings
+from gwm_sim.data.exporters.robomimic import write_robomimic
+from gwm_sim.data.exporters.videos import Codec
 from gwm_sim.errors import ConfigError
-from gwm_sim.exporters import Format
-from gwm_sim.exporters.minari import write_minari
-from gwm_sim.exporters.recordings import Recordings
-from gwm_sim.exporters.robomimic import write_robomimic
-from gwm_sim.exporters.videos import Codec
 from gwm_sim.progress import progress
 
 
@@ -101,7 +101,7 @@ def _write(config: ExportConfig, recordings: Recordings, path: Path) -> None:
         case "robomimic":
             write_robomimic(recordings, path, config.valid)
         case "lerobot":
-            from gwm_sim.exporters.lerobot import write_lerobot  # late: it needs the extra [data]
+            from gwm_sim.data.exporters.lerobot import write_lerobot  # late: it needs the extra [data]
 
             write_lerobot(recordings, path, config.codec, config.task)
         case "minari":

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
-from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile, Schema
+from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
+from gwm_sim.data.views import apart, main_view
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
@@ -44,7 +45,6 @@ from gwm_sim.scores import (
 )
 from gwm_sim.view_agreement import ViewAgreement
 from gwm_sim.view_agreement import summarize as summarize_votes
-from gwm_sim.views import apart, main_view
 from gwm_sim.violations import KINDS, find_violations, violation_rates
 from gwm_sim.world_model import WorldModel, check_fit
 

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.exporters.recordings import IMAGINED
+from gwm_sim.data.views import apart, side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.exporters.recordings import IMAGINED
 from gwm_sim.files import exclusive
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.views import apart, side_by_side
 from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]

@@ -14,13 +14,13 @@ from typing import Any
 
 import tyro
 
-from gwm_sim.episodes import EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.importers import Format, open_source
+from gwm_sim.data.importers.conversion import Conversion, Selection
+from gwm_sim.data.importers.source import Kind
+from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive
-from gwm_sim.importers import Format, open_source
-from gwm_sim.importers.conversion import Conversion, Selection
-from gwm_sim.importers.source import Kind
-from gwm_sim.inspection import Summary, summarize
 from gwm_sim.progress import progress
 
 INTERRUPTED = 130

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.episodes import Episode, EpisodeFile
+from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.scores import outcomes
-from gwm_sim.views import side_by_side
 from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from gwm_sim.data.episode_file import DEPTH_UNIT
 from gwm_sim.dynamics import Frames
-from gwm_sim.episodes import DEPTH_UNIT
 from gwm_sim.windows import TrainingData, WindowSampler
 from gwm_sim.world_model import WorldModel
 

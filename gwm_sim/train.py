@@ -26,8 +26,8 @@ import gwm_sim
 from gwm_sim.building import build
 from gwm_sim.calibration import calibrate
 from gwm_sim.closing import closing_report
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.early_stop import EarlyStop
-from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png

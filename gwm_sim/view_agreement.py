@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
 from gwm_sim.detector import colour_of, detect
 
 Array = NDArray[Any]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.data.episode_file import EpisodeFile, Schema
+from gwm_sim.data.views import side_by_side
 from gwm_sim.dynamics import Frames, Statistics, previous
-from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.views import side_by_side
 
 ONE_ROBOT = (
     *("rate", "telemetry_names", "telemetry_low", "telemetry_high", "action_names", "action_low", "action_high"),

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gwm_sim.data.episode_file import Command, Schema
 from gwm_sim.depth import DepthHead
 from gwm_sim.dynamics import (
     IMAGINED,
@@ -35,7 +36,6 @@ from gwm_sim.dynamics import (
     previous,
     risk,
 )
-from gwm_sim.episodes import Command, Schema
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.heads import HeadsConfig, Locator, TaskHead
 from gwm_sim.sharing import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable

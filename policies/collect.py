@@ -23,11 +23,20 @@ import numpy as np
 from rich.console import Console
 
 import gwm_sim
+from gwm_sim.data.episode_file import (
+    DEPTH_UNIT,
+    Command,
+    Episode,
+    EpisodeFile,
+    EpisodeWriter,
+    Schema,
+    TaskLabels,
+    parts_folder,
+)
+from gwm_sim.data.inspection import Summary, success_table, summarize
 from gwm_sim.envs import contract
-from gwm_sim.episodes import DEPTH_UNIT, Command, Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
-from gwm_sim.inspection import Summary, success_table, summarize
 from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.crew import Crew
 from gwm_sim.policies.entrants import SHIPPED, find_agent

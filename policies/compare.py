@@ -22,6 +22,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from gwm_sim.data.views import main_view
 from gwm_sim.envs.arena import WORLDS, Arena, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
@@ -32,7 +33,6 @@ from gwm_sim.policies.report import write_report
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.ranks import spearman
-from gwm_sim.views import main_view
 
 
 @dataclass(frozen=True)

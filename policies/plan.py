@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
+from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.views import main_view
 from gwm_sim.envs.contract import TASKS, image_key, is_twin, task_of
 from gwm_sim.envs.pairing import twin_options
-from gwm_sim.episodes import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet, write_video
 from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
@@ -38,7 +39,6 @@ from gwm_sim.policies.planning import (
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.views import main_view
 from gwm_sim.world_model import WorldModel, WorldModelConfig, check_fit
 
 Frame = NDArray[np.uint8]

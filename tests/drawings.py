@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
-from gwm_sim.episodes import Command, Episode, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.cameras import Camera
+from gwm_sim.data.episode_file import Command, Episode, EpisodeWriter, Schema, TaskLabels
 
 Array = NDArray[Any]
 

@@ -3,8 +3,8 @@
 import torch
 from recordings import make_schema
 
+from gwm_sim.data.episode_file import Command, Schema
 from gwm_sim.dynamics import DynamicsConfig
-from gwm_sim.episodes import Command, Schema
 from gwm_sim.heads import HeadsConfig
 from gwm_sim.tokenizer import TokenizerConfig
 from gwm_sim.world_model import WorldModel, WorldModelConfig

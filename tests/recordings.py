@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.cameras import Camera
-from gwm_sim.episodes import Episode, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.cameras import Camera
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, Schema, TaskLabels
 
 TASKS = ("reach", "stack")
 

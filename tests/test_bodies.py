@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import OUTCOME_TASKS
 from gwm_sim.protocol import CONTEXT

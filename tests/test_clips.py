@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gwm_sim.episodes import EpisodeFile, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 

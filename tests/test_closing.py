@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gwm_sim.closing import HORIZONS, choose, closing_report, copying, keeping, listening
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.world_model import WorldModel
 

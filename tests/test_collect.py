@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("mujoco")
 
+from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.envs import contract
-from gwm_sim.episodes import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.collect import CollectConfig, Recorder, collect, main

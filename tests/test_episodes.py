@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from recordings import TASKS, make_episode, make_schema, write_file
 
-from gwm_sim.cameras import Camera
-from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.cameras import Camera
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError, DataError
 
 SOURCES = {"front_image": "frames/front", "wrist_image": "frames/wrist", "agent_pos": "telemetry"}

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from recordings import make_camera, make_episode, make_schema, write_file
 
 from gwm_sim import cli
-from gwm_sim.episodes import Command, Episode, EpisodeFile, EpisodeWriter, Schema
+from gwm_sim.data.episode_file import Command, Episode, EpisodeFile, EpisodeWriter, Schema
+from gwm_sim.data.exporters import videos
+from gwm_sim.data.exporters.summaries import Summaries
+from gwm_sim.data.importers import detect
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.exporters import videos
-from gwm_sim.exporters.summaries import Summaries
 from gwm_sim.exporting import ExportConfig, export_episodes
 from gwm_sim.imagination import imagine_episode, imagine_episodes
-from gwm_sim.importers import detect
 from gwm_sim.importing import ImportConfig, import_episodes
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.world_model import WorldModel
@@ -206,7 +206,7 @@ def test_lerobot_statistics_are_those_of_numpy(tmp_path: Path) -> None:
 
 
 def test_lerobot_begins_new_files_when_they_are_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lerobot = pytest.importorskip("gwm_sim.exporters.lerobot")
+    lerobot = pytest.importorskip("gwm_sim.data.exporters.lerobot")
     monkeypatch.setattr(lerobot, "_DATA_MEGABYTES", 0)
     monkeypatch.setattr(lerobot, "_VIDEO_MEGABYTES", 0)
     monkeypatch.setattr(lerobot, "_CHUNK_FILES", 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gwm_sim import cli
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge
 from gwm_sim.policies.generate import Film, GenerateConfig, main

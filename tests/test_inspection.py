@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from recordings import make_episode, write_file
 
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.inspection import InspectConfig, is_held, main, summarize
 from gwm_sim.errors import DataError
-from gwm_sim.inspection import InspectConfig, is_held, main, summarize
 from gwm_sim.media.video import contact_sheet, mosaic, text, write_png, write_video
 
 

@@ -15,10 +15,10 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common import env_checker as sb3_checker
 
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.envs import contract
 from gwm_sim.envs.learned import LearnedEnv
 from gwm_sim.envs.learned_vector import LearnedVectorEnv
-from gwm_sim.episodes import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError
 from gwm_sim.world_model import BANK_FILE
 

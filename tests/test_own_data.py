@@ -14,7 +14,7 @@ from layouts import LAYOUTS
 from recordings import make_camera
 
 from gwm_sim import cli
-from gwm_sim.episodes import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
 from gwm_sim.errors import ConfigError
 from gwm_sim.phases import PRESETS
 from gwm_sim.train import TrainConfig

@@ -25,7 +25,7 @@ from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase,
 
 from gwm_sim import trainer
 from gwm_sim.building import build
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.open_loop import OpenLoopTest, Window
 from gwm_sim.phases import PRESETS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gwm_sim.cli import main
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.media.video import write_png
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.plan import PlanConfig, episode_problems, make_env

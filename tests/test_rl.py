@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from gwm_sim import cli
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.contract import TASKS, env_id
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.tasks import TASK
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
-from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.entrants import enter, looks

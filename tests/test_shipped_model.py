@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.arena import Arena
 from gwm_sim.envs.contract import env_id
-from gwm_sim.episodes import EpisodeFile
 from gwm_sim.policies.entrants import SHIPPED, enter
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models

@@ -14,11 +14,11 @@ import pytest
 from layouts import LAYOUTS
 from numpy.typing import NDArray
 
+from gwm_sim.data.importers import detect
+from gwm_sim.data.inspection import InspectConfig, main
+from gwm_sim.data.ranges import Tally
+from gwm_sim.data.survey import Survey, survey
 from gwm_sim.errors import DataError
-from gwm_sim.importers import detect
-from gwm_sim.inspection import InspectConfig, main
-from gwm_sim.ranges import Tally
-from gwm_sim.survey import Survey, survey
 
 Array = NDArray[Any]
 

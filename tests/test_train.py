@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from gwm_sim import trainer
 from gwm_sim.building import build, usual_length
-from gwm_sim.episodes import EpisodeFile, EpisodeWriter
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase

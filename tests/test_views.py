@@ -13,11 +13,12 @@ from conftest import once
 from rich.console import Console
 
 from gwm_sim import phases
+from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
+from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.dynamics import Body
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
-from gwm_sim.episodes import DEPTH_UNIT, EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import EvalConfig, evaluate, show_report
 from gwm_sim.imagination import imagine_episode
@@ -31,7 +32,6 @@ from gwm_sim.policies.scripted import expert
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train
 from gwm_sim.view_agreement import ViewAgreement, summarize
-from gwm_sim.views import apart, main_view, side_by_side
 from gwm_sim.windows import load_training_data
 from gwm_sim.world_model import WorldModel
 

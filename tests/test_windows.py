@@ -8,7 +8,7 @@ import pytest
 import torch
 from recordings import make_episode, make_schema, write_file
 
-from gwm_sim.episodes import EpisodeFile, EpisodeWriter
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 from gwm_sim.windows import load_training_data, scene_box

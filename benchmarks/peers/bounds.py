@@ -14,13 +14,13 @@ import numpy as np
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
+from gwm_sim.data.episode_file import Episode
 from gwm_sim.envs.contract import PROPERTY_DEFAULTS, task_of
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.mujoco.scene import make_model
 from gwm_sim.envs.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.mujoco.start import Start, draw_start
 from gwm_sim.envs.tasks import TASK, label
-from gwm_sim.episodes import Episode
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.open_loop import OUTCOME_TASKS, OpenLoopTest, Prediction, Window
 from gwm_sim.scores import outcomes

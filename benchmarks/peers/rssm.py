@@ -27,8 +27,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.blocks import RMSNorm
+from gwm_sim.data.episode_file import Schema
 from gwm_sim.dynamics import Statistics
-from gwm_sim.episodes import Schema
 from gwm_sim.open_loop import OUTCOME_TASKS, Prediction, Window
 from gwm_sim.scores import outcomes
 from gwm_sim.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels

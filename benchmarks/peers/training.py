@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim import train as own
-from gwm_sim.episodes import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import measure
 from gwm_sim.files import exclusive

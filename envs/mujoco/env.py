@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.mujoco.rendering import FrameRenderer

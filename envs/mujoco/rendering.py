@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
 from gwm_sim.envs import contract
 from gwm_sim.envs.mujoco.physics import Array
 from gwm_sim.envs.mujoco.scene import CAMERAS, MAX_FRAME, Rendering

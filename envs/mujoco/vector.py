@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.mujoco.env import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties

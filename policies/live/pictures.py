@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import torch
 
+from gwm_sim.data.images import decode_picture, shrink
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.importers.pictures import decode_picture, shrink
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.world_model import WorldModel
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from gwm_sim.data.images import shrink
 from gwm_sim.errors import ConfigError
-from gwm_sim.importers.pictures import shrink
 from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture

@@ -21,14 +21,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gwm_sim.data.images import shrink
+from gwm_sim.data.views import main_view
 from gwm_sim.dynamics import Body
 from gwm_sim.errors import CheckpointError
-from gwm_sim.importers.pictures import shrink
 from gwm_sim.policies.planning.demonstrations import Demonstrations
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.picture_reader import PictureReader
-from gwm_sim.views import main_view
 from gwm_sim.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
 from gwm_sim.world_state import Rollout, WorldState
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gwm_sim.data.episode_file import EpisodeFile, Schema
 from gwm_sim.dynamics import Body
 from gwm_sim.envs.readings import MISREAD
-from gwm_sim.episodes import EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.planning.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig

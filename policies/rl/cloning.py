@@ -17,10 +17,10 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor
 
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import image_key
 from gwm_sim.envs.readings import read_frames
-from gwm_sim.episodes import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.progress import progress

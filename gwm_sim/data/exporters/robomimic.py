@@ -19,10 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gwm_sim.episodes import Episode, Schema
+from gwm_sim.data.episode_file import Episode, Schema
+from gwm_sim.data.exporters.recordings import Recordings
+from gwm_sim.data.importers.source import Array
 from gwm_sim.errors import ConfigError
-from gwm_sim.exporters.recordings import Recordings
-from gwm_sim.importers.source import Array
 
 _GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""

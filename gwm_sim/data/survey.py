@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from gwm_sim.importers import Format, open_source
-from gwm_sim.importers.pictures import shrink
-from gwm_sim.importers.resampling import UNEVEN, cuts, rate_of
-from gwm_sim.importers.source import Recording, Source
+from gwm_sim.data.images import shrink
+from gwm_sim.data.importers import Format, open_source
+from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
+from gwm_sim.data.importers.source import Recording, Source
+from gwm_sim.data.ranges import Range, Tally, range_table
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
 from gwm_sim.progress import Show, progress
-from gwm_sim.ranges import Range, Tally, range_table
 
 Array = NDArray[Any]
 

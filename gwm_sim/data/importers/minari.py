@@ -18,8 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gwm_sim.errors import DataError
-from gwm_sim.importers.hdf5 import (
+from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers.hdf5 import (
     array_at,
     dataset_at,
     group_at,
@@ -31,8 +31,18 @@ from gwm_sim.importers.hdf5 import (
     pictures,
     place,
 )
-from gwm_sim.importers.pictures import decode_picture
-from gwm_sim.importers.source import Action, Array, Column, Layout, Recording, Source, reading, rows_of, side_by_side
+from gwm_sim.data.importers.source import (
+    Action,
+    Array,
+    Column,
+    Layout,
+    Recording,
+    Source,
+    reading,
+    rows_of,
+    side_by_side,
+)
+from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
 _GOALS = ("achieved_goal", "desired_goal")

@@ -33,7 +33,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
 from gwm_sim.errors import ConfigError, DataError
 
 Array = NDArray[Any]

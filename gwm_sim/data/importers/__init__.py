@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
+from gwm_sim.data.importers.source import Source, reading
 from gwm_sim.errors import DataError
-from gwm_sim.importers.source import Source, reading
 
 Format = Literal["roboturk", "robomimic", "libero", "lerobot", "minari", "folder", "droid"]
 """Names of the formats, in the order in which `detect` asks.
@@ -58,4 +58,4 @@ def detect(path: Path) -> Format | None:
 
 
 def _module(format: Format) -> ModuleType:
-    return import_module(f"gwm_sim.importers.{format}")
+    return import_module(f"gwm_sim.data.importers.{format}")

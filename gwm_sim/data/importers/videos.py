@@ -14,8 +14,8 @@ from typing import Any
 import av
 import numpy as np
 
+from gwm_sim.data.importers.source import MAX_ROWS, Array, brief, reading
 from gwm_sim.errors import DataError
-from gwm_sim.importers.source import MAX_ROWS, Array, brief, reading
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 

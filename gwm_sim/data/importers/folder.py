@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.errors import DataError
-from gwm_sim.importers.resampling import aggregate, nearest, rate_of
-from gwm_sim.importers.source import (
+from gwm_sim.data.importers.resampling import aggregate, nearest, rate_of
+from gwm_sim.data.importers.source import (
     MAX_COLUMNS,
     MAX_ROWS,
     Action,
@@ -37,7 +36,8 @@ from gwm_sim.importers.source import (
     moments,
     reading,
 )
-from gwm_sim.importers.videos import SUFFIXES, frame_times, frames
+from gwm_sim.data.importers.videos import SUFFIXES, frame_times, frames
+from gwm_sim.errors import DataError
 
 _HEADER = re.compile(r"(state|action|delta|target|rate)\.([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?")
 _SLACK_ROWS, _SLACK_SHARE = 2, 0.02

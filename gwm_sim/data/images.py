@@ -8,9 +8,9 @@ from typing import Any
 import av
 import numpy as np
 
+from gwm_sim.data.importers.source import Array, reading
+from gwm_sim.data.importers.videos import MAX_PIXELS
 from gwm_sim.errors import DataError
-from gwm_sim.importers.source import Array, reading
-from gwm_sim.importers.videos import MAX_PIXELS
 
 
 def decode_picture(data: bytes, where: str) -> Array:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from gwm_sim.episodes import Episode, EpisodeFile
-from gwm_sim.importers import Format, detect
+from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.importers import Format, detect
+from gwm_sim.data.ranges import Range, range_table
+from gwm_sim.data.survey import Survey, show_survey, survey
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
 from gwm_sim.protocol import HELD_STEPS
-from gwm_sim.ranges import Range, range_table
-from gwm_sim.survey import Survey, show_survey, survey
 
 Array = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Episodes in the formats of others: the way back from `gwm_sim.importers`, in its words.
+"""Episodes in the formats of others: the way back from `gwm_sim.data.importers`, in its words.
 
 Each format is a module with a function that writes `Recordings` to a path which does not exist yet. Core packages only;
 LeRobot data also needs pyarrow and pandas, from the extra `[data]`. Imagined episodes say in every format who imagined

@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gwm_sim.data.importers.source import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 from gwm_sim.errors import DataError
-from gwm_sim.importers.source import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 
 _MAX_ATTRIBUTE = 1_000_000
 """Elements of an attribute, or characters of a text, that are still read."""

@@ -16,9 +16,8 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from gwm_sim.errors import DataError
-from gwm_sim.importers import rotations
-from gwm_sim.importers.hdf5 import (
+from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers.hdf5 import (
     Hdf5Files,
     array_at,
     group_at,
@@ -30,9 +29,10 @@ from gwm_sim.importers.hdf5 import (
     place,
     text_attribute,
 )
-from gwm_sim.importers.resampling import rate_of
-from gwm_sim.importers.source import Action, Array, Column, Layout, Recording, Source, moments
-from gwm_sim.importers.videos import frame_count, frames, inside
+from gwm_sim.data.importers.resampling import rate_of
+from gwm_sim.data.importers.source import Action, Array, Column, Layout, Recording, Source, moments
+from gwm_sim.data.importers.videos import frame_count, frames, inside
+from gwm_sim.errors import DataError
 
 _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.importers.source import Array
+from gwm_sim.data.importers.source import Array
 
 Statistics = dict[str, list[Any]]
 """min, max, mean, std and quantiles per column, (C,), or per colour, (3, 1, 1) in [0, 1]; and count, (1,)."""

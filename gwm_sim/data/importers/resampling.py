@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gwm_sim.data.importers.source import Array, Kind
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.importers.source import Array, Kind
 
 GAP_PERIODS = 1.75
 """Periods between two rows beyond which something is missing: one lost row makes 2, cameras jitter by tenths."""

@@ -14,11 +14,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from gwm_sim.data.importers import robomimic
+from gwm_sim.data.importers.hdf5 import place, text_attribute
+from gwm_sim.data.importers.robomimic import RobomimicSource
+from gwm_sim.data.importers.source import Array, Recording
 from gwm_sim.errors import DataError
-from gwm_sim.importers import robomimic
-from gwm_sim.importers.hdf5 import place, text_attribute
-from gwm_sim.importers.robomimic import RobomimicSource
-from gwm_sim.importers.source import Array, Recording
 
 
 class LiberoSource(RobomimicSource):

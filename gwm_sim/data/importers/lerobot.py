@@ -21,9 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.errors import DataError, MissingDependency
-from gwm_sim.importers.pictures import decode_picture
-from gwm_sim.importers.source import (
+from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers.source import (
     MAX_COLUMNS,
     MAX_ROWS,
     Action,
@@ -39,7 +38,8 @@ from gwm_sim.importers.source import (
     reading,
     rows_of,
 )
-from gwm_sim.importers.videos import frames_at, inside
+from gwm_sim.data.importers.videos import frames_at, inside
+from gwm_sim.errors import DataError, MissingDependency
 
 _STATE, _ACTION, _PICTURES = "observation.state", "action", "observation.image"
 _REWARD, _SUCCESS = "next.reward", "next.success"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gwm_sim.episodes import Episode, EpisodeFile, TaskLabels
+from gwm_sim.data.episode_file import Episode, EpisodeFile, TaskLabels
 from gwm_sim.errors import DataError
 from gwm_sim.progress import Show
 

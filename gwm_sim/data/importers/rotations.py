@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gwm_sim.data.importers.source import Array
 from gwm_sim.errors import DataError
-from gwm_sim.importers.source import Array
 
 
 def from_xyzw(quaternions: Array, where: str) -> Array:

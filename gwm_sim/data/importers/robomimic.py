@@ -19,9 +19,8 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.importers import rotations
-from gwm_sim.importers.hdf5 import (
+from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers.hdf5 import (
     Hdf5Files,
     attribute,
     dataset_at,
@@ -37,7 +36,7 @@ from gwm_sim.importers.hdf5 import (
     place,
     text_attribute,
 )
-from gwm_sim.importers.source import (
+from gwm_sim.data.importers.source import (
     Action,
     Array,
     Column,
@@ -49,6 +48,7 @@ from gwm_sim.importers.source import (
     rows_of,
     side_by_side,
 )
+from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
 """Observations that no robot reports, or that repeat others: simulator state, angles twice, depth, ee_pos + ee_ori."""

@@ -21,10 +21,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from gwm_sim.data.importers.hdf5 import Hdf5Files, array_at, attribute, group_at, matrix_at, member, place
+from gwm_sim.data.importers.source import (
+    Action,
+    Array,
+    Column,
+    Layout,
+    Recording,
+    Source,
+    matrix,
+    reading,
+    side_by_side,
+)
+from gwm_sim.data.importers.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
-from gwm_sim.importers.hdf5 import Hdf5Files, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.importers.source import Action, Array, Column, Layout, Recording, Source, matrix, reading, side_by_side
-from gwm_sim.importers.videos import frame_count, frames, inside
 
 RATE = 15.0
 """Control rate of the platform [Hz]."""

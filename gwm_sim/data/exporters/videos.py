@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 import av
 import numpy as np
 
-from gwm_sim.cameras import Camera
+from gwm_sim.data.cameras import Camera
+from gwm_sim.data.importers.source import Array
 from gwm_sim.errors import ConfigError, MissingDependency
-from gwm_sim.importers.source import Array
 
 Codec = Literal["av1", "h264"]
 """AV1 is LeRobot's own choice and smaller, H.264 plays everywhere and takes pictures of any even size."""

@@ -1,0 +1,1 @@
+"""Episodes: what a recording holds, how it is stored, and the formats of others."""
