@@ -35,10 +35,10 @@ import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.fidelity import SHUFFLE_STEPS, measure
+from gwm_sim.model.world_model import WorldModel, check_fit, find_checkpoint
 from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor, Window
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel, check_fit, find_checkpoint
 
 Array = NDArray[Any]
 System = Literal["copy", "twin", "rssm", "model"]

@@ -27,13 +27,13 @@ import gwm_sim
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.tasks import BLUE, RED
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.behaviours import aside
 from gwm_sim.policies.evaluate import wilson_interval
 from gwm_sim.policies.motions import Bench, Script, hold, lift, pick, place, release
 from gwm_sim.policies.scripted import ScriptedPolicy
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]
 

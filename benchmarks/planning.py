@@ -34,6 +34,7 @@ from gwm_sim.envs.contract import TASKS, TIME_LIMIT, env_id, image_key
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import processor
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.behaviours import make_behaviour
 from gwm_sim.policies.crew import Crew
 from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
@@ -44,7 +45,6 @@ from gwm_sim.policies.scripted import expert
 from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel
 
 OFFSETS: Final = (10, 25, 50)  # steps between start and goal
 FIRST_MOMENT: Final = 20  # of a recording, at which runs to an offset begin [steps]

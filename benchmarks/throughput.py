@@ -40,11 +40,11 @@ import gwm_sim
 from gwm_sim.envs.contract import env_id
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import processor
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.crew import Crew
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
 
 Array = NDArray[Any]
 

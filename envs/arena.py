@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import TIME_LIMIT, env_id
 from gwm_sim.envs.pairing import HELD, PairedStart, start_twin, twin_options
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 World = Literal["twin", "learned"]
 WORLDS: Final[tuple[World, ...]] = ("twin", "learned")

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 
 class Goal(NamedTuple):

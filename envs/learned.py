@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.goals import Goal, Goals, read_goal
@@ -18,8 +17,9 @@ from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_
 from gwm_sim.envs.starts import Starts
 from gwm_sim.envs.tasks import TaskState
 from gwm_sim.media.video import enlarge
-from gwm_sim.world_model import WorldModel, find_checkpoint
-from gwm_sim.world_state import WorldState
+from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel, find_checkpoint
 
 TimeLimit = int | Literal["checkpoint"] | None
 

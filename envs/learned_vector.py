@@ -15,8 +15,8 @@ from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
 from gwm_sim.envs.readings import LATENTS, readings_space
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 
 
 class LearnedVectorEnv(BatchedEnv):

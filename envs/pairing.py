@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs import contract
+from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModelConfig
 
 HELD: Final = np.zeros((CONTEXT - 1, len(contract.ACTION_NAMES)), np.float32)
 """Actions (T, A) that hold the arm still for the frames that a learned world is given."""

@@ -16,8 +16,8 @@ from torch import Tensor
 from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.tasks import TaskState
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 
 Array = NDArray[Any]
 

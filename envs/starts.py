@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
-from gwm_sim.dynamics import Frames
 from gwm_sim.envs import contract
 from gwm_sim.errors import CheckpointError
+from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.world_model import BANK_FILE, WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import BANK_FILE, WorldModel, check_fit
 
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
 NEEDS: Final = {"step": "episode", "telemetry": "frames", "actions": "frames", "frames": "telemetry"}

@@ -20,7 +20,7 @@ from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import ACTION_NAMES, image_key
 from gwm_sim.envs.goals import read_goal
 from gwm_sim.envs.readings import LATENTS, OBJECTS, read_frames, readings_space
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 UNCERTAINTY: Final = "gwm/uncertainty"
 GRIPPER: Final = ACTION_NAMES.index("gripper")

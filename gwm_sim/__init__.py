@@ -17,7 +17,7 @@ from gwm_sim.errors import CheckpointError, ConfigError, DataError, GwmError, Mi
 if TYPE_CHECKING:
     from gwm_sim.data.cameras import Camera
     from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
-    from gwm_sim.world_model import WorldModel
+    from gwm_sim.model.world_model import WorldModel
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _HOME = {
     "Episode": "gwm_sim.data.episode_file",
     "EpisodeFile": "gwm_sim.data.episode_file",
     "EpisodeWriter": "gwm_sim.data.episode_file",
-    "WorldModel": "gwm_sim.world_model",
+    "WorldModel": "gwm_sim.model.world_model",
 }
 
 

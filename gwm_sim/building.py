@@ -11,14 +11,14 @@ from torch import Tensor
 
 from gwm_sim.data.cameras import Camera, FloatArray
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.dynamics import DynamicsConfig
 from gwm_sim.errors import ConfigError
-from gwm_sim.heads import HeadsConfig
+from gwm_sim.model.dynamics import DynamicsConfig
+from gwm_sim.model.heads import HeadsConfig
+from gwm_sim.model.tokenizer import TokenizerConfig
+from gwm_sim.model.world_model import WorldModel, WorldModelConfig
 from gwm_sim.phases import Preset
-from gwm_sim.tokenizer import TokenizerConfig
 from gwm_sim.transfer import SIZES
 from gwm_sim.windows import TrainingData
-from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 if TYPE_CHECKING:
     from gwm_sim.train import TrainConfig

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gwm_sim.painter import project
+from gwm_sim.model.renderer import project
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.windows import TrainingData
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
 
 HORIZON = 20  # steps over which the expected error is made to agree with the true one
 WINDOWS = 512

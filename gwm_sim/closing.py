@@ -14,10 +14,10 @@ import numpy as np
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel
 
 HORIZONS = (1, 5, 10, 25, 50)  # [steps]
 WINDOWS = 256  # at most, shared between the files,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
-from gwm_sim.dynamics import Frames
+from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.windows import TrainingData, WindowSampler
-from gwm_sim.world_model import WorldModel
 
 SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 DRAWS = "dynamics.painter."

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.capture import Capture
-from gwm_sim.dynamics import Body, Frames, choose, previous
+from gwm_sim.model.dynamics import Body, Frames, choose, previous
+from gwm_sim.model.object_dynamics import TrackedDynamics
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.phases import (
     DRAWS,
     SEES_FRAMES,
@@ -21,9 +23,7 @@ from gwm_sim.phases import (
     to_device,
 )
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.tracked import TrackedDynamics
 from gwm_sim.windows import TrainingData, WindowSampler
-from gwm_sim.world_model import WorldModel
 
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone

@@ -31,6 +31,7 @@ from gwm_sim.early_stop import EarlyStop
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png
+from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
 from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
@@ -39,7 +40,6 @@ from gwm_sim.tracked_phases import BodyPhase, PainterPhase
 from gwm_sim.trainer import Trainer
 from gwm_sim.transfer import Inheritance, become, inherit
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
 SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.55, "painter": 0.3}
 """Parts of the budget; those of phases that are left out or that a model does not have go to the others."""

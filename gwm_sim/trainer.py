@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from gwm_sim.early_stop import EarlyStop
 from gwm_sim.errors import GwmError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.phases import Phase
 from gwm_sim.progress import progress
-from gwm_sim.world_model import WorldModel
 
 SAVE_EVERY = 60.0  # [s]
 SAMPLE_EVERY = 300.0  # [s]

@@ -25,11 +25,11 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.comparison import write_comparison
+from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.collect import CollectConfig, Recorder
 from gwm_sim.policies.motions import Bench, Script, hold
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy, ScriptFactory
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModelConfig
 
 Frames = NDArray[np.uint8]
 

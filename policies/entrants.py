@@ -38,11 +38,11 @@ from gwm_sim.envs.wrappers import (
     VectorTernaryAction,
 )
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import PLANNERS, CemSettings, Goal, MpcConfig, MpcPolicy
 from gwm_sim.policies.policy import Observation, Policy, State
 from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
-from gwm_sim.world_model import WorldModel
 
 SHIPPED: Final = ("sac-reach", "sac-grasp", "sac-stack")
 """Agents that come with the package."""

@@ -26,13 +26,13 @@ from gwm_sim.envs.learned_vector import LearnedVectorEnv
 from gwm_sim.envs.starts import split_place
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge, write_video
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.entrants import Entrant, enter
 from gwm_sim.policies.live.pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.policies.planning import GUIDE_FILE, Guide
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel
 
 SECONDS = 60.0
 HEIGHT = 384  # of a film [px]

@@ -23,6 +23,7 @@ from gwm_sim.envs.contract import TASKS, image_key, is_twin, task_of
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet, write_video
+from gwm_sim.model.world_model import WorldModel, WorldModelConfig, check_fit
 from gwm_sim.policies.evaluate import EpisodeResult, evaluate, wilson_interval
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.policies.planning import (
@@ -39,7 +40,6 @@ from gwm_sim.policies.planning import (
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel, WorldModelConfig, check_fit
 
 Frame = NDArray[np.uint8]
 

@@ -4,10 +4,10 @@ import torch
 from recordings import make_schema
 
 from gwm_sim.data.episode_file import Command, Schema
-from gwm_sim.dynamics import DynamicsConfig
-from gwm_sim.heads import HeadsConfig
-from gwm_sim.tokenizer import TokenizerConfig
-from gwm_sim.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.dynamics import DynamicsConfig
+from gwm_sim.model.heads import HeadsConfig
+from gwm_sim.model.tokenizer import TokenizerConfig
+from gwm_sim.model.world_model import WorldModel, WorldModelConfig
 
 TELEMETRY, ACTIONS, OBJECTS, PROPERTIES, WINDOW = 5, 3, 2, 2, 4
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gwm_sim.calibration import HORIZON, calibrate, error, in_view, mean, spread
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.train import encode_all
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import WorldModel
 
 STEPS = 13 - CONTEXT  # the episodes of the tiny recording are shorter than the horizon
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.capture import Capture, differentiate, known_loss, stand_ins
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.tracked_phases import BodyPhase
 from gwm_sim.windows import load_training_data
-from gwm_sim.world_model import WorldModel
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from models import ACTIONS, OBJECTS, WINDOW, make_context, make_model
 from torch import Tensor
 
-from gwm_sim.dynamics import (
+from gwm_sim.model.dynamics import (
     REST,
     TELEMETRY_REST,
     Body,
@@ -16,8 +16,8 @@ from gwm_sim.dynamics import (
     normalised_entropy,
     previous,
 )
-from gwm_sim.painter import project
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.renderer import project
+from gwm_sim.model.world_model import WorldModel
 
 
 def frames_of(rows: int, length: int, seed: int = 0, objects: int = OBJECTS) -> Frames:

@@ -9,7 +9,7 @@ import av
 import gymnasium as gym
 import pytest
 
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -23,10 +23,10 @@ from gwm_sim.data.exporters.summaries import Summaries
 from gwm_sim.data.importers import detect
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.exporting import ExportConfig, export_episodes
-from gwm_sim.imagination import imagine_episode, imagine_episodes
 from gwm_sim.importing import ImportConfig, import_episodes
+from gwm_sim.model.imagination import imagine_episode, imagine_episodes
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel
 
 Array = NDArray[Any]
 
@@ -422,7 +422,7 @@ def test_imagining_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.
         calls.append(len(episode))
         return imagine_episode(model, episode)
 
-    monkeypatch.setattr("gwm_sim.imagination.imagine_episode", counted)
+    monkeypatch.setattr("gwm_sim.model.imagination.imagine_episode", counted)
     imagine_episodes(model, recorded, tmp_path / "imagined.hdf5")
     assert calls == [8]
     with pytest.raises(ConfigError, match="was made with other settings: settings.imagined.hash"):

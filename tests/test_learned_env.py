@@ -20,7 +20,7 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.learned import LearnedEnv
 from gwm_sim.envs.learned_vector import LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
-from gwm_sim.world_model import BANK_FILE
+from gwm_sim.model.world_model import BANK_FILE
 
 ROOT = Path(__file__).parents[1]
 IDS = [*(contract.env_id("learned", task) for task in contract.TASKS), "GWM-World-v0"]

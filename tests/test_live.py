@@ -23,6 +23,7 @@ from gwm_sim import cli
 from gwm_sim.data.episode_file import Command, EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png, write_video
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live import robots
 from gwm_sim.policies.live.camera import Camera, CameraError, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, Status
@@ -33,7 +34,6 @@ from gwm_sim.policies.live.run import RunConfig, main
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, check_hold, touched
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.policies.planning import Goal, IcemSettings, MpcConfig, Progress
-from gwm_sim.world_model import WorldModel
 
 SIZE = 32
 SCHEMA = Schema(

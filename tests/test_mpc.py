@@ -15,6 +15,8 @@ from recordings import make_schema
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.state import Rollout, WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import (
     Bounds,
     Goal,
@@ -39,8 +41,6 @@ from gwm_sim.policies.planning.objectives import (
     telemetry_distance,
     uncertainty,
 )
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import Rollout, WorldState
 
 SCHEMA = replace(
     make_schema(),

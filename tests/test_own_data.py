@@ -16,10 +16,10 @@ from recordings import make_camera
 from gwm_sim import cli
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.phases import PRESETS
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train_model
-from gwm_sim.world_model import WorldModel
 
 CHECKPOINT = ("config.json", "model.safetensors", "bank.hdf5", "README.md", "report.json")
 

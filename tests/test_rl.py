@@ -20,6 +20,7 @@ from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.tasks import TASK
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.entrants import enter, looks
 from gwm_sim.policies.evaluate import evaluate
@@ -28,7 +29,6 @@ from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations,
 from gwm_sim.policies.rl.evaluation import RlEvalConfig, make_world
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
 from gwm_sim.policies.rl.training import Keeper, RlTrainConfig, build_agent, make_env, train
-from gwm_sim.world_model import WorldModel
 
 RECIPE = """
 GWM-BlockReach-v0:

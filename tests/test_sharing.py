@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gwm_sim.errors import CheckpointError
-from gwm_sim.sharing import COMPANIONS, CONFIG_FILE, WEIGHTS_FILE
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.checkpoint import COMPANIONS, CONFIG_FILE, WEIGHTS_FILE
+from gwm_sim.model.world_model import WorldModel
 
 ROOT = Path(__file__).parents[1]
 

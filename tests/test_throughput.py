@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("unwatched", "latent", "decoded")

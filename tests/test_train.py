@@ -23,13 +23,13 @@ from gwm_sim.building import build, usual_length
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
+from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
 from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.sighted_phases import DynamicsPhase
 from gwm_sim.tracked_phases import BodyPhase
 from gwm_sim.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 from gwm_sim.windows import WindowSampler, load_training_data
-from gwm_sim.world_model import BANK_FILE, WorldModel, WorldModelConfig
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:

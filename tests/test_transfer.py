@@ -7,9 +7,9 @@ import torch
 from models import make_context, make_model
 from recordings import make_schema
 
-from gwm_sim.sighted import SightedDynamics
+from gwm_sim.model.video_dynamics import SightedDynamics
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.transfer import differences, inherit, token_rows
-from gwm_sim.world_model import WorldModel
 
 
 def altered(model: WorldModel, seed: int = 1) -> WorldModel:

@@ -15,15 +15,16 @@ from rich.console import Console
 from gwm_sim import phases
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
-from gwm_sim.dynamics import Body
 from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import EvalConfig, evaluate, show_report
-from gwm_sim.imagination import imagine_episode
+from gwm_sim.model.dynamics import Body
+from gwm_sim.model.imagination import imagine_episode
+from gwm_sim.model.renderer import project
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.open_loop import OpenLoopTest
-from gwm_sim.painter import project
 from gwm_sim.policies.collect import CollectConfig
 from gwm_sim.policies.collect import main as collect
 from gwm_sim.policies.planning import Goal
@@ -33,7 +34,6 @@ from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train
 from gwm_sim.view_agreement import ViewAgreement, summarize
 from gwm_sim.windows import load_training_data
-from gwm_sim.world_model import WorldModel
 
 CAMERAS = ("front", "wrist")
 

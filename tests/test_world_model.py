@@ -9,8 +9,8 @@ import torch
 from models import ACTIONS, make_context, make_model
 
 from gwm_sim.errors import CheckpointError
-from gwm_sim.world_model import FORMAT, WorldModel
-from gwm_sim.world_state import WorldState
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import FORMAT, WorldModel
 
 
 def assert_equal_states(a: WorldState, b: WorldState) -> None:

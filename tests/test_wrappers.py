@@ -12,7 +12,7 @@ from gwm_sim.envs import wrappers
 from gwm_sim.envs.learned import Imagination
 from gwm_sim.envs.readings import LATENTS, OBJECTS
 from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 ACTION = np.array([0.4, -0.3, -0.5, 0.0], np.float32)
 

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gwm_sim.blocks import RMSNorm
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.dynamics import Statistics
+from gwm_sim.model.dynamics import Statistics
+from gwm_sim.model.layers import RMSNorm
+from gwm_sim.model.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels
+from gwm_sim.model.world_model import weights_digest
 from gwm_sim.open_loop import OUTCOME_TASKS, Prediction, Window
 from gwm_sim.scores import outcomes
-from gwm_sim.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels
-from gwm_sim.world_model import weights_digest
 
 STRIDE = 16  # pixels per cell of the coarsest feature map, four halvings
 UNIMIX = 0.01  # part of a uniform distribution in every categorical, so that no KL is infinite

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gwm_sim.envs.mujoco.scene import make_model
 from gwm_sim.envs.mujoco.simulation import Simulation
+from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.policies.planning import Goal, MpcPolicy
 from gwm_sim.policies.planning.planners import Cost
-from gwm_sim.world_state import Rollout, WorldState
 
 
 class SimulatorPolicy(MpcPolicy):

@@ -22,14 +22,14 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.fidelity import measure
 from gwm_sim.files import exclusive
+from gwm_sim.model.tokenizer import median_background
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.tokenizer import median_background
 from gwm_sim.trainer import Trainer
 from gwm_sim.windows import TrainingData, load_training_data
-from gwm_sim.world_model import WorldModel
 from peers.rssm import RSSM, Labels, RSSMConfig, RSSMPredictor, Sequences, World
 
 Side = Literal["rssm", "model"]

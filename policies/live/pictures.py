@@ -11,8 +11,8 @@ import torch
 
 from gwm_sim.data.images import decode_picture, shrink
 from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.camera import Picture
-from gwm_sim.world_model import WorldModel
 
 SAME_SCENE: Final = 10.0
 """Median difference between two pictures of one fixed camera in one light [grey levels]: most of a picture is bench,

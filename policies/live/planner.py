@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.safety import Latch, Vector
 from gwm_sim.policies.live.timing import Clock
 from gwm_sim.policies.planning import (
@@ -29,7 +30,6 @@ from gwm_sim.policies.planning import (
     plan,
 )
 from gwm_sim.policies.planning.mpc import action_bounds
-from gwm_sim.world_model import WorldModel
 
 LAST_PLAN: Final = 10.0  # how long the end of a run waits for it [s]: no interpreter ends well with a thread in torch
 

@@ -15,10 +15,10 @@ from gwm_sim.envs.mujoco.simulation import Simulation
 from gwm_sim.envs.mujoco.start import draw_start
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.envs.tasks import TASK
+from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.protocol import FIRST_EVALUATION_SEED, HELD_STEPS
-from gwm_sim.world_model import WorldModelConfig
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
 NOISE: Final = 0.5  # of its camera, standard deviation [grey levels]: no real sensor gives the same picture twice

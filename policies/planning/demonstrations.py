@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gwm_sim.dynamics import Body, DynamicsConfig
+from gwm_sim.model.dynamics import Body, DynamicsConfig
 from gwm_sim.policies.planning.waypoints import linger, waypoints
 
 MOST_SUBGOALS = 4  # before the goal itself

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.dynamics import Body, Dynamics
+from gwm_sim.model.dynamics import Body, Dynamics
 
 GRIPPER = "gripper_opening"  # its name in the telemetry
 FARTHEST = 40.0  # steps; goals farther away are said to be as far as this

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 
 @dataclass(frozen=True)

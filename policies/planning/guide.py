@@ -23,14 +23,14 @@ from torch import Tensor
 
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
-from gwm_sim.dynamics import Body
 from gwm_sim.errors import CheckpointError
+from gwm_sim.model.dynamics import Body
+from gwm_sim.model.state import Rollout, WorldState
+from gwm_sim.model.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
 from gwm_sim.policies.planning.demonstrations import Demonstrations
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.picture_reader import PictureReader
-from gwm_sim.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
-from gwm_sim.world_state import Rollout, WorldState
 
 GUIDE_FILE = "guide.safetensors"
 

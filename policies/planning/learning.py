@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import EpisodeFile, Schema
-from gwm_sim.dynamics import Body
 from gwm_sim.envs.readings import MISREAD
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.dynamics import Body
+from gwm_sim.model.world_model import WorldModel, WorldModelConfig
 from gwm_sim.policies.planning.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.guide import Guide
 from gwm_sim.policies.planning.picture_reader import PictureReader
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, HELD_STEPS
-from gwm_sim.world_model import WorldModel, WorldModelConfig
 
 BATCH: Final = 512
 RATE: Final = 1e-3

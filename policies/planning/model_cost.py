@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gwm_sim.model.state import Rollout, WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import Rollout, WorldState
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from gwm_sim.envs import contract
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.guide import Guide
 from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
@@ -23,8 +25,6 @@ from gwm_sim.policies.planning.planners import Bounds, Cost, IcemSettings, Setti
 from gwm_sim.policies.planning.pursuit import Progress, Pursuit
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
 
 GRIPPER_RATE = "gripper"
 """Name of the action that opens a gripper at its lowest and closes it at its highest."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.state import Rollout
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import Rollout
 
 Measure = Callable[[Rollout, Tensor, Goal], Tensor]
 """Maps rollouts of R rows, actions (R, T, A) and a goal of R rows to (R, T) or (R,)."""

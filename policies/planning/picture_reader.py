@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.dynamics import Body
-from gwm_sim.world_model import WorldModel
+from gwm_sim.model.dynamics import Body
+from gwm_sim.model.world_model import WorldModel
 
 _CHANNELS, _MAPS = 96, 8
 

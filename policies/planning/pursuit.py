@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.guide import Guide
-from gwm_sim.world_model import WorldModel
-from gwm_sim.world_state import WorldState
 
 
 @dataclass(frozen=True)

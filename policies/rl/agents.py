@@ -28,9 +28,9 @@ from torch import Tensor
 from gwm_sim.envs.readings import MISREAD, read_frames
 from gwm_sim.envs.wrappers import ternary
 from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.policies.rl.features import NormalisedReLU, ReadingsExtractor
-from gwm_sim.world_model import WorldModel
 
 FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"

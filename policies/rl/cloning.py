@@ -22,10 +22,10 @@ from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.contract import image_key
 from gwm_sim.envs.readings import read_frames
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel, check_fit
 
 UPDATES: Final = 2000
 BATCH: Final = 256

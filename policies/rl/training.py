@@ -32,6 +32,7 @@ from gwm_sim.envs.wrappers import (
 )
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.entrants import enter
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.policies.rl.agents import (
@@ -50,7 +51,6 @@ from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.world_model import WorldModel
 
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
 CHECKPOINT_SECONDS: Final = 60.0  # what a killed run loses at most

@@ -23,9 +23,9 @@ from gwm_sim.data.exporters.recordings import IMAGINED
 from gwm_sim.data.views import apart, side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
+from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.world_model import WorldModel, check_fit
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.tokenizer import TokenizerConfig, cell_decoder
+from gwm_sim.model.tokenizer import TokenizerConfig, cell_decoder
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 

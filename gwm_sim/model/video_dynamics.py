@@ -13,14 +13,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, Ring, RMSNorm, begin_as_copy, perceptron
-from gwm_sim.dynamics import (
+from gwm_sim.model.dynamics import (
     Dynamics,
     DynamicsConfig,
     Frames,
     Prediction,
     Statistics,
 )
+from gwm_sim.model.layers import Block, Ring, RMSNorm, begin_as_copy, perceptron
 
 
 class SightedDynamics(Dynamics):

@@ -24,8 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Command, Schema
-from gwm_sim.depth import DepthHead
-from gwm_sim.dynamics import (
+from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.model.checkpoint import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable
+from gwm_sim.model.depth import DepthHead
+from gwm_sim.model.dynamics import (
     IMAGINED,
     Body,
     Dynamics,
@@ -36,13 +38,11 @@ from gwm_sim.dynamics import (
     previous,
     risk,
 )
-from gwm_sim.errors import CheckpointError, ConfigError
-from gwm_sim.heads import HeadsConfig, Locator, TaskHead
-from gwm_sim.sharing import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable
-from gwm_sim.sighted import SightedDynamics
-from gwm_sim.tokenizer import Tokenizer, TokenizerConfig
-from gwm_sim.tracked import TrackedDynamics
-from gwm_sim.world_state import Rollout, WorldState
+from gwm_sim.model.heads import HeadsConfig, Locator, TaskHead
+from gwm_sim.model.object_dynamics import TrackedDynamics
+from gwm_sim.model.state import Rollout, WorldState
+from gwm_sim.model.tokenizer import Tokenizer, TokenizerConfig
+from gwm_sim.model.video_dynamics import SightedDynamics
 
 FORMAT = 3  # version of the checkpoint layout
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"

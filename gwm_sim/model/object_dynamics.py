@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import RMSNorm, begin_as_copy
-from gwm_sim.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics
+from gwm_sim.model.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics
+from gwm_sim.model.layers import RMSNorm, begin_as_copy
 
 
 class TrackedDynamics(Dynamics):

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm, begin_as_copy, fourier, one_hot, perceptron
+from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, one_hot, perceptron
 
 if TYPE_CHECKING:
-    from gwm_sim.dynamics import DynamicsConfig, Frames
+    from gwm_sim.model.dynamics import DynamicsConfig, Frames
 
 REACH = 3.0  # tokens beyond which all distances are alike
 OCTAVES = 5  # sine and cosine pairs of a distance

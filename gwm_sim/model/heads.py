@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.blocks import Block, RMSNorm, one_hot, perceptron
-from gwm_sim.dynamics import Dynamics, Frames
+from gwm_sim.model.dynamics import Dynamics, Frames
+from gwm_sim.model.layers import Block, RMSNorm, one_hot, perceptron
 
 
 @dataclass(frozen=True)

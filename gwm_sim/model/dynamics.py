@@ -23,10 +23,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.blocks import fourier
 from gwm_sim.data.episode_file import Command
 from gwm_sim.errors import ConfigError
-from gwm_sim.painter import Outline, Painter
+from gwm_sim.model.layers import fourier
+from gwm_sim.model.renderer import Outline, Painter
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is

@@ -1,0 +1,1 @@
+"""The world model: from real frames to imagined ones."""
