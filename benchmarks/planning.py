@@ -33,7 +33,7 @@ import gwm_sim.envs  # registers the ids
 from gwm_sim.envs.contract import TASKS, TIME_LIMIT, env_id, image_key
 from gwm_sim.envs.pairing import twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import processor
+from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.behaviours import make_behaviour
 from gwm_sim.policies.crew import Crew

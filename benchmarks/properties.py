@@ -39,11 +39,11 @@ from gwm_sim.envs.contract import (
 from gwm_sim.envs.pairing import HELD, start_pair, twin_options
 from gwm_sim.envs.tasks import BLUE, RED
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import processor
+from gwm_sim.evaluation.fidelity import processor
+from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
 from gwm_sim.progress import Show, progress
-from gwm_sim.ranks import spearman
 
 Array = NDArray[Any]
 

@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import gwm_sim
 from gwm_sim.envs.contract import env_id
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import processor
+from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.crew import Crew

@@ -30,12 +30,12 @@ from gwm_sim.envs.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.mujoco.scene import scene_xml
 from gwm_sim.envs.mujoco.start import CUBE_DISTANCE, CUBE_HIGH, CUBE_LOW
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import describe_scene, processor, provenance
+from gwm_sim.evaluation.fidelity import describe_scene, processor, provenance
+from gwm_sim.evaluation.metrics import Scene, score
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Slot, Window
+from gwm_sim.evaluation.statistics import auroc, spearman
 from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.open_loop import OpenLoopTest, Slot, Window
 from gwm_sim.progress import Show, progress
-from gwm_sim.ranks import auroc, spearman
-from gwm_sim.scores import Scene, score
 
 Array = NDArray[Any]
 

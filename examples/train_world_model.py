@@ -15,7 +15,7 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim
-from gwm_sim.fidelity import EvalConfig, evaluate
+from gwm_sim.evaluation.fidelity import EvalConfig, evaluate
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.train import TrainConfig
 from gwm_sim.train import main as train

@@ -33,7 +33,9 @@ VERBS = {
     ),
     "label": Verb("gwm_sim.labelling", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.train", "TrainConfig", "Train a world model on episode files"),
-    "eval": Verb("gwm_sim.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"),
+    "eval": Verb(
+        "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"
+    ),
     "generate": Verb("gwm_sim.policies.generate", "GenerateConfig", "Write a film of a learned world, of any length"),
     "plan": Verb("gwm_sim.policies.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
     "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),

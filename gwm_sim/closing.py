@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
+from gwm_sim.evaluation.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
+from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.arena import WORLDS, Arena, World
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
 from gwm_sim.policies.crew import Crew
 from gwm_sim.policies.entrants import Entrant, enter, looks
@@ -32,7 +33,6 @@ from gwm_sim.policies.evaluate import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.report import write_report
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.ranks import spearman
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.open_loop import OUTCOME_TASKS
 from gwm_sim.protocol import CONTEXT
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

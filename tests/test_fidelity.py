@@ -16,10 +16,8 @@ from gwm_sim.building import build
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.detector import detect
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
-from gwm_sim.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
-from gwm_sim.phases import PRESETS
-from gwm_sim.scores import (
+from gwm_sim.evaluation.fidelity import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
+from gwm_sim.evaluation.metrics import (
     MISSING_CM,
     Scene,
     Scores,
@@ -31,6 +29,8 @@ from gwm_sim.scores import (
     silhouette_area,
     summarize,
 )
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
+from gwm_sim.phases import PRESETS
 from gwm_sim.train import TrainConfig
 from gwm_sim.windows import load_training_data
 

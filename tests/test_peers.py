@@ -27,8 +27,8 @@ from gwm_sim import trainer
 from gwm_sim.building import build
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
-from gwm_sim.open_loop import OpenLoopTest, Window
 from gwm_sim.phases import PRESETS
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.train import TrainConfig

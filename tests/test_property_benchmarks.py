@@ -20,10 +20,10 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.pairing import HELD, start_pair
 from gwm_sim.envs.tasks import RED
 from gwm_sim.errors import ConfigError
-from gwm_sim.open_loop import OpenLoopTest
+from gwm_sim.evaluation.open_loop import OpenLoopTest
+from gwm_sim.evaluation.statistics import auroc, ranks, spearman
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.ranks import auroc, ranks, spearman
 
 Array = NDArray[Any]
 

@@ -19,12 +19,12 @@ from gwm_sim.envs import contract
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import EvalConfig, evaluate, show_report
+from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, show_report
+from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.model.dynamics import Body
 from gwm_sim.model.imagination import imagine_episode
 from gwm_sim.model.renderer import project
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.open_loop import OpenLoopTest
 from gwm_sim.policies.collect import CollectConfig
 from gwm_sim.policies.collect import main as collect
 from gwm_sim.policies.planning import Goal

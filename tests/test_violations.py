@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.contract import CUBE_SIZE, GRIPPER_MAX
 from gwm_sim.envs.mujoco.scene import make_model
-from gwm_sim.fidelity import EvalConfig, evaluate, measure
-from gwm_sim.open_loop import OpenLoopTest, Prediction, Window
+from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, measure
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 from gwm_sim.violations import KINDS, find_violations, gripper_boxes, violation_rates
 
 Array = NDArray[Any]

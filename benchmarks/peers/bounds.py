@@ -22,8 +22,8 @@ from gwm_sim.envs.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.mujoco.start import Start, draw_start
 from gwm_sim.envs.tasks import TASK, label
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.open_loop import OUTCOME_TASKS, OpenLoopTest, Prediction, Window
-from gwm_sim.scores import outcomes
+from gwm_sim.evaluation.metrics import outcomes
+from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]
 

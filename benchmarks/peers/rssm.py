@@ -27,12 +27,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
+from gwm_sim.evaluation.metrics import outcomes
+from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
 from gwm_sim.model.dynamics import Statistics
 from gwm_sim.model.layers import RMSNorm
 from gwm_sim.model.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels
 from gwm_sim.model.world_model import weights_digest
-from gwm_sim.open_loop import OUTCOME_TASKS, Prediction, Window
-from gwm_sim.scores import outcomes
 
 STRIDE = 16  # pixels per cell of the coarsest feature map, four halvings
 UNIMIX = 0.01  # part of a uniform distribution in every categorical, so that no KL is infinite
@@ -382,7 +382,7 @@ class RSSM(nn.Module):
 
 
 class RSSMPredictor:
-    """The peer as a predictor of `gwm_sim.open_loop`: its most likely future."""
+    """The peer as a predictor of `gwm_sim.evaluation.open_loop`: its most likely future."""
 
     def __init__(self, model: RSSM) -> None:
         """Wrap a model."""

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from gwm_sim import train as own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.fidelity import measure
+from gwm_sim.evaluation.fidelity import measure
+from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.files import exclusive
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED

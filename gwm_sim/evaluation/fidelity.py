@@ -28,12 +28,7 @@ import gwm_sim
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.data.views import apart, main_view
 from gwm_sim.errors import ConfigError
-from gwm_sim.media.comparison import write_comparison
-from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
-from gwm_sim.progress import Show, progress
-from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.scores import (
+from gwm_sim.evaluation.metrics import (
     OUTCOMES,
     Scene,
     Scores,
@@ -44,6 +39,11 @@ from gwm_sim.scores import (
     score,
     summarize,
 )
+from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
+from gwm_sim.media.comparison import write_comparison
+from gwm_sim.model.world_model import WorldModel, check_fit
+from gwm_sim.progress import Show, progress
+from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 from gwm_sim.view_agreement import ViewAgreement
 from gwm_sim.view_agreement import summarize as summarize_votes
 from gwm_sim.violations import KINDS, find_violations, violation_rates
