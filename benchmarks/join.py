@@ -14,12 +14,12 @@ from typing import Final, Literal
 
 import tyro
 
-from gwm_sim.calibration import calibrate
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.model.world_model import BANK_FILE, WorldModel
-from gwm_sim.phases import DRAWS, SEES_FRAMES
-from gwm_sim.train import encode_all
-from gwm_sim.windows import load_training_data
+from gwm_sim.training.calibration import calibrate
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases.phase import DRAWS, SEES_FRAMES
+from gwm_sim.training.train import encode_all
 
 Part = Literal["tokenizer", "locator", "depth", "dynamics", "painter"]
 BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {

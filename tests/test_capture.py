@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.capture import Capture, differentiate, known_loss, stand_ins
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import PRESETS, batch_generator
-from gwm_sim.tracked_phases import BodyPhase
-from gwm_sim.windows import load_training_data
+from gwm_sim.training.cuda_graph import Capture, differentiate, known_loss, stand_ins
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases.object_dynamics import BodyPhase
+from gwm_sim.training.phases.phase import PRESETS, batch_generator
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gwm_sim.closing import HORIZONS, choose, closing_report, copying, keeping, listening
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.training.summary import HORIZONS, choose, closing_report, copying, keeping, listening
 
 
 def test_it_measures_the_held_out_episodes_alone(tiny_data: Path, tiny_checkpoint: Path) -> None:

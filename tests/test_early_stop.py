@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from gwm_sim.early_stop import CHECKS, EarlyStop
+from gwm_sim.training.early_stop import CHECKS, EarlyStop
 
 
 def watch(losses: list[float], patience: float) -> tuple[EarlyStop, float]:

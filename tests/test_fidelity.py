@@ -12,7 +12,6 @@ import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, GAIN, PAINT, Array, draw, draw_scene, table, write_file
 from recordings import write_file as write_other
 
-from gwm_sim.building import build
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.detector import detect
 from gwm_sim.errors import ConfigError
@@ -30,9 +29,10 @@ from gwm_sim.evaluation.metrics import (
     summarize,
 )
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
-from gwm_sim.phases import PRESETS
-from gwm_sim.train import TrainConfig
-from gwm_sim.windows import load_training_data
+from gwm_sim.training.build import build
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases.phase import PRESETS
+from gwm_sim.training.train import TrainConfig
 
 HORIZONS = (1, 10, 20)
 

@@ -8,8 +8,8 @@ import torch
 
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import BANK_FILE, WorldModel
-from gwm_sim.train import TrainConfig
-from gwm_sim.train import main as train
+from gwm_sim.training.train import TrainConfig
+from gwm_sim.training.train import main as train
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

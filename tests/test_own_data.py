@@ -17,9 +17,9 @@ from gwm_sim import cli
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import PRESETS
-from gwm_sim.train import TrainConfig
-from gwm_sim.train import main as train_model
+from gwm_sim.training.phases.phase import PRESETS
+from gwm_sim.training.train import TrainConfig
+from gwm_sim.training.train import main as train_model
 
 CHECKPOINT = ("config.json", "model.safetensors", "bank.hdf5", "README.md", "report.json")
 

@@ -23,16 +23,16 @@ from peers.report import comparison_table, peer_over_model
 from peers.rssm import RSSM, RSSMPredictor, World, divergence
 from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase, cut, search, train_rssm
 
-from gwm_sim import trainer
-from gwm_sim.building import build
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
-from gwm_sim.phases import PRESETS
 from gwm_sim.policies.collect import CollectConfig, collect
-from gwm_sim.train import TrainConfig
-from gwm_sim.windows import TrainingData, load_training_data
+from gwm_sim.training import trainer
+from gwm_sim.training.build import build
+from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.phases.phase import PRESETS
+from gwm_sim.training.train import TrainConfig
 
 Array = NDArray[Any]
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwm_sim.building import build
 from gwm_sim.model.dynamics import IMAGINED, Body, Frames
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.sighted_phases import DynamicsPhase, corrupt
-from gwm_sim.tracked_phases import OUTLIER, BodyPhase, PainterPhase, robust
-from gwm_sim.train import TrainConfig, encode_all
-from gwm_sim.windows import load_training_data
+from gwm_sim.training.build import build
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases.object_dynamics import OUTLIER, BodyPhase, PainterPhase, robust
+from gwm_sim.training.phases.phase import PRESETS, batch_generator
+from gwm_sim.training.phases.video_dynamics import DynamicsPhase, corrupt
+from gwm_sim.training.train import TrainConfig, encode_all
 
 
 @pytest.fixture

@@ -18,18 +18,18 @@ from recordings import make_episode, make_schema
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from gwm_sim import trainer
-from gwm_sim.building import build, usual_length
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
-from gwm_sim.phases import DRAWS, PRESETS, TokenizerPhase
 from gwm_sim.policies.collect import CollectConfig, collect
-from gwm_sim.sighted_phases import DynamicsPhase
-from gwm_sim.tracked_phases import BodyPhase
-from gwm_sim.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
-from gwm_sim.windows import WindowSampler, load_training_data
+from gwm_sim.training import trainer
+from gwm_sim.training.build import build, usual_length
+from gwm_sim.training.dataset import WindowSampler, load_training_data
+from gwm_sim.training.phases.object_dynamics import BodyPhase
+from gwm_sim.training.phases.phase import DRAWS, PRESETS, TokenizerPhase
+from gwm_sim.training.phases.video_dynamics import DynamicsPhase
+from gwm_sim.training.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -298,7 +298,8 @@ ALOUD = f"""
 import sys, time
 from pathlib import Path
 from typing import Any
-from gwm_sim import trainer, train
+from gwm_sim.training import trainer
+from gwm_sim.training import train
 
 class Clock(trainer.Clock):
     def tick(self):

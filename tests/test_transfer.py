@@ -9,7 +9,7 @@ from recordings import make_schema
 
 from gwm_sim.model.video_dynamics import SightedDynamics
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.transfer import differences, inherit, token_rows
+from gwm_sim.training.finetune import differences, inherit, token_rows
 
 
 def altered(model: WorldModel, seed: int = 1) -> WorldModel:

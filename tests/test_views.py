@@ -12,7 +12,6 @@ import torch
 from conftest import once
 from rich.console import Console
 
-from gwm_sim import phases
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.envs import contract
@@ -30,10 +29,11 @@ from gwm_sim.policies.collect import main as collect
 from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.objectives import latent_distance
 from gwm_sim.policies.scripted import expert
-from gwm_sim.train import TrainConfig
-from gwm_sim.train import main as train
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases import phase
+from gwm_sim.training.train import TrainConfig
+from gwm_sim.training.train import main as train
 from gwm_sim.view_agreement import ViewAgreement, summarize
-from gwm_sim.windows import load_training_data
 
 CAMERAS = ("front", "wrist")
 
@@ -55,7 +55,7 @@ def checkpoint(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     def learn(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(phases.PRESETS, "several", replace(phases.PRESETS["tiny"], noise=3))
+            patch.setitem(phase.PRESETS, "several", replace(phase.PRESETS["tiny"], noise=3))
             train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
 
     return once(tmp_path_factory, "several", learn)

@@ -11,7 +11,7 @@ from recordings import make_episode, make_schema, write_file
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
-from gwm_sim.windows import load_training_data, scene_box
+from gwm_sim.training.dataset import load_training_data, scene_box
 
 
 def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Training on equal terms: six configurations for each side, the same episodes, the same minutes, one way to choose.
 
-The peer learns in the loop that the shipped model learns in (`gwm_sim.trainer`): its clock, learning rate schedule,
+The peer learns in the loop that the shipped model learns in (`gwm_sim.training.trainer`): its clock, learning rate schedule,
 averaged weights and state on disk are the same, so a killed run goes on where it was. A search gives every
 configuration of a side the same short budget and keeps the one that strays least on validation episodes, open loop.
 Episodes with evaluation seeds are refused by both.
@@ -17,7 +17,6 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from gwm_sim import train as own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import measure
@@ -25,11 +24,12 @@ from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.files import exclusive
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import PRESETS, batch_generator
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.trainer import Trainer
-from gwm_sim.windows import TrainingData, load_training_data
+from gwm_sim.training import train as own
+from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.phases.phase import PRESETS, batch_generator
+from gwm_sim.training.trainer import Trainer
 from peers.rssm import RSSM, Labels, RSSMConfig, RSSMPredictor, Sequences, World
 
 Side = Literal["rssm", "model"]

@@ -9,8 +9,16 @@ from torch import Tensor, nn
 from gwm_sim.model.dynamics import Frames, previous
 from gwm_sim.model.video_dynamics import SightedDynamics
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import SEES_FRAMES, Preset, batch_generator, crop, drop_properties, held_out_loss, to_device
-from gwm_sim.windows import TrainingData, WindowSampler
+from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.phases.phase import (
+    SEES_FRAMES,
+    Preset,
+    batch_generator,
+    crop,
+    drop_properties,
+    held_out_loss,
+    to_device,
+)
 
 TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.capture import Capture
 from gwm_sim.model.dynamics import Body, Frames, choose, previous
 from gwm_sim.model.object_dynamics import TrackedDynamics
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import (
+from gwm_sim.protocol import CONTEXT
+from gwm_sim.training.cuda_graph import Capture
+from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.phases.phase import (
     DRAWS,
     SEES_FRAMES,
     Preset,
@@ -22,8 +24,6 @@ from gwm_sim.phases import (
     held_out_loss,
     to_device,
 )
-from gwm_sim.protocol import CONTEXT
-from gwm_sim.windows import TrainingData, WindowSampler
 
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 BLIND = 0.4  # share of the pictures that the painter draws from the body alone

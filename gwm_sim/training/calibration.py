@@ -9,7 +9,7 @@ from gwm_sim.model.renderer import project
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.windows import TrainingData
+from gwm_sim.training.dataset import TrainingData
 
 HORIZON = 20  # steps over which the expected error is made to agree with the true one
 WINDOWS = 512

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gwm_sim.data.episode_file import DEPTH_UNIT
 from gwm_sim.model.dynamics import Frames
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.windows import TrainingData, WindowSampler
+from gwm_sim.training.dataset import TrainingData, WindowSampler
 
 SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 DRAWS = "dynamics.painter."

@@ -17,11 +17,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gwm_sim.early_stop import EarlyStop
 from gwm_sim.errors import GwmError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.phases import Phase
 from gwm_sim.progress import progress
+from gwm_sim.training.early_stop import EarlyStop
+from gwm_sim.training.phases.phase import Phase
 
 SAVE_EVERY = 60.0  # [s]
 SAMPLE_EVERY = 300.0  # [s]

@@ -23,23 +23,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import gwm_sim
-from gwm_sim.building import build
-from gwm_sim.calibration import calibrate
-from gwm_sim.closing import closing_report
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
-from gwm_sim.early_stop import EarlyStop
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
-from gwm_sim.phases import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.sighted_phases import DynamicsPhase
-from gwm_sim.tracked_phases import BodyPhase, PainterPhase
-from gwm_sim.trainer import Trainer
-from gwm_sim.transfer import Inheritance, become, inherit
-from gwm_sim.windows import TrainingData, load_training_data
+from gwm_sim.training.build import build
+from gwm_sim.training.calibration import calibrate
+from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.early_stop import EarlyStop
+from gwm_sim.training.finetune import Inheritance, become, inherit
+from gwm_sim.training.phases.object_dynamics import BodyPhase, PainterPhase
+from gwm_sim.training.phases.phase import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
+from gwm_sim.training.phases.video_dynamics import DynamicsPhase
+from gwm_sim.training.summary import closing_report
+from gwm_sim.training.trainer import Trainer
 
 SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.55, "painter": 0.3}
 """Parts of the budget; those of phases that are left out or that a model does not have go to the others."""

@@ -16,12 +16,12 @@ from gwm_sim.model.dynamics import DynamicsConfig
 from gwm_sim.model.heads import HeadsConfig
 from gwm_sim.model.tokenizer import TokenizerConfig
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig
-from gwm_sim.phases import Preset
-from gwm_sim.transfer import SIZES
-from gwm_sim.windows import TrainingData
+from gwm_sim.training.dataset import TrainingData
+from gwm_sim.training.finetune import SIZES
+from gwm_sim.training.phases.phase import Preset
 
 if TYPE_CHECKING:
-    from gwm_sim.train import TrainConfig
+    from gwm_sim.training.train import TrainConfig
 
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 

@@ -1,0 +1,1 @@
+"""From episode files to a world model."""

@@ -1,0 +1,1 @@
+"""What is learned, part by part; `trainer.py` says how."""
