@@ -24,14 +24,14 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "doctor": Verb("gwm_sim.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
+    "doctor": Verb("gwm_sim.commands.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
     "collect": Verb("gwm_sim.policies.collect", "CollectConfig", "Record episodes in the physics twin"),
-    "import": Verb("gwm_sim.importing", "ImportConfig", "Turn recordings of other formats into an episode file"),
-    "export": Verb("gwm_sim.exporting", "ExportConfig", "Turn an episode file into a dataset of another format"),
+    "import": Verb("gwm_sim.commands.import_", "ImportConfig", "Turn recordings of other formats into an episode file"),
+    "export": Verb("gwm_sim.commands.export", "ExportConfig", "Turn an episode file into a dataset of another format"),
     "inspect": Verb(
         "gwm_sim.data.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"
     ),
-    "label": Verb("gwm_sim.labelling", "LabelConfig", "Mark in which episodes a task was fulfilled"),
+    "label": Verb("gwm_sim.commands.label", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.training.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb(
         "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"

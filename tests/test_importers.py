@@ -21,13 +21,13 @@ from layouts import LAYOUTS, Truth
 from numpy.typing import NDArray
 
 from gwm_sim import cli
+from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile, parts_folder
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers import detect, open_source
 from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
-from gwm_sim.importing import ImportConfig, import_episodes
 
 Array = NDArray[Any]
 

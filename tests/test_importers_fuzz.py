@@ -23,12 +23,12 @@ from layouts import LAYOUTS, Truth
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers import detect
 from gwm_sim.data.survey import survey
 from gwm_sim.errors import GwmError
-from gwm_sim.importing import ImportConfig, import_episodes
 
 Array = NDArray[Any]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from recordings import write_file
 
+from gwm_sim.commands.label import LabelConfig, Later, label_episodes, main, parse_episodes
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.labelling import LabelConfig, Later, label_episodes, main, parse_episodes
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The verbs of `gwm` that need the model alone: `gwm X` is `commands/x.py`."""
