@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.scene import make_model
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.mujoco.scene import make_model
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.crew import Crew
@@ -93,7 +93,7 @@ class Studio:
         self._qpos = np.zeros(model.nq)
         self._joints = [model.joint(f"joint_{i + 1}").qposadr[0] for i in range(7)]
         self._fingers = [model.joint(f"{side}_finger").qposadr[0] for side in ("left", "right")]
-        self._cubes = [model.joint(name).qposadr[0] for name in contract.OBJECT_NAMES]
+        self._cubes = [model.joint(name).qposadr[0] for name in spec.OBJECT_NAMES]
         self.greeting = self._schema()
 
     def __call__(self, job: int) -> int:
@@ -108,7 +108,7 @@ class Studio:
             self._renderer.observe(self._place(telemetry, poses))
             for telemetry, poses in zip(clip.telemetry, clip.objects, strict=True)
         ]
-        frames = {name: np.stack([seen[contract.image_key(name)] for seen in drawn]) for name in self._config.cameras}
+        frames = {name: np.stack([seen[spec.image_key(name)] for seen in drawn]) for name in self._config.cameras}
         return replace(clip, frames=frames)
 
     def _recorded(self, index: int) -> Episode:
@@ -149,8 +149,8 @@ class Studio:
 
     def _place(self, telemetry: np.ndarray, poses: np.ndarray) -> np.ndarray:
         """Generalised positions of the twin; it closes both fingers alike."""
-        self._qpos[self._joints] = telemetry[contract.JOINTS]
-        self._qpos[self._fingers] = telemetry[contract.EE.stop] / 2
+        self._qpos[self._joints] = telemetry[spec.JOINTS]
+        self._qpos[self._fingers] = telemetry[spec.EE.stop] / 2
         for address, pose in zip(self._cubes, poses, strict=True):
             self._qpos[address : address + 7] = pose
         return self._qpos

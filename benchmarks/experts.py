@@ -12,7 +12,7 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim
-from gwm_sim.envs.contract import TASKS, env_id
+from gwm_sim.envs.blocks.spec import TASKS, env_id
 from gwm_sim.policies.evaluate import evaluate
 from gwm_sim.policies.scripted import expert
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy

@@ -24,9 +24,9 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.pairing import twin_options
-from gwm_sim.envs.tasks import BLUE, RED
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.behaviours import aside
 from gwm_sim.policies.evaluate import wilson_interval
@@ -38,7 +38,7 @@ from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 Array = NDArray[Any]
 
 HORIZON = 20  # steps that are foreseen
-NEAR = contract.CUBE_SIZE / 2  # [m]
+NEAR = spec.CUBE_SIZE / 2  # [m]
 EDGE = (0.020, 0.030)  # offset of a cube from the middle of the one below [m]; beyond half a cube it falls
 FRICTION = (0.10, 0.22)  # about the least that holds a cube
 LONGEST = 70  # steps until the moment that matters
@@ -130,7 +130,7 @@ def record(
     first = moment + 1 - CONTEXT
     eyes.reset(seed=seed)
     return Case(
-        frames=np.stack([contract.picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
+        frames=np.stack([spec.picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
         telemetry=np.stack(reported[first : moment + 1]),
         past=np.stack(actions[first:moment]),
         actions=np.stack(actions[moment : moment + HORIZON]),

@@ -17,7 +17,7 @@ import tyro
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.mujoco.kinematics import HOME
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
@@ -42,12 +42,12 @@ def mirror(episode: Episode) -> Episode:
     """The episode as a mirror in the plane y = 0 shows it, without pictures."""
     assert episode.objects is not None
     telemetry, actions, objects = (x.copy() for x in (episode.telemetry, episode.actions, episode.objects))
-    joints = telemetry[:, contract.JOINTS]  # a view
+    joints = telemetry[:, spec.JOINTS]  # a view
     for joint in ODD_JOINTS:
         joints[:, joint] = 2 * HOME[joint] - joints[:, joint]
     for name in SIDEWAYS:
-        telemetry[:, contract.TELEMETRY_NAMES.index(name)] *= -1
-    actions[:, contract.ACTION_NAMES.index("dy")] *= -1
+        telemetry[:, spec.TELEMETRY_NAMES.index(name)] *= -1
+    actions[:, spec.ACTION_NAMES.index("dy")] *= -1
     objects[..., 1] *= -1
     objects[..., 3:] *= QUATERNION
     return replace(episode, frames={}, depth={}, telemetry=telemetry, actions=actions, objects=objects)

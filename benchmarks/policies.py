@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import torch
 import tyro
 
-from gwm_sim.envs.contract import env_id
+from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.policies.collect import CollectConfig, collect
 from gwm_sim.policies.rl.training import RlTrainConfig, train
 

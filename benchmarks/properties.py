@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
-from gwm_sim.detector import detect
-from gwm_sim.envs.contract import (
+from gwm_sim.envs.blocks.detector import detect
+from gwm_sim.envs.blocks.spec import (
     ACTION_SCALE,
     COMMAND,
     CUBE_SIZE,
@@ -36,8 +36,8 @@ from gwm_sim.envs.contract import (
     WORKSPACE_LOW,
     image_key,
 )
+from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.pairing import HELD, start_pair, twin_options
-from gwm_sim.envs.tasks import BLUE, RED
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import tyro
 from peers.report import comparison_table
 
-from gwm_sim.envs.contract import TASKS
+from gwm_sim.envs.blocks.spec import TASKS
 from gwm_sim.errors import GwmError
 from gwm_sim.model.world_model import WorldModel, find_checkpoint
 

@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import gwm_sim
-from gwm_sim.envs.contract import env_id
+from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.state import WorldState

@@ -5,11 +5,11 @@ Entry points are strings, so that neither torch nor mujoco is imported before an
 
 from gymnasium.envs.registration import register, registry
 
-from gwm_sim.envs.contract import TASKS, TIME_LIMIT, env_id
+from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
 
 _ENTRY_POINTS = {
     "learned": ("gwm_sim.envs.learned:LearnedEnv", "gwm_sim.envs.learned_vector:LearnedVectorEnv"),
-    "twin": ("gwm_sim.envs.mujoco.env:MuJoCoEnv", "gwm_sim.envs.mujoco.vector:MuJoCoVectorEnv"),
+    "twin": ("gwm_sim.envs.blocks.twin:MuJoCoEnv", "gwm_sim.envs.blocks.twin_vector:MuJoCoVectorEnv"),
 }
 WORLD_ID = "GWM-World-v0"
 

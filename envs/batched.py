@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import check_action
+from gwm_sim.envs.blocks.spec import check_action
 
 Observation = dict[str, NDArray[Any]]
 Rows = NDArray[np.intp]

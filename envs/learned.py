@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.goals import Goal, Goals, read_goal
 from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_space
 from gwm_sim.envs.starts import Starts
-from gwm_sim.envs.tasks import TaskState
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.dynamics import Frames
 from gwm_sim.model.state import WorldState
@@ -132,10 +132,10 @@ class Imagination:
         low = np.array(config.schema.telemetry_low, np.float32)
         high = np.array(config.schema.telemetry_high, np.float32)
         view = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
-        entries: dict[str, gym.Space[Any]] = {contract.image_key(camera): view for camera in config.cameras}
+        entries: dict[str, gym.Space[Any]] = {spec.image_key(camera): view for camera in config.cameras}
         if depth:
-            near_and_far = (0.0, contract.MAX_DEPTH)
-            entries[contract.depth_key(config.camera)] = gym.spaces.Box(*near_and_far, (height, width, 1), np.float32)
+            near_and_far = (0.0, spec.MAX_DEPTH)
+            entries[spec.depth_key(config.camera)] = gym.spaces.Box(*near_and_far, (height, width, 1), np.float32)
         entries["agent_pos"] = gym.spaces.Box(low, high, dtype=np.float32)
         return gym.spaces.Dict(entries)
 
@@ -178,8 +178,8 @@ class Imagination:
         if not self.depth_observed:
             return {}
         return {
-            contract.depth_key(self.model.config.camera): self.model.depth(self.state)
-            .clamp_max(contract.MAX_DEPTH)
+            spec.depth_key(self.model.config.camera): self.model.depth(self.state)
+            .clamp_max(spec.MAX_DEPTH)
             .cpu()
             .numpy()
         }
@@ -231,7 +231,7 @@ class LearnedEnv(gym.Env[Any, Any]):
     knows several, such as gwm-preview, the seed of `reset` says which one comes.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": contract.CONTROL_RATE}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": spec.CONTROL_RATE}
 
     def __init__(
         self,
@@ -302,7 +302,7 @@ class LearnedEnv(gym.Env[Any, Any]):
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Imagine one control step."""
-        self._rows.step(contract.check_action(action, self.action_space)[None])
+        self._rows.step(spec.check_action(action, self.action_space)[None])
         self._elapsed += 1
         self._pixels = None
         reward, success = self._rows.judge()
@@ -337,7 +337,7 @@ class LearnedEnv(gym.Env[Any, Any]):
     def _observation(self) -> Observation:
         if self._readings is not None:
             return {key: value[0] for key, value in self._rows.readings(self._readings).items()}
-        pictures = contract.observed(self._frame().copy(), self._rows.model.config.cameras)
+        pictures = spec.observed(self._frame().copy(), self._rows.model.config.cameras)
         depths = {key: depth[0] for key, depth in self._rows.depths().items()}
         return {**pictures, **depths, "agent_pos": self._rows.telemetry()[0]}
 

@@ -10,11 +10,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
 from gwm_sim.envs.readings import LATENTS, readings_space
-from gwm_sim.envs.tasks import TaskState
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
@@ -139,7 +139,7 @@ class LearnedVectorEnv(BatchedEnv):
     def _observe(self, rows: Rows) -> Observation:
         if self._readings is not None:
             return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
-        pictures = contract.observed(self.frames()[rows], self.world_model.config.cameras)
+        pictures = spec.observed(self.frames()[rows], self.world_model.config.cameras)
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
         return {**pictures, **depths, "agent_pos": self._imagination.telemetry()[rows]}
 

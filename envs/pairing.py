@@ -7,11 +7,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.protocol import CONTEXT
 
-HELD: Final = np.zeros((CONTEXT - 1, len(contract.ACTION_NAMES)), np.float32)
+HELD: Final = np.zeros((CONTEXT - 1, len(spec.ACTION_NAMES)), np.float32)
 """Actions (T, A) that hold the arm still for the frames that a learned world is given."""
 
 
@@ -70,7 +70,7 @@ def start_twin(
     observations = [observation, *(twin.step(action)[0] for action in actions)][-CONTEXT:]
     told: dict[str, float] = twin.unwrapped.properties  # type: ignore[attr-defined]
     return PairedStart(
-        frames=np.stack([contract.picture(seen, model.cameras) for seen in observations]),
+        frames=np.stack([spec.picture(seen, model.cameras) for seen in observations]),
         telemetry=np.stack([seen["agent_pos"] for seen in observations]),
         actions=np.asarray(actions[len(actions) + 1 - len(observations) :], np.float32),
         properties={name: value for name, value in told.items() if name in model.properties},

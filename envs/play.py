@@ -14,7 +14,8 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from gwm_sim.envs import WORLD_ID, contract
+from gwm_sim.envs import WORLD_ID
+from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.gl import has_display
 from gwm_sim.errors import ConfigError, MissingDependency
 
@@ -47,7 +48,7 @@ class PlayConfig:
     """Name or folder of a world model, for learned environments; by default the shipped one."""
     seed: int = 0
     """Seed of the first start; each new start uses the next one."""
-    fps: float = contract.CONTROL_RATE
+    fps: float = spec.CONTROL_RATE
     """Steps per second; the control rate is real time."""
 
 
@@ -126,12 +127,12 @@ def make(config: PlayConfig) -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array", max_episode_steps=-1, **model)
     except (gym.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    if env.action_space.shape != (len(contract.ACTION_NAMES),):
-        raise ConfigError(f"--env {config.env} has actions {env.action_space}; the keys drive {contract.ACTION_NAMES}")
+    if env.action_space.shape != (len(spec.ACTION_NAMES),):
+        raise ConfigError(f"--env {config.env} has actions {env.action_space}; the keys drive {spec.ACTION_NAMES}")
     return env
 
 
-def play(env: gym.Env[Any, Any], seed: int = 0, fps: float = contract.CONTROL_RATE) -> None:
+def play(env: gym.Env[Any, Any], seed: int = 0, fps: float = spec.CONTROL_RATE) -> None:
     """Show `env` in a window and step it by keyboard, `fps` times a second, until the player leaves."""
     pygame.display.init()
     keyboard, clock = Keyboard(), pygame.time.Clock()

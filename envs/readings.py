@@ -13,9 +13,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
-from gwm_sim.envs.tasks import TaskState
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
@@ -69,7 +69,7 @@ def read_state(model: WorldModel, state: WorldState, keys: Sequence[str]) -> Obs
 
 def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]) -> Observation:
     """Readings of real frames, batched: `observation` has the cameras' frames (B, H, W, 3) and `agent_pos` (B, P)."""
-    frames = torch.from_numpy(np.ascontiguousarray(contract.picture(observation, model.config.cameras)))
+    frames = torch.from_numpy(np.ascontiguousarray(spec.picture(observation, model.config.cameras)))
     telemetry = torch.from_numpy(np.asarray(observation["agent_pos"], np.float32))
     no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
     read = model.read(frames[:, None], telemetry[:, None], no_actions)
@@ -85,22 +85,20 @@ def believed_state(model: WorldModel, state: WorldState) -> TaskState:
     Raises:
         ValueError: The model's robot and objects are not those of the block tasks.
     """
-    if model.config.schema.telemetry_names != contract.TELEMETRY_NAMES or not model.config.dynamics.objects:
+    if model.config.schema.telemetry_names != spec.TELEMETRY_NAMES or not model.config.dynamics.objects:
         raise ValueError(f"{model.config.name} does not track the cubes and the gripper of the block tasks")
     telemetry, before = (x.double().cpu().numpy() for x in (state.telemetry, state.previous_telemetry))
     place, place_before = (x.double().cpu().numpy() for x in (state.objects, state.previous_objects))
     upright = np.zeros((*place.shape[:2], 4))
     upright[..., 0] = 1.0
     return TaskState(
-        end_effector=telemetry[:, contract.EE],
-        gripper_opening=telemetry[:, contract.OPENING],
+        end_effector=telemetry[:, spec.EE],
+        gripper_opening=telemetry[:, spec.OPENING],
         position=place,
         quaternion=upright,
-        linear_velocity=(place - place_before) * contract.CONTROL_RATE,
+        linear_velocity=(place - place_before) * spec.CONTROL_RATE,
         angular_velocity=np.zeros_like(place),
-        grasped=grasped_by_sight(
-            place, telemetry[:, contract.EE], telemetry[:, contract.OPENING], before[:, contract.OPENING]
-        ),
+        grasped=grasped_by_sight(place, telemetry[:, spec.EE], telemetry[:, spec.OPENING], before[:, spec.OPENING]),
     )
 
 
@@ -115,7 +113,7 @@ def grasped_by_sight(position: Array, end_effector: Array, opening: Array, openi
         opening_before: The same one step earlier (...) [m].
     """
     inside = np.linalg.norm(position - end_effector[..., None, :], axis=-1) < HELD_WITHIN
-    fits = (np.abs(opening - contract.CUBE_SIZE) < FINGER_MARGIN) & (np.abs(opening - opening_before) < STOPPED)
+    fits = (np.abs(opening - spec.CUBE_SIZE) < FINGER_MARGIN) & (np.abs(opening - opening_before) < STOPPED)
     return np.asarray(inside & fits[..., None])
 
 

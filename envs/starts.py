@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.dynamics import Frames
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, check_fit
@@ -102,7 +102,7 @@ class Starts:
                 f"Unknown properties {sorted(unknown)}: {self._model.config.name} is conditioned on "
                 f"{', '.join(known) or 'none'}"
             )
-        return contract.resolve_properties(requested, rng)
+        return spec.resolve_properties(requested, rng)
 
     def _draw(self, rng: np.random.Generator) -> int:
         if not self._unsolved:
@@ -121,7 +121,7 @@ class Starts:
             start = cut(self._bank, index, self._bank.lengths[index], self._model.config.cameras)
             # As in the twin, physics is the default one unless the options say otherwise, whatever was recorded.
             start.properties.update(
-                {name: value for name, value in contract.PROPERTY_DEFAULTS.items() if name in start.properties}
+                {name: value for name, value in spec.PROPERTY_DEFAULTS.items() if name in start.properties}
             )
             self._read[index] = start, self._encode(start)
         return self._read[index]

@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from gwm_sim.envs.batched import Observation
-from gwm_sim.envs.contract import ACTION_NAMES, image_key
+from gwm_sim.envs.blocks.spec import ACTION_NAMES, image_key
 from gwm_sim.envs.goals import read_goal
 from gwm_sim.envs.readings import LATENTS, OBJECTS, read_frames, readings_space
 from gwm_sim.model.world_model import WorldModel

@@ -12,7 +12,7 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
-from gwm_sim.envs.contract import TIME_LIMIT, env_id
+from gwm_sim.envs.blocks.spec import TIME_LIMIT, env_id
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluate import evaluate

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gwm_sim.envs.contract import ACTION_SCALE, CUBE_SIZE, WORKSPACE_HIGH, WORKSPACE_LOW
-from gwm_sim.envs.tasks import BLUE, RED
+from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, WORKSPACE_HIGH, WORKSPACE_LOW
+from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.policies import scripted
 from gwm_sim.policies.motions import (
     CLOSE,

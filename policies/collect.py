@@ -34,7 +34,7 @@ from gwm_sim.data.episode_file import (
     parts_folder,
 )
 from gwm_sim.data.inspection import Summary, success_table, summarize
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
@@ -101,11 +101,11 @@ class Recorder:
         self._behaviour: Behaviour = behaviour or find_behaviour(config.policy)
         self._env_kwargs = {"size": config.size, "cameras": list(config.cameras), "rendering": config.rendering}
         self._env_kwargs |= {"depth": True} if config.depth else {}
-        task = contract.task_of(config.env)
+        task = spec.task_of(config.env)
         if task is None:
             raise ConfigError(f"--env {config.env} is no block environment. Try MuJoCo-BlockStack-v0.")
         self._task = task
-        self._steps = config.steps or contract.TIME_LIMIT[task]
+        self._steps = config.steps or spec.TIME_LIMIT[task]
         self._options = {"properties": "random"} if config.properties == "random" else None
         try:
             self._env: Any = gym.make(config.env, max_episode_steps=-1, disable_env_checker=True, **self._env_kwargs)
@@ -118,28 +118,26 @@ class Recorder:
     def schema(self) -> Schema:
         """Describe the file that these episodes belong to."""
         self._env.reset(seed=self._config.seed, options=self._options)
-        actions = contract.action_space()
+        actions = spec.action_space()
         return Schema(
             env_id=self._config.env,
-            rate=contract.CONTROL_RATE,
-            telemetry_names=contract.TELEMETRY_NAMES,
-            telemetry_units=contract.TELEMETRY_UNITS,
-            telemetry_low=tuple(contract.TELEMETRY_LOW.tolist()),
-            telemetry_high=tuple(contract.TELEMETRY_HIGH.tolist()),
-            action_names=contract.ACTION_NAMES,
+            rate=spec.CONTROL_RATE,
+            telemetry_names=spec.TELEMETRY_NAMES,
+            telemetry_units=spec.TELEMETRY_UNITS,
+            telemetry_low=tuple(spec.TELEMETRY_LOW.tolist()),
+            telemetry_high=tuple(spec.TELEMETRY_HIGH.tolist()),
+            action_names=spec.ACTION_NAMES,
             action_low=tuple(actions.low.tolist()),
             action_high=tuple(actions.high.tolist()),
             commands=tuple(
-                Command(telemetry=command, action=i, scale=contract.ACTION_SCALE, measured=measured)
-                for i, (command, measured) in enumerate(
-                    zip(_indices(contract.COMMAND), _indices(contract.EE), strict=True)
-                )
+                Command(telemetry=command, action=i, scale=spec.ACTION_SCALE, measured=measured)
+                for i, (command, measured) in enumerate(zip(_indices(spec.COMMAND), _indices(spec.EE), strict=True))
             ),
-            effector=_indices(contract.EE),
+            effector=_indices(spec.EE),
             cameras={name: self._twin.camera_info()[name] for name in self._config.cameras},
-            object_names=contract.OBJECT_NAMES,
-            object_size=contract.CUBE_SIZE,
-            tasks=contract.TASKS,
+            object_names=spec.OBJECT_NAMES,
+            object_size=spec.CUBE_SIZE,
+            tasks=spec.TASKS,
             task=self._task,
             depth=self._config.cameras if self._config.depth else (),
             env_kwargs=self._env_kwargs,
@@ -179,7 +177,7 @@ class Recorder:
                     reward=np.array([moment.labels[task][0] for moment in moments], dtype=np.float32),
                     success=np.array([moment.labels[task][1] for moment in moments], dtype=bool),
                 )
-                for task in contract.TASKS
+                for task in spec.TASKS
             },
             objects=np.stack([moment.objects for moment in moments]),
             properties={name: float(value) for name, value in self._twin.properties.items()},
@@ -193,9 +191,9 @@ class Recorder:
 
     def _moment(self, observation: dict[str, Any]) -> _Moment:
         return _Moment(
-            frames={name: observation[contract.image_key(name)] for name in self._config.cameras},
+            frames={name: observation[spec.image_key(name)] for name in self._config.cameras},
             depth={
-                name: (observation[contract.depth_key(name)] / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
+                name: (observation[spec.depth_key(name)] / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
                 for name in (self._config.cameras if self._config.depth else ())
             },
             telemetry=observation["agent_pos"],

@@ -20,7 +20,7 @@ from rich.table import Table
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation import fidelity
@@ -75,7 +75,7 @@ def main(config: DemoConfig) -> int:
     film, strip = config.out / "rollout.mp4", config.out / "rollout.png"
     for path in (film, strip):
         shown = {task: (d.real[:SHOWN], d.predicted[:SHOWN]) for task, d in drives.items()}
-        write_comparison(path, shown, contract.CONTROL_RATE)
+        write_comparison(path, shown, spec.CONTROL_RATE)
 
     console.print("measuring")
     report = fidelity.evaluate(fidelity.EvalConfig(model=config.model, data=recording, horizons=HORIZONS))
@@ -147,7 +147,7 @@ def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any],
 def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], cameras: Sequence[str]) -> tuple[Frames, float]:
     """Frames (T, H, V*W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
     begin = time.perf_counter()
-    frames = [contract.picture(env.step(action)[0], cameras) for action in actions]
+    frames = [spec.picture(env.step(action)[0], cameras) for action in actions]
     return np.stack(frames), time.perf_counter() - begin
 
 

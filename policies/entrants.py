@@ -28,8 +28,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.readings import LATENTS, grasped_by_sight
-from gwm_sim.envs.tasks import TaskState
 from gwm_sim.envs.wrappers import (
     GRIPPER,
     LatentObservation,

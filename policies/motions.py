@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKSPACE_HIGH, WORKSPACE_LOW
-from gwm_sim.envs.tasks import RED, TaskState, is_on_blue
+from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKSPACE_HIGH, WORKSPACE_LOW
+from gwm_sim.envs.blocks.tasks import RED, TaskState, is_on_blue
 
 Array = NDArray[np.float64]
 Script = Generator[Array, None, None]

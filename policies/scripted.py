@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import COMMAND
-from gwm_sim.envs.tasks import BLUE, RED, reach_point
+from gwm_sim.envs.blocks.spec import COMMAND
+from gwm_sim.envs.blocks.tasks import BLUE, RED, reach_point
 from gwm_sim.policies.motions import Bench, Script, hold, lift, pick, place, release, toward
 from gwm_sim.policies.policy import Observation, State
 

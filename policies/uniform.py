@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import ACTION_NAMES
+from gwm_sim.envs.blocks.spec import ACTION_NAMES
 from gwm_sim.policies.policy import Observation, State
 
 

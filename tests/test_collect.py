@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.collect import CollectConfig, Recorder, collect, main
@@ -50,8 +50,8 @@ def test_recording_holds_what_was_asked_for(recording: Path) -> None:
         assert len(set(file.policies)) > 1
         episode = file[0]
     assert episode.frames["front"].shape == (41, 64, 64, 3)
-    assert episode.labels.keys() == set(contract.TASKS)
-    low, high = np.float32(contract.TELEMETRY_LOW), np.float32(contract.TELEMETRY_HIGH)
+    assert episode.labels.keys() == set(spec.TASKS)
+    low, high = np.float32(spec.TELEMETRY_LOW), np.float32(spec.TELEMETRY_HIGH)
     assert ((episode.telemetry >= low) & (episode.telemetry <= high)).all()
     numbers = json.loads(recording.with_suffix(".json").read_text())
     assert (numbers["recorded"], numbers["digest"]) == (8, digest(recording))
@@ -60,8 +60,8 @@ def test_recording_holds_what_was_asked_for(recording: Path) -> None:
 def test_actions_lead_from_one_row_to_the_next(recording: Path) -> None:
     with EpisodeFile(recording) as file:
         for episode in file:
-            command = episode.telemetry[:, contract.COMMAND].astype(float)
-            expected = contract.integrate_command(command[:-1], episode.actions.astype(float))
+            command = episode.telemetry[:, spec.COMMAND].astype(float)
+            expected = spec.integrate_command(command[:-1], episode.actions.astype(float))
             np.testing.assert_allclose(command[1:], expected, atol=1e-6)
 
 
@@ -120,7 +120,7 @@ def test_finished_file_is_kept_and_extended(recording: Path, tmp_path: Path) -> 
 
 
 def test_steps_ignore_the_time_limit(tmp_path: Path) -> None:
-    steps = contract.TIME_LIMIT["reach"] + 5
+    steps = spec.TIME_LIMIT["reach"] + 5
     recorder = Recorder(config(tmp_path / "c.hdf5", env="MuJoCo-BlockReach-v0", policy="hold", steps=steps))
     assert len(recorder.record(0)) == steps
     recorder.close()
@@ -131,7 +131,7 @@ def test_random_properties_are_drawn_and_stored(tmp_path: Path) -> None:
     drawn = [recorder.record(index).properties for index in range(3)]
     recorder.close()
     assert len({properties["gravity"] for properties in drawn}) == 3
-    for name, (low, high) in contract.PROPERTY_RANGES.items():
+    for name, (low, high) in spec.PROPERTY_RANGES.items():
         assert all(low <= properties[name] <= high for properties in drawn)
 
 

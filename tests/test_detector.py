@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawings import CUBE_PIXELS, PAINT, SIZE, Array, draw, table
 
-from gwm_sim.detector import MIN_AREA, colour_of, detect
+from gwm_sim.envs.blocks.detector import MIN_AREA, colour_of, detect
 
 COLOURS = tuple(PAINT)
 PLACES = np.random.default_rng(0).uniform(6, SIZE - 7, (50, 2))

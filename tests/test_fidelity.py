@@ -13,7 +13,7 @@ from drawings import CAMERA, CM_PER_PIXEL, CUBE, GAIN, PAINT, Array, draw, draw_
 from recordings import write_file as write_other
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.detector import detect
+from gwm_sim.envs.blocks.detector import detect
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
 from gwm_sim.evaluation.metrics import (

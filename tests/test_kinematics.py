@@ -5,8 +5,8 @@ import pytest
 
 mujoco = pytest.importorskip("mujoco")
 
-from gwm_sim.envs import contract  # noqa: E402
-from gwm_sim.envs.mujoco import kinematics, scene  # noqa: E402
+from gwm_sim.envs.blocks import scene, spec  # noqa: E402
+from gwm_sim.envs.mujoco import kinematics  # noqa: E402
 
 
 def random_joints(count: int) -> kinematics.Array:
@@ -14,7 +14,7 @@ def random_joints(count: int) -> kinematics.Array:
 
 
 def random_targets(count: int) -> kinematics.Array:
-    return np.random.default_rng(2).uniform(contract.WORKSPACE_LOW, contract.WORKSPACE_HIGH, (count, 3))
+    return np.random.default_rng(2).uniform(spec.WORKSPACE_LOW, spec.WORKSPACE_HIGH, (count, 3))
 
 
 def test_forward_kinematics_agree_with_the_scene() -> None:
@@ -51,8 +51,8 @@ def test_inverse_kinematics_reach_the_whole_workspace_from_home() -> None:
 def test_a_few_iterations_follow_one_step_of_command_within_a_millimetre() -> None:
     targets = random_targets(300)
     joints = kinematics.solve(targets, kinematics.HOME, iterations=30)
-    corners = contract.ACTION_SCALE * np.sign(np.random.default_rng(3).normal(size=targets.shape))
-    moved = (targets + corners).clip(contract.WORKSPACE_LOW, contract.WORKSPACE_HIGH)
+    corners = spec.ACTION_SCALE * np.sign(np.random.default_rng(3).normal(size=targets.shape))
+    moved = (targets + corners).clip(spec.WORKSPACE_LOW, spec.WORKSPACE_HIGH)
     followed = kinematics.solve(moved, joints, iterations=3)
     assert np.linalg.norm(kinematics.end_effector(followed) - moved, axis=1).max() < 1e-3
 

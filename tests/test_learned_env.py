@@ -1,4 +1,4 @@
-"""Learned worlds as environments: contract, seeds, starts, state, autoreset. One tiny model serves all tests."""
+"""Learned worlds as environments: spec, seeds, starts, state, autoreset. One tiny model serves all tests."""
 
 import subprocess
 import sys
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common import env_checker as sb3_checker
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.learned import LearnedEnv
 from gwm_sim.envs.learned_vector import LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.world_model import BANK_FILE
 
 ROOT = Path(__file__).parents[1]
-IDS = [*(contract.env_id("learned", task) for task in contract.TASKS), "GWM-World-v0"]
+IDS = [*(spec.env_id("learned", task) for task in spec.TASKS), "GWM-World-v0"]
 HOLD = np.zeros(4, np.float32)
 
 Observation = dict[str, NDArray[Any]]
@@ -95,8 +95,8 @@ assert "mujoco" not in sys.modules and "stable_baselines3" not in sys.modules
 
 
 def test_shares_the_spaces_of_the_twin(env: LearnedEnv) -> None:
-    assert env.observation_space == contract.observation_space(64)
-    assert env.action_space == contract.action_space()
+    assert env.observation_space == spec.observation_space(64)
+    assert env.action_space == spec.action_space()
 
 
 def test_info_says_success_and_uncertainty(env: LearnedEnv) -> None:
@@ -161,11 +161,11 @@ def test_bad_actions_of_a_batch_are_refused(tiny_checkpoint: Path) -> None:
 
 
 def test_the_command_is_integrated_exactly(env: LearnedEnv) -> None:
-    command = env.reset(seed=0)[0]["agent_pos"][contract.COMMAND].astype(np.float64)
+    command = env.reset(seed=0)[0]["agent_pos"][spec.COMMAND].astype(np.float64)
     for action in draw_actions(20):
-        command = contract.integrate_command(command, action.astype(np.float64))
+        command = spec.integrate_command(command, action.astype(np.float64))
         observation = env.step(action)[0]
-        np.testing.assert_allclose(observation["agent_pos"][contract.COMMAND], command, atol=1e-6)
+        np.testing.assert_allclose(observation["agent_pos"][spec.COMMAND], command, atol=1e-6)
 
 
 # --- seeds and states -------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_properties_condition_the_start(env: LearnedEnv) -> None:
     names = env.world_model.config.properties
     state = env.get_state()[0]
     assert dict(zip(names, state.properties[0].tolist(), strict=True)) == pytest.approx(
-        {"friction": 0.3, "gravity": contract.PROPERTY_DEFAULTS["gravity"]}
+        {"friction": 0.3, "gravity": spec.PROPERTY_DEFAULTS["gravity"]}
     )
     env.reset(seed=1, options={"properties": "random"})
     drawn = env.get_state()[0].properties
@@ -351,11 +351,11 @@ def copy_with_bank(checkpoint: Path, folder: Path, solved: range) -> Path:
 # --- time limit and autoreset -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", contract.TASKS)
+@pytest.mark.parametrize("task", spec.TASKS)
 def test_the_time_limit_truncates_and_nothing_terminates(task: str, tiny_checkpoint: Path) -> None:
-    env = gym.make(contract.env_id("learned", task), model=tiny_checkpoint)
+    env = gym.make(spec.env_id("learned", task), model=tiny_checkpoint)
     env.reset(seed=0)
-    ends = [env.step(HOLD)[2:4] for _ in range(contract.TIME_LIMIT[task])]
+    ends = [env.step(HOLD)[2:4] for _ in range(spec.TIME_LIMIT[task])]
     assert ends == [(False, False)] * (len(ends) - 1) + [(False, True)]
 
 

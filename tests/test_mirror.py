@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.envs.contract import PROPERTY_DEFAULTS
-from gwm_sim.envs.mujoco.scene import make_model
-from gwm_sim.envs.mujoco.simulation import Simulation
-from gwm_sim.envs.mujoco.start import draw_start
-from gwm_sim.envs.tasks import TASK
+from gwm_sim.envs.blocks.layout import draw_start
+from gwm_sim.envs.blocks.scene import make_model
+from gwm_sim.envs.blocks.simulation import Simulation
+from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS
+from gwm_sim.envs.blocks.tasks import TASK
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FLIP = np.array([1.0, -1.0, 1.0])

@@ -12,7 +12,7 @@ import numpy as np
 import pygame
 import pytest
 
-from gwm_sim.envs.contract import COMMAND
+from gwm_sim.envs.blocks.spec import COMMAND
 from gwm_sim.envs.play import PlayConfig, make, play
 from gwm_sim.errors import ConfigError
 

@@ -10,8 +10,8 @@ from gymnasium.utils.seeding import np_random
 pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
-from gwm_sim.envs import contract  # noqa: E402
-from gwm_sim.envs.mujoco.env import MuJoCoEnv  # noqa: E402
+from gwm_sim.envs.blocks import spec  # noqa: E402
+from gwm_sim.envs.blocks.twin import MuJoCoEnv  # noqa: E402
 from gwm_sim.policies.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
 from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # noqa: E402
 from gwm_sim.policies.motions import Bench, Script, hold  # noqa: E402
@@ -24,14 +24,14 @@ TINY = 4  # frames nobody looks at [px]
 
 
 def evaluate_expert(task: str, episodes: int) -> Evaluation:
-    rows = gym.make_vec(contract.env_id("twin", task), num_envs=min(episodes, 20), size=TINY, rendering="fast")
+    rows = gym.make_vec(spec.env_id("twin", task), num_envs=min(episodes, 20), size=TINY, rendering="fast")
     try:
         return evaluate(expert(rows), rows, episodes, SEED)
     finally:
         rows.close()
 
 
-@pytest.mark.parametrize("task", contract.TASKS)
+@pytest.mark.parametrize("task", spec.TASKS)
 def test_experts_solve_their_task(task: str) -> None:
     assert evaluate_expert(task, 5).success_rate == 1.0
 
@@ -44,16 +44,16 @@ def test_experts_hold_success_over_200_seeds(task: str, share: float) -> None:
 
 @pytest.mark.parametrize("policy", [HoldPolicy(), UniformPolicy(0)])
 def test_floors_do_not_solve_stacking(policy: Any) -> None:
-    env = gym.make(contract.env_id("twin", "stack"), size=TINY, rendering="fast")
+    env = gym.make(spec.env_id("twin", "stack"), size=TINY, rendering="fast")
     evaluation = evaluate(policy, env, 2, SEED)
     assert evaluation.successes == 0
-    assert [episode.length for episode in evaluation.episodes] == [contract.TIME_LIMIT["stack"]] * 2
+    assert [episode.length for episode in evaluation.episodes] == [spec.TIME_LIMIT["stack"]] * 2
     env.close()
 
 
 def test_single_and_vector_environments_give_the_same_evaluation() -> None:
-    single = gym.make(contract.env_id("twin", "grasp"), size=TINY, rendering="fast")
-    rows = gym.make_vec(contract.env_id("twin", "grasp"), num_envs=2, size=TINY, rendering="fast")
+    single = gym.make(spec.env_id("twin", "grasp"), size=TINY, rendering="fast")
+    rows = gym.make_vec(spec.env_id("twin", "grasp"), num_envs=2, size=TINY, rendering="fast")
     assert evaluate(expert(single), single, 3, SEED) == evaluate(expert(rows), rows, 3, SEED)
     single.close()
     rows.close()
@@ -63,7 +63,7 @@ class Blinking(gym.Env[Any, Any]):
     """Success at the given steps only."""
 
     observation_space = gym.spaces.Dict({"agent_pos": gym.spaces.Box(-1, 1, (14,), np.float32)})
-    action_space = contract.action_space()
+    action_space = spec.action_space()
 
     def __init__(self, steps: set[int], length: int = 12) -> None:
         self._steps, self._length, self._step = steps, length, 0

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gwm_sim.envs import contract
-from gwm_sim.envs.tasks import BLUE, REACH_HEIGHT, RED, TASK, Array, TaskState, label
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.tasks import BLUE, REACH_HEIGHT, RED, TASK, Array, TaskState, label
 
-HALF = contract.CUBE_SIZE / 2
+HALF = spec.CUBE_SIZE / 2
 
 
 def state_with(red: list[float], blue: list[float], end_effector: list[float], grasped: bool = False) -> TaskState:
@@ -111,7 +111,7 @@ def random_states(count: int) -> TaskState:
     )
 
 
-@pytest.mark.parametrize("task", contract.TASKS)
+@pytest.mark.parametrize("task", spec.TASKS)
 def test_a_batch_is_its_rows_and_rewards_stay_in_bounds(task: str) -> None:
     states = random_states(200)
     rewards, successes = TASK[task].reward(states), TASK[task].success(states)
@@ -124,4 +124,4 @@ def test_a_batch_is_its_rows_and_rewards_stay_in_bounds(task: str) -> None:
 
 
 def test_labels_cover_every_task() -> None:
-    assert tuple(label(APART)) == contract.TASKS
+    assert tuple(label(APART)) == spec.TASKS

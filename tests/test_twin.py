@@ -1,4 +1,4 @@
-"""The physics twin as an environment: contract, state, seeds, properties, autoreset."""
+"""The physics twin as an environment: spec, state, seeds, properties, autoreset."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from gymnasium.vector import AutoresetMode
 pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
-from gwm_sim.envs import contract  # noqa: E402
-from gwm_sim.envs.mujoco.env import MuJoCoEnv  # noqa: E402
+from gwm_sim.envs.blocks import spec  # noqa: E402
+from gwm_sim.envs.blocks.layout import CUBE_DISTANCE, draw_start  # noqa: E402
+from gwm_sim.envs.blocks.scene import make_model  # noqa: E402
+from gwm_sim.envs.blocks.tasks import TASK  # noqa: E402
+from gwm_sim.envs.blocks.twin import MuJoCoEnv  # noqa: E402
+from gwm_sim.envs.blocks.twin_vector import MuJoCoVectorEnv  # noqa: E402
 from gwm_sim.envs.mujoco.physics import HAS_BATCH, BatchPhysics, LoopPhysics  # noqa: E402
-from gwm_sim.envs.mujoco.scene import make_model  # noqa: E402
-from gwm_sim.envs.mujoco.start import CUBE_DISTANCE, draw_start  # noqa: E402
-from gwm_sim.envs.mujoco.vector import MuJoCoVectorEnv  # noqa: E402
-from gwm_sim.envs.tasks import TASK  # noqa: E402
 
-IDS = [contract.env_id("twin", task) for task in contract.TASKS]
+IDS = [spec.env_id("twin", task) for task in spec.TASKS]
 from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
 
 SEED = FIRST_EVALUATION_SEED
@@ -56,9 +56,9 @@ def test_stable_baselines3_accepts_the_environment(env_id: str) -> None:
 
 
 def test_the_time_limit_truncates_and_nothing_terminates() -> None:
-    env = gym.make(contract.env_id("twin", "reach"), rendering="fast")
+    env = gym.make(spec.env_id("twin", "reach"), rendering="fast")
     env.reset(seed=0)
-    ends = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(contract.TIME_LIMIT["reach"])]
+    ends = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(spec.TIME_LIMIT["reach"])]
     assert ends[:-1] == [(False, False)] * (len(ends) - 1)
     assert ends[-1] == (False, True)
     env.close()
@@ -102,14 +102,14 @@ def test_bad_actions_are_refused_and_large_ones_clipped(env: MuJoCoEnv) -> None:
 
 
 def test_the_command_is_integrated_exactly_and_followed(env: MuJoCoEnv) -> None:
-    command = env.reset(seed=0)[0]["agent_pos"][contract.COMMAND].astype(np.float64)
+    command = env.reset(seed=0)[0]["agent_pos"][spec.COMMAND].astype(np.float64)
     for action in actions(30):
         observation = env.step(action)[0]
-        command = contract.integrate_command(command, action.astype(np.float64))
-        np.testing.assert_allclose(observation["agent_pos"][contract.COMMAND], command, atol=1e-6)
+        command = spec.integrate_command(command, action.astype(np.float64))
+        np.testing.assert_allclose(observation["agent_pos"][spec.COMMAND], command, atol=1e-6)
     for _ in range(3):
         observation = env.step(np.zeros(4, np.float32))[0]
-    np.testing.assert_allclose(observation["agent_pos"][contract.EE], command, atol=0.004)
+    np.testing.assert_allclose(observation["agent_pos"][spec.EE], command, atol=0.004)
 
 
 def test_zeros_hold_the_scene_still(env: MuJoCoEnv) -> None:
@@ -138,7 +138,7 @@ def test_a_restored_state_continues_bit_for_bit(env: MuJoCoEnv) -> None:
         assert step[1:] == again[1:]
 
 
-@pytest.mark.parametrize("task", contract.TASKS)
+@pytest.mark.parametrize("task", spec.TASKS)
 def test_starts_keep_their_distance_and_are_not_solved(task: str, env: MuJoCoEnv) -> None:
     for seed in range(200):
         start = draw_start(TASK[task], np.random.default_rng(seed))
@@ -151,10 +151,10 @@ def test_starts_keep_their_distance_and_are_not_solved(task: str, env: MuJoCoEnv
 def test_cubes_are_whole_in_view_and_seven_pixels_wide(env: MuJoCoEnv) -> None:
     env.reset(seed=0)
     camera = env.camera_info()["front"]
-    half = contract.CUBE_SIZE / 2
+    half = spec.CUBE_SIZE / 2
     corners = np.array([[x, y, z] for x in (-half, half) for y in (-half, half) for z in (-half, half)])
-    for x in (contract.WORKSPACE_LOW[0], contract.WORKSPACE_HIGH[0]):
-        for y in (contract.WORKSPACE_LOW[1], contract.WORKSPACE_HIGH[1]):
+    for x in (spec.WORKSPACE_LOW[0], spec.WORKSPACE_HIGH[0]):
+        for y in (spec.WORKSPACE_LOW[1], spec.WORKSPACE_HIGH[1]):
             for z in (half, 0.25):
                 pixels = camera.project(np.array([x, y, z]) + corners)
                 assert (pixels > -0.5).all()
@@ -169,9 +169,9 @@ def test_seeds_draw_the_same_start_with_and_without_random_properties(env: MuJoC
     np.testing.assert_allclose(env.objects()[:, :2], plain, atol=1e-3)
     drawn = env.properties
     env.reset(seed=5, options={"properties": "random"})
-    assert env.properties == drawn != contract.PROPERTY_DEFAULTS
+    assert env.properties == drawn != spec.PROPERTY_DEFAULTS
     env.reset(seed=5)
-    assert env.properties == contract.PROPERTY_DEFAULTS
+    assert env.properties == spec.PROPERTY_DEFAULTS
 
 
 @pytest.mark.parametrize("properties", [{"mass": 1.0}, {"friction": 5.0}, {"gravity": 0.0}, "all"])
@@ -309,7 +309,7 @@ def test_next_step_ignores_the_action_of_the_reset() -> None:
     assert not reward.any()
     assert "final_obs" not in infos
     assert not equal(observation, last)
-    np.testing.assert_allclose(observation["agent_pos"][:, contract.OPENING], contract.GRIPPER_MAX, atol=1e-3)
+    np.testing.assert_allclose(observation["agent_pos"][:, spec.OPENING], spec.GRIPPER_MAX, atol=1e-3)
     rows.close()
 
 

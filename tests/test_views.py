@@ -14,7 +14,8 @@ from rich.console import Console
 
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.view_agreement import ViewAgreement, summarize
 from gwm_sim.envs.pairing import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
@@ -33,7 +34,6 @@ from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases import phase
 from gwm_sim.training.train import TrainConfig
 from gwm_sim.training.train import main as train
-from gwm_sim.view_agreement import ViewAgreement, summarize
 
 CAMERAS = ("front", "wrist")
 
@@ -95,7 +95,7 @@ def test_recorded_depth_is_what_the_twin_measures(recording: Path) -> None:
     env = gym.make("MuJoCo-BlockStack-v0", **kwargs)
     observation, _ = env.reset(seed=episode.seed)
     for camera in CAMERAS:
-        measured = observation[contract.depth_key(camera)]
+        measured = observation[spec.depth_key(camera)]
         np.testing.assert_allclose(episode.depth[camera][0] * DEPTH_UNIT, measured, atol=DEPTH_UNIT)
     env.close()
 
@@ -109,7 +109,7 @@ def test_a_camera_on_the_arm_is_followed(recording: Path, model: WorldModel) -> 
     for step in range(8):
         observation, *_ = env.step(np.array([0.5, -0.5 + 0.2 * step, -0.6, 0.0], np.float32))
         places = torch.from_numpy(env.unwrapped.objects()[:, :3])
-        hand = torch.from_numpy(observation["agent_pos"][contract.EE])
+        hand = torch.from_numpy(observation["agent_pos"][spec.EE])
         origins = (torch.zeros(3), hand)
         for view, camera, origin in zip(model.dynamics.painter.view, CAMERAS, origins, strict=True):
             tokens, _ = project(view, (places - origin).float())
@@ -341,15 +341,15 @@ def test_what_cannot_be_seen_is_refused(recording: Path, tmp_path: Path) -> None
 def test_views_agree_on_a_held_cube_unless_one_of_them_lacks_it() -> None:
     env: Any = gym.make("MuJoCo-BlockGrasp-v0", cameras=CAMERAS, size=64, rendering="fast")
     observation, _ = env.reset(seed=0)
-    cameras, first = env.unwrapped.camera_info(), observation["agent_pos"][contract.EE]
+    cameras, first = env.unwrapped.camera_info(), observation["agent_pos"][spec.EE]
     empty = observation["pixels_wrist"]
     policy, state = expert(env), None
     while not env.unwrapped.labels()["grasp"][1]:
         action, state = policy.predict(observation, state)
         observation, *_ = env.step(action)
-    agreement = ViewAgreement(cameras, contract.OBJECT_NAMES, first)
-    views = {camera: observation[contract.image_key(camera)][None] for camera in CAMERAS}
-    hand, places = observation["agent_pos"][None, contract.EE], env.unwrapped.objects()[None, :, :3]
+    agreement = ViewAgreement(cameras, spec.OBJECT_NAMES, first)
+    views = {camera: observation[spec.image_key(camera)][None] for camera in CAMERAS}
+    hand, places = observation["agent_pos"][None, spec.EE], env.unwrapped.objects()[None, :, :3]
     votes = agreement.votes(views, hand, places, hand)
     assert votes.tolist() == [[True, True]]
     assert agreement.in_hand(views["wrist"], "wrist", hand).tolist() == [[True, False]]

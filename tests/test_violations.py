@@ -1,4 +1,4 @@
-"""What `gwm_sim.violations` finds on drawn courses: each kind of violation alone, and nothing in what is possible."""
+"""What `blocks.violations` finds on drawn courses: each kind of violation alone, and nothing in what is possible."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from drawings import write_file
 from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.contract import CUBE_SIZE, GRIPPER_MAX
-from gwm_sim.envs.mujoco.scene import make_model
+from gwm_sim.envs.blocks.scene import make_model
+from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX
+from gwm_sim.envs.blocks.violations import KINDS, find_violations, gripper_boxes, violation_rates
 from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, measure
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-from gwm_sim.violations import KINDS, find_violations, gripper_boxes, violation_rates
 
 Array = NDArray[Any]
 

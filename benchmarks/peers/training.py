@@ -1,7 +1,7 @@
 """Training on equal terms: six configurations for each side, the same episodes, the same minutes, one way to choose.
 
-The peer learns in the loop that the shipped model learns in (`gwm_sim.training.trainer`): its clock, learning rate schedule,
-averaged weights and state on disk are the same, so a killed run goes on where it was. A search gives every
+The peer learns in the loop that the shipped model learns in (`gwm_sim.training.trainer`): its clock, learning rate
+schedule, averaged weights and state on disk are the same, so a killed run goes on where it was. A search gives every
 configuration of a side the same short budget and keeps the one that strays least on validation episodes, open loop.
 Episodes with evaluation seeds are refused by both.
 """

@@ -16,7 +16,7 @@ try:
 except ImportError:  # before MuJoCo 3.17
     Batch = None
 
-from gwm_sim.envs.contract import OBJECT_NAMES
+from gwm_sim.envs.blocks.spec import OBJECT_NAMES
 
 HAS_BATCH: Final = Batch is not None
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.scene import CAMERAS, MAX_FRAME, Rendering
 from gwm_sim.envs.mujoco.physics import Array
-from gwm_sim.envs.mujoco.scene import CAMERAS, MAX_FRAME, Rendering
 
 
 class FrameRenderer:
@@ -40,9 +40,9 @@ class FrameRenderer:
         self._place(qpos)
         entries: dict[str, NDArray[np.generic]] = {}
         for camera in self._cameras:
-            entries[contract.image_key(camera)] = self._draw(camera)
+            entries[spec.image_key(camera)] = self._draw(camera)
             if self._depth:
-                entries[contract.depth_key(camera)] = self._draw_depth(camera)
+                entries[spec.depth_key(camera)] = self._draw_depth(camera)
         return entries
 
     def frame(self, qpos: Array, camera: str = "front") -> NDArray[np.uint8]:
@@ -85,7 +85,7 @@ class FrameRenderer:
         renderer = self._aim(camera)
         renderer.enable_depth_rendering()
         try:
-            depth: NDArray[np.float32] = renderer.render()[..., None].clip(0.0, contract.MAX_DEPTH)
+            depth: NDArray[np.float32] = renderer.render()[..., None].clip(0.0, spec.MAX_DEPTH)
             return depth
         finally:
             renderer.disable_depth_rendering()

@@ -27,6 +27,9 @@ from rich.table import Table
 import gwm_sim
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.data.views import apart, main_view
+from gwm_sim.envs.blocks.view_agreement import ViewAgreement
+from gwm_sim.envs.blocks.view_agreement import summarize as summarize_votes
+from gwm_sim.envs.blocks.violations import KINDS, find_violations, violation_rates
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.metrics import (
     OUTCOMES,
@@ -44,9 +47,6 @@ from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.view_agreement import ViewAgreement
-from gwm_sim.view_agreement import summarize as summarize_votes
-from gwm_sim.violations import KINDS, find_violations, violation_rates
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.detector import colour_of, detect
+from gwm_sim.envs.blocks.detector import colour_of, detect
 
 Array = NDArray[Any]
 

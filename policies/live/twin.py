@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs import contract
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.layout import draw_start
+from gwm_sim.envs.blocks.scene import make_model
+from gwm_sim.envs.blocks.simulation import Simulation
+from gwm_sim.envs.blocks.tasks import TASK
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.mujoco.scene import make_model
-from gwm_sim.envs.mujoco.simulation import Simulation
-from gwm_sim.envs.mujoco.start import draw_start
 from gwm_sim.envs.pairing import twin_options
-from gwm_sim.envs.tasks import TASK
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.timing import Clock, Schedule
@@ -42,13 +42,13 @@ class TwinRobot:
         Raises:
             ValueError: There is no such task, or the seed is no number.
         """
-        if task not in contract.TASKS:
-            raise ValueError(f"task must be one of {', '.join(contract.TASKS)}, got {task!r}")
+        if task not in spec.TASKS:
+            raise ValueError(f"task must be one of {', '.join(spec.TASKS)}, got {task!r}")
         options = twin_options(world)
         model = make_model(options["rendering"])
         self._simulation = Simulation(model, num_rows=1)
         start = draw_start(TASK[task], np.random.default_rng(int(seed)))
-        self._simulation.reset(_ROW, [start], [contract.PROPERTY_DEFAULTS])
+        self._simulation.reset(_ROW, [start], [spec.PROPERTY_DEFAULTS])
         self._lock = Lock()  # the camera looks from its own thread
         self._task = TASK[task]
         self._in_a_row = 0
@@ -60,11 +60,11 @@ class TwinRobot:
 
     @property
     def observation_features(self) -> dict[str, type]:
-        return dict.fromkeys(contract.TELEMETRY_NAMES, float)
+        return dict.fromkeys(spec.TELEMETRY_NAMES, float)
 
     @property
     def action_features(self) -> dict[str, type]:
-        return dict.fromkeys(contract.ACTION_NAMES, float)
+        return dict.fromkeys(spec.ACTION_NAMES, float)
 
     @property
     def is_connected(self) -> bool:
@@ -74,15 +74,15 @@ class TwinRobot:
         self._connected = True
 
     def get_observation(self) -> dict[str, float]:
-        return dict(zip(contract.TELEMETRY_NAMES, self._simulation.telemetry()[0].tolist(), strict=True))
+        return dict(zip(spec.TELEMETRY_NAMES, self._simulation.telemetry()[0].tolist(), strict=True))
 
     def send_action(self, action: dict[str, float]) -> dict[str, float]:
-        values = contract.check_action([action[name] for name in contract.ACTION_NAMES], contract.action_space())
+        values = spec.check_action([action[name] for name in spec.ACTION_NAMES], spec.action_space())
         with self._lock:
             self._simulation.step(_ROW, values[None])
         self._in_a_row = self._in_a_row + 1 if self._task.success(self._simulation.task_state()[0]) else 0
         self.succeeded = self.succeeded or self._in_a_row >= HELD_STEPS
-        return dict(zip(contract.ACTION_NAMES, values.tolist(), strict=True))
+        return dict(zip(spec.ACTION_NAMES, values.tolist(), strict=True))
 
     def disconnect(self) -> None:
         self._connected = False

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.batched import Observation
-from gwm_sim.envs.contract import image_key
+from gwm_sim.envs.blocks.spec import image_key
 from gwm_sim.envs.readings import read_frames
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit

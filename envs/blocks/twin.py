@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs import contract
 from gwm_sim.envs.batched import Observation
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.layout import draw_start
+from gwm_sim.envs.blocks.scene import Rendering, make_model
+from gwm_sim.envs.blocks.simulation import Simulation, Snapshot
+from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.mujoco.scene import Rendering, make_model
-from gwm_sim.envs.mujoco.simulation import Simulation, Snapshot
-from gwm_sim.envs.mujoco.start import draw_start
-from gwm_sim.envs.tasks import TASK, Array, Mask, TaskState, label
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
 REWARDS: Final = ("dense", "sparse")
@@ -37,7 +37,7 @@ class MuJoCoEnv(gym.Env[Any, Any]):
     they hold for this episode only.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": contract.CONTROL_RATE}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": spec.CONTROL_RATE}
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class MuJoCoEnv(gym.Env[Any, Any]):
         self._display = FrameRenderer(model, RENDER_SIZE, rendering=rendering)
         self.task = task
         self.render_mode = render_mode
-        self.observation_space = contract.observation_space(size, cameras, depth)
-        self.action_space = contract.action_space()
+        self.observation_space = spec.observation_space(size, cameras, depth)
+        self.action_space = spec.action_space()
         self._sparse = reward == "sparse"
 
     def reset(
@@ -81,13 +81,13 @@ class MuJoCoEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         start = draw_start(TASK[self.task], self.np_random)
         # Drawn after the start, so that a seed names the same start with and without random properties.
-        properties = contract.resolve_properties(requested_properties(options), self.np_random)
+        properties = spec.resolve_properties(requested_properties(options), self.np_random)
         self._simulation.reset(_ROW, [start], [properties])
         return self._observe(), self._info(self.task_state())
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Advance by one control step of 0.1 s."""
-        self._simulation.step(_ROW, contract.check_action(action, self.action_space)[None])
+        self._simulation.step(_ROW, spec.check_action(action, self.action_space)[None])
         state = self.task_state()
         info = self._info(state)
         reward = float(info["success"]) if self._sparse else float(TASK[self.task].reward(state))
@@ -148,7 +148,7 @@ class MuJoCoEnv(gym.Env[Any, Any]):
 def check_arguments(task: str, reward: str, render_mode: str | None) -> None:
     """Refuse words that the twin does not know."""
     for name, given, known in (
-        ("task", task, contract.TASKS),
+        ("task", task, spec.TASKS),
         ("reward", reward, REWARDS),
         ("render_mode", render_mode, (None, "rgb_array")),
     ):

@@ -8,14 +8,14 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs import contract
 from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
-from gwm_sim.envs.mujoco.env import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties
+from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.blocks.layout import draw_start
+from gwm_sim.envs.blocks.scene import Rendering, make_model
+from gwm_sim.envs.blocks.simulation import Simulation, Snapshot
+from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
+from gwm_sim.envs.blocks.twin import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties
 from gwm_sim.envs.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.mujoco.scene import Rendering, make_model
-from gwm_sim.envs.mujoco.simulation import Simulation, Snapshot
-from gwm_sim.envs.mujoco.start import draw_start
-from gwm_sim.envs.tasks import TASK, Array, Mask, TaskState, label
 
 
 class MuJoCoVectorEnv(BatchedEnv):
@@ -60,8 +60,8 @@ class MuJoCoVectorEnv(BatchedEnv):
         check_arguments(task, reward, render_mode)
         super().__init__(
             num_envs,
-            contract.observation_space(size, cameras, depth),
-            contract.action_space(),
+            spec.observation_space(size, cameras, depth),
+            spec.action_space(),
             max_episode_steps,
             autoreset_mode,
         )
@@ -87,7 +87,7 @@ class MuJoCoVectorEnv(BatchedEnv):
 
     def frames(self) -> NDArray[np.uint8]:
         """Pictures (num_envs, H, W, 3) of the first camera at this instant."""
-        key = contract.image_key(self._cameras[0])
+        key = spec.image_key(self._cameras[0])
         return np.stack([self._renderer.observe(self._simulation.qpos(row))[key] for row in range(self.num_envs)])
 
     def task_state(self) -> TaskState:
@@ -126,7 +126,7 @@ class MuJoCoVectorEnv(BatchedEnv):
         # In each row first the start, then the properties: the order of the single environment.
         properties = requested_properties(options)
         starts = [draw_start(TASK[self.task], self._rngs[row]) for row in rows]
-        drawn = [contract.resolve_properties(properties, self._rngs[row]) for row in rows]
+        drawn = [spec.resolve_properties(properties, self._rngs[row]) for row in rows]
         self._simulation.reset(rows, starts, drawn)
 
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:

@@ -12,7 +12,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import (
+from gwm_sim.envs.blocks.layout import Start
+from gwm_sim.envs.blocks.scene import TIMESTEP
+from gwm_sim.envs.blocks.spec import (
     CONTROL_RATE,
     GRIPPER_MAX,
     GRIPPER_SCALE,
@@ -22,11 +24,9 @@ from gwm_sim.envs.contract import (
     TELEMETRY_LOW,
     integrate_command,
 )
+from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.mujoco import kinematics
 from gwm_sim.envs.mujoco.physics import Array, Rows, make_physics
-from gwm_sim.envs.mujoco.scene import TIMESTEP
-from gwm_sim.envs.mujoco.start import Start
-from gwm_sim.envs.tasks import TaskState
 
 SUBSTEPS: Final = round(1.0 / (CONTROL_RATE * TIMESTEP))
 # Joint targets move in blocks and arrive before the step ends, which leaves the arm a moment to settle.

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
-from gwm_sim.envs.tasks import Task, TaskState
+from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
+from gwm_sim.envs.blocks.tasks import Task, TaskState
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.contract import CUBE_SIZE, TASKS
+from gwm_sim.envs.blocks.spec import CUBE_SIZE, TASKS
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

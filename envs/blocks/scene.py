@@ -9,7 +9,7 @@ from typing import Final, Literal
 import mujoco
 import numpy as np
 
-from gwm_sim.envs.contract import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
+from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
 from gwm_sim.envs.mujoco import kinematics
 
 Rendering = Literal["fast", "rich"]
