@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.scene import make_model
-from gwm_sim.envs.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.blocks.mujoco.scene import make_model
+from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.crew import Crew

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 import gwm_sim
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.envs.pairing import twin_options
+from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.behaviours import aside
 from gwm_sim.policies.evaluate import wilson_interval

@@ -18,7 +18,7 @@ import tyro
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.mujoco.kinematics import HOME
+from gwm_sim.envs.tabletop.mujoco.kinematics import HOME
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.progress import progress

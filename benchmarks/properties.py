@@ -37,7 +37,7 @@ from gwm_sim.envs.blocks.spec import (
     image_key,
 )
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.envs.pairing import HELD, start_pair, twin_options
+from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman

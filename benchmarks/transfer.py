@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from gwm_sim.envs.arena import WORLDS, Arena
+from gwm_sim.envs.tabletop.paired import WORLDS, Arena
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel

@@ -9,7 +9,7 @@ from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
 
 _ENTRY_POINTS = {
     "learned": ("gwm_sim.envs.learned:LearnedEnv", "gwm_sim.envs.learned_vector:LearnedVectorEnv"),
-    "twin": ("gwm_sim.envs.blocks.twin:MuJoCoEnv", "gwm_sim.envs.blocks.twin_vector:MuJoCoVectorEnv"),
+    "twin": ("gwm_sim.envs.blocks.mujoco.twin:MuJoCoEnv", "gwm_sim.envs.blocks.mujoco.vector:MuJoCoVectorEnv"),
 }
 WORLD_ID = "GWM-World-v0"
 

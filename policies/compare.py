@@ -23,7 +23,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.views import main_view
-from gwm_sim.envs.arena import WORLDS, Arena, World
+from gwm_sim.envs.tabletop.paired import WORLDS, Arena, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson

@@ -21,7 +21,7 @@ from rich.table import Table
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.pairing import start_pair, twin_options
+from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison

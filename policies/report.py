@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.arena import WORLDS, World
+from gwm_sim.envs.tabletop.paired import WORLDS, World
 from gwm_sim.media.video import contact_sheet, encode_png, write_video
 
 Frames = NDArray[np.uint8]

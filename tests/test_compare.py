@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gwm_sim import cli
-from gwm_sim.envs.arena import Arena
+from gwm_sim.envs.tabletop.paired import Arena
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
 
 

@@ -5,8 +5,9 @@ import pytest
 
 mujoco = pytest.importorskip("mujoco")
 
-from gwm_sim.envs.blocks import scene, spec  # noqa: E402
-from gwm_sim.envs.mujoco import kinematics  # noqa: E402
+from gwm_sim.envs.blocks import spec  # noqa: E402
+from gwm_sim.envs.blocks.mujoco import scene  # noqa: E402
+from gwm_sim.envs.tabletop.mujoco import kinematics  # noqa: E402
 
 
 def random_joints(count: int) -> kinematics.Array:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.envs.blocks.layout import draw_start
-from gwm_sim.envs.blocks.scene import make_model
-from gwm_sim.envs.blocks.simulation import Simulation
+from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.mujoco.scene import make_model
+from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS
 from gwm_sim.envs.blocks.tasks import TASK
 

@@ -11,7 +11,7 @@ pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
 from gwm_sim.envs.blocks import spec  # noqa: E402
-from gwm_sim.envs.blocks.twin import MuJoCoEnv  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
 from gwm_sim.policies.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
 from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # noqa: E402
 from gwm_sim.policies.motions import Bench, Script, hold  # noqa: E402

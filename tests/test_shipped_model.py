@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.arena import Arena
 from gwm_sim.envs.blocks.spec import env_id
+from gwm_sim.envs.tabletop.paired import Arena
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models
 from gwm_sim.policies.entrants import SHIPPED, enter
 from gwm_sim.policies.evaluate import evaluate

@@ -12,12 +12,12 @@ pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
 from gwm_sim.envs.blocks import spec  # noqa: E402
-from gwm_sim.envs.blocks.layout import CUBE_DISTANCE, draw_start  # noqa: E402
-from gwm_sim.envs.blocks.scene import make_model  # noqa: E402
+from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, draw_start  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.scene import make_model  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.vector import MuJoCoVectorEnv  # noqa: E402
 from gwm_sim.envs.blocks.tasks import TASK  # noqa: E402
-from gwm_sim.envs.blocks.twin import MuJoCoEnv  # noqa: E402
-from gwm_sim.envs.blocks.twin_vector import MuJoCoVectorEnv  # noqa: E402
-from gwm_sim.envs.mujoco.physics import HAS_BATCH, BatchPhysics, LoopPhysics  # noqa: E402
+from gwm_sim.envs.tabletop.mujoco.physics import HAS_BATCH, BatchPhysics, LoopPhysics  # noqa: E402
 
 IDS = [spec.env_id("twin", task) for task in spec.TASKS]
 from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402

@@ -16,7 +16,7 @@ from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.view_agreement import ViewAgreement, summarize
-from gwm_sim.envs.pairing import start_pair, twin_options
+from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, show_report

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.envs.blocks.scene import make_model
-from gwm_sim.envs.blocks.simulation import Simulation
+from gwm_sim.envs.blocks.mujoco.scene import make_model
+from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.policies.planning import Goal, MpcPolicy
 from gwm_sim.policies.planning.planners import Cost

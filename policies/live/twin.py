@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.layout import draw_start
-from gwm_sim.envs.blocks.scene import make_model
-from gwm_sim.envs.blocks.simulation import Simulation
+from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.mujoco.scene import make_model
+from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.tasks import TASK
-from gwm_sim.envs.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.pairing import twin_options
+from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.timing import Clock, Schedule

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from gwm_sim.envs.arena import WORLDS, World
+from gwm_sim.envs.tabletop.paired import WORLDS, World
 from gwm_sim.policies.evaluate import wilson_interval
 
 CURVE_FILE: Final = "curve.json"

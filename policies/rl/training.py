@@ -21,9 +21,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
-from gwm_sim.envs.arena import WORLDS, Arena
 from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of
-from gwm_sim.envs.pairing import twin_options
+from gwm_sim.envs.tabletop.paired import WORLDS, Arena
+from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.envs.wrappers import (
     VectorLatentObservation,
     VectorTernaryAction,

@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.layout import Start
-from gwm_sim.envs.blocks.scene import TIMESTEP
+from gwm_sim.envs.blocks.initial_state import Start
+from gwm_sim.envs.blocks.mujoco.scene import TIMESTEP
 from gwm_sim.envs.blocks.spec import (
     CONTROL_RATE,
     GRIPPER_MAX,
@@ -25,8 +25,8 @@ from gwm_sim.envs.blocks.spec import (
     integrate_command,
 )
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.mujoco import kinematics
-from gwm_sim.envs.mujoco.physics import Array, Rows, make_physics
+from gwm_sim.envs.tabletop.mujoco import kinematics
+from gwm_sim.envs.tabletop.mujoco.physics import Array, Rows, make_physics
 
 SUBSTEPS: Final = round(1.0 / (CONTROL_RATE * TIMESTEP))
 # Joint targets move in blocks and arrive before the step ends, which leaves the arm a moment to settle.

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.blocks.spec import TIME_LIMIT, env_id
-from gwm_sim.envs.pairing import HELD, PairedStart, start_twin, twin_options
+from gwm_sim.envs.tabletop.paired_starts import HELD, PairedStart, start_twin, twin_options
 from gwm_sim.model.world_model import WorldModel
 
 World = Literal["twin", "learned"]
@@ -51,7 +51,7 @@ class Arena:
             if not sees:
                 learned.unwrapped.observe_readings(())
             return _PairedRows(learned, self)
-        from gwm_sim.envs.blocks.twin_vector import MuJoCoVectorEnv  # late: a learned world needs no MuJoCo
+        from gwm_sim.envs.blocks.mujoco.vector import MuJoCoVectorEnv  # late: a learned world needs no MuJoCo
 
         options = twin_options(self.world_model.config) | ({} if sees else {"rendering": "fast"})
         limit = TIME_LIMIT[self.task] + len(HELD)

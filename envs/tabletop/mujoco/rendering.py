@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.scene import CAMERAS, MAX_FRAME, Rendering
-from gwm_sim.envs.mujoco.physics import Array
+from gwm_sim.envs.blocks.mujoco.scene import CAMERAS, MAX_FRAME, Rendering
+from gwm_sim.envs.tabletop.mujoco.physics import Array
 
 
 class FrameRenderer:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from gwm_sim.data.cameras import Camera
 from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.layout import draw_start
-from gwm_sim.envs.blocks.scene import Rendering, make_model
-from gwm_sim.envs.blocks.simulation import Simulation, Snapshot
+from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.mujoco.scene import Rendering, make_model
+from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
-from gwm_sim.envs.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
 REWARDS: Final = ("dense", "sparse")

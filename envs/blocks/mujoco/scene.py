@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
-from gwm_sim.envs.mujoco import kinematics
+from gwm_sim.envs.tabletop.mujoco import kinematics
 
 Rendering = Literal["fast", "rich"]
 RENDERINGS: Final = ("fast", "rich")

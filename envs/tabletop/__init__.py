@@ -1,0 +1,1 @@
+"""What worlds on a table share."""
