@@ -29,7 +29,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.readings import LATENTS, grasped_by_sight
+from gwm_sim.envs.learned.observations import LATENTS, grasped_by_sight
 from gwm_sim.envs.wrappers import (
     GRIPPER,
     LatentObservation,

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
 from gwm_sim.envs import WORLD_ID
-from gwm_sim.envs.learned_vector import LearnedVectorEnv
-from gwm_sim.envs.starts import split_place
+from gwm_sim.envs.learned.starts import split_place
+from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge, write_video
 from gwm_sim.model.world_model import WorldModel

@@ -17,8 +17,8 @@ from stable_baselines3.common import env_checker as sb3_checker
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.learned import LearnedEnv
-from gwm_sim.envs.learned_vector import LearnedVectorEnv
+from gwm_sim.envs.learned.single import LearnedEnv
+from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.world_model import BANK_FILE
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import EpisodeFile, Schema
-from gwm_sim.envs.readings import MISREAD
+from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.dynamics import Body
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig

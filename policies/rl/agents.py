@@ -25,7 +25,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from gwm_sim.envs.readings import MISREAD, read_frames
+from gwm_sim.envs.learned.observations import MISREAD, read_frames
 from gwm_sim.envs.wrappers import ternary
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel
@@ -48,7 +48,7 @@ class AgentConfig:
     env: str
     """Id of the environment it was trained in."""
     readings: tuple[str, ...]
-    """What it observes beside `agent_pos`, see `gwm_sim.envs.readings`."""
+    """What it observes beside `agent_pos`, see `gwm_sim.envs.learned.observations`."""
     model: str
     """World model that reads for it: a shipped one, or a folder."""
     model_hash: str

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from gwm_sim.envs.readings import OBJECTS
+from gwm_sim.envs.learned.observations import OBJECTS
 
 NEAR = 0.1  # offset of an object that counts as 1 [m]: a grasp is decided by millimetres
 

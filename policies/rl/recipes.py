@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gwm_sim.envs.readings import READINGS
+from gwm_sim.envs.learned.observations import READINGS
 from gwm_sim.envs.wrappers import GRIPPER
 from gwm_sim.errors import ConfigError
 

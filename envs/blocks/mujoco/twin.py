@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.initial_state import draw_start
 from gwm_sim.envs.blocks.mujoco.scene import Rendering, make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.vector_env import Observation
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
 REWARDS: Final = ("dense", "sparse")

@@ -8,7 +8,6 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.initial_state import draw_start
 from gwm_sim.envs.blocks.mujoco.scene import Rendering, make_model
@@ -16,6 +15,7 @@ from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.mujoco.twin import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
+from gwm_sim.envs.vector_env import BatchedEnv, Observation, Options, Rows
 
 
 class MuJoCoVectorEnv(BatchedEnv):

@@ -10,11 +10,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.batched import BatchedEnv, Observation, Options, Rows
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.learned import Imagination, LearnedEnv, TimeLimit, check_words, displayed
-from gwm_sim.envs.readings import LATENTS, readings_space
+from gwm_sim.envs.learned.observations import LATENTS, readings_space
+from gwm_sim.envs.learned.single import Imagination, LearnedEnv, TimeLimit, check_words, displayed
+from gwm_sim.envs.vector_env import BatchedEnv, Observation, Options, Rows
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 

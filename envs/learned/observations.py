@@ -13,9 +13,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
+from gwm_sim.envs.vector_env import Observation
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 

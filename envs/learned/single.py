@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.envs.batched import Observation
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.goals import Goal, Goals, read_goal
-from gwm_sim.envs.readings import LATENTS, believed_state, read_state, readings_space
-from gwm_sim.envs.starts import Starts
+from gwm_sim.envs.learned.goals import Goal, Goals, read_goal
+from gwm_sim.envs.learned.observations import LATENTS, believed_state, read_state, readings_space
+from gwm_sim.envs.learned.starts import Starts
+from gwm_sim.envs.vector_env import Observation
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.dynamics import Frames
 from gwm_sim.model.state import WorldState
