@@ -41,7 +41,7 @@ VERBS = {
     "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),
     "rl": Verb("gwm_sim.policies.rl.command", "RlConfig", "Train a policy inside a world (train) or score one (eval)"),
     "compare": Verb("gwm_sim.policies.compare", "CompareConfig", "Rank policies in both worlds from the same starts"),
-    "play": Verb("gwm_sim.envs.play", "PlayConfig", "Drive any environment by keyboard in a window"),
+    "play": Verb("gwm_sim.envs.commands.play", "PlayConfig", "Drive any environment by keyboard in a window"),
     "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),
 }
 

@@ -13,7 +13,7 @@ import pygame
 import pytest
 
 from gwm_sim.envs.blocks.spec import COMMAND
-from gwm_sim.envs.play import PlayConfig, make, play
+from gwm_sim.envs.commands.play import PlayConfig, make, play
 from gwm_sim.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import pygame
 
+from gwm_sim.envs.commands.play import show
 from gwm_sim.envs.gl import has_display
-from gwm_sim.envs.play import show
 from gwm_sim.errors import MissingDependency
 from gwm_sim.media.video import enlarge
 from gwm_sim.policies.live.camera import Picture
