@@ -42,7 +42,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
+from gwm_sim.policies.blocks.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
 from gwm_sim.progress import Show, progress
 
 Array = NDArray[Any]

@@ -37,7 +37,7 @@ from gwm_sim.data.inspection import Summary, success_table, summarize
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.behaviours import BEHAVIOURS, make_behaviour
+from gwm_sim.policies.blocks.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.crew import Crew
 from gwm_sim.policies.entrants import SHIPPED, find_agent
 from gwm_sim.progress import progress

@@ -26,9 +26,9 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.world_model import WorldModelConfig
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
+from gwm_sim.policies.blocks.motions import Bench, Script, hold
 from gwm_sim.policies.collect import CollectConfig, Recorder
-from gwm_sim.policies.motions import Bench, Script, hold
-from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy, ScriptFactory
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 
 Frames = NDArray[np.uint8]

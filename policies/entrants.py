@@ -39,9 +39,9 @@ from gwm_sim.envs.wrappers import (
 )
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.planning import PLANNERS, CemSettings, Goal, MpcConfig, MpcPolicy
 from gwm_sim.policies.policy import Observation, Policy, State
-from gwm_sim.policies.scripted import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 
 SHIPPED: Final = ("sac-reach", "sac-grasp", "sac-stack")

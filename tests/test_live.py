@@ -642,7 +642,7 @@ def test_a_cube_is_grasped_through_the_camera_of_the_twin_and_along_a_film_nothi
     import gymnasium as gym
 
     import gwm_sim.envs  # noqa: F401  # registers the ids
-    from gwm_sim.policies.scripted import expert
+    from gwm_sim.policies.blocks.experts import expert
 
     seed, memory = 300_003, None
     twin = gym.make("MuJoCo-BlockGrasp-v0")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks.spec import COMMAND
 from gwm_sim.envs.blocks.tasks import BLUE, RED, reach_point
-from gwm_sim.policies.motions import Bench, Script, hold, lift, pick, place, release, toward
+from gwm_sim.policies.blocks.motions import Bench, Script, hold, lift, pick, place, release, toward
 from gwm_sim.policies.policy import Observation, State
 
 LIFTED: Final = 0.13  # height of the end-effector at which the grasp expert holds the cube [m]

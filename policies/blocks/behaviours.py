@@ -14,8 +14,9 @@ import numpy as np
 
 from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, WORKSPACE_HIGH, WORKSPACE_LOW
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.policies import scripted
-from gwm_sim.policies.motions import (
+from gwm_sim.policies.blocks import experts
+from gwm_sim.policies.blocks.experts import ScriptedPolicy, ScriptFactory
+from gwm_sim.policies.blocks.motions import (
     CLOSE,
     KEEP,
     OPEN,
@@ -34,7 +35,6 @@ from gwm_sim.policies.motions import (
     toward,
 )
 from gwm_sim.policies.policy import Policy
-from gwm_sim.policies.scripted import ScriptedPolicy, ScriptFactory
 from gwm_sim.policies.uniform import HoldPolicy
 
 Rng = np.random.Generator
@@ -110,7 +110,7 @@ def stack_up(bench: Bench, rng: Rng) -> Script:
     if bench.is_stacked():
         yield from put_down(bench, rng)
         return
-    expert = scripted.stack(bench, rng, _speed(rng))
+    expert = experts.stack(bench, rng, _speed(rng))
     for _ in range(60):
         if bench.is_stacked() and bench.end_effector[2] > bench.cube(RED)[2] + 0.06:
             break
@@ -139,7 +139,7 @@ def pick_up(bench: Bench, rng: Rng) -> Script:
 
 def reach_over(bench: Bench, rng: Rng) -> Script:
     """Go over the red cube as the reach expert does."""
-    expert = scripted.reach(bench, rng, _speed(rng))
+    expert = experts.reach(bench, rng, _speed(rng))
     for _ in range(int(rng.integers(10, 22))):
         yield next(expert)
 
@@ -368,13 +368,13 @@ def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
     if kind == "mixed":
         return mixed(env, seed)
     if kind in ("handling", "towers"):
-        from gwm_sim.policies.handling import build, handle  # late: they are made of the pieces above
+        from gwm_sim.policies.blocks.handling import build, handle  # late: they are made of the pieces above
 
         return ScriptedPolicy(env, handle if kind == "handling" else build, kind, seed)
     if kind == "loose":
         return ScriptedPolicy(env, _let_loose, "loose", seed)
     if kind == "scripted":
-        return scripted.expert(env, seed=seed)
+        return experts.expert(env, seed=seed)
     if kind == "uniform":
         return ScriptedPolicy(env, _wander_on, "uniform", seed)
     if kind == "hold":

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, GRIPPER_SCALE
-from gwm_sim.policies import behaviours
-from gwm_sim.policies.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
+from gwm_sim.policies.blocks import behaviours
+from gwm_sim.policies.blocks.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
 
 Rng = np.random.Generator
 
