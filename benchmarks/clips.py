@@ -28,7 +28,7 @@ from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.worker_pool import Crew
 from gwm_sim.progress import progress
 
 SQUARE: Final = 0.04  # side of a place [m]

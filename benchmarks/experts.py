@@ -14,7 +14,7 @@ import tyro
 import gwm_sim
 from gwm_sim.envs.blocks.spec import TASKS, env_id
 from gwm_sim.policies.blocks.experts import expert
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

@@ -42,7 +42,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.worker_pool import Crew
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

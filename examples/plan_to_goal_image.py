@@ -16,7 +16,7 @@ from gwm_sim.envs.blocks.spec import TIME_LIMIT, env_id
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.experts import expert
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.planning import Guide, MpcPolicy, guided_config
 
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 import gwm_sim
 from gwm_sim.envs.tabletop.paired import Arena
 from gwm_sim.envs.wrappers import VectorLatentObservation
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.rl import SB3VecEnv
 from gwm_sim.policies.rl.features import ReadingsExtractor
 

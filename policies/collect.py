@@ -38,8 +38,8 @@ from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.blocks.behaviours import BEHAVIOURS, make_behaviour
-from gwm_sim.policies.crew import Crew
-from gwm_sim.policies.entrants import SHIPPED, find_agent
+from gwm_sim.policies.registry import SHIPPED, find_agent
+from gwm_sim.policies.worker_pool import Crew
 from gwm_sim.progress import progress
 
 # Any, because the policy that it makes has a name, which a Policy need not have.

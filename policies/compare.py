@@ -27,10 +27,10 @@ from gwm_sim.envs.tabletop.paired import WORLDS, Arena, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
-from gwm_sim.policies.crew import Crew
-from gwm_sim.policies.entrants import Entrant, enter, looks
-from gwm_sim.policies.evaluate import EpisodeResult, Evaluation, evaluate
+from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
+from gwm_sim.policies.registry import Entrant, enter, looks
 from gwm_sim.policies.report import write_report
+from gwm_sim.policies.worker_pool import Crew
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

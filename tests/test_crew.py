@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.policies.crew import Crew
+from gwm_sim.policies.worker_pool import Crew
 
 
 class Doubler:

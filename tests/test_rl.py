@@ -22,8 +22,8 @@ from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.collect import CollectConfig, collect
-from gwm_sim.policies.entrants import enter, looks
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.registry import enter, looks
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
 from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations, remember
 from gwm_sim.policies.rl.evaluation import RlEvalConfig, make_world

@@ -15,7 +15,7 @@ from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
 from gwm_sim.policies.blocks.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.blocks.motions import Bench, Script, hold  # noqa: E402
-from gwm_sim.policies.evaluate import Evaluation, evaluate, wilson_interval  # noqa: E402
+from gwm_sim.policies.evaluation import Evaluation, evaluate, wilson_interval  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
 from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
 

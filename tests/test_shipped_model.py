@@ -13,8 +13,8 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.envs.tabletop.paired import Arena
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models
-from gwm_sim.policies.entrants import SHIPPED, enter
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.registry import SHIPPED, enter
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 32_000_000  # of all shipped models together [bytes]

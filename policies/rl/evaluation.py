@@ -17,8 +17,8 @@ from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.entrants import enter, find_agent, looks
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.registry import enter, find_agent, looks
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

@@ -33,8 +33,8 @@ from gwm_sim.envs.wrappers import (
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.entrants import enter
-from gwm_sim.policies.evaluate import evaluate
+from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.registry import enter
 from gwm_sim.policies.rl.agents import (
     OFF_POLICY,
     AgentConfig,
