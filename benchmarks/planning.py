@@ -37,8 +37,8 @@ from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import make_behaviour
 from gwm_sim.policies.blocks.experts import expert
+from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
-from gwm_sim.policies.plan import PlanConfig, mpc_config
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy

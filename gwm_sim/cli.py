@@ -25,7 +25,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "doctor": Verb("gwm_sim.commands.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
-    "collect": Verb("gwm_sim.policies.collect", "CollectConfig", "Record episodes in the physics twin"),
+    "collect": Verb("gwm_sim.policies.commands.collect", "CollectConfig", "Record episodes in the physics twin"),
     "import": Verb("gwm_sim.commands.import_", "ImportConfig", "Turn recordings of other formats into an episode file"),
     "export": Verb("gwm_sim.commands.export", "ExportConfig", "Turn an episode file into a dataset of another format"),
     "inspect": Verb(
@@ -36,13 +36,19 @@ VERBS = {
     "eval": Verb(
         "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"
     ),
-    "generate": Verb("gwm_sim.policies.generate", "GenerateConfig", "Write a film of a learned world, of any length"),
-    "plan": Verb("gwm_sim.policies.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
-    "run": Verb("gwm_sim.policies.live.run", "RunConfig", "Reach goal images with a live camera and a robot"),
-    "rl": Verb("gwm_sim.policies.rl.command", "RlConfig", "Train a policy inside a world (train) or score one (eval)"),
-    "compare": Verb("gwm_sim.policies.compare", "CompareConfig", "Rank policies in both worlds from the same starts"),
+    "generate": Verb(
+        "gwm_sim.policies.commands.generate", "GenerateConfig", "Write a film of a learned world, of any length"
+    ),
+    "plan": Verb("gwm_sim.policies.commands.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
+    "run": Verb("gwm_sim.policies.commands.run", "RunConfig", "Reach goal images with a live camera and a robot"),
+    "rl": Verb("gwm_sim.policies.commands.rl", "RlConfig", "Train a policy inside a world (train) or score one (eval)"),
+    "compare": Verb(
+        "gwm_sim.policies.commands.compare", "CompareConfig", "Rank policies in both worlds from the same starts"
+    ),
     "play": Verb("gwm_sim.envs.commands.play", "PlayConfig", "Drive any environment by keyboard in a window"),
-    "demo": Verb("gwm_sim.policies.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"),
+    "demo": Verb(
+        "gwm_sim.policies.commands.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"
+    ),
 }
 
 EXTRA_OF_PACKAGE = {

@@ -24,13 +24,13 @@ from gwm_sim.data.episode_file import Command, EpisodeFile, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png, write_video
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.commands.run import RunConfig, main
 from gwm_sim.policies.live import robots
 from gwm_sim.policies.live.camera import Camera, CameraError, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, Status
 from gwm_sim.policies.live.planner import History, ModelPlanner
 from gwm_sim.policies.live.recording import Recording, live_schema, write
 from gwm_sim.policies.live.robots import NullRobot, make_robot
-from gwm_sim.policies.live.run import RunConfig, main
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, check_hold, touched
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.policies.planning import Goal, IcemSettings, MpcConfig, Progress

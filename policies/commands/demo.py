@@ -28,7 +28,7 @@ from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
 from gwm_sim.policies.blocks.motions import Bench, Script, hold
-from gwm_sim.policies.collect import CollectConfig, Recorder
+from gwm_sim.policies.commands.collect import CollectConfig, Recorder
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 
 Frames = NDArray[np.uint8]
