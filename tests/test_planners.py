@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.planning import planners
-from gwm_sim.policies.planning.planners import (
+from gwm_sim.policies.planning import optimizers
+from gwm_sim.policies.planning.optimizers import (
     PLANNERS,
     Bounds,
     CemSettings,
@@ -334,7 +334,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(planners, "monotonic", lambda: self.now)
+        monkeypatch.setattr(optimizers, "monotonic", lambda: self.now)
 
     def charge(self, cost: Cost) -> Cost:
         def charged(actions: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.policies.planning import Goal, MpcPolicy
-from gwm_sim.policies.planning.planners import Cost
+from gwm_sim.policies.planning.optimizers import Cost
 
 
 class SimulatorPolicy(MpcPolicy):

@@ -7,13 +7,11 @@
 world model, `mpc` acts.
 """
 
+from gwm_sim.policies.planning.cost import Explanation, ModelCost
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.guide import GUIDE_FILE, Guide
-from gwm_sim.policies.planning.learning import LearnConfig, learn_guide
-from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
 from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy, guided_config
 from gwm_sim.policies.planning.objectives import Objective, Term, default_objective
-from gwm_sim.policies.planning.planners import (
+from gwm_sim.policies.planning.optimizers import (
     PLANNERS,
     Bounds,
     CemSettings,
@@ -25,7 +23,9 @@ from gwm_sim.policies.planning.planners import (
     mppi,
     plan,
 )
-from gwm_sim.policies.planning.pursuit import Progress, Pursuit
+from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
+from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
+from gwm_sim.policies.planning.subgoals import Progress, Pursuit
 
 __all__ = [
     "GUIDE_FILE",

@@ -17,12 +17,12 @@ from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.planning.cost import Explanation, ModelCost
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.guide import Guide
-from gwm_sim.policies.planning.model_cost import Explanation, ModelCost
 from gwm_sim.policies.planning.objectives import Objective, default_objective
-from gwm_sim.policies.planning.planners import Bounds, Cost, IcemSettings, Settings, Start, plan
-from gwm_sim.policies.planning.pursuit import Progress, Pursuit
+from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, Start, plan
+from gwm_sim.policies.planning.prior.guide import Guide
+from gwm_sim.policies.planning.subgoals import Progress, Pursuit
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.protocol import CONTEXT
 

@@ -27,10 +27,10 @@ from gwm_sim.errors import CheckpointError
 from gwm_sim.model.dynamics import Body
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
-from gwm_sim.policies.planning.demonstrations import Demonstrations
-from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.picture_reader import PictureReader
+from gwm_sim.policies.planning.prior.demonstrations import Demonstrations
+from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
+from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 
 GUIDE_FILE = "guide.safetensors"
 

@@ -21,10 +21,10 @@ from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.dynamics import Body
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig
-from gwm_sim.policies.planning.demonstrations import Demonstrations, turning_points
-from gwm_sim.policies.planning.goal_policy import GoalPolicy, GoalPolicyConfig
-from gwm_sim.policies.planning.guide import Guide
-from gwm_sim.policies.planning.picture_reader import PictureReader
+from gwm_sim.policies.planning.prior.demonstrations import Demonstrations, turning_points
+from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
+from gwm_sim.policies.planning.prior.guide import Guide
+from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, HELD_STEPS
 

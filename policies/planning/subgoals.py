@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.guide import Guide
+from gwm_sim.policies.planning.prior.guide import Guide
 
 
 @dataclass(frozen=True)

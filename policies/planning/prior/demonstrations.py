@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.model.dynamics import Body, DynamicsConfig
-from gwm_sim.policies.planning.waypoints import linger, waypoints
+from gwm_sim.policies.planning.prior.waypoints import linger, waypoints
 
 MOST_SUBGOALS = 4  # before the goal itself
 TOLERANCE = 0.01  # how far a movement may stray from the straight lines between its waypoints [m]

@@ -1,0 +1,1 @@
+"""What demonstrations tell a planner."""
