@@ -12,7 +12,7 @@ from gwm_sim.errors import CheckpointError
 from gwm_sim.model.checkpoint import COMPANIONS, CONFIG_FILE, WEIGHTS_FILE
 from gwm_sim.model.world_model import WorldModel
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

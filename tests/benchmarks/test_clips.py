@@ -10,7 +10,7 @@ from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint, sh
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import SHIPPED, enter
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMIT = 32_000_000  # of all shipped models together [bytes]
 
 

@@ -27,7 +27,7 @@ from gwm_sim.protocol import CONTEXT
 
 Array = NDArray[Any]
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEED = 320_000
 
 

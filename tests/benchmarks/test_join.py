@@ -11,7 +11,7 @@ from gwm_sim.model.world_model import BANK_FILE, WorldModel
 from gwm_sim.training.train import TrainConfig
 from gwm_sim.training.train import main as train
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_parts_come_from_one_model_and_all_else_from_another(

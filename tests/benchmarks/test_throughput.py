@@ -11,7 +11,7 @@ import pytest
 
 from gwm_sim.model.world_model import WorldModel
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KINDS = ("unwatched", "latent", "decoded")
 
 pytestmark = pytest.mark.slow

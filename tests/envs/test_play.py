@@ -16,7 +16,7 @@ from gwm_sim.envs.blocks.spec import COMMAND
 from gwm_sim.envs.commands.play import PlayConfig, make, play
 from gwm_sim.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FAST = 1000.0  # frames per second, so that the tests do not wait
 
 Keys = dict[int, list[tuple[int, int]]]

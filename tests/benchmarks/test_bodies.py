@@ -15,7 +15,7 @@ from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

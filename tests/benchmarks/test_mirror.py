@@ -14,7 +14,7 @@ from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS
 from gwm_sim.envs.blocks.tasks import TASK
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FLIP = np.array([1.0, -1.0, 1.0])
 
 

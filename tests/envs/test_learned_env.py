@@ -22,7 +22,7 @@ from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.world_model import BANK_FILE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IDS = [*(spec.env_id("learned", task) for task in spec.TASKS), "GWM-World-v0"]
 HOLD = np.zeros(4, np.float32)
 

@@ -9,7 +9,7 @@ import pytest
 
 from gwm_sim.policies.rl.curve import Score, write_curve
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_scores_what_is_there(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # programs, not part of the package
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # programs, not part of the package
 
 import fidelity
 from peers import training
