@@ -26,7 +26,7 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.evaluation.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
-from gwm_sim.model.dynamics import Frames, previous
+from gwm_sim.model.dynamics import Segment, previous
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 
@@ -51,7 +51,7 @@ class BodiesConfig:
     """File to write the numbers to."""
 
 
-def begin(model: WorldModel, episodes: list[Episode], start: int) -> Frames:
+def begin(model: WorldModel, episodes: list[Episode], start: int) -> Segment:
     """The context of all episodes at a start: true telemetry, and cubes as a locator might see them."""
     given = slice(start, start + CONTEXT)
     telemetry = torch.from_numpy(np.stack([episode.telemetry[given] for episode in episodes]))
@@ -64,7 +64,7 @@ def begin(model: WorldModel, episodes: list[Episode], start: int) -> Frames:
     names = model.config.properties
     c = model.config.dynamics
     codes = torch.zeros(b, CONTEXT, c.tokens, c.token_numbers, dtype=torch.uint8)
-    return Frames(
+    return Segment(
         codes=codes,
         previous_codes=codes,
         telemetry=telemetry,
@@ -143,7 +143,7 @@ def main(config: BodiesConfig) -> int:
         found = {}
         for name in config.models:
             model = WorldModel.load(name, "cpu")
-            if model.config.dynamics.sighted or not set(OUTCOME_TASKS) <= set(model.tasks):
+            if model.config.dynamics.from_pixels or not set(OUTCOME_TASKS) <= set(model.tasks):
                 raise ConfigError(f"{name} tracks no objects, or does not know {' and '.join(OUTCOME_TASKS)}")
             schema = model.config.schema
             if file.schema.object_names != schema.object_names:

@@ -28,7 +28,7 @@ from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.worker_pool import Crew
+from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
 
 SQUARE: Final = 0.04  # side of a place [m]
@@ -184,7 +184,7 @@ class Studio:
 
 def main(config: ClipsConfig) -> int:
     """Draw what is missing in `config.out` and finish the file."""
-    with Crew(partial(Studio, config)) as crew:
+    with WorkerPool(partial(Studio, config)) as crew:
         writer = EpisodeWriter(config.out, crew.greeting)
         with exclusive(parts_folder(config.out) / "lock", str(config.out)):
             missing = [index for index in range(config.clips) if not writer.has(index)]

@@ -42,7 +42,7 @@ from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy
-from gwm_sim.policies.worker_pool import Crew
+from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -180,8 +180,11 @@ class Bench:
     def twins(self, task: str) -> tuple[gym.Env[Any, Any], gym.Env[Any, Any]]:
         """A twin that looks as the model's data, and one for scripts, which is drawn small and plainly."""
         if task not in self._twins:
-            looks = gym.make(env_id("twin", task), **twin_options(self.model.config))
-            self._twins[task] = looks, gym.make(env_id("twin", task), size=8, rendering="fast", max_episode_steps=-1)
+            needs_pixels = gym.make(env_id("twin", task), **twin_options(self.model.config))
+            self._twins[task] = (
+                needs_pixels,
+                gym.make(env_id("twin", task), size=8, rendering="fast", max_episode_steps=-1),
+            )
         return self._twins[task]
 
 
@@ -221,7 +224,7 @@ def main(config: PlanningConfig) -> None:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)
-    with Crew(partial(Bench, config.model, 1)) as crew:
+    with WorkerPool(partial(Bench, config.model, 1)) as crew:
         for name, jobs in jobs_of(config).items():
             if report["results"].get(name, {}).get("runs", 0) < len(jobs):
                 report["results"][name] = run(crew, name, jobs, config.workers or os.cpu_count() or 1)
@@ -239,7 +242,7 @@ def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, 
     return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "plans": len(seconds)}
 
 
-def run(crew: Crew, name: str, jobs: list[Job], workers: int) -> dict[str, Any]:
+def run(crew: WorkerPool, name: str, jobs: list[Job], workers: int) -> dict[str, Any]:
     """Do the runs of one system."""
     results: list[EpisodeResult] = []
     with progress(name) as show:

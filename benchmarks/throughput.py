@@ -42,7 +42,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.worker_pool import Crew
+from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -302,7 +302,9 @@ class Twins:
         """Start the processes, make the twins and warm them up."""
         self._exit = ExitStack()
         self._crews = [
-            self._exit.enter_context(Crew(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i)))
+            self._exit.enter_context(
+                WorkerPool(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i))
+            )
             for i in range(TWIN_PROCESSES)
         ]
         self._threads = self._exit.enter_context(ThreadPoolExecutor(TWIN_PROCESSES))

@@ -21,7 +21,7 @@ Rows = NDArray[np.intp]
 Options = Mapping[str, Any]
 
 
-class BatchedEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
+class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     """n worlds that advance together.
 
     Row i of a batch seeded s is the single environment seeded s + i. In SAME_STEP, the default, a finished row's last

@@ -52,14 +52,14 @@ NOISE: Final = np.array([1.0, 1.0, 1.0, 0.0])  # of the movements alone: an unst
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
-class Entrant(NamedTuple):
+class PolicySpec(NamedTuple):
     """A policy, and the environment as it wants to see it."""
 
     policy: Policy
     env: Env
 
 
-def enter(spec: str, env: Env, seed: int = 0, model: str | Path | WorldModel = "gwm-mini") -> Entrant:
+def make_policy(spec: str, env: Env, seed: int = 0, model: str | Path | WorldModel = "gwm-mini") -> PolicySpec:
     """Make the policy that `spec` names for an environment, single or vector; see the module for the specs.
 
     Args:
@@ -78,13 +78,13 @@ def enter(spec: str, env: Env, seed: int = 0, model: str | Path | WorldModel = "
     return _agent(spec, env)
 
 
-def looks(spec: str) -> bool:
+def needs_pixels(spec: str) -> bool:
     """Whether the policy of a spec looks at frames, so that they have to be drawn for it."""
     name = spec.partition(":")[0]
     return name in PLANNERS or name not in KINDS
 
 
-def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
+def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
     _only(options, "noise", "lapse", "offset", "press")
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
@@ -95,17 +95,17 @@ def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> 
     policy: Policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
     if clumsy := {name: options[name] for name in ("noise", "lapse", "press") if name in options}:
         policy = _Clumsy(policy, seed, **clumsy)
-    return Entrant(policy, env)
+    return PolicySpec(policy, env)
 
 
-def _uniform(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
+def _uniform(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
     _only(options)
-    return Entrant(UniformPolicy(seed, _width(env)), env)
+    return PolicySpec(UniformPolicy(seed, _width(env)), env)
 
 
-def _hold(options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
+def _hold(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
     _only(options)
-    return Entrant(HoldPolicy(_width(env)), env)
+    return PolicySpec(HoldPolicy(_width(env)), env)
 
 
 def _width(env: Env) -> int:
@@ -114,7 +114,7 @@ def _width(env: Env) -> int:
     return int(np.prod(space.shape or ()))
 
 
-def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model: Any) -> Entrant:
+def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
     _only(options, "population", "iterations", "horizon")
     world = model if isinstance(model, WorldModel) else WorldModel.load(model)
     task = getattr(env.unwrapped, "task", None)
@@ -127,7 +127,7 @@ def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model
     if isinstance(PLANNERS[planner], CemSettings):
         size["elites"] = max(2, size["population"] // 4)
     config = MpcConfig(replace(PLANNERS[planner], **size), horizon=int(options.get("horizon", 3)), seed=seed)
-    return Entrant(MpcPolicy(world, Goal.solve(world, task), config=config), env)
+    return PolicySpec(MpcPolicy(world, Goal.solve(world, task), config=config), env)
 
 
 def find_agent(spec: str) -> Path | None:
@@ -137,7 +137,7 @@ def find_agent(spec: str) -> Path | None:
     return Path(str(resources.files("gwm_sim"))) / "pretrained/agents" / spec if spec in SHIPPED else None
 
 
-def _agent(spec: str, env: Env) -> Entrant:
+def _agent(spec: str, env: Env) -> PolicySpec:
     folder = find_agent(spec)
     if folder is None:
         known = ", ".join((*KINDS, *SHIPPED))
@@ -168,10 +168,10 @@ def _agent(spec: str, env: Env) -> Entrant:
     if policy.config.ternary:
         clear: Any = VectorTernaryAction if isinstance(env, VectorEnv) else TernaryAction
         env = clear(env, policy.config.ternary)
-    return Entrant(policy, env)
+    return PolicySpec(policy, env)
 
 
-KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int, Any], Entrant]]] = {
+KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int, Any], PolicySpec]]] = {
     "scripted": _scripted,
     "uniform": _uniform,
     "hold": _hold,
@@ -255,4 +255,4 @@ class _Misjudged:
         return replace(state, position=state.position + shift)
 
 
-__all__ = ["Entrant", "enter", "looks"]
+__all__ = ["PolicySpec", "make_policy", "needs_pixels"]

@@ -28,7 +28,7 @@ class Worker(Protocol):
         """Do a job and return what to report."""
 
 
-class Crew:
+class WorkerPool:
     """A context in which workers exist; leaving it ends them at once."""
 
     def __init__(self, make_worker: Callable[[], Worker]) -> None:

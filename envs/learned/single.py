@@ -17,7 +17,7 @@ from gwm_sim.envs.learned.observations import LATENTS, believed_state, read_stat
 from gwm_sim.envs.learned.starts import Starts
 from gwm_sim.envs.vector_env import Observation
 from gwm_sim.media.video import enlarge
-from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.dynamics import Segment
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel, find_checkpoint
 
@@ -149,14 +149,14 @@ class Imagination:
         """Time limit [steps] that `limit` means."""
         return self.model.config.time_limit if limit == "checkpoint" else limit
 
-    def begin(self, read: Sequence[Frames], rngs: Sequence[np.random.Generator]) -> WorldState:
+    def begin(self, read: Sequence[Segment], rngs: Sequence[np.random.Generator]) -> WorldState:
         """States of rows that begin from latents read before, grouped by length of context; each row's own generator
         says which future it goes into, if its model knows several."""
         states: dict[int, WorldState] = {}
         lengths = np.array([r.telemetry.shape[1] for r in read])
         for length in sorted(set(lengths.tolist())):
             rows = np.flatnonzero(lengths == length).tolist()
-            context = Frames(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
+            context = Segment(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
             begun = self.model.begin(context)
             states |= {row: begun.select([i]) for i, row in enumerate(rows)}
         state = WorldState.join([states[i] for i in range(len(read))])

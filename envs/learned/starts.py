@@ -17,7 +17,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.dynamics import Segment
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 
@@ -48,13 +48,13 @@ class Starts:
         if self._bank is not None:
             labels = (self._bank.read(k, cameras=()).labels for k in range(len(self._bank)))
             self._unsolved = [k for k, label in enumerate(labels) if task not in label or not label[task].success[-1]]
-        self._read: dict[int, tuple[Start, Frames]] = {}
+        self._read: dict[int, tuple[Start, Segment]] = {}
 
     def __len__(self) -> int:
         """Number of starts in the bank."""
         return 0 if self._bank is None else len(self._bank)
 
-    def resolve(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[Start, Frames]:
+    def resolve(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[Start, Segment]:
         """Start that the reset options ask for, by default a drawn one from the bank, and its latents (one row).
 
         Raises:
@@ -86,7 +86,7 @@ class Starts:
         read = self._encode(start) if read is None else read
         return self._complete(start, read), read
 
-    def _complete(self, start: Start, read: Frames) -> Start:
+    def _complete(self, start: Start, read: Segment) -> Start:
         """A start whose frames show all views: of one that was given the main view alone, the others as drawn."""
         width = start.frames.shape[2]
         if width == self._model.config.tokenizer.frame[1]:
@@ -113,7 +113,7 @@ class Starts:
             )
         return self._unsolved[int(rng.integers(len(self._unsolved)))]
 
-    def _from_bank(self, index: int) -> tuple[Start, Frames]:
+    def _from_bank(self, index: int) -> tuple[Start, Segment]:
         if not 0 <= index < len(self):
             raise ValueError(f"bank must be an index from 0 to {len(self) - 1}, got {index}")
         if index not in self._read:
@@ -155,7 +155,7 @@ class Starts:
                 raise ValueError(f"{name} must be finite numbers")
         return Start(frames, telemetry, actions, {})
 
-    def _encode(self, start: Start) -> Frames:
+    def _encode(self, start: Start) -> Segment:
         # Row by row even in a batch, so that a start has the same latents everywhere.
         config = self._model.config
         values = [start.properties.get(name, np.nan) for name in config.properties]

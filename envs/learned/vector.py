@@ -14,12 +14,12 @@ from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.learned.observations import LATENTS, readings_space
 from gwm_sim.envs.learned.single import Imagination, LearnedEnv, TimeLimit, check_words, displayed
-from gwm_sim.envs.vector_env import BatchedEnv, Observation, Options, Rows
+from gwm_sim.envs.vector_env import Observation, Options, Rows, RowsEnv
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
 
-class LearnedVectorEnv(BatchedEnv):
+class LearnedVectorEnv(RowsEnv):
     """`LearnedEnv` in vector form: the same spaces, options and info, num_envs rows in one forward pass."""
 
     metadata: dict[str, Any] = {**LearnedEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}

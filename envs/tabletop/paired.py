@@ -21,7 +21,7 @@ World = Literal["twin", "learned"]
 WORLDS: Final[tuple[World, ...]] = ("twin", "learned")
 
 
-class Arena:
+class PairedWorlds:
     """Makes the two worlds, and remembers the starts that it has shown."""
 
     def __init__(self, task: str, model: str | Path = "gwm-mini", rows: int = 20) -> None:
@@ -81,7 +81,7 @@ class _HeldTwin(VectorWrapper):
 class _PairedRows(VectorWrapper):
     """A learned world whose rows begin where the twin was held."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], arena: Arena) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], arena: PairedWorlds) -> None:
         super().__init__(env)
         self._arena = arena
 
@@ -97,4 +97,4 @@ class _PairedRows(VectorWrapper):
         return observation, info
 
 
-__all__ = ["WORLDS", "Arena", "World"]
+__all__ = ["WORLDS", "PairedWorlds", "World"]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from gwm_sim.data.episode_file import Command
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.layers import fourier
-from gwm_sim.model.renderer import Outline, Painter
+from gwm_sim.model.renderer import Conditioning, Renderer
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
@@ -94,7 +94,7 @@ class DynamicsConfig:
             raise ConfigError(f"cameras that ride on the end-effector need to know it, and {views} entries in rides")
 
     @property
-    def sighted(self) -> bool:
+    def from_pixels(self) -> bool:
         """Whether the body is predicted with the picture in view: where nothing else says what is there."""
         return not self.objects
 
@@ -104,7 +104,7 @@ class DynamicsConfig:
         return 3 * (1 + 2 * OCTAVES) + 3 + len(self.effector)
 
 
-class Frames(NamedTuple):
+class Segment(NamedTuple):
     """What is known about T consecutive frames, and the action taken in each."""
 
     codes: Tensor  # (B, T, N, M) uint8
@@ -121,7 +121,7 @@ class Frames(NamedTuple):
     )
 
 
-class Body(NamedTuple):
+class PhysicalState(NamedTuple):
     """What is predicted of a frame before its picture: the robot and the tracked objects."""
 
     telemetry: Tensor  # (B, T, P)
@@ -190,7 +190,7 @@ class Dynamics(nn.Module, ABC):
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
-        self.painter = Painter(config)
+        self.painter = Renderer(config)
 
     # --- what a kind of dynamics has to say ---------------------------------------------------------------------------
 
@@ -199,12 +199,12 @@ class Dynamics(nn.Module, ABC):
         """Memory of worlds of which no frame was seen, (B, ...)."""
 
     @abstractmethod
-    def remember(self, past: Frames) -> Tensor:
+    def remember(self, past: Segment) -> Tensor:
         """Memory of worlds after whole sequences, (B, ...)."""
 
     @abstractmethod
     def step(
-        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+        self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
     ) -> tuple[Prediction, Tensor]:
         """Predict the successor of one frame (T = 1) in a rollout.
 
@@ -227,40 +227,40 @@ class Dynamics(nn.Module, ABC):
         moved = telemetry[..., index] + self.command_scale * actions[..., self.command_action]
         return torch.minimum(torch.maximum(moved, self.telemetry_low[index]), self.telemetry_high[index])
 
-    def moved(self, frames: Frames, change: Tensor, motion: Tensor, rest: bool) -> Body:
+    def moved(self, segment: Segment, change: Tensor, motion: Tensor, rest: bool) -> PhysicalState:
         """The body after a change of the telemetry (B, T, P) and a motion of the objects (B, T, K, 3), both in units of
         the usual one; with `rest`, as in a rollout, what hardly moves stays where it is."""
         if rest:
             change = change * (change.abs() > TELEMETRY_REST)
             motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
-        telemetry = frames.telemetry + change * self.telemetry_change
-        commands = self.next_commands(frames.telemetry, frames.actions)
+        telemetry = segment.telemetry + change * self.telemetry_change
+        commands = self.next_commands(segment.telemetry, segment.actions)
         telemetry = telemetry.index_copy(-1, self.command_telemetry, commands)
         telemetry = torch.minimum(torch.maximum(telemetry, self.telemetry_low), self.telemetry_high)
-        return Body(telemetry, frames.objects + motion * self.objects_change)
+        return PhysicalState(telemetry, segment.objects + motion * self.objects_change)
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
-    def next_picture(self, body: Body, frames: Frames) -> Tensor:
+    def next_picture(self, physical: PhysicalState, segment: Segment) -> Tensor:
         """Logits (B, T, N, M, L) of the picture of `body`, with the past one in view."""
-        return self.painter.follow(self.painter.look(frames), self.outline(body, frames), frames)
+        return self.painter.follow(self.painter.look(segment), self.outline(physical, segment), segment)
 
-    def outline(self, body: Body, before: Body | Frames) -> Outline:
+    def outline(self, physical: PhysicalState, before: PhysicalState | Segment) -> Conditioning:
         """What there is to draw: a body as it is, and as it differs from the one `before`."""
         robot = torch.cat(
             (
-                (body.telemetry - self.telemetry_mean) / self.telemetry_std,
-                (body.telemetry - before.telemetry) / self.telemetry_change,
+                (physical.telemetry - self.telemetry_mean) / self.telemetry_std,
+                (physical.telemetry - before.telemetry) / self.telemetry_change,
             ),
             dim=-1,
         )
         if not self.config.objects:
-            return Outline(robot, robot[..., :0, None, None])
-        mount, mount_before = self.effector(body.telemetry), self.effector(before.telemetry)
-        things = torch.cat((body.objects, mount), dim=2)
+            return Conditioning(robot, robot[..., :0, None, None])
+        mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
+        things = torch.cat((physical.objects, mount), dim=2)
         things_before = torch.cat((before.objects, mount_before), dim=2)
         middle = (self.objects_low + self.objects_high) / 2
-        return Outline(robot, self.painter.places(things, things_before, mount, mount_before, middle))
+        return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
@@ -271,26 +271,26 @@ class Dynamics(nn.Module, ABC):
 
     # --- features -----------------------------------------------------------------------------------------------------
 
-    def robot_features(self, frames: Frames) -> Tensor:
+    def robot_features(self, segment: Segment) -> Tensor:
         """Telemetry, its last change, the action in its size, and where the action sends the commanded quantities."""
-        commands = self.next_commands(frames.telemetry, frames.actions)
+        commands = self.next_commands(segment.telemetry, segment.actions)
         index = self.command_telemetry
         return torch.cat(
             (
-                (frames.telemetry - self.telemetry_mean) / self.telemetry_std,
-                (frames.telemetry - frames.previous_telemetry) / self.telemetry_change,
-                frames.actions / self.action_size,
+                (segment.telemetry - self.telemetry_mean) / self.telemetry_std,
+                (segment.telemetry - segment.previous_telemetry) / self.telemetry_change,
+                segment.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
-                (commands - frames.telemetry[..., self.command_measured]) / self.command_scale,
+                (commands - segment.telemetry[..., self.command_measured]) / self.command_scale,
             ),
             dim=-1,
         )
 
-    def object_features(self, frames: Frames) -> Tensor:
+    def object_features(self, segment: Segment) -> Tensor:
         """Where each object is, how it last moved, where end-effector and other objects see it, (B, T, K, features)."""
-        places = self.place_features(frames.objects, frames.previous_objects, frames.telemetry)
-        others = [frames.objects.roll(-k, dims=2) for k in range(1, self.config.objects)]
-        apart = [((other - frames.objects) / (5 * self.objects_change)).clamp(-10, 10) for other in others]
+        places = self.place_features(segment.objects, segment.previous_objects, segment.telemetry)
+        others = [segment.objects.roll(-k, dims=2) for k in range(1, self.config.objects)]
+        apart = [((other - segment.objects) / (5 * self.objects_change)).clamp(-10, 10) for other in others]
         return torch.cat((places, *apart), dim=-1)
 
     def place_features(self, objects: Tensor, before: Tensor, telemetry: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Dynamics, Frames
+from gwm_sim.model.dynamics import Dynamics, Segment
 from gwm_sim.model.layers import Block, RMSNorm, one_hot, perceptron
 
 
@@ -31,7 +31,7 @@ class HeadsConfig:
     """Attention heads."""
 
 
-class FrameReader(nn.Module):
+class LatentReader(nn.Module):
     """Two consecutive frames to one token: the image and the robot, mixed by attention."""
 
     def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
@@ -44,18 +44,18 @@ class FrameReader(nn.Module):
         self.blocks = nn.ModuleList(Block(d, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(d)
 
-    def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
+    def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
-        codes = torch.cat([one_hot(c, dynamics.config.levels) for c in (frames.codes, frames.previous_codes)], dim=-1)
-        robot = self.robot(robot_features(frames, dynamics))[:, :, None]
-        verdict = self.verdict.expand(*frames.telemetry.shape[:2], -1, -1)
+        codes = torch.cat([one_hot(c, dynamics.config.levels) for c in (segment.codes, segment.previous_codes)], dim=-1)
+        robot = self.robot(robot_features(segment, dynamics))[:, :, None]
+        verdict = self.verdict.expand(*segment.telemetry.shape[:2], -1, -1)
         x = torch.cat((torch.cat((self.image(codes.float()), robot), dim=2) + self.position, verdict), dim=2)
         for block in self.blocks:
             x, _ = block(x)
         return self.norm(x[:, :, -1])
 
 
-class BodyReader(nn.Module):
+class StateReader(nn.Module):
     """Robot and tracked objects in two consecutive frames to one token."""
 
     def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
@@ -66,27 +66,27 @@ class BodyReader(nn.Module):
             *(nn.SiLU(), nn.Linear(d, d), RMSNorm(d), nn.SiLU(), nn.Linear(d, config.width)),
         )
 
-    def forward(self, frames: Frames, dynamics: Dynamics) -> Tensor:
+    def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
-        objects = object_features(frames, dynamics).flatten(2)
-        return self.layers(torch.cat((robot_features(frames, dynamics).clamp(-10, 10), objects), dim=-1))
+        objects = object_features(segment, dynamics).flatten(2)
+        return self.layers(torch.cat((robot_features(segment, dynamics).clamp(-10, 10), objects), dim=-1))
 
 
-def robot_features(frames: Frames, dynamics: Dynamics) -> Tensor:
+def robot_features(segment: Segment, dynamics: Dynamics) -> Tensor:
     """Telemetry and its last change, (B, T, 2P)."""
-    change = (frames.telemetry - frames.previous_telemetry) / dynamics.telemetry_change
-    return torch.cat(((frames.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std, change), dim=-1)
+    change = (segment.telemetry - segment.previous_telemetry) / dynamics.telemetry_change
+    return torch.cat(((segment.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std, change), dim=-1)
 
 
-def object_features(frames: Frames, dynamics: Dynamics) -> Tensor:
+def object_features(segment: Segment, dynamics: Dynamics) -> Tensor:
     """Position, motion, offsets from the first object and from the end-effector, (B, T, K, features): stacks and grips
     are told by millimetres."""
     scale = dynamics.objects_change
-    unit = 2 * (frames.objects - dynamics.objects_low) / (dynamics.objects_high - dynamics.objects_low) - 1
-    features = [unit, (frames.objects - frames.previous_objects) / scale]
-    features.append((frames.objects - frames.objects[:, :, :1]) / scale)
+    unit = 2 * (segment.objects - dynamics.objects_low) / (dynamics.objects_high - dynamics.objects_low) - 1
+    features = [unit, (segment.objects - segment.previous_objects) / scale]
+    features.append((segment.objects - segment.objects[:, :, :1]) / scale)
     if dynamics.config.effector:
-        features.append((frames.objects - dynamics.effector(frames.telemetry)) / scale)
+        features.append((segment.objects - dynamics.effector(segment.telemetry)) / scale)
     return torch.cat(features, dim=-1).clamp(-10, 10)
 
 
@@ -125,13 +125,13 @@ class TaskHead(nn.Module):
 
     def __init__(self, config: HeadsConfig, dynamics: Dynamics) -> None:
         super().__init__()
-        reader = FrameReader if dynamics.config.sighted else BodyReader
+        reader = LatentReader if dynamics.config.from_pixels else StateReader
         self.reader = reader(config, dynamics)
         self.out = nn.Linear(config.width, 2 * len(config.tasks))
 
-    def forward(self, frames: Frames, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    def forward(self, segment: Segment, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
         """Logits of reward and of success, each (B, T, tasks)."""
-        reward, success = self.out(self.reader(frames, dynamics)).float().chunk(2, dim=-1)
+        reward, success = self.out(self.reader(segment, dynamics)).float().chunk(2, dim=-1)
         return reward, success
 
     def loss(

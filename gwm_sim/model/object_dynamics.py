@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Body, Dynamics, DynamicsConfig, Frames, Prediction, Statistics
+from gwm_sim.model.dynamics import Dynamics, DynamicsConfig, PhysicalState, Prediction, Segment, Statistics
 from gwm_sim.model.layers import RMSNorm, begin_as_copy
 
 
-class TrackedDynamics(Dynamics):
+class ObjectDynamics(Dynamics):
     """A gated recurrent unit (Cho et al., 2014) for the robot and for each object, with messages between them."""
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
@@ -49,19 +49,19 @@ class TrackedDynamics(Dynamics):
         """Memories of the robot and of each object, (B, 1 + K, memory)."""
         return torch.zeros(rows, 1 + self.config.objects, self.config.memory, device=self.telemetry_mean.device)
 
-    def remember(self, past: Frames) -> Tensor:
+    def remember(self, past: Segment) -> Tensor:
         return self.advance(past, self.blank_memory(len(past.telemetry)))[2]
 
     def step(
-        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+        self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
     ) -> tuple[Prediction, Tensor]:
-        body, spread, memory = self.advance(frames, memory, noise=noise)
-        logits = self.next_picture(body, frames) if draw else None
+        body, spread, memory = self.advance(segment, memory, noise=noise)
+        logits = self.next_picture(body, segment) if draw else None
         return Prediction(logits, body.telemetry, body.objects, spread), memory
 
     def advance(
-        self, frames: Frames, memory: Tensor, rest: bool = True, noise: Tensor | None = None
-    ) -> tuple[Body, Tensor, Tensor]:
+        self, segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
+    ) -> tuple[PhysicalState, Tensor, Tensor]:
         """The body that follows each of some frames.
 
         Args:
@@ -74,8 +74,8 @@ class TrackedDynamics(Dynamics):
         Returns:
             The bodies, their spread (B, T, K) [m], and the memory after the last frame.
         """
-        known = self.known(frames)  # (B, T, features)
-        place = self.object_features(frames)
+        known = self.known(segment)  # (B, T, features)
+        place = self.object_features(segment)
         around = known[:, :, None].expand(*place.shape[:3], -1)
         seen = self.object_in(torch.cat((place, around), dim=-1)) + self.identity
         chance = None if noise is None or self.chance is None else self.chance(noise.to(seen.dtype))
@@ -95,14 +95,14 @@ class TrackedDynamics(Dynamics):
         others = all_told[:, :, None] - told
         of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
         out = self.motion_out(self.object_out(torch.cat((objects, of_robot, others), dim=-1))).float()
-        body = self.moved(frames, change, out[..., :3], rest)
+        body = self.moved(segment, change, out[..., :3], rest)
         memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
         return body, F.softplus(out[..., 3]) * self.objects_change, memory
 
-    def known(self, frames: Frames) -> Tensor:
+    def known(self, segment: Segment) -> Tensor:
         """What is known of each frame beside its objects, (B, T, features)."""
-        physics = self.property_features(frames.properties)[:, None].expand(-1, frames.actions.shape[1], -1)
-        return torch.cat((self.robot_features(frames).clamp(-10, 10), physics), dim=-1)
+        physics = self.property_features(segment.properties)[:, None].expand(-1, segment.actions.shape[1], -1)
+        return torch.cat((self.robot_features(segment).clamp(-10, 10), physics), dim=-1)
 
 
 def reader(inputs: int, width: int) -> nn.Sequential:
@@ -124,4 +124,4 @@ def recur(cell: nn.GRUCell, seen: Tensor, memory: Tensor) -> Tensor:
     return torch.stack(held, dim=1)
 
 
-__all__ = ["TrackedDynamics"]
+__all__ = ["ObjectDynamics"]

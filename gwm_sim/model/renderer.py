@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, one_hot, perceptron
 
 if TYPE_CHECKING:
-    from gwm_sim.model.dynamics import DynamicsConfig, Frames
+    from gwm_sim.model.dynamics import DynamicsConfig, Segment
 
 REACH = 3.0  # tokens beyond which all distances are alike
 OCTAVES = 5  # sine and cosine pairs of a distance
 
 
-class Outline(NamedTuple):
+class Conditioning(NamedTuple):
     """What there is to draw: the robot, and E things, which are the tracked objects and the end-effector."""
 
     robot: Tensor  # (B, T, 2P), telemetry and its change, in their usual sizes
     places: Tensor  # (B, T, E, N, features), each thing as seen from each token; empty where nothing is tracked
 
 
-class Painter(nn.Module):
+class Renderer(nn.Module):
     """A transformer over the tokens of one picture, with the past one in view or blind."""
 
     view: Tensor
@@ -67,25 +67,25 @@ class Painter(nn.Module):
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
-    def follow(self, image: Tensor, outline: Outline, frames: Frames) -> Tensor:
+    def follow(self, image: Tensor, outline: Conditioning, segment: Segment) -> Tensor:
         """Logits (B, T, N, M, L) of a picture that differs little from the past one of `frames`, of which the tokens
         are `image` (B, T, N, D)."""
-        return self.paint(image, outline) + self.copied(frames)
+        return self.paint(image, outline) + self.copied(segment)
 
-    def rehearse(self, outline: Outline, frames: Frames, blind: Tensor) -> Tensor:
+    def rehearse(self, outline: Conditioning, segment: Segment, blind: Tensor) -> Tensor:
         """Logits (B, T, N, M, L) of the pictures that follow `frames`, those of `blind` (B, T) drawn from the outline
         alone: what the painter practises."""
         covered = blind[..., None, None]
-        image = self.look(frames)
+        image = self.look(segment)
         image = torch.where(covered, self.blank.to(image.dtype), image)
-        return self.paint(image, outline) + torch.where(covered[..., None], 0.0, self.copied(frames))
+        return self.paint(image, outline) + torch.where(covered[..., None], 0.0, self.copied(segment))
 
-    def blind(self, outline: Outline) -> Tensor:
+    def blind(self, outline: Conditioning) -> Tensor:
         """Logits (B, T, N, M, L) of a picture, from its outline alone."""
         b, t = outline.robot.shape[:2]
         return self.paint(self.blank.to(self.image_in.weight.dtype).expand(b, t, self.config.tokens, -1), outline)
 
-    def paint(self, image: Tensor, outline: Outline) -> Tensor:
+    def paint(self, image: Tensor, outline: Conditioning) -> Tensor:
         """Logits (B, T, N, M, L) of a picture, from image tokens (B, T, N, D) and an outline."""
         c = self.config
         dtype = image.dtype
@@ -98,16 +98,16 @@ class Painter(nn.Module):
             x, _ = block(x)
         return self.image_out(self.norm(x[:, :, : c.tokens])).float().unflatten(-1, (c.token_numbers, c.levels))
 
-    def copied(self, frames: Frames) -> Tensor:
+    def copied(self, segment: Segment) -> Tensor:
         """Logits (B, T, N, M, L) of the picture staying as it is, which is the usual case."""
-        return self.copy_gain * F.one_hot(frames.codes.long(), self.config.levels)
+        return self.copy_gain * F.one_hot(segment.codes.long(), self.config.levels)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def look(self, frames: Frames) -> Tensor:
+    def look(self, segment: Segment) -> Tensor:
         """Image tokens of each frame and of the one before, (B, T, N, D)."""
         dtype, levels = self.image_in.weight.dtype, self.config.levels
-        now, before = (one_hot(codes, levels).to(dtype) for codes in (frames.codes, frames.previous_codes))
+        now, before = (one_hot(codes, levels).to(dtype) for codes in (segment.codes, segment.previous_codes))
         return self.image_in(now) + self.image_before_in(before)
 
     def places(self, things: Tensor, before: Tensor, mount: Tensor, mount_before: Tensor, middle: Tensor) -> Tensor:
@@ -144,4 +144,4 @@ def project(view: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     return seen[..., :2] / depth[..., None], depth
 
 
-__all__ = ["Outline", "Painter", "project"]
+__all__ = ["Conditioning", "Renderer", "project"]

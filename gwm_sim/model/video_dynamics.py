@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from gwm_sim.model.dynamics import (
     Dynamics,
     DynamicsConfig,
-    Frames,
     Prediction,
+    Segment,
     Statistics,
 )
 from gwm_sim.model.layers import Block, Ring, RMSNorm, begin_as_copy, perceptron
 
 
-class SightedDynamics(Dynamics):
+class VideoDynamics(Dynamics):
     """A causal transformer over frames, with the picture in view."""
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
@@ -38,14 +38,14 @@ class SightedDynamics(Dynamics):
         self.body_norm = RMSNorm(d)
         self.telemetry_out = begin_as_copy(nn.Linear(d, c.telemetry))
 
-    def forward(self, frames: Frames, rest: bool = True) -> Prediction:
+    def forward(self, segment: Segment, rest: bool = True) -> Prediction:
         """Predict the successor of every frame of whole sequences.
 
         Args:
             frames: The sequences.
             rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
         """
-        return self.read_out(self.read(frames)[0], frames, rest)
+        return self.read_out(self.read(segment)[0], segment, rest)
 
     def blank_memory(self, rows: int) -> Tensor:
         """A ring that holds no frame yet, (B, time_layers, 2, N*H, window, E)."""
@@ -53,7 +53,7 @@ class SightedDynamics(Dynamics):
         shape = (rows, c.layers // 2, 2, (c.tokens + 2) * c.heads, c.window, c.width // c.heads)
         return torch.zeros(shape, device=self.telemetry_mean.device)
 
-    def remember(self, past: Frames) -> Tensor:
+    def remember(self, past: Segment) -> Tensor:
         ring = self.blank_memory(len(past.telemetry))
         length, window = past.telemetry.shape[1], self.config.window
         _, memory = self.read(past)
@@ -62,10 +62,10 @@ class SightedDynamics(Dynamics):
         return ring
 
     def step(
-        self, frames: Frames, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
+        self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
     ) -> tuple[Prediction, Tensor]:
         """Predict the successor of one frame; it is always drawn, since the next step looks at it."""
-        x = self.embed(frames)
+        x = self.embed(segment)
         ring = Ring(age, self.config.window, self.config.width // self.config.heads)
         layer = 0
         for block in self.blocks:
@@ -73,12 +73,12 @@ class SightedDynamics(Dynamics):
             looks_back = block.time is not None
             x = block.step(x, memory[:, layer] if looks_back else None, ring)
             layer += looks_back
-        return self.read_out(x, frames), memory
+        return self.read_out(x, segment), memory
 
-    def read(self, frames: Frames) -> tuple[Tensor, Tensor]:
+    def read(self, segment: Segment) -> tuple[Tensor, Tensor]:
         """Tokens of whole sequences (B, T, N + 2, D), and keys and values of the time attention, (B, time_layers, 2,
         N*H, T, E)."""
-        x = self.embed(frames)
+        x = self.embed(segment)
         memories = []
         for block in self.blocks:
             x, memory = block(x)
@@ -86,23 +86,23 @@ class SightedDynamics(Dynamics):
                 memories.append(memory)
         return x, torch.stack(memories, dim=1)
 
-    def embed(self, frames: Frames) -> Tensor:
+    def embed(self, segment: Segment) -> Tensor:
         """All tokens of each frame, (B, T, N + 2, D)."""
-        b, t = frames.actions.shape[:2]
+        b, t = segment.actions.shape[:2]
         dtype = self.painter.image_in.weight.dtype
-        robot = self.robot_in(self.robot_features(frames).to(dtype))[:, :, None]  # (B, T, 1, D)
-        physics = self.property_in(self.property_features(frames.properties).to(dtype))[:, None, None]  # (B, 1, 1, D)
-        level = self.corruption_in(frames.corruption[..., None].to(dtype))[:, :, None]
-        tokens = torch.cat((self.painter.look(frames) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
+        robot = self.robot_in(self.robot_features(segment).to(dtype))[:, :, None]  # (B, T, 1, D)
+        physics = self.property_in(self.property_features(segment.properties).to(dtype))[:, None, None]  # (B, 1, 1, D)
+        level = self.corruption_in(segment.corruption[..., None].to(dtype))[:, :, None]
+        tokens = torch.cat((self.painter.look(segment) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
         return tokens + self.position.to(dtype) + level
 
-    def read_out(self, x: Tensor, frames: Frames, rest: bool = True) -> Prediction:
+    def read_out(self, x: Tensor, segment: Segment, rest: bool = True) -> Prediction:
         """The next frame from the tokens (B, T, N + 2, D) of the present one: its body, then its picture."""
         count = self.config.tokens
         change = self.telemetry_out(self.body_norm(x[:, :, count])).float()
-        body = self.moved(frames, change, torch.zeros_like(frames.objects), rest)
-        logits = self.painter.follow(x[:, :, :count], self.outline(body, frames), frames)
-        return Prediction(logits, body.telemetry, body.objects, frames.objects[..., 0])
+        body = self.moved(segment, change, torch.zeros_like(segment.objects), rest)
+        logits = self.painter.follow(x[:, :, :count], self.outline(body, segment), segment)
+        return Prediction(logits, body.telemetry, body.objects, segment.objects[..., 0])
 
 
-__all__ = ["SightedDynamics"]
+__all__ = ["VideoDynamics"]

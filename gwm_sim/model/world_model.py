@@ -29,20 +29,20 @@ from gwm_sim.model.checkpoint import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Share
 from gwm_sim.model.depth import DepthHead
 from gwm_sim.model.dynamics import (
     IMAGINED,
-    Body,
     Dynamics,
     DynamicsConfig,
-    Frames,
+    PhysicalState,
+    Segment,
     Statistics,
     choose,
     previous,
     risk,
 )
 from gwm_sim.model.heads import HeadsConfig, Locator, TaskHead
-from gwm_sim.model.object_dynamics import TrackedDynamics
+from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.tokenizer import Tokenizer, TokenizerConfig
-from gwm_sim.model.video_dynamics import SightedDynamics
+from gwm_sim.model.video_dynamics import VideoDynamics
 
 FORMAT = 3  # version of the checkpoint layout
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
@@ -125,7 +125,7 @@ class WorldModel(nn.Module, Shareable):
         super().__init__()
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer)
-        kind = SightedDynamics if config.dynamics.sighted else TrackedDynamics
+        kind = VideoDynamics if config.dynamics.from_pixels else ObjectDynamics
         self.dynamics: Dynamics = kind(config.dynamics, statistics or blank_statistics(config.dynamics))
         self.locator = (
             Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
@@ -164,11 +164,11 @@ class WorldModel(nn.Module, Shareable):
         return self.begin(self.read(frames, telemetry, actions, properties))
 
     @torch.no_grad()
-    def read(self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None) -> Frames:
+    def read(self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None) -> Segment:
         """Latents and object positions of real frames: the first half of `encode`, with the same arguments."""
         c = self.config
         b, length = frames.shape[:2]
-        alone = c.tokenizer.views > 1 and not c.dynamics.sighted and frames.shape[3:4] == (c.tokenizer.width,)
+        alone = c.tokenizer.views > 1 and not c.dynamics.from_pixels and frames.shape[3:4] == (c.tokenizer.width,)
         width = c.tokenizer.width if alone else c.tokenizer.frame[1]
         expected = {
             "frames": (frames, (b, length, c.tokenizer.height, width, 3)),
@@ -191,12 +191,12 @@ class WorldModel(nn.Module, Shareable):
             objects = self.locator(features[:, 0], telemetry.flatten(0, 1), self.dynamics)
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
-            body = Body(telemetry.flatten(0, 1)[:, None], objects[:, None])
+            body = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
             drawn = self.unseen(body, body)
             codes = torch.cat((codes, drawn[:, codes.shape[1] :]), dim=1)
         codes, objects, novelty = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty))
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
-        return Frames(
+        return Segment(
             codes=codes,
             previous_codes=previous(codes),
             telemetry=telemetry,
@@ -210,10 +210,10 @@ class WorldModel(nn.Module, Shareable):
         )
 
     @torch.no_grad()
-    def begin(self, context: Frames) -> WorldState:
+    def begin(self, context: Segment) -> WorldState:
         """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used."""
         b, length = context.telemetry.shape[:2]
-        past = Frames(*(x if name == "properties" else x[:, :-1] for name, x in context._asdict().items()))
+        past = Segment(*(x if name == "properties" else x[:, :-1] for name, x in context._asdict().items()))
         memory = self.dynamics.remember(past) if length > 1 else self.dynamics.blank_memory(b)
         return WorldState(
             codes=context.codes[:, -1],
@@ -266,7 +266,7 @@ class WorldModel(nn.Module, Shareable):
         expected = (len(state), self.config.dynamics.actions)
         if tuple(actions.shape) != expected:
             raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
-        draw = draw or self.config.dynamics.sighted
+        draw = draw or self.config.dynamics.from_pixels
         if draw:
             state = self.draw(state)
         noise = self.noise(state, generators)
@@ -329,7 +329,7 @@ class WorldModel(nn.Module, Shareable):
         codes, telemetry, objects, reward, success, uncertainty = (
             torch.stack(x, dim=1) for x in zip(*steps, strict=True)
         )
-        drawn = draw or self.config.dynamics.sighted
+        drawn = draw or self.config.dynamics.from_pixels
         codes = codes if drawn else codes[..., :0, :0]
         return Rollout(codes, telemetry, objects, reward, success, uncertainty, final=state)
 
@@ -338,8 +338,8 @@ class WorldModel(nn.Module, Shareable):
         """The same worlds with the pictures that `step` left out, drawn from robot and objects alone."""
         if state.drawn.all():
             return state
-        body = Body(state.telemetry[:, None], state.objects[:, None])
-        before = Body(state.previous_telemetry[:, None], state.previous_objects[:, None])
+        body = PhysicalState(state.telemetry[:, None], state.objects[:, None])
+        before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
         codes = self.unseen(body, before)
         kept = state.drawn[:, None, None]
         return replace(
@@ -349,9 +349,9 @@ class WorldModel(nn.Module, Shareable):
             drawn=torch.ones_like(state.drawn),
         )
 
-    def unseen(self, body: Body, before: Body) -> Tensor:
+    def unseen(self, physical: PhysicalState, before: PhysicalState) -> Tensor:
         """Latents (B, N, M) of pictures of which only the bodies (T = 1) are known."""
-        return choose(self.dynamics.painter.blind(self.dynamics.outline(body, before))[:, 0], None)
+        return choose(self.dynamics.painter.blind(self.dynamics.outline(physical, before))[:, 0], None)
 
     # --- reading a state ----------------------------------------------------------------------------------------------
 
@@ -410,9 +410,9 @@ class WorldModel(nn.Module, Shareable):
         reward, success = self.task_head(self.present(state, none), self.dynamics)
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
 
-    def present(self, state: WorldState, actions: Tensor) -> Frames:
+    def present(self, state: WorldState, actions: Tensor) -> Segment:
         """The present frame of a state as a sequence of length 1."""
-        return Frames(
+        return Segment(
             codes=state.codes[:, None],
             previous_codes=state.previous_codes[:, None],
             telemetry=state.telemetry[:, None],

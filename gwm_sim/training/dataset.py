@@ -13,7 +13,7 @@ from torch import Tensor
 from gwm_sim.data.episode_file import EpisodeFile, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import Frames, Statistics, previous
+from gwm_sim.model.dynamics import Segment, Statistics, previous
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 ONE_ROBOT = (
@@ -152,7 +152,7 @@ class TrainingData:
         """Episodes that frames (W,) belong to, (W,)."""
         return torch.searchsorted(self.starts, frames, right=True) - 1
 
-    def batch(self, codes: Tensor | None, first: Tensor, length: int) -> tuple[Frames, Tensor, Tensor]:
+    def batch(self, codes: Tensor | None, first: Tensor, length: int) -> tuple[Segment, Tensor, Tensor]:
         """Windows that begin at the given frames.
 
         Args:
@@ -165,7 +165,7 @@ class TrainingData:
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
         latents = torch.zeros(*index.shape, 0, 0, dtype=torch.uint8) if codes is None else codes[index]
-        frames = Frames(
+        frames = Segment(
             codes=latents,
             previous_codes=previous(latents),
             telemetry=self.telemetry[index],

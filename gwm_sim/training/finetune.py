@@ -106,7 +106,7 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
     about = describe(model.config)
     parts = {part: needs for part, needs in PARTS.items() if about[needs[0]]}
     lacking = {part: [reasons[need] for need in needs if need in reasons] for part, needs in parts.items()}
-    alike = model.config.dynamics.sighted == source.config.dynamics.sighted
+    alike = model.config.dynamics.from_pixels == source.config.dynamics.from_pixels
     other_kind = {} if alike else {"dynamics": "objects are tracked in one of both only"}
     return Inheritance(
         source=source.config.name,
@@ -137,7 +137,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         reasons.pop("tasks", None)
     if model.config.dynamics.view != source.config.dynamics.view:
         reasons["camera"] = "the camera stands elsewhere"
-    unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.sighted
+    unseen = not {"tokenizer", "painter"} & set(kept) and not model.config.dynamics.from_pixels
     if unseen:
         reasons = {meaning: reason for meaning, reason in reasons.items() if meaning not in ABOUT_PICTURES}
     if reasons:
@@ -212,6 +212,6 @@ def differences(config: WorldModelConfig, source: WorldModelConfig) -> dict[str,
         if differing:
             verb = "differ" if all(theirs.get(name) for name in differing) else "are new"
             reasons[meaning] = f"{', '.join(sorted(differing))} {verb}"
-    if not config.dynamics.sighted:
+    if not config.dynamics.from_pixels:
         reasons.pop("read pictures", None)  # rewards of tracked objects are read from their positions
     return reasons

@@ -35,9 +35,9 @@ from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.early_stop import EarlyStop
 from gwm_sim.training.finetune import Inheritance, become, inherit
-from gwm_sim.training.phases.object_dynamics import BodyPhase, PainterPhase
+from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase, RendererPhase
 from gwm_sim.training.phases.phase import PRESETS, DepthPhase, LocatorPhase, Preset, TokenizerPhase, WatchedPhase
-from gwm_sim.training.phases.video_dynamics import DynamicsPhase
+from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.summary import closing_report
 from gwm_sim.training.trainer import Trainer
 
@@ -163,19 +163,19 @@ def begin(
     model = build(config, preset, data, source)
     if "depth" in config.phases and not len(data.measured) and (model.config.depth or len(config.phases) == 1):
         raise ConfigError("--phases depth needs data of which depth was measured: collect them with --depth")
-    reader = "dynamics" if model.config.dynamics.sighted else "painter"
+    reader = "dynamics" if model.config.dynamics.from_pixels else "painter"
     if "tokenizer" in config.phases and reader not in config.phases:
         raise ConfigError(f"--phases tokenizer changes what pictures are drawn in: name {reader} too, which draws them")
-    if model.config.dynamics.sighted and not {"tokenizer", "dynamics"} & set(config.phases):
+    if model.config.dynamics.from_pixels and not {"tokenizer", "dynamics"} & set(config.phases):
         raise ConfigError(
             f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
             "only tokenizer and dynamics"
         )
-    if config.rollouts and model.config.dynamics.sighted:
+    if config.rollouts and model.config.dynamics.from_pixels:
         raise ConfigError("--rollouts are for robots with tracked objects, and these data track none")
     if "dynamics" in config.phases:  # refuses episodes that are too short before anything is learned
-        sighted = model.config.dynamics.sighted
-        data.windows(preset.frames_per_window + 1 if sighted else max(preset.rollouts))
+        from_pixels = model.config.dynamics.from_pixels
+        data.windows(preset.frames_per_window + 1 if from_pixels else max(preset.rollouts))
     if source is None:
         return model, None
     if source.config.depth and not model.config.depth:
@@ -217,14 +217,14 @@ def train(
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if "depth" in phases and model.depth_head is not None:
         learn(trainer, DepthPhase(model, data, codes, preset, seed), config, unseen)
-    if model.config.dynamics.sighted:
+    if model.config.dynamics.from_pixels:
         if "dynamics" in phases:
-            learn(trainer, DynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
+            learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
     else:
         if "dynamics" in phases:
-            learn(trainer, BodyPhase(model, data, preset, seed), config, unseen)
+            learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, unseen)
         if "painter" in phases:
-            learn(trainer, PainterPhase(model, data, codes, preset, seed), config, rolled_out)
+            learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
 
     calibrate(model, data, codes, familiar="tokenizer" in config.kept)
     model.save(config.out)
@@ -300,7 +300,7 @@ def pick_device(name: str) -> torch.device:
 
 def share(config: TrainConfig, phase: str, model: WorldModelConfig) -> tuple[float | None, int | None]:
     """A phase's part of the budget, in seconds or in steps."""
-    absent = {"painter"} if model.dynamics.sighted else set()
+    absent = {"painter"} if model.dynamics.from_pixels else set()
     absent |= set() if model.depth else {"depth"}
     run = [name for name in config.phases if name not in absent]
     part = SHARES[phase] / sum(SHARES[name] for name in run)

@@ -39,7 +39,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.blocks.behaviours import BEHAVIOURS, make_behaviour
 from gwm_sim.policies.registry import SHIPPED, find_agent
-from gwm_sim.policies.worker_pool import Crew
+from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
 
 # Any, because the policy that it makes has a name, which a Policy need not have.
@@ -286,7 +286,7 @@ def collect(config: CollectConfig) -> Collection:
     """
     _check(config)
     begin = time.perf_counter()
-    with Crew(partial(_Station, config)) as crew:
+    with WorkerPool(partial(_Station, config)) as crew:
         schema: Schema = crew.greeting
         writer = EpisodeWriter(config.out, schema)
         with exclusive(parts_folder(config.out) / "lock", str(config.out)):

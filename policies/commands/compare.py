@@ -23,14 +23,14 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.views import main_view
-from gwm_sim.envs.tabletop.paired import WORLDS, Arena, World
+from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
 from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
-from gwm_sim.policies.registry import Entrant, enter, looks
+from gwm_sim.policies.registry import PolicySpec, make_policy, needs_pixels
 from gwm_sim.policies.report import write_report
-from gwm_sim.policies.worker_pool import Crew
+from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -91,9 +91,9 @@ class Duel:
 
 def main(config: CompareConfig) -> int:
     """Compare, print and write."""
-    arena = Arena(config.task, config.model, min(config.rows, config.episodes))
+    arena = PairedWorlds(config.task, config.model, min(config.rows, config.episodes))
     for spec in config.policies:
-        enter(spec, arena.make("learned"), model=config.model)  # a wrong name is told before hours of work
+        make_policy(spec, arena.make("learned"), model=config.model)  # a wrong name is told before hours of work
     duels = list(compare(config, arena))
     numbers = summarise(config, arena, duels)
     print(table(numbers))
@@ -106,21 +106,23 @@ def main(config: CompareConfig) -> int:
     return 0
 
 
-def compare(config: CompareConfig, arena: Arena) -> Iterator[Duel]:
+def compare(config: CompareConfig, arena: PairedWorlds) -> Iterator[Duel]:
     """Run every policy in both worlds; yields each as soon as it is done."""
     jobs = len(config.policies) * len(WORLDS)
     blind: dict[World, VectorEnv[Any, Any, Any]] = {}  # worlds that draw nothing serve every policy that does not look
     with ExitStack() as stack, progress("compare") as show:
-        crew: Crew | None = None
+        crew: WorkerPool | None = None
         for i, spec in enumerate(config.policies):
             results: dict[World, Evaluation] = {}
             for j, world in enumerate(WORLDS):
                 show((2 * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
-                if looks(spec) and world == "twin":
+                if needs_pixels(spec) and world == "twin":
                     if crew is None:
-                        crew = stack.enter_context(Crew(partial(Spectator, config.task, config.model, config.seed)))
+                        crew = stack.enter_context(
+                            WorkerPool(partial(Spectator, config.task, config.model, config.seed))
+                        )
                     results[world] = _watch(crew, spec, config)
-                elif looks(spec):
+                elif needs_pixels(spec):
                     with closing(arena.make(world)) as env:
                         results[world] = _run(spec, env, config, arena)
                 else:
@@ -139,30 +141,30 @@ class Spectator:
     def __init__(self, task: str, model: str, seed: int) -> None:
         torch.set_num_threads(1)  # there is one of these on every core
         self._seed = seed  # of what policies draw, the same in every process
-        self._arena = Arena(task, model, rows=1)
-        self._entrants: dict[str, Entrant] = {}
+        self._arena = PairedWorlds(task, model, rows=1)
+        self._entrants: dict[str, PolicySpec] = {}
 
     def __call__(self, job: tuple[str, int]) -> EpisodeResult:
         """Run the policy of a spec from the start of a seed, until success has been held."""
         spec, seed = job
         if spec not in self._entrants:
-            self._entrants[spec] = enter(spec, self._arena.make("twin"), self._seed, self._arena.world_model)
+            self._entrants[spec] = make_policy(spec, self._arena.make("twin"), self._seed, self._arena.world_model)
         policy, env = self._entrants[spec]
         return evaluate(policy, env, 1, seed, until_held=True).episodes[0]
 
 
-def _run(spec: str, env: VectorEnv[Any, Any, Any], config: CompareConfig, arena: Arena) -> Evaluation:
-    policy, seen = enter(spec, env, config.seed, arena.world_model)
+def _run(spec: str, env: VectorEnv[Any, Any, Any], config: CompareConfig, arena: PairedWorlds) -> Evaluation:
+    policy, seen = make_policy(spec, env, config.seed, arena.world_model)
     return evaluate(policy, seen, config.episodes, config.seed)
 
 
-def _watch(crew: Crew, spec: str, config: CompareConfig) -> Evaluation:
+def _watch(crew: WorkerPool, spec: str, config: CompareConfig) -> Evaluation:
     jobs = [(spec, config.seed + i) for i in range(config.episodes)]
     results: list[EpisodeResult] = list(crew.run(jobs, os.cpu_count() or 1))
     return Evaluation(tuple(sorted(results, key=lambda result: result.seed)))
 
 
-def summarise(config: CompareConfig, arena: Arena, duels: list[Duel]) -> dict[str, Any]:
+def summarise(config: CompareConfig, arena: PairedWorlds, duels: list[Duel]) -> dict[str, Any]:
     """All numbers of a comparison."""
     twin, learned = (np.array([getattr(duel, world).success_rate for duel in duels]) for world in WORLDS)
     return {
@@ -197,14 +199,14 @@ def table(numbers: dict[str, Any]) -> str:
 
 def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
     """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
-    arena = Arena(config.task, config.model, rows=1)
+    arena = PairedWorlds(config.task, config.model, rows=1)
     return {spec: {world: record(spec, arena, world, config.seed) for world in WORLDS} for spec in config.policies}
 
 
-def record(spec: str, arena: Arena, world_name: World, seed: int) -> NDArray[np.uint8]:
+def record(spec: str, arena: PairedWorlds, world_name: World, seed: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of one episode in a world of one row."""
     env = arena.make(world_name)
-    policy, seen = enter(spec, env, seed, arena.world_model)
+    policy, seen = make_policy(spec, env, seed, arena.world_model)
     world: Any = env.unwrapped
     observation, _ = seen.reset(seed=seed)
     cameras = arena.world_model.config.cameras if world_name == "learned" else ("front",)

@@ -30,7 +30,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.policies.planning import GUIDE_FILE, Guide
 from gwm_sim.policies.policy import Observation, State
-from gwm_sim.policies.registry import Entrant, enter
+from gwm_sim.policies.registry import PolicySpec, make_policy
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 
@@ -111,7 +111,7 @@ class Film:
     """A world that is filmed: frames while it is imagined, and what is known of it at the end."""
 
     world: LearnedVectorEnv  # of one row
-    entrant: Entrant
+    entrant: PolicySpec
     options: dict[str, Any]
     seed: int
     steps: int
@@ -145,9 +145,9 @@ def main(config: GenerateConfig) -> int:
     steps = length(config, rate, actions)
     torch.manual_seed(config.seed)  # what agents draw from
     if actions is None:
-        entrant = enter(config.policy or "uniform", env, config.seed, model)
+        entrant = make_policy(config.policy or "uniform", env, config.seed, model)
     else:
-        entrant = Entrant(Recorded(actions), env)
+        entrant = PolicySpec(Recorded(actions), env)
     film = Film(world, entrant, start(config, model), config.seed, steps)
     scale = config.scale or max(1, round(HEIGHT / model.config.tokenizer.height))
     config.out.parent.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,8 @@ from gwm_sim.policies.planning import (
     ModelCost,
     MpcConfig,
     Objective,
-    Pursuit,
     Start,
+    SubgoalSchedule,
     default_objective,
     plan,
 )
@@ -186,7 +186,7 @@ class ModelPlanner:
         """
         self.model = model
         self.config = MpcConfig() if config is None else config
-        self._pursuit = Pursuit(model, goals, guide, self.config.progress)
+        self._pursuit = SubgoalSchedule(model, goals, guide, self.config.progress)
         self._objective = objective
         self._guide = guide
         self._bounds = action_bounds(model, self.config.ternary)

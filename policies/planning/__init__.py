@@ -25,7 +25,7 @@ from gwm_sim.policies.planning.optimizers import (
 )
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
-from gwm_sim.policies.planning.subgoals import Progress, Pursuit
+from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
 
 __all__ = [
     "GUIDE_FILE",
@@ -44,7 +44,7 @@ __all__ = [
     "Objective",
     "Plan",
     "Progress",
-    "Pursuit",
+    "SubgoalSchedule",
     "Start",
     "Term",
     "cem",

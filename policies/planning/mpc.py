@@ -22,7 +22,7 @@ from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, Start, plan
 from gwm_sim.policies.planning.prior.guide import Guide
-from gwm_sim.policies.planning.subgoals import Progress, Pursuit
+from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.protocol import CONTEXT
 
@@ -143,7 +143,7 @@ class MpcPolicy:
         for i, row in enumerate(rows):
             if row.pursuit is None:
                 goals = [goal.select([i]) if goal.rows > 1 else goal for goal in self.goals]
-                row.pursuit = Pursuit(self.model, goals, self._guide, self.config.progress)
+                row.pursuit = SubgoalSchedule(self.model, goals, self._guide, self.config.progress)
         if due := [i for i, row in enumerate(rows) if not row.queue]:
             self._plan(rows, due, begun)
             self.plan_seconds.append(monotonic() - begun)
@@ -213,7 +213,7 @@ class _Row:
         self.actions: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT - 1)  # between the frames
         self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
         self.start: Start | None = None
-        self.pursuit: Pursuit | None = None
+        self.pursuit: SubgoalSchedule | None = None
         self.steps = 0  # since the start of the episode
         self.planned: tuple[WorldState, Goal, Tensor] | None = None  # the last plan (1, T, A), where it began, its goal
 

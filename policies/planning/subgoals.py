@@ -27,7 +27,7 @@ class Progress:
     """Time for each goal but the last; after it the next one is tried, or sub-goals are looked up anew [s]."""
 
 
-class Pursuit:
+class SubgoalSchedule:
     """The goals of one world, in their order.
 
     With a guide a single goal gets sub-goals from the demonstrations; where one of them is not reached in time, or the
@@ -92,4 +92,4 @@ class Pursuit:
         self.current, self._since = 0, now
 
 
-__all__ = ["Progress", "Pursuit"]
+__all__ = ["Progress", "SubgoalSchedule"]

@@ -18,7 +18,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.registry import enter, find_agent, looks
+from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -56,9 +56,9 @@ class RlEvalConfig:
 def evaluate_policy(config: RlEvalConfig) -> int:
     """Evaluate, print and write."""
     worlds = make_world(config, gym.make_vec, num_envs=_rows(config))
-    if not looks(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
+    if not needs_pixels(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
         worlds.unwrapped.observe_readings(())
-    policy, env = enter(config.policy, worlds, config.seed, config.model)
+    policy, env = make_policy(config.policy, worlds, config.seed, config.model)
     with progress(f"{config.policy} in {config.env}") as show:
         show(0.0, "")
         evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
@@ -86,7 +86,7 @@ def film(config: RlEvalConfig, path: Path) -> None:
     env = make_world(config, gym.make, render_mode="rgb_array")
     shown = []
     for seed in range(config.seed, config.seed + min(FILMED, config.episodes)):
-        policy, seen = enter(config.policy, env, seed, config.model)
+        policy, seen = make_policy(config.policy, env, seed, config.model)
         observation, _ = seen.reset(seed=seed)
         frames: list[NDArray[Any]] = [env.render()]
         state, done = None, False
@@ -112,7 +112,7 @@ def _world(config: RlEvalConfig) -> WorldModel | None:
     """The world model that a run depends on: the learned world, or what reads the twin's pictures; None for neither."""
     name: str | Path = config.model
     if is_twin(config.env):
-        if not looks(config.policy):
+        if not needs_pixels(config.policy):
             return None
         if (folder := find_agent(config.policy)) is not None:
             from gwm_sim.policies.rl.agents import load_config  # late: other policies need no stable-baselines3

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
 from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of
-from gwm_sim.envs.tabletop.paired import WORLDS, Arena
+from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.envs.wrappers import (
     VectorLatentObservation,
@@ -34,7 +34,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.registry import enter
+from gwm_sim.policies.registry import make_policy
 from gwm_sim.policies.rl.agents import (
     OFF_POLICY,
     AgentConfig,
@@ -119,7 +119,7 @@ def train(config: RlTrainConfig) -> int:
         raise ConfigError(f"--env {config.env} names none of the tasks {', '.join(TASKS)}: try GWM-BlockGrasp-v0")
     recipe = find_recipe(config.algo, config.env, config.hyperparams)
     algorithm(config.algo)
-    env, arena = make_env(config, recipe), Arena(task, config.model, rows=min(20, config.eval_episodes))
+    env, arena = make_env(config, recipe), PairedWorlds(task, config.model, rows=min(20, config.eval_episodes))
     prepare_folder(config)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
         return _train(config, recipe, env, arena)
@@ -181,7 +181,7 @@ def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: Agent
     return agent
 
 
-def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: Arena) -> int:
+def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: PairedWorlds) -> int:
     world = arena.world_model
     about = AgentConfig(
         algo=config.algo,
@@ -263,7 +263,9 @@ class Budget:
 class Keeper(BaseCallback):
     """Ends the training in time, keeps checkpoints, scores them in both worlds and draws the gap."""
 
-    def __init__(self, config: RlTrainConfig, about: AgentConfig, arena: Arena, budget: Budget, show: Show) -> None:
+    def __init__(
+        self, config: RlTrainConfig, about: AgentConfig, arena: PairedWorlds, budget: Budget, show: Show
+    ) -> None:
         """Prepare."""
         super().__init__()
         self.about = about
@@ -306,7 +308,7 @@ class Keeper(BaseCallback):
         for world in WORLDS:
             if world not in self._worlds:
                 self._worlds[world] = self._arena.make(world)
-            policy, env = enter(str(self._config.out), self._worlds[world])
+            policy, env = make_policy(str(self._config.out), self._worlds[world])
             self._worlds[world] = env
             evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
             successes[world] = evaluation.successes

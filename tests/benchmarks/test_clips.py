@@ -63,14 +63,14 @@ def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tm
         studio(index)
     assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
     drawn: list[int] = []
-    run = clips.Crew.run
+    run = clips.WorkerPool.run
 
     def watched(crew: Any, jobs: list[int], workers: int) -> Any:
         drawn.extend(jobs)
         return run(crew, jobs, workers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clips.Crew, "run", watched)
+        patch.setattr(clips.WorkerPool, "run", watched)
         assert clips.main(broken) == 0
     assert drawn == [1, 3]
     with EpisodeFile(whole.out) as one, EpisodeFile(broken.out) as other:

@@ -9,9 +9,9 @@ from torch import Tensor
 from gwm_sim.model.dynamics import (
     REST,
     TELEMETRY_REST,
-    Body,
-    Frames,
+    PhysicalState,
     Prediction,
+    Segment,
     choose,
     normalised_entropy,
     previous,
@@ -20,7 +20,7 @@ from gwm_sim.model.renderer import project
 from gwm_sim.model.world_model import WorldModel
 
 
-def frames_of(rows: int, length: int, seed: int = 0, objects: int = OBJECTS) -> Frames:
+def frames_of(rows: int, length: int, seed: int = 0, objects: int = OBJECTS) -> Segment:
     model = make_model(objects)
     pictures, telemetry, actions = make_context(model, rows, length, seed)
     read = model.read(pictures, telemetry, actions)
@@ -29,13 +29,13 @@ def frames_of(rows: int, length: int, seed: int = 0, objects: int = OBJECTS) -> 
     )
 
 
-def changed_at(frames: Frames, t: int) -> Frames:
+def changed_at(segment: Segment, t: int) -> Segment:
     """The same frames, different in everything at time t."""
-    codes, telemetry, objects = frames.codes.clone(), frames.telemetry.clone(), frames.objects.clone()
+    codes, telemetry, objects = segment.codes.clone(), segment.telemetry.clone(), segment.objects.clone()
     codes[:, t] = 4 - codes[:, t]
     telemetry[:, t] += 0.3
     objects[:, t] += 0.05
-    return frames._replace(
+    return segment._replace(
         codes=codes,
         previous_codes=previous(codes),
         telemetry=telemetry,
@@ -45,10 +45,10 @@ def changed_at(frames: Frames, t: int) -> Frames:
     )
 
 
-def changed_codes(frames: Frames) -> Frames:
+def changed_codes(segment: Segment) -> Segment:
     """The same frames with other pictures."""
-    codes = 4 - frames.codes
-    return frames._replace(codes=codes, previous_codes=previous(codes))
+    codes = 4 - segment.codes
+    return segment._replace(codes=codes, previous_codes=previous(codes))
 
 
 def drawn(prediction: Prediction) -> Tensor:
@@ -56,13 +56,13 @@ def drawn(prediction: Prediction) -> Tensor:
     return prediction.logits
 
 
-def followed(model: WorldModel, frames: Frames) -> list[Prediction]:
+def followed(model: WorldModel, segment: Segment) -> list[Prediction]:
     """What is predicted of every frame, step by step."""
-    rows, length = frames.telemetry.shape[:2]
+    rows, length = segment.telemetry.shape[:2]
     memory, age = model.dynamics.blank_memory(rows), torch.zeros(rows, dtype=torch.long)
     predictions = []
     for t in range(length):
-        now = Frames(*(v if name == "properties" else v[:, t : t + 1] for name, v in frames._asdict().items()))
+        now = Segment(*(v if name == "properties" else v[:, t : t + 1] for name, v in segment._asdict().items()))
         prediction, memory = model.dynamics.step(now, memory, age)
         predictions.append(prediction)
         age = age + 1
@@ -102,7 +102,7 @@ def test_ring_of_memory_equals_whole_sequences() -> None:
 @pytest.mark.parametrize("objects", [OBJECTS, 0])
 def test_rows_are_independent(objects: int) -> None:
     model, frames = make_model(objects), frames_of(3, 5, objects=objects)
-    alone = Frames(*(value[1:2] for value in frames))
+    alone = Segment(*(value[1:2] for value in frames))
     for whole, single in zip(followed(model, frames), followed(model, alone), strict=True):
         torch.testing.assert_close(drawn(whole)[1:2], drawn(single), rtol=1e-3, atol=1e-4)
         for name in ("telemetry", "objects", "spread"):
@@ -112,8 +112,8 @@ def test_rows_are_independent(objects: int) -> None:
 @pytest.mark.parametrize("objects", [OBJECTS, 0])
 def test_what_is_remembered_of_a_context_equals_its_reading_step_by_step(objects: int) -> None:
     model, frames = make_model(objects), frames_of(2, 11, objects=objects)
-    last = Frames(*(v if name == "properties" else v[:, -1:] for name, v in frames._asdict().items()))
-    past = Frames(*(v if name == "properties" else v[:, :-1] for name, v in frames._asdict().items()))
+    last = Segment(*(v if name == "properties" else v[:, -1:] for name, v in frames._asdict().items()))
+    past = Segment(*(v if name == "properties" else v[:, :-1] for name, v in frames._asdict().items()))
     prediction, _ = model.dynamics.step(last, model.dynamics.remember(past), torch.full((2,), 10))
     stepwise = followed(model, frames)[-1]
     torch.testing.assert_close(prediction.telemetry, stepwise.telemetry, rtol=1e-4, atol=1e-4)
@@ -130,7 +130,10 @@ def test_commands_are_integrated_exactly_and_clipped() -> None:
 def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
     model, frames = make_model(), frames_of(2, 3)
     dynamics, painter = model.dynamics, model.dynamics.painter
-    before, body = Body(frames.telemetry, frames.objects), Body(frames.telemetry + 0.1, frames.objects)
+    before, body = (
+        PhysicalState(frames.telemetry, frames.objects),
+        PhysicalState(frames.telemetry + 0.1, frames.objects),
+    )
     outline = dynamics.outline(body, before)
     alone = painter.blind(outline)
     all_blind = painter.rehearse(outline, changed_codes(frames), torch.ones(2, 3, dtype=torch.bool))
@@ -142,7 +145,7 @@ def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
 def test_the_painter_practises_blind_where_it_says_so() -> None:
     model, frames = make_model(), frames_of(2, 3)
     painter, blind = model.dynamics.painter, torch.zeros(2, 3, dtype=torch.bool)
-    outline = model.dynamics.outline(Body(frames.telemetry, frames.objects + 0.05), frames)
+    outline = model.dynamics.outline(PhysicalState(frames.telemetry, frames.objects + 0.05), frames)
     seen = painter.rehearse(outline, frames, blind)
     blind[1, 2] = True
     partly = painter.rehearse(outline, frames, blind)

@@ -11,10 +11,10 @@ import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.spec import env_id
-from gwm_sim.envs.tabletop.paired import Arena
+from gwm_sim.envs.tabletop.paired import PairedWorlds
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.registry import SHIPPED, enter
+from gwm_sim.policies.registry import SHIPPED, make_policy
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 32_000_000  # of all shipped models together [bytes]
@@ -42,8 +42,8 @@ def test_sixteen_worlds_at_once() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_agents_do_their_task_in_the_learned_world(name: str) -> None:
-    arena = Arena(name.removeprefix("sac-"), rows=10)
-    policy, env = enter(name, arena.make("learned", sees=False))
+    arena = PairedWorlds(name.removeprefix("sac-"), rows=10)
+    policy, env = make_policy(name, arena.make("learned", sees=False))
     assert evaluate(policy, env, episodes=10, seed=200_000).successes >= 7
 
 

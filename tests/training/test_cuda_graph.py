@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.cuda_graph import Capture, differentiate, known_loss, stand_ins
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases.object_dynamics import BodyPhase
+from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import PRESETS, batch_generator
 
 
@@ -57,7 +57,7 @@ def test_weights_come_back_after_their_stand_ins_which_share_their_memory(model:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("free", [False, True])
 def test_a_replayed_rollout_equals_one_that_is_run(tiny_data: Path, tiny_checkpoint: Path, free: bool) -> None:
-    phase = BodyPhase(
+    phase = ObjectDynamicsPhase(
         WorldModel.load(tiny_checkpoint, "cuda"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0
     )
     example, other = (phase.draw(phase.starts[0], batch_generator(0, step), free) for step in range(2))

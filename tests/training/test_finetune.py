@@ -7,7 +7,7 @@ import torch
 from models import make_context, make_model
 from recordings import make_schema
 
-from gwm_sim.model.video_dynamics import SightedDynamics
+from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.finetune import differences, inherit, token_rows
 
@@ -59,7 +59,7 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
 def test_tokens_keep_their_rows_between_kinds_of_dynamics() -> None:
     model = make_model(objects=0, schema=replace(make_schema(), object_names=()))
     source = make_model(objects=2, seed=1)
-    assert isinstance(model.dynamics, SightedDynamics)
+    assert isinstance(model.dynamics, VideoDynamics)
     fresh = model.dynamics.position.detach().clone()
     inheritance = inherit(model, source)
     assert "painter" in inheritance.kept and "dynamics" in inheritance.fresh

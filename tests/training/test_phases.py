@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwm_sim.model.dynamics import IMAGINED, Body, Frames
+from gwm_sim.model.dynamics import IMAGINED, PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases.object_dynamics import OUTLIER, BodyPhase, PainterPhase, robust
+from gwm_sim.training.phases.object_dynamics import OUTLIER, ObjectDynamicsPhase, RendererPhase, robust
 from gwm_sim.training.phases.phase import PRESETS, batch_generator
-from gwm_sim.training.phases.video_dynamics import DynamicsPhase, corrupt
+from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase, corrupt
 from gwm_sim.training.train import TrainConfig, encode_all
 
 
 @pytest.fixture
-def phase(tiny_data: Path, tmp_path: Path) -> DynamicsPhase:
+def phase(tiny_data: Path, tmp_path: Path) -> VideoDynamicsPhase:
     """Of a model of the same recordings, without their object positions."""
     data = load_training_data([tiny_data])
     schema = replace(data.schema, object_names=())
@@ -27,21 +27,25 @@ def phase(tiny_data: Path, tmp_path: Path) -> DynamicsPhase:
     config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1)
     model = build(config, PRESETS["tiny"], data)
     codes = encode_all(model, data, tmp_path / "latents.safetensors")
-    return DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
+    return VideoDynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
 
 
 @pytest.fixture
-def bodies(tiny_data: Path, tiny_checkpoint: Path) -> BodyPhase:
-    return BodyPhase(WorldModel.load(tiny_checkpoint, "cpu"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0)
+def bodies(tiny_data: Path, tiny_checkpoint: Path) -> ObjectDynamicsPhase:
+    return ObjectDynamicsPhase(
+        WorldModel.load(tiny_checkpoint, "cpu"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0
+    )
 
 
 @pytest.fixture
-def painter(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> PainterPhase:
+def painter(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> RendererPhase:
     data, model = load_training_data([tiny_data]), WorldModel.load(tiny_checkpoint, "cpu")
-    return PainterPhase(model, data, encode_all(model, data, tmp_path / "latents.safetensors"), PRESETS["tiny"], seed=0)
+    return RendererPhase(
+        model, data, encode_all(model, data, tmp_path / "latents.safetensors"), PRESETS["tiny"], seed=0
+    )
 
 
-Phases = BodyPhase | DynamicsPhase | PainterPhase
+Phases = ObjectDynamicsPhase | VideoDynamicsPhase | RendererPhase
 
 
 @pytest.fixture(params=["phase", "bodies", "painter"])
@@ -50,11 +54,11 @@ def any_phase(request: pytest.FixtureRequest) -> Phases:
     return found
 
 
-def batch(phase: DynamicsPhase) -> Frames:
+def batch(phase: VideoDynamicsPhase) -> Segment:
     return phase.data.batch(phase.codes, phase.starts.first[:8], phase.preset.frames_per_window + 1)[0]
 
 
-def test_damage_grows_with_its_level_and_spares_commands(phase: DynamicsPhase) -> None:
+def test_damage_grows_with_its_level_and_spares_commands(phase: VideoDynamicsPhase) -> None:
     frames = batch(phase)
     damaged = corrupt(frames, phase.model, batch_generator(0, 1))
     clean = damaged.corruption == 0
@@ -67,13 +71,13 @@ def test_damage_grows_with_its_level_and_spares_commands(phase: DynamicsPhase) -
     assert torch.equal(damaged.previous_codes[:, 1:], damaged.codes[:, :-1])
 
 
-def test_imagined_history_is_what_a_rollout_gives(phase: DynamicsPhase) -> None:
+def test_imagined_history_is_what_a_rollout_gives(phase: VideoDynamicsPhase) -> None:
     true = batch(phase)
     history = phase.imagined(true, true, batch_generator(0, 3))
     context = int((history.corruption[0, :-1] == 0).sum())
     assert 2 <= context < phase.preset.frames_per_window
     assert (history.corruption[:, context:-1] == IMAGINED).all()
-    start = Frames(*(v if n == "properties" else v[:, :context] for n, v in true._asdict().items()))
+    start = Segment(*(v if n == "properties" else v[:, :context] for n, v in true._asdict().items()))
     rollout = phase.model.imagine(phase.model.begin(start), true.actions[:, context - 1 : -2])
     assert torch.equal(history.codes[:, context:-1], rollout.codes)
     torch.testing.assert_close(history.telemetry[:, context:-1], rollout.telemetry)
@@ -95,30 +99,32 @@ def test_every_parameter_learns(any_phase: Phases) -> None:
     assert not idle
 
 
-def test_bodies_and_painter_share_no_parameter(bodies: BodyPhase, painter: PainterPhase) -> None:
+def test_bodies_and_painter_share_no_parameter(bodies: ObjectDynamicsPhase, painter: RendererPhase) -> None:
     names = [{name for name, _ in phase.parameters()} for phase in (bodies, painter)]
     assert not names[0] & names[1]
     dynamics = {name for name, _ in bodies.model.named_parameters() if name.startswith("dynamics.")}
     assert dynamics <= names[0] | names[1]
 
 
-def test_an_error_is_blamed_on_the_step_that_made_it(bodies: BodyPhase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_blamed_on_the_step_that_made_it(
+    bodies: ObjectDynamicsPhase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a free rollout the last error reaches the first prediction, through the positions alone."""
     made: list[Tensor] = []
     last: list[Tensor] = []
     advance, distance = bodies.dynamics.advance, bodies.distance
 
     def watched(
-        frames: Frames, memory: Tensor, rest: bool = True, noise: Tensor | None = None
-    ) -> tuple[Body, Tensor, Tensor]:
-        body, spread, memory = advance(frames, memory, rest, noise)
+        segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
+    ) -> tuple[PhysicalState, Tensor, Tensor]:
+        body, spread, memory = advance(segment, memory, rest, noise)
         body.objects.retain_grad()
         made.append(body.objects)
         return body, spread, memory.detach()
 
-    def noted(body: Body, spread: Tensor, target: Frames) -> tuple[Tensor, Tensor, Tensor]:
-        last.append((body.objects[:, -1] - target.objects[:, -1]).abs().mean())
-        return distance(body, spread, target)
+    def noted(physical: PhysicalState, spread: Tensor, target: Segment) -> tuple[Tensor, Tensor, Tensor]:
+        last.append((physical.objects[:, -1] - target.objects[:, -1]).abs().mean())
+        return distance(physical, spread, target)
 
     monkeypatch.setattr(bodies.dynamics, "advance", watched)
     monkeypatch.setattr(bodies, "distance", noted)
@@ -139,7 +145,7 @@ def test_small_errors_count_in_full_and_large_ones_hardly_more() -> None:
     assert counted[2] < 5 * OUTLIER
 
 
-def test_futures_are_scored_best_that_come_as_often_as_the_truth(bodies: BodyPhase) -> None:
+def test_futures_are_scored_best_that_come_as_often_as_the_truth(bodies: ObjectDynamicsPhase) -> None:
     """Of a coin that truly falls either way, two tosses score better than the middle twice, or one side twice."""
     rows = 2000
     change, scale = bodies.dynamics.telemetry_change, bodies.dynamics.objects_change
@@ -148,9 +154,9 @@ def test_futures_are_scored_best_that_come_as_often_as_the_truth(bodies: BodyPha
     def toss(seed: int) -> Tensor:
         return 2.0 * (torch.rand(rows, 1, generator=torch.Generator().manual_seed(seed)) < 0.5) - 1
 
-    def body(side: Tensor) -> Body:
+    def body(side: Tensor) -> PhysicalState:
         objects = side[..., None, None] * scale * torch.ones(c.objects, 3)
-        return Body(side[..., None] * change, objects)
+        return PhysicalState(side[..., None] * change, objects)
 
     truth = bodies.data.batch(None, torch.zeros(rows, dtype=torch.long), 1)[0]
     fallen = body(toss(0))

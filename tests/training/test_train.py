@@ -26,9 +26,9 @@ from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
 from gwm_sim.training.dataset import WindowSampler, load_training_data
-from gwm_sim.training.phases.object_dynamics import BodyPhase
+from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import DRAWS, PRESETS, TokenizerPhase
-from gwm_sim.training.phases.video_dynamics import DynamicsPhase
+from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 
 
@@ -239,14 +239,14 @@ def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monk
         replace(config, rollouts=(20, 4))
     assert not config.out.exists()  # nothing was learned in vain
     lengths = set()
-    draw = BodyPhase.draw
+    draw = ObjectDynamicsPhase.draw
 
-    def watched(phase: BodyPhase, *args: Any) -> Any:
+    def watched(phase: ObjectDynamicsPhase, *args: Any) -> Any:
         batch = draw(phase, *args)
         lengths.add(batch[2].shape[1])
         return batch
 
-    monkeypatch.setattr(BodyPhase, "draw", watched)
+    monkeypatch.setattr(ObjectDynamicsPhase, "draw", watched)
     main(replace(config, steps=30, rollouts=(8, 13)))
     assert lengths == {8, 13}
 
@@ -255,13 +255,13 @@ def test_a_model_that_goes_on_from_another_lives_by_its_own_predictions_at_once(
     tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began: list[bool] = []
-    follow = BodyPhase.follow
+    follow = ObjectDynamicsPhase.follow
 
-    def watched(phase: BodyPhase, starts: Any, generator: torch.Generator, free: bool) -> Any:
+    def watched(phase: ObjectDynamicsPhase, starts: Any, generator: torch.Generator, free: bool) -> Any:
         began.append(free)
         return follow(phase, starts, generator, free)
 
-    monkeypatch.setattr(BodyPhase, "follow", watched)
+    monkeypatch.setattr(ObjectDynamicsPhase, "follow", watched)
     config = replace(config_for(tiny_data, tmp_path / "new", steps=30), patience=1.0)
     main(config)
     learned = began[:]
@@ -285,7 +285,7 @@ def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = iter([3.0, 1.0] + [2.0] * 100)
-    monkeypatch.setattr(BodyPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
+    monkeypatch.setattr(ObjectDynamicsPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
     main(config_for(tiny_data, tmp_path, steps=73))  # 40 of them for the dynamics
     held_out = json.loads((tmp_path / "report.json").read_text())["held_out"]["dynamics"]
     assert held_out == {"loss": 1.0, "best_at": 0.05, "stopped_at": pytest.approx(0.35)}
@@ -414,12 +414,12 @@ def test_dynamics_learn_one_batch_by_heart(tracked: bool, tiny_data: Path, tmp_p
     if not tracked:
         data = replace(data, schema=replace(data.schema, object_names=()), objects=data.objects[:, :0])
     model = build(config_for(tiny_data, tmp_path), PRESETS["tiny"], data)
-    phase: BodyPhase | DynamicsPhase
+    phase: ObjectDynamicsPhase | VideoDynamicsPhase
     if tracked:
-        phase = BodyPhase(model, data, PRESETS["tiny"], seed=0)
+        phase = ObjectDynamicsPhase(model, data, PRESETS["tiny"], seed=0)
     else:
         codes = encode_all(model, data, tmp_path / "latents.safetensors")
-        phase = DynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
+        phase = VideoDynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
     optimiser = torch.optim.AdamW([p for _, p in phase.parameters()], lr=3e-3)
     losses = []
     for _ in range(100):

@@ -15,10 +15,10 @@ from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.mujoco.twin import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.vector_env import BatchedEnv, Observation, Options, Rows
+from gwm_sim.envs.vector_env import Observation, Options, Rows, RowsEnv
 
 
-class MuJoCoVectorEnv(BatchedEnv):
+class MuJoCoVectorEnv(RowsEnv):
     """`MuJoCoEnv` in vector form: the same spaces, options and info, with a leading num_envs axis.
 
     Row i of a batch seeded s is the single environment seeded s + i. All three autoreset modes are there; in

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Body, Frames, choose, previous
-from gwm_sim.model.object_dynamics import TrackedDynamics
+from gwm_sim.model.dynamics import PhysicalState, Segment, choose, previous
+from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.cuda_graph import Capture
@@ -33,7 +33,7 @@ SPREAD_WEIGHT = 0.05  # of its loss, beside that of the positions
 SURE = 5.0  # usual changes within which an imagined body is near enough to the true one to share its labels
 
 
-class PainterPhase:
+class RendererPhase:
     """Pictures of bodies: what the camera sees when robot and objects are where they are said to be.
 
     Drawn blind, or with the past picture in view, which is a real one or one that the painter drew itself.
@@ -62,7 +62,7 @@ class PainterPhase:
         frames, _, _ = self.data.batch(self.codes, first, drawings + 2)
         frames = to_device(misplace(frames, generator), self.model.device)
         moments = [crop(frames, slice(t, t + 1)) for t in range(drawings + 2)]
-        bodies = [Body(moment.telemetry, moment.objects) for moment in moments]
+        bodies = [PhysicalState(moment.telemetry, moment.objects) for moment in moments]
         past = moments[0]
         with torch.no_grad():
             for t in range(drawings):
@@ -74,7 +74,7 @@ class PainterPhase:
         return image, {"image": image.detach()}
 
 
-class BodyPhase:
+class ObjectDynamicsPhase:
     """Robot and tracked objects, followed over whole rollouts, and the task head on what comes out.
 
     The gradient goes through all steps of a rollout. Rollouts of several lengths take turns: long ones know what comes
@@ -85,7 +85,7 @@ class BodyPhase:
     rate = 1e-3
 
     def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
-        assert isinstance(model.dynamics, TrackedDynamics)
+        assert isinstance(model.dynamics, ObjectDynamics)
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
         self.dynamics = model.dynamics
         self.starts = [data.sampler(length) for length in preset.rollouts]
@@ -129,8 +129,8 @@ class BodyPhase:
 
     def weigh(self, free: bool, *batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of what `draw` drew."""
-        width = len(Frames._fields)
-        true, shown = Frames(*batch[:width]), Frames(*batch[width : 2 * width])
+        width = len(Segment._fields)
+        true, shown = Segment(*batch[:width]), Segment(*batch[width : 2 * width])
         reward, success, *noises = batch[2 * width :]
         future = crop(true, slice(1, None))
         made, spread = self.roll(true, shown, free, noises[0] if noises else None)
@@ -155,7 +155,7 @@ class BodyPhase:
         noise[:, : CONTEXT - 1] = 0  # what was seen was not left to chance
         return noise
 
-    def roll(self, true: Frames, shown: Frames, free: bool, noise: Tensor | None) -> tuple[Body, Tensor]:
+    def roll(self, true: Segment, shown: Segment, free: bool, noise: Tensor | None) -> tuple[PhysicalState, Tensor]:
         """The bodies predicted for all frames but the first, and their spread; see `follow`."""
 
         def chance(moments: slice) -> Tensor | None:
@@ -168,15 +168,15 @@ class BodyPhase:
         bodies, spreads, present = [body], [spread], crop(given, slice(-1, None))
         for t in range(count, true.actions.shape[1] - 1):
             moment = slice(t, t + 1)
-            last = Body(body.telemetry[:, -1:], body.objects[:, -1:])
+            last = PhysicalState(body.telemetry[:, -1:], body.objects[:, -1:])
             present = follower(present, last, crop(true, moment))
             body, spread, memory = self.dynamics.advance(present, memory, rest=False, noise=chance(moment))
             bodies.append(body)
             spreads.append(spread)
-        made = Body(*(torch.cat(parts, dim=1) for parts in zip(*bodies, strict=True)))
+        made = PhysicalState(*(torch.cat(parts, dim=1) for parts in zip(*bodies, strict=True)))
         return made, torch.cat(spreads, dim=1)
 
-    def score(self, one: Body, other: Body, target: Frames) -> tuple[Tensor, Tensor]:
+    def score(self, one: PhysicalState, other: PhysicalState, target: Segment) -> tuple[Tensor, Tensor]:
         """How badly two sampled futures speak for the true one: the energy score (Gneiting and Raftery, 2007).
 
         It is least where futures are drawn as often as they come true. Each object's position counts as a whole, each
@@ -184,7 +184,7 @@ class BodyPhase:
         """
         change, scale = self.dynamics.telemetry_change, self.dynamics.objects_change
 
-        def apart(a: Body | Frames, b: Body | Frames) -> tuple[Tensor, Tensor]:
+        def apart(a: PhysicalState | Segment, b: PhysicalState | Segment) -> tuple[Tensor, Tensor]:
             telemetry = (a.telemetry - b.telemetry).abs() / change
             objects = ((a.objects - b.objects) / scale).square().sum(dim=-1).add(1e-6).sqrt()
             return robust(telemetry).mean(), robust(objects).mean() / 3**0.5
@@ -193,16 +193,16 @@ class BodyPhase:
         telemetry, objects = ((a + b - c) / 2 for a, b, c in zip(*pairs, strict=True))
         return telemetry, objects
 
-    def distance(self, body: Body, spread: Tensor, target: Frames) -> tuple[Tensor, Tensor, Tensor]:
+    def distance(self, physical: PhysicalState, spread: Tensor, target: Segment) -> tuple[Tensor, Tensor, Tensor]:
         """How far telemetry and objects are from the true ones, and how badly the spread says so."""
-        telemetry = (body.telemetry - target.telemetry).abs() / self.dynamics.telemetry_change
-        objects = (body.objects - target.objects).abs() / self.dynamics.objects_change  # (B, T, K, 3)
+        telemetry = (physical.telemetry - target.telemetry).abs() / self.dynamics.telemetry_change
+        objects = (physical.objects - target.objects).abs() / self.dynamics.objects_change  # (B, T, K, 3)
         spread = (spread / self.dynamics.objects_change).clamp_min(1e-2)[..., None]
         # Likelihood of a Laplace distribution, for its width only: what cannot be foreseen must not lose weight.
         likelihood = (objects.detach() / spread + spread.log()).mean()
         return robust(telemetry).mean(), robust(objects).mean(), likelihood
 
-    def judge(self, lived: Frames, true: Frames, reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, lived: Segment, true: Segment, reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
         """Losses of the task head, where bodies are near enough to the true ones to share their labels."""
         head = self.model.task_head
         assert head is not None
@@ -210,17 +210,17 @@ class BodyPhase:
         return head.loss(head(lived, self.dynamics), reward, success, (away < SURE).float()[..., None])
 
 
-def follower(present: Frames, body: Body, moment: Frames) -> Frames:
+def follower(present: Segment, physical: PhysicalState, moment: Segment) -> Segment:
     """The frame after `present` with a predicted body; action and properties are those of `moment`."""
     return moment._replace(
-        telemetry=body.telemetry,
-        objects=body.objects,
+        telemetry=physical.telemetry,
+        objects=physical.objects,
         previous_telemetry=present.telemetry,
         previous_objects=present.objects,
     )
 
 
-def live(shown: Frames, made: Body) -> Frames:
+def live(shown: Segment, made: PhysicalState) -> Segment:
     """Frames that begin with the context that was shown and go on with what was made of it, without its gradient."""
     telemetry, objects = (
         torch.cat((known[:, :CONTEXT], predicted[:, CONTEXT - 1 :].detach()), dim=1)
@@ -231,17 +231,17 @@ def live(shown: Frames, made: Body) -> Frames:
     )
 
 
-def misplace(frames: Frames, generator: torch.Generator) -> Frames:
+def misplace(segment: Segment, generator: torch.Generator) -> Segment:
     """Move the objects of each window by one small offset, as the locator does that starts a rollout."""
-    b, _, k, _ = frames.objects.shape
-    objects = frames.objects + 0.002 * torch.randn(b, 1, k, 3, generator=generator)  # [m]
-    return frames._replace(objects=objects, previous_objects=previous(objects))
+    b, _, k, _ = segment.objects.shape
+    objects = segment.objects + 0.002 * torch.randn(b, 1, k, 3, generator=generator)  # [m]
+    return segment._replace(objects=objects, previous_objects=previous(objects))
 
 
-def jitter(frames: Frames, generator: torch.Generator) -> Frames:
+def jitter(segment: Segment, generator: torch.Generator) -> Segment:
     """Objects a little off, as the locator sees them in real frames."""
-    objects = frames.objects + JITTER * torch.randn(frames.objects.shape, generator=generator)
-    return frames._replace(objects=objects, previous_objects=previous(objects))
+    objects = segment.objects + JITTER * torch.randn(segment.objects.shape, generator=generator)
+    return segment._replace(objects=objects, previous_objects=previous(objects))
 
 
 def robust(error: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
-from gwm_sim.model.dynamics import Frames
+from gwm_sim.model.dynamics import Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 
@@ -208,16 +208,16 @@ def batch_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
-def crop(frames: Frames, time: slice | Tensor) -> Frames:
+def crop(segment: Segment, time: slice | Tensor) -> Segment:
     """Some of the frames along time: a stretch, or the moments (M,)."""
-    return Frames(*(value if name == "properties" else value[:, time] for name, value in frames._asdict().items()))
+    return Segment(*(value if name == "properties" else value[:, time] for name, value in segment._asdict().items()))
 
 
-def to_device(frames: Frames, device: torch.device) -> Frames:
-    return Frames(*(value.to(device, non_blocking=True) for value in frames))
+def to_device(segment: Segment, device: torch.device) -> Segment:
+    return Segment(*(value.to(device, non_blocking=True) for value in segment))
 
 
-def drop_properties(frames: Frames, generator: torch.Generator) -> Frames:
+def drop_properties(segment: Segment, generator: torch.Generator) -> Segment:
     """Make the properties of one row in four unknown, so that "unknown" is a valid condition."""
-    known = torch.rand(len(frames.properties), 1, generator=generator) > 0.25
-    return frames._replace(properties=torch.where(known, frames.properties, torch.nan))
+    known = torch.rand(len(segment.properties), 1, generator=generator) > 0.25
+    return segment._replace(properties=torch.where(known, segment.properties, torch.nan))

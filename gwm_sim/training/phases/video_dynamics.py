@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Frames, previous
-from gwm_sim.model.video_dynamics import SightedDynamics
+from gwm_sim.model.dynamics import Segment, previous
+from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.phases.phase import (
@@ -24,7 +24,7 @@ TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
 
 
-class DynamicsPhase:
+class VideoDynamicsPhase:
     """Prediction of the next frame on true, corrupted and imagined histories, and the task head, where nothing is
     tracked."""
 
@@ -32,7 +32,7 @@ class DynamicsPhase:
     rate = 8e-4
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
-        assert isinstance(model.dynamics, SightedDynamics)
+        assert isinstance(model.dynamics, VideoDynamics)
         self.model, self.data, self.codes, self.preset, self.seed = model, data, codes, preset, seed
         self.dynamics = model.dynamics
         length = preset.frames_per_window + 1
@@ -81,7 +81,7 @@ class DynamicsPhase:
             parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
         return total, parts
 
-    def imagined(self, true: Frames, history: Frames, generator: torch.Generator) -> Frames:
+    def imagined(self, true: Segment, history: Segment, generator: torch.Generator) -> Segment:
         """A history whose frames after a short context are the model's own predictions, as in a rollout (detached)."""
         context = int(torch.randint(2, 7, (), generator=generator).clamp_max(self.preset.frames_per_window - 1))
         start = crop(history, slice(None, context))
@@ -95,27 +95,27 @@ class DynamicsPhase:
             name: start.properties
             if name == "properties"
             else torch.cat([getattr(m, name).to(getattr(true, name).dtype) for m in made], 1)
-            for name in Frames._fields
+            for name in Segment._fields
         }
-        return Frames(**parts)
+        return Segment(**parts)
 
 
-def corrupt(frames: Frames, model: WorldModel, generator: torch.Generator) -> Frames:
+def corrupt(segment: Segment, model: WorldModel, generator: torch.Generator) -> Segment:
     """Damage histories as a rollout would, with the level beside: wrong codes, telemetry a little off.
 
     Half of the windows stay clean.
     """
-    b, t = frames.corruption.shape
+    b, t = segment.corruption.shape
     level = torch.rand(b, t, generator=generator) * (torch.rand(b, 1, generator=generator) < 0.5)
     dynamics = model.dynamics
     change = dynamics.telemetry_change.cpu()
-    random_codes = torch.randint(dynamics.config.levels, frames.codes.shape, generator=generator, dtype=torch.uint8)
-    hit = torch.rand(frames.codes.shape, generator=generator) < 0.1 * level[..., None, None]
-    codes = torch.where(hit, random_codes, frames.codes)
-    noise = torch.randn(frames.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
+    random_codes = torch.randint(dynamics.config.levels, segment.codes.shape, generator=generator, dtype=torch.uint8)
+    hit = torch.rand(segment.codes.shape, generator=generator) < 0.1 * level[..., None, None]
+    codes = torch.where(hit, random_codes, segment.codes)
+    noise = torch.randn(segment.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
     noise[..., dynamics.command_telemetry.cpu()] = 0  # commands are known exactly
-    telemetry = frames.telemetry + noise
-    return frames._replace(
+    telemetry = segment.telemetry + noise
+    return segment._replace(
         codes=codes,
         previous_codes=previous(codes),
         telemetry=telemetry,

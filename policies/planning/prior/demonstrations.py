@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gwm_sim.model.dynamics import Body, DynamicsConfig
+from gwm_sim.model.dynamics import DynamicsConfig, PhysicalState
 from gwm_sim.policies.planning.prior.waypoints import linger, waypoints
 
 MOST_SUBGOALS = 4  # before the goal itself
@@ -30,7 +30,7 @@ class Demonstrations(NamedTuple):
     length: Tensor  # (D,) waypoints that count
 
     @classmethod
-    def of(cls, config: DynamicsConfig, paths: Sequence[Body]) -> Demonstrations:
+    def of(cls, config: DynamicsConfig, paths: Sequence[PhysicalState]) -> Demonstrations:
         """Keep the waypoints of whole demonstrations, telemetry (T, P) and object positions (T, K, 3) each."""
         size = MOST_SUBGOALS + 2
         rows = []
@@ -41,8 +41,8 @@ class Demonstrations(NamedTuple):
         return cls(*(torch.stack(values) for values in zip(*rows, strict=True)))
 
     def subgoals(
-        self, config: DynamicsConfig, objects: Tensor, goal: Body, columns: Sequence[int], scale: Tensor
-    ) -> Body:
+        self, config: DynamicsConfig, objects: Tensor, goal: PhysicalState, columns: Sequence[int], scale: Tensor
+    ) -> PhysicalState:
         """What to reach on the way to a goal: the demonstration that began and ended most alike, moved to here.
 
         Args:
@@ -68,13 +68,13 @@ class Demonstrations(NamedTuple):
             self.objects[demo, 0],
         )
         if not config.effector or not len(before):
-            return Body(telemetry, places)
+            return PhysicalState(telemetry, places)
         effector = list(config.effector)
         nearest = (telemetry[:, None, effector] - before).norm(dim=-1).argmin(dim=-1)  # (S,)
         shift = (objects - before)[nearest]  # (S, 3)
         telemetry[:, effector] += shift
         moved = (places - before).norm(dim=-1, keepdim=True) > MOVED
-        return Body(telemetry, torch.where(moved, places + shift[:, None], objects))
+        return PhysicalState(telemetry, torch.where(moved, places + shift[:, None], objects))
 
 
 def turning_points(telemetry: Tensor, config: DynamicsConfig, most: int | None = None) -> list[int]:

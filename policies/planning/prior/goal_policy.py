@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.model.dynamics import Body, Dynamics
+from gwm_sim.model.dynamics import Dynamics, PhysicalState
 
 GRIPPER = "gripper_opening"  # its name in the telemetry
 FARTHEST = 40.0  # steps; goals farther away are said to be as far as this
@@ -81,7 +81,7 @@ class GoalPolicy(nn.Module):
     low: Tensor
     high: Tensor
 
-    def forward(self, now: Body, before: Tensor, goal: Body) -> Proposal:
+    def forward(self, now: PhysicalState, before: Tensor, goal: PhysicalState) -> Proposal:
         """Propose actions.
 
         Args:
@@ -94,7 +94,7 @@ class GoalPolicy(nn.Module):
         actions = self.low + (unit + 1) / 2 * (self.high - self.low)
         return Proposal(actions, F.softplus(self.count(x).squeeze(-1)) * 10)
 
-    def features(self, now: Body, before: Tensor, goal: Body) -> Tensor:
+    def features(self, now: PhysicalState, before: Tensor, goal: PhysicalState) -> Tensor:
         """Where everything is, where it should be, and where the effector sees it: coarse, and fine close by."""
         columns = self.columns
         stance = now.telemetry[..., columns]
@@ -121,7 +121,9 @@ class GoalPolicy(nn.Module):
         exact = torch.stack(ordered, dim=-1) if ordered else stance[..., :0]
         return torch.cat((level, change, exact, offset / 8, offset.tanh()), dim=-1).clamp(-10, 10)
 
-    def loss(self, now: Body, before: Tensor, goal: Body, actions: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, now: PhysicalState, before: Tensor, goal: PhysicalState, actions: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Mean absolute errors of actions (B, chunk, A), in halves of the range, and of log-steps (B,)."""
         proposal = self(now, before, goal)
         half = (self.high - self.low) / 2

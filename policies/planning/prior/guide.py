@@ -24,7 +24,7 @@ from torch import Tensor
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.dynamics import Body
+from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
 from gwm_sim.policies.planning.goals import Goal
@@ -63,7 +63,7 @@ class Guide:
         return self._pose(self.read(picture, telemetry))
 
     @torch.inference_mode()
-    def read(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Body:
+    def read(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> PhysicalState:
         """Robot (1, P) and objects (1, K, 3) that a picture (H, W, 3) shows, see `goal`."""
         if self.eyes is not self.model:
             picture = shrink(main_view(picture, self._views(picture)), self.eyes.config.tokenizer.height)
@@ -84,17 +84,17 @@ class Guide:
         """Goals on the way from a world of one row to a goal, from the demonstration that was most like it."""
         assert goal.telemetry is not None and goal.objects is not None
         columns = self.policy.columns
-        ends = Body(goal.telemetry[0].cpu(), goal.objects[0].cpu())
+        ends = PhysicalState(goal.telemetry[0].cpu(), goal.objects[0].cpu())
         scale = self.policy.telemetry_std[columns].cpu()
         bodies = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
-        return [self._pose(Body(*(x[None] for x in body))) for body in zip(*bodies, strict=True)]
+        return [self._pose(PhysicalState(*(x[None] for x in body))) for body in zip(*bodies, strict=True)]
 
     def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
         """What the policy would do in each of B worlds toward its goal, (B, steps, A).
 
         One plan step is `block` environment steps with the same action: the mean of those that the policy would take.
         """
-        now = Body(world.telemetry, world.objects)
+        now = PhysicalState(world.telemetry, world.objects)
         actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
         missing = max(0, steps * block - actions.shape[1])
         actions = torch.cat((actions, torch.zeros_like(actions[:, :1]).expand(-1, missing, -1)), dim=1)
@@ -102,16 +102,18 @@ class Guide:
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """A `Measure`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
-        now = Body(rollout.telemetry, rollout.objects)
+        now = PhysicalState(rollout.telemetry, rollout.objects)
         before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
-        target = Body(*(x[:, None] for x in wanted(goal, Body(now.telemetry[:, 0], now.objects[:, 0]))))
+        target = PhysicalState(
+            *(x[:, None] for x in wanted(goal, PhysicalState(now.telemetry[:, 0], now.objects[:, 0])))
+        )
         return self.policy(now, before, target).steps
 
-    def _pose(self, body: Body) -> Goal:
+    def _pose(self, physical: PhysicalState) -> Goal:
         columns = self.policy.columns
-        telemetry = torch.full_like(body.telemetry, torch.nan)
-        telemetry[:, columns] = body.telemetry[:, columns]
-        return Goal(telemetry=telemetry.to(self.model.device), objects=body.objects.to(self.model.device))
+        telemetry = torch.full_like(physical.telemetry, torch.nan)
+        telemetry[:, columns] = physical.telemetry[:, columns]
+        return Goal(telemetry=telemetry.to(self.model.device), objects=physical.objects.to(self.model.device))
 
     # --- on disk ------------------------------------------------------------------------------------------------------
 
@@ -178,9 +180,9 @@ def looks_alike(one: WorldModelConfig, other: WorldModelConfig) -> bool:
     return same and replace(theirs, height=ours.height, width=ours.width).looks_as(ours)
 
 
-def wanted(goal: Goal, like: Body) -> Body:
+def wanted(goal: Goal, like: PhysicalState) -> PhysicalState:
     """What a goal asks for, in the shapes of a body; NaN where it asks for nothing."""
-    return Body(
+    return PhysicalState(
         torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
         torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gwm_sim.data.episode_file import EpisodeFile, Schema
 from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import Body
+from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
@@ -59,7 +59,7 @@ class Experience:
     actions: Tensor  # (F, A), zero at the last frame of an episode
     waypoint: Tensor  # (F,) frame of the next waypoint
     end: Tensor  # (F,) last frame of the episode
-    demonstrations: list[Body]  # what succeeded, from its first frame to its last success
+    demonstrations: list[PhysicalState]  # what succeeded, from its first frame to its last success
     pictures: list[
         tuple[Tensor, Tensor]
     ]  # frames (T, H, W, 3) that look familiar, and the numbers of their frames (T,)
@@ -101,7 +101,7 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     parts: dict[str, list[Tensor]] = {
         name: [] for name in ("telemetry", "before", "objects", "actions", "waypoint", "end")
     }
-    demonstrations: list[Body] = []
+    demonstrations: list[PhysicalState] = []
     pictures: list[tuple[Tensor, Tensor]] = []
     at = 0
     for path in paths:
@@ -129,7 +129,7 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
                 task = file.schema.task
                 success = episode.labels[task].success if task in episode.labels else np.zeros(n, bool)
                 if success[-HELD_STEPS:].all():
-                    demonstrations.append(Body(telemetry, objects))
+                    demonstrations.append(PhysicalState(telemetry, objects))
                 if familiar:
                     pictures.append((torch.from_numpy(episode.frames[camera]), torch.arange(at, at + n)))
                 at += n
@@ -150,7 +150,7 @@ def looks_familiar(schema: Schema, world: WorldModelConfig) -> bool:
 
 
 @torch.no_grad()
-def imagined(model: WorldModel, experience: Experience) -> tuple[Body, Tensor, Tensor]:
+def imagined(model: WorldModel, experience: Experience) -> tuple[PhysicalState, Tensor, Tensor]:
     """States imagined along recordings, their telemetry one step before, and the frames that they stand for."""
     now: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     windows = [
@@ -167,16 +167,20 @@ def imagined(model: WorldModel, experience: Experience) -> tuple[Body, Tensor, T
         before = torch.cat((state.telemetry[:, None], rollout.telemetry[:, :-1]), dim=1)
         now.append(tuple(x.flatten(0, 1).cpu() for x in (rollout.telemetry, rollout.objects, before, ahead)))  # type: ignore[arg-type]
     if not now:
-        return Body(experience.telemetry[:0], experience.objects[:0]), experience.before[:0], experience.end[:0]
+        return (
+            PhysicalState(experience.telemetry[:0], experience.objects[:0]),
+            experience.before[:0],
+            experience.end[:0],
+        )
     telemetry, objects, before, ahead = (torch.cat(x) for x in zip(*now, strict=True))
-    return Body(telemetry, objects), before, ahead
+    return PhysicalState(telemetry, objects), before, ahead
 
 
 Loss = Callable[[], tuple[Tensor, dict[str, float]]]
 
 
 def policy_loss(
-    policy: GoalPolicy, experience: Experience, dreams: tuple[Body, Tensor, Tensor], generator: torch.Generator
+    policy: GoalPolicy, experience: Experience, dreams: tuple[PhysicalState, Tensor, Tensor], generator: torch.Generator
 ) -> Loss:
     """Loss of one batch of the goal policy."""
     states, states_before, origin = dreams
@@ -204,17 +208,17 @@ def policy_loss(
         when = t[:, None] + torch.arange(policy.config.chunk)
         actions = experience.actions[when.clamp_max(len(experience.actions) - 1)]
         actions = actions * (when < goal[:, None])[..., None]  # at the goal it holds
-        wanted = Body(experience.telemetry[goal], misread(experience.objects[goal]))
-        wanted = Body(  # a goal need not say everything
+        wanted = PhysicalState(experience.telemetry[goal], misread(experience.objects[goal]))
+        wanted = PhysicalState(  # a goal need not say everything
             wanted.telemetry.masked_fill(draw(BATCH, 1) < 0.1, torch.nan),
             wanted.objects.masked_fill(draw(BATCH, 1, 1) < 0.1, torch.nan),
         )
-        now = Body(telemetry[row], misread(objects[row]))
+        now = PhysicalState(telemetry[row], misread(objects[row]))
         device = policy.low.device
         acting, counting = policy.loss(
-            Body(*(x.to(device) for x in now)),
+            PhysicalState(*(x.to(device) for x in now)),
             before[row].to(device),
-            Body(*(x.to(device) for x in wanted)),
+            PhysicalState(*(x.to(device) for x in wanted)),
             actions.to(device),
             (goal - t).float().to(device),
         )

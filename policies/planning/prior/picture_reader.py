@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Body
+from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 
 _CHANNELS, _MAPS = 96, 8
@@ -41,11 +41,11 @@ class PictureReader(nn.Module):
         return self.mean + self.std * self.out(found.flatten(1))
 
     @torch.no_grad()
-    def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> Body:
+    def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> PhysicalState:
         """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, V*W, 3) uint8."""
         features = model.tokenizer.features(frames.to(model.device))[:, 0]
         telemetry = self(features) if telemetry is None else telemetry.to(model.device)
         objects = telemetry.new_zeros(len(telemetry), 0, 3)
         if model.locator is not None:
             objects = model.locator(features, telemetry, model.dynamics)
-        return Body(telemetry, objects)
+        return PhysicalState(telemetry, objects)

@@ -11,9 +11,9 @@ from recordings import make_schema
 from torch import Tensor
 
 from gwm_sim.errors import CheckpointError, ConfigError
-from gwm_sim.model.dynamics import Body
+from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, Pursuit, Term, learn_guide
+from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, SubgoalSchedule, Term, learn_guide
 from gwm_sim.policies.planning.prior.demonstrations import MOST_SUBGOALS, Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig, posture
 from gwm_sim.policies.planning.prior.learning import Experience, fit, policy_loss
@@ -35,7 +35,7 @@ def model() -> WorldModel:
     return make_model(schema=SCHEMA)
 
 
-def carry(corners: Tensor = CORNERS, steps: int = 8) -> Body:
+def carry(corners: Tensor = CORNERS, steps: int = 8) -> PhysicalState:
     """A robot that comes over the first object, goes down, and takes it up; the second one lies aside."""
     pieces = [
         torch.lerp(a, b, torch.arange(steps)[:, None] / steps) for a, b in zip(corners, corners[1:], strict=False)
@@ -44,7 +44,7 @@ def carry(corners: Tensor = CORNERS, steps: int = 8) -> Body:
     telemetry = torch.cat((effector, effector[:, :2]), dim=1)
     objects = torch.tensor([[0.2, 0.1, 0.05], [-0.3, 0.2, 0.05]]).expand(len(telemetry), -1, -1).clone()
     objects[2 * steps :, 0] = effector[2 * steps :]
-    return Body(telemetry, objects)
+    return PhysicalState(telemetry, objects)
 
 
 def make_guide(model: WorldModel) -> Guide:
@@ -65,7 +65,7 @@ def test_subgoals_move_with_the_object_that_they_are_close_to(model: WorldModel)
     body, shift = carry(), torch.tensor([0.05, -0.02, 0.0])
     demonstrations = Demonstrations.of(model.config.dynamics, [body])
     now = body.objects[0] + torch.stack((shift, -shift))
-    goal = Body(torch.full((TELEMETRY,), torch.nan), torch.full((2, 3), torch.nan))
+    goal = PhysicalState(torch.full((TELEMETRY,), torch.nan), torch.full((2, 3), torch.nan))
     found = demonstrations.subgoals(model.config.dynamics, now, goal, (0, 1, 2), torch.ones(3))
     torch.testing.assert_close(found.telemetry[:, :3], CORNERS[1:3] + shift)
     torch.testing.assert_close(found.objects, now.expand(2, -1, -1))  # not moved before the last waypoint
@@ -77,7 +77,7 @@ def test_the_demonstration_that_ends_most_alike_is_taken(model: WorldModel) -> N
     now, blank = carry().objects[0], torch.full((2, 3), torch.nan)
     for corners in (CORNERS, elsewhere):
         end = torch.cat((corners[-1], torch.full((2,), torch.nan)))
-        found = demonstrations.subgoals(model.config.dynamics, now, Body(end, blank), (0, 1, 2), torch.ones(3))
+        found = demonstrations.subgoals(model.config.dynamics, now, PhysicalState(end, blank), (0, 1, 2), torch.ones(3))
         torch.testing.assert_close(found.telemetry[:, 2], corners[1:3, 2])
 
 
@@ -92,9 +92,9 @@ def test_a_long_way_has_no_more_subgoals_than_allowed(model: WorldModel) -> None
 
 def test_what_a_goal_leaves_open_changes_nothing(model: WorldModel) -> None:
     policy = make_guide(model).policy
-    now = Body(torch.rand(3, TELEMETRY), torch.rand(3, 2, 3))
-    blank = Body(torch.full_like(now.telemetry, torch.nan), torch.full_like(now.objects, torch.nan))
-    here = policy(now, now.telemetry, Body(now.telemetry, now.objects))
+    now = PhysicalState(torch.rand(3, TELEMETRY), torch.rand(3, 2, 3))
+    blank = PhysicalState(torch.full_like(now.telemetry, torch.nan), torch.full_like(now.objects, torch.nan))
+    here = policy(now, now.telemetry, PhysicalState(now.telemetry, now.objects))
     torch.testing.assert_close(policy(now, now.telemetry, blank).actions, here.actions)
 
 
@@ -134,7 +134,7 @@ def test_subgoals_are_looked_up_and_left_when_reached_and_looked_up_anew_when_la
     world = model.encode(*make_context(model, 1, 2))
     world.telemetry, world.objects = body.telemetry[:1], body.objects[:1]
     goal = Goal(telemetry=body.telemetry[-1:], objects=body.objects[-1:])
-    pursuit = Pursuit(model, [goal], guide, Progress(patience=1.0))
+    pursuit = SubgoalSchedule(model, [goal], guide, Progress(patience=1.0))
     first = pursuit.goal(world, 0.0)
     assert first.telemetry is not None and first.telemetry[0, :3].tolist() == pytest.approx(CORNERS[1].tolist())
     world.telemetry = body.telemetry[8:9]
@@ -150,7 +150,7 @@ def test_subgoals_are_looked_up_and_left_when_reached_and_looked_up_anew_when_la
 def test_goals_of_telemetry_alone_are_reached(model: WorldModel) -> None:
     world = model.encode(*make_context(model, 1, 2))
     goals = [Goal(telemetry=world.telemetry + away) for away in (0.0, 1.0)]
-    pursuit = Pursuit(model, goals, None, Progress(patience=100.0))
+    pursuit = SubgoalSchedule(model, goals, None, Progress(patience=100.0))
     pursuit.goal(world, 0.0)
     pursuit.goal(world, 0.1)
     assert pursuit.current == 1 and not pursuit.reached(world)
@@ -209,13 +209,13 @@ def test_a_clone_goes_where_it_is_told() -> None:
         pictures=[],
     )
     policy = GoalPolicy(GoalPolicyConfig(chunk=1, width=64, layers=2), model.dynamics, SCHEMA)
-    nothing = Body(telemetry[:0], place[:0]), telemetry[:0], frames[:0]
+    nothing = PhysicalState(telemetry[:0], place[:0]), telemetry[:0], frames[:0]
     fit("test", policy, 400, policy_loss(policy, experience, nothing, generator))
     start = torch.rand(50, TELEMETRY, generator=generator) - 0.5
     start[:, 3:] = start[:, :2]  # where it was sent
     wanted = start.clone()
     wanted[:, :3] += torch.rand(50, 3, generator=generator).sub(0.5).mul(0.16)
     places = torch.zeros(50, 2, 3)
-    actions = policy(Body(start, places), start, Body(wanted, places)).actions[:, 0].detach()
+    actions = policy(PhysicalState(start, places), start, PhysicalState(wanted, places)).actions[:, 0].detach()
     direction = wanted[:, :3] - start[:, :3]
     assert float(torch.cosine_similarity(actions * torch.tensor([1.0, 2.0, 1.0]), direction).mean()) > 0.9

@@ -23,7 +23,7 @@ from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.registry import enter, looks
+from gwm_sim.policies.registry import make_policy, needs_pixels
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
 from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations, remember
 from gwm_sim.policies.rl.evaluation import RlEvalConfig, make_world
@@ -194,11 +194,11 @@ def test_latents_of_another_model_are_refused(tiny_checkpoint: Path, tmp_path: P
     (tmp_path / "ppo.yml").write_text(recipe)
     assert train(config) == 0
     env = gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint)
-    assert enter(str(config.out), env).env is not env
+    assert make_policy(str(config.out), env).env is not env
     path = config.out / "config.json"
     path.write_text(path.read_text().replace(load_config(config.out).model_hash, "0123456789abcdef"))
     with pytest.raises(ConfigError, match="mean something else"):
-        enter(str(config.out), gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint))
+        make_policy(str(config.out), gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint))
 
 
 def test_evaluation_seeds_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_gripper_opens_closes_or_holds(trained: dict[str, RlTrainConfig]) -> N
     envs = VectorTernaryAction(gym.make_vec("MuJoCo-BlockReach-v0", num_envs=6, rendering="fast", size=8))
     np.testing.assert_array_equal(envs.actions(given), taken)
     for world in (gym.make, lambda name, **kw: gym.make_vec(name, num_envs=2, **kw)):
-        seen = enter(str(trained["sac"].out), world("MuJoCo-BlockReach-v0"), model=trained["sac"].model).env
+        seen = make_policy(str(trained["sac"].out), world("MuJoCo-BlockReach-v0"), model=trained["sac"].model).env
         assert isinstance(seen, TernaryAction | VectorTernaryAction)
 
 
@@ -295,15 +295,15 @@ def test_unknown_names_are_refused(tiny_checkpoint: Path, trained: dict[str, RlT
         str(trained["ppo"].out): "cannot see",
     }.items():
         with pytest.raises(ConfigError, match=message):
-            enter(spec, env)
+            make_policy(spec, env)
     assert cli.main(["rl", "eval", "--policy", "nobody", "--env", "MuJoCo-BlockReach-v0", "--episodes", "1"]) == 2
-    assert not looks("scripted:noise=1") and looks(str(trained["ppo"].out))
+    assert not needs_pixels("scripted:noise=1") and needs_pixels(str(trained["ppo"].out))
 
 
 def test_noise_and_wrong_offsets_cost_the_expert_its_success() -> None:
     rates = []
     for spec in ("scripted", "scripted:noise=0.6", "scripted:offset=0.06"):
-        policy, env = enter(spec, gym.make_vec("MuJoCo-BlockReach-v0", num_envs=10, rendering="fast"))
+        policy, env = make_policy(spec, gym.make_vec("MuJoCo-BlockReach-v0", num_envs=10, rendering="fast"))
         rates.append(evaluate(policy, env, 10, seed=0).success_rate)
     assert rates[0] == 1.0 and max(rates[1:]) < 1.0
 
@@ -326,7 +326,7 @@ def test_experts_tell_by_sight_what_they_hold() -> None:
     worlds: tuple[Any, ...] = (lambda env: env, Touchless)
     for wrap in worlds:
         env = gym.make_vec("MuJoCo-BlockStack-v0", num_envs=2, rendering="fast", size=8)
-        policy = enter("scripted", wrap(env)).policy
+        policy = make_policy("scripted", wrap(env)).policy
         observation, _ = env.reset(seed=0)
         memory = None
         for _ in range(30):
@@ -340,7 +340,7 @@ def test_experts_tell_by_sight_what_they_hold() -> None:
 
 def test_a_pressing_hand_never_rests() -> None:
     env = gym.make_vec("MuJoCo-BlockGrasp-v0", num_envs=2, rendering="fast", size=8)
-    policy, seen = enter("scripted:press=1", env)
+    policy, seen = make_policy("scripted:press=1", env)
     observation, _ = seen.reset(seed=0)
     memory, start, rates = None, np.ones(2, bool), []
     for _ in range(30):
@@ -350,7 +350,7 @@ def test_a_pressing_hand_never_rests() -> None:
         observation, *_ = seen.step(actions)
     assert (np.array(rates)[5:] != 0).all() and (rates[-1] == 1).all()
     single = gym.make("MuJoCo-BlockGrasp-v0", rendering="fast", size=8)
-    assert evaluate(enter("scripted:press=1", single).policy, single, 2, seed=0).success_rate == 1.0
+    assert evaluate(make_policy("scripted:press=1", single).policy, single, 2, seed=0).success_rate == 1.0
 
 
 def test_the_learned_world_tells_the_expert_what_it_believes(tiny_checkpoint: Path) -> None:
@@ -359,19 +359,19 @@ def test_the_learned_world_tells_the_expert_what_it_believes(tiny_checkpoint: Pa
     state = env.unwrapped.task_state()
     assert state.position.shape == (3, 2, 3) and state.grasped.dtype == bool
     assert TASK["reach"].reward(state).shape == (3,)
-    policy, seen = enter("scripted", env)
+    policy, seen = make_policy("scripted", env)
     assert evaluate(policy, seen, 3, seed=0).episodes[0].length == 30
 
 
 def test_planners_compete_by_name(tiny_checkpoint: Path) -> None:
     env = gym.make("GWM-BlockReach-v0", model=tiny_checkpoint)
-    policy, seen = enter("icem:population=4:iterations=1:horizon=2", env, 0, tiny_checkpoint)
+    policy, seen = make_policy("icem:population=4:iterations=1:horizon=2", env, 0, tiny_checkpoint)
     observation, _ = seen.reset(seed=0)
     action, memory = policy.predict(observation, episode_start=np.ones(1, bool))
     assert seen.action_space.contains(action) and memory is not None
-    assert looks("icem:population=4") and looks("mppi")
+    assert needs_pixels("icem:population=4") and needs_pixels("mppi")
     with pytest.raises(ConfigError, match="unknown options"):
-        enter("cem:noise=1", env, 0, tiny_checkpoint)
+        make_policy("cem:noise=1", env, 0, tiny_checkpoint)
 
 
 def test_eval_writes_numbers_and_a_film(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
