@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gwm_sim import __version__
 from gwm_sim.errors import GwmError
+from gwm_sim.extras import EXTRA_OF_PACKAGE, missing
 
 
 class Verb(NamedTuple):
@@ -51,20 +52,6 @@ VERBS = {
     ),
 }
 
-EXTRA_OF_PACKAGE = {
-    "mujoco": "mujoco",
-    "stable_baselines3": "rl",
-    "tensorboard": "rl",
-    "yaml": "rl",
-    "cv2": "camera",
-    "pandas": "data",
-    "pyarrow": "data",
-    "matplotlib": "viz",
-    "pygame": "viz",
-    "huggingface_hub": "hub",
-    "gymnasium_robotics": "fetch",
-}
-
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -101,8 +88,7 @@ def _run(name: str, options: list[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRA_OF_PACKAGE:
             raise
-        extra = EXTRA_OF_PACKAGE[package]
-        return _fail(f'`gwm {name}` needs {package}, which is not installed. Run: pip install "gwm-sim[{extra}]"')
+        return _fail(str(missing(package, f"`gwm {name}`")))
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED

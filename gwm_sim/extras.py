@@ -1,0 +1,29 @@
+"""Optional packages and the extras that install them: the one list that messages, `gwm doctor` and formats use."""
+
+from gwm_sim.errors import MissingDependency
+
+EXTRA_OF_PACKAGE = {
+    "mujoco": "mujoco",
+    "stable_baselines3": "rl",
+    "sb3_contrib": "rl",
+    "tensorboard": "rl",
+    "yaml": "rl",
+    "cv2": "camera",
+    "pandas": "data",
+    "pyarrow": "data",
+    "matplotlib": "viz",
+    "pygame": "viz",
+    "huggingface_hub": "hub",
+    "gymnasium_robotics": "fetch",
+}
+"""Extra by the name under which a package is imported."""
+
+
+def install_command(package: str) -> str:
+    """The command that installs an optional package, by the name under which it is imported."""
+    return f'pip install "gwm-sim[{EXTRA_OF_PACKAGE[package]}]"'
+
+
+def missing(package: str, purpose: str) -> MissingDependency:
+    """An error that says what needs an optional package and how to install it."""
+    return MissingDependency(f"{purpose} needs {package}, which is not installed. Run: {install_command(package)}")
