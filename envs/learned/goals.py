@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gwm_sim.model.latents import distance
 from gwm_sim.model.world_model import WorldModel
 
 
@@ -29,7 +30,7 @@ def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
     Raises:
         ValueError: It is no such image.
     """
-    config, tokenizer = model.config, model.tokenizer
+    config = model.config
     picture = np.array(image, order="C")  # torch takes neither negative strides nor read-only arrays
     shape = (config.tokenizer.height, config.tokenizer.width, 3)
     if picture.shape not in (shape, config.tokenizer.frame) or picture.dtype != np.uint8:
@@ -37,15 +38,9 @@ def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
             f"goal must be an image {shape} uint8, as the camera {config.camera!r} of {config.name} sees, "
             f"got {picture.shape} {picture.dtype}"
         )
-    pictures = torch.from_numpy(picture)[None].to(model.device)
-    empty = tokenizer.empty()[None, :, : picture.shape[1]]
-    goal, empty = tokenizer.encode(torch.cat((pictures, empty)))
+    empty = model.empty_scene()[None, :, : picture.shape[1]].cpu()
+    goal, empty = model.tokenize(torch.cat((torch.from_numpy(picture)[None], empty)))
     return Goal(goal, distance(goal, empty).clamp_min(1.0))
-
-
-def distance(codes: Tensor, goal: Tensor) -> Tensor:
-    """Sum of the differences of latents (..., N, M) from those of a goal, in the views that this shows, (...)."""
-    return (codes[..., : goal.shape[-2], :].float() - goal.float()).abs().sum(dim=(-2, -1))
 
 
 class Goals:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.vector_env import Observation
+from gwm_sim.model.latents import centred
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
@@ -54,7 +55,7 @@ def readings_space(model: WorldModel, space: spaces.Space[Any], keys: Sequence[s
 
 def object_bounds(model: WorldModel) -> tuple[Tensor, Tensor]:
     """Bounds (3,) [m] to which object positions are clipped: the range of the data, and half of it around."""
-    low, high = model.dynamics.objects_low, model.dynamics.objects_high
+    low, high = model.statistics.objects_low, model.statistics.objects_high
     margin = (high - low) / 2
     return low - margin, high + margin
 
@@ -122,6 +123,5 @@ def _readings(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[
     if OBJECTS in keys:
         readings[OBJECTS] = objects.clamp(*object_bounds(model)).flatten(1).cpu().numpy()
     if LATENTS in keys:
-        middle = (model.config.dynamics.levels - 1) / 2
-        readings[LATENTS] = (codes.flatten(1).float() / middle - 1).cpu().numpy()
+        readings[LATENTS] = centred(codes, model.config.tokenizer.levels).flatten(1).cpu().numpy()
     return readings

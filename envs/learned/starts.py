@@ -91,7 +91,7 @@ class Starts:
         width = start.frames.shape[2]
         if width == self._model.config.tokenizer.frame[1]:
             return start
-        frames = self._model.tokenizer.decode(read.codes[0]).cpu().numpy()
+        frames = self._model.detokenize(read.codes[0]).cpu().numpy()
         frames[:, :, :width] = start.frames
         return replace(start, frames=frames)
 

@@ -15,7 +15,6 @@ is computed and given as an input, absolute and relative to the measured pose. T
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Command
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.latents import normalised_entropy
 from gwm_sim.model.layers import fourier
 from gwm_sim.model.renderer import Conditioning, Renderer
 
@@ -311,28 +311,9 @@ class Dynamics(nn.Module, ABC):
         return torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
 
 
-def choose(logits: Tensor, generators: list[torch.Generator] | None) -> Tensor:
-    """Codes from logits (B, N, M, L): the most likely ones, or a sample per row from that row's own generator.
-
-    Returns:
-        Codes, (B, N, M) uint8.
-    """
-    if generators is None:
-        return logits.argmax(dim=-1).to(torch.uint8)
-    noise = torch.stack([torch.rand(logits.shape[1:], generator=g, device=logits.device) for g in generators])
-    return (logits - (-noise.clamp_min(1e-20).log()).log()).argmax(dim=-1).to(torch.uint8)
-
-
 def risk(prediction: Prediction) -> Tensor:
     """What a step (T = 1) may add to the error, (B,): the spread of the objects, else the entropy of the picture."""
     if prediction.spread.shape[-1]:
         return prediction.spread[:, 0].mean(dim=-1)
     assert prediction.logits is not None
     return normalised_entropy(prediction.logits[:, 0])
-
-
-def normalised_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy of the predicted codes of each row in [0, 1], (B, N, M, L) -> (B,)."""
-    log_p = logits.log_softmax(dim=-1)
-    entropy = -(log_p.exp() * log_p).sum(dim=-1)
-    return entropy.mean(dim=(1, 2)) / math.log(logits.shape[-1])

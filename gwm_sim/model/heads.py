@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.model.dynamics import Dynamics, Segment
-from gwm_sim.model.layers import Block, RMSNorm, one_hot, perceptron
+from gwm_sim.model.latents import one_hot
+from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def object_features(segment: Segment, dynamics: Dynamics) -> Tensor:
 class Locator(nn.Module):
     """Object positions in single frames, from the tokenizer's features and the telemetry.
 
-    Each object has a map of where it is looked for, and a spatial soft-argmax over it (Finn et al., 2016) says what is
-    there and where that is; the telemetry tells of an object behind the fingers.
+    Each object has a map of where it is looked for, and a soft-argmax over it says what is there and where that is; the
+    telemetry tells of an object behind the fingers.
     """
 
     def __init__(self, config: HeadsConfig, channels: int, dynamics: Dynamics) -> None:
@@ -110,10 +111,7 @@ class Locator(nn.Module):
     def forward(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> Tensor:
         """Positions (B, K, 3) [m], from features (B, channels, H/8, W/8) and telemetry (B, P)."""
         seen = self.look(features)
-        rows, columns = (torch.linspace(-1, 1, n, device=seen.device, dtype=seen.dtype) for n in seen.shape[-2:])
-        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(seen), -1, -1, -1)
-        share = self.maps(seen).flatten(2).float().softmax(dim=-1).to(seen.dtype)  # (B, K, cells)
-        found = share @ torch.cat((seen, grid), dim=1).flatten(2).transpose(1, 2)  # (B, K, D + 2)
+        found = soft_argmax(seen, self.maps(seen))  # (B, K, D + 2)
         level = (telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std
         x = self.seen(found) + self.robot(level)[:, None] + self.identity
         unit = self.out(x).float()

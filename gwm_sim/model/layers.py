@@ -217,6 +217,17 @@ def fourier(x: Tensor, octaves: int) -> Tensor:
     return torch.cat((x, angle.sin(), angle.cos()), dim=-1)
 
 
-def one_hot(codes: Tensor, levels: int) -> Tensor:
-    """(..., M) integers to (..., M * levels)."""
-    return F.one_hot(codes.long(), levels).flatten(-2)
+def soft_argmax(features: Tensor, maps: Tensor) -> Tensor:
+    """What is under each map and where that is: a spatial soft-argmax (Finn et al., 2016).
+
+    Args:
+        features: (B, D, H, W).
+        maps: Scores of where to look, (B, M, H, W).
+
+    Returns:
+        Mean features beside row and column in [-1, 1], (B, M, D + 2).
+    """
+    rows, columns = (torch.linspace(-1, 1, n, device=maps.device, dtype=features.dtype) for n in maps.shape[-2:])
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(features), -1, -1, -1)
+    share = maps.flatten(2).float().softmax(dim=-1).to(features.dtype)  # (B, M, cells)
+    return share @ torch.cat((features, grid), dim=1).flatten(2).transpose(1, 2)

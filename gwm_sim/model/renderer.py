@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, one_hot, perceptron
+from gwm_sim.model.latents import one_hot
+from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, perceptron
 
 if TYPE_CHECKING:
     from gwm_sim.model.dynamics import DynamicsConfig, Segment

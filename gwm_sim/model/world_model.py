@@ -34,11 +34,11 @@ from gwm_sim.model.dynamics import (
     PhysicalState,
     Segment,
     Statistics,
-    choose,
     previous,
     risk,
 )
 from gwm_sim.model.heads import HeadsConfig, Locator, TaskHead
+from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.tokenizer import Tokenizer, TokenizerConfig
@@ -186,9 +186,7 @@ class WorldModel(nn.Module, Shareable):
         pictures = frames.to(self.device).flatten(0, 1)
         features = self.tokenizer.features(pictures)
         codes = self.tokenizer.codes(features)
-        objects = telemetry.new_zeros(b * length, 0, 3)
-        if self.locator is not None:
-            objects = self.locator(features[:, 0], telemetry.flatten(0, 1), self.dynamics)
+        objects = self.locate(features[:, 0], telemetry.flatten(0, 1))
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             body = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
@@ -352,6 +350,45 @@ class WorldModel(nn.Module, Shareable):
     def unseen(self, physical: PhysicalState, before: PhysicalState) -> Tensor:
         """Latents (B, N, M) of pictures of which only the bodies (T = 1) are known."""
         return choose(self.dynamics.painter.blind(self.dynamics.outline(physical, before))[:, 0], None)
+
+    # --- reading pictures ---------------------------------------------------------------------------------------------
+
+    @property
+    def statistics(self) -> Statistics:
+        """Scales of the data that the model learned from."""
+        return Statistics(*(getattr(self.dynamics, name) for name in Statistics._fields))
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of `features`."""
+        return self.tokenizer.channels
+
+    def tokenize(self, frames: Tensor) -> Tensor:
+        """Latents (B, N, M) uint8 of pictures (B, H, V*W, 3) uint8."""
+        return self.tokenizer.encode(frames.to(self.device))
+
+    def detokenize(self, codes: Tensor) -> Tensor:
+        """Pictures (..., H, V*W, 3) uint8 of latents (..., N, M)."""
+        return self.tokenizer.decode(codes)
+
+    def features(self, frames: Tensor) -> Tensor:
+        """What the tokenizer sees in the main view before it rounds, (B, channels, H/8, W/8)."""
+        return self.tokenizer.features(frames.to(self.device))[:, 0]
+
+    def locate(self, features: Tensor, telemetry: Tensor) -> Tensor:
+        """Object positions (B, K, 3) [m] from `features` and telemetry (B, P); (B, 0, 3) where none is tracked."""
+        if self.locator is None:
+            return telemetry.new_zeros(len(telemetry), 0, 3)
+        return self.locator(features, telemetry, self.dynamics)
+
+    def novelty(self, frames: Tensor) -> Tensor:
+        """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""
+        frames = frames.to(self.device)
+        return self.tokenizer.novelty(frames, self.tokenizer.encode(frames))
+
+    def empty_scene(self) -> Tensor:
+        """Picture of the scene without robot and objects, (H, V*W, 3) uint8."""
+        return self.tokenizer.empty()
 
     # --- reading a state ----------------------------------------------------------------------------------------------
 

@@ -94,8 +94,8 @@ def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Pic
 @torch.inference_mode()
 def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
-    frames = torch.from_numpy(picture[None]).to(model.device)
-    return float(model.tokenizer.novelty(frames, model.tokenizer.encode(frames)))
+    frames = torch.from_numpy(picture[None])
+    return float(model.novelty(frames))
 
 
 __all__ = ["check_pictures", "fit_goals", "novelty", "read_picture"]

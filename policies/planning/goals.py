@@ -85,7 +85,7 @@ class Goal:
                 f"got {pictures.shape} {pictures.dtype}"
             )
         pictures = pictures.reshape(-1, *size)
-        codes = model.tokenizer.encode(torch.from_numpy(pictures).to(model.device))
+        codes = model.tokenize(torch.from_numpy(pictures))
         if telemetry is None:
             return cls(codes=codes)
         reported = torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))

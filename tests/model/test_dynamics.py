@@ -12,10 +12,9 @@ from gwm_sim.model.dynamics import (
     PhysicalState,
     Prediction,
     Segment,
-    choose,
-    normalised_entropy,
     previous,
 )
+from gwm_sim.model.latents import choose, normalised_entropy
 from gwm_sim.model.renderer import project
 from gwm_sim.model.world_model import WorldModel
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import PhysicalState, Segment, choose, previous
+from gwm_sim.model.dynamics import PhysicalState, Segment, previous
+from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.model.dynamics import Dynamics, PhysicalState
+from gwm_sim.model.dynamics import PhysicalState
+from gwm_sim.model.world_model import WorldModel
 
 GRIPPER = "gripper_opening"  # its name in the telemetry
 FARTHEST = 40.0  # steps; goals farther away are said to be as far as this
@@ -52,17 +53,19 @@ class Proposal(NamedTuple):
 class GoalPolicy(nn.Module):
     """From present and goal to the next actions, and the number of steps between them."""
 
-    def __init__(self, config: GoalPolicyConfig, dynamics: Dynamics, schema: Schema) -> None:
+    def __init__(self, config: GoalPolicyConfig, model: WorldModel) -> None:
         super().__init__()
         self.config = config
+        schema, statistics = model.config.schema, model.statistics
         self.columns = posture(schema)
-        self.commands = dynamics.config.commands
-        self.effector = list(dynamics.config.effector)
+        self.commands = model.config.dynamics.commands
+        self.effector = list(model.config.dynamics.effector)
         self.register_buffer("low", torch.tensor(schema.action_low))
         self.register_buffer("high", torch.tensor(schema.action_high))
-        for name in ("telemetry_mean", "telemetry_std", "telemetry_change", "objects_change", "command_scale"):
-            self.register_buffer(name, getattr(dynamics, name).clone())
-        k, g = dynamics.config.objects, len(self.columns)
+        for name in ("telemetry_mean", "telemetry_std", "telemetry_change", "objects_change"):
+            self.register_buffer(name, getattr(statistics, name).clone())
+        self.register_buffer("command_scale", torch.tensor([c.scale for c in self.commands], dtype=torch.float32))
+        k, g = model.config.dynamics.objects, len(self.columns)
         pairs = 3 * k * (k - 1) // 2
         relative = 3 * k * bool(self.effector)
         inputs = 2 * g + len(self.commands) + 2 * (g + 3 * k + 2 * relative + pairs)

@@ -192,7 +192,7 @@ def blank_guide(
     model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor], eyes: WorldModel | None
 ) -> Guide:
     """A guide with the weights of a file."""
-    policy = GoalPolicy(config, model.dynamics, model.config.schema).to(model.device)
+    policy = GoalPolicy(config, model).to(model.device)
     reader = PictureReader(eyes or model).to(model.device)
     for part, module in (("policy", policy), ("reader", reader)):
         weights = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}

@@ -79,7 +79,7 @@ def learn_guide(model: WorldModel, paths: Sequence[Path], config: LearnConfig | 
     config = LearnConfig() if config is None else config
     torch.manual_seed(config.seed)
     experience = gather(model, paths)
-    policy = GoalPolicy(config.policy, model.dynamics, model.config.schema).to(model.device)
+    policy = GoalPolicy(config.policy, model).to(model.device)
     reader = PictureReader(model).to(model.device)
     demonstrations = Demonstrations.of(model.config.dynamics, experience.demonstrations)
     generator = torch.Generator().manual_seed(config.seed)
@@ -235,7 +235,7 @@ def reader_loss(model: WorldModel, reader: PictureReader, experience: Experience
     def loss() -> tuple[Tensor, dict[str, float]]:
         chosen = torch.randint(len(frames), (BATCH // 8,), generator=generator)
         with torch.no_grad():
-            features = model.tokenizer.features(frames[chosen].to(model.device))[:, 0]
+            features = model.features(frames[chosen])
         truth = experience.telemetry[numbers[chosen]].to(model.device)
         read = reader(features)
         error = ((read - truth) / reader.std).abs().mean()

@@ -49,7 +49,7 @@ def carry(corners: Tensor = CORNERS, steps: int = 8) -> PhysicalState:
 
 def make_guide(model: WorldModel) -> Guide:
     torch.manual_seed(0)
-    policy = GoalPolicy(GoalPolicyConfig(chunk=4, width=16, layers=1), model.dynamics, model.config.schema)
+    policy = GoalPolicy(GoalPolicyConfig(chunk=4, width=16, layers=1), model)
     demonstrations = Demonstrations.of(model.config.dynamics, [carry()])
     return Guide(model, policy.eval(), PictureReader(model).eval(), demonstrations)
 
@@ -208,7 +208,7 @@ def test_a_clone_goes_where_it_is_told() -> None:
         demonstrations=[],
         pictures=[],
     )
-    policy = GoalPolicy(GoalPolicyConfig(chunk=1, width=64, layers=2), model.dynamics, SCHEMA)
+    policy = GoalPolicy(GoalPolicyConfig(chunk=1, width=64, layers=2), model)
     nothing = PhysicalState(telemetry[:0], place[:0]), telemetry[:0], frames[:0]
     fit("test", policy, 400, policy_loss(policy, experience, nothing, generator))
     start = torch.rand(50, TELEMETRY, generator=generator) - 0.5
