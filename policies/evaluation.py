@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from gwm_sim.policies.policy import Policy
-from gwm_sim.protocol import HELD_STEPS
+from gwm_sim.protocol import SUSTAINED_STEPS
 
 _NORMAL_95: Final = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
@@ -100,7 +100,7 @@ class _Tally:
         self._length += 1
         self._total_reward += reward
         self._run = self._run + 1 if success else 0
-        if self._run >= HELD_STEPS and self._steps_to_success is None:
+        if self._run >= SUSTAINED_STEPS and self._steps_to_success is None:
             self._steps_to_success = self._length
 
     def result(self) -> EpisodeResult:

@@ -20,7 +20,7 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schem
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png
-from gwm_sim.protocol import HELD_STEPS
+from gwm_sim.protocol import SUSTAINED_STEPS
 
 INTERRUPTED = 130
 NONE = "none"
@@ -89,7 +89,7 @@ def label_episodes(config: LabelConfig, ask: Ask = input) -> dict[int, int | Non
 def parse_episodes(words: Sequence[str], lengths: Sequence[int]) -> dict[int, int]:
     """Steps from which on episodes succeeded, from words such as `3`, `5-9` and `4@20`.
 
-    Without a step these are the last `HELD_STEPS` steps, the fewest that count as success.
+    Without a step these are the last `SUSTAINED_STEPS` steps, the fewest that count as success.
     """
     found: dict[int, int] = {}
     for word in words:
@@ -105,7 +105,7 @@ def parse_episodes(words: Sequence[str], lengths: Sequence[int]) -> dict[int, in
                 raise ConfigError(f"there is no episode {k}: the file has {len(lengths)}, from 0")
             if since is not None and since > lengths[k]:
                 raise ConfigError(f"episode {k} ends at step {lengths[k]}, before {since}")
-            found[k] = max(0, lengths[k] - HELD_STEPS + 1) if since is None else since
+            found[k] = max(0, lengths[k] - SUSTAINED_STEPS + 1) if since is None else since
     return found
 
 

@@ -20,7 +20,7 @@ from gwm_sim.data.importers import Format, detect
 from gwm_sim.data.ranges import Range, range_table
 from gwm_sim.data.survey import Survey, show_survey, survey
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
-from gwm_sim.protocol import HELD_STEPS
+from gwm_sim.protocol import SUSTAINED_STEPS
 
 Array = NDArray[Any]
 
@@ -46,7 +46,7 @@ class TaskSuccess:
     any: float
     """At some step."""
     held: float
-    """At `HELD_STEPS` consecutive steps."""
+    """At `SUSTAINED_STEPS` consecutive steps."""
     end: float
     """At the last step."""
 
@@ -134,10 +134,10 @@ def _success(success: Sequence[Array]) -> TaskSuccess:
 
 
 def is_held(success: Array) -> bool:
-    """Return whether a task was fulfilled at `HELD_STEPS` consecutive steps, (N,) bool."""
-    if len(success) < HELD_STEPS:
+    """Return whether a task was fulfilled at `SUSTAINED_STEPS` consecutive steps, (N,) bool."""
+    if len(success) < SUSTAINED_STEPS:
         return False
-    return bool(np.lib.stride_tricks.sliding_window_view(success, HELD_STEPS).all(axis=-1).any())
+    return bool(np.lib.stride_tricks.sliding_window_view(success, SUSTAINED_STEPS).all(axis=-1).any())
 
 
 def _ranges(
@@ -180,7 +180,9 @@ def show(summary: Summary, console: Console) -> None:
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
     """Lay out success shares as a table."""
-    table = Table("task", "at some step", f"held {HELD_STEPS} steps", "at the end", title="success, share of episodes")
+    table = Table(
+        "task", "at some step", f"held {SUSTAINED_STEPS} steps", "at the end", title="success, share of episodes"
+    )
     for task, shares in success.items():
         table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
     return table

@@ -18,7 +18,7 @@ from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.protocol import FIRST_EVALUATION_SEED, HELD_STEPS
+from gwm_sim.protocol import FIRST_EVALUATION_SEED, SUSTAINED_STEPS
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
 NOISE: Final = 0.5  # of its camera, standard deviation [grey levels]: no real sensor gives the same picture twice
@@ -81,7 +81,7 @@ class TwinRobot:
         with self._lock:
             self._simulation.step(_ROW, values[None])
         self._in_a_row = self._in_a_row + 1 if self._task.success(self._simulation.task_state()[0]) else 0
-        self.succeeded = self.succeeded or self._in_a_row >= HELD_STEPS
+        self.succeeded = self.succeeded or self._in_a_row >= SUSTAINED_STEPS
         return dict(zip(spec.ACTION_NAMES, values.tolist(), strict=True))
 
     def disconnect(self) -> None:

@@ -26,7 +26,7 @@ from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyCo
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 from gwm_sim.progress import progress
-from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, HELD_STEPS
+from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, SUSTAINED_STEPS
 
 BATCH: Final = 512
 RATE: Final = 1e-3
@@ -128,7 +128,7 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
                 parts["end"].append(torch.full((n,), at + n - 1))
                 task = file.schema.task
                 success = episode.labels[task].success if task in episode.labels else np.zeros(n, bool)
-                if success[-HELD_STEPS:].all():
+                if success[-SUSTAINED_STEPS:].all():
                     demonstrations.append(PhysicalState(telemetry, objects))
                 if familiar:
                     pictures.append((torch.from_numpy(episode.frames[camera]), torch.arange(at, at + n)))
