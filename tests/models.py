@@ -3,7 +3,7 @@
 import torch
 from recordings import make_schema
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.model.dynamics import DynamicsConfig
 from gwm_sim.model.heads import HeadsConfig
 from gwm_sim.model.tokenizer import TokenizerConfig

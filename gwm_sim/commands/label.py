@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tyro
 
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels, parts_folder
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png

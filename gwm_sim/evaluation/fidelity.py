@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
-from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
+from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import apart, main_view
 from gwm_sim.envs.blocks.view_agreement import ViewAgreement
 from gwm_sim.envs.blocks.view_agreement import summarize as summarize_votes

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import Command
+from gwm_sim.data.schema import Command
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.latents import normalised_entropy
 from gwm_sim.model.layers import fourier

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels, parts_folder
 from gwm_sim.data.exporters.recordings import IMAGINED
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import apart, side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.checkpoint import BANK_FILE, CONFIG_FILE, WEIGHTS_FILE, Shareable
 from gwm_sim.model.depth import DepthHead

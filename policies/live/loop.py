@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from gwm_sim.data.episode_file import Schema
 from gwm_sim.data.images import shrink
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Camera, Picture
 from gwm_sim.policies.live.planner import History, Planner, Planning

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import gwm_sim
-from gwm_sim.data.episode_file import Episode, EpisodeWriter, Schema, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, parts_folder
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.safety import Vector

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.timing import Clock
 

@@ -22,11 +22,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from gwm_sim.data.episode_file import Episode, Schema
+from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import Recordings
 from gwm_sim.data.exporters.summaries import Summaries
 from gwm_sim.data.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_codec
 from gwm_sim.data.importers.source import Array
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, MissingDependency
 
 try:

@@ -19,9 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gwm_sim.data.episode_file import Episode, Schema
+from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import Recordings
 from gwm_sim.data.importers.source import Array
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 
 _GYM = 2

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import EpisodeFile, Schema
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.dynamics import PhysicalState

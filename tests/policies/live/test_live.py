@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from recordings import make_camera
 
 from gwm_sim import cli
-from gwm_sim.data.episode_file import Command, EpisodeFile, Schema
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png, write_video
 from gwm_sim.model.world_model import WorldModel
