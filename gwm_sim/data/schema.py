@@ -6,6 +6,7 @@ Knows nothing of files: `Schema` goes to JSON and back, into episode files as we
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -52,6 +53,8 @@ class Schema:
     """Telemetry that is commanded, not measured, and therefore known in advance."""
     effector: tuple[int, ...] = ()
     """Telemetry indices of the end-effector position, in the frame of the object poses; empty if unknown."""
+    gripper: tuple[int, ...] = ()
+    """Telemetry indices of how far the gripper or each finger is open [m]; empty if unknown."""
     object_names: tuple[str, ...] = ()
     """Objects whose poses are stored; empty when none are."""
     object_size: float = 0.0
@@ -72,8 +75,11 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
+        # What older files do not know is left out where they would say nothing else: they keep their digest.
         if not self.depth:
-            del value["depth"]  # older files, which do not know it, keep their digest
+            del value["depth"]
+        if self.gripper in ((), _named_gripper(self.telemetry_names)):
+            del value["gripper"]
         return {"format": FORMAT, **json.loads(json.dumps(value))}
 
     @classmethod
@@ -83,7 +89,8 @@ class Schema:
         del members["format"]
         cameras = {name: Camera.from_json(camera) for name, camera in value["cameras"].items()}
         commands = tuple(Command(**command) for command in value["commands"])
-        return cls(**members | {"cameras": cameras, "commands": commands})
+        gripper = members.get("gripper", _named_gripper(value["telemetry_names"]))
+        return cls(**members | {"cameras": cameras, "commands": commands, "gripper": gripper})
 
     def differences(self, other: Schema) -> list[str]:
         """Name every entry in which two schemas differ, as `settings.seed: 0, here 5`."""
@@ -111,6 +118,11 @@ class Schema:
             layout[f"labels/{task}/reward"] = ((rows,), float32)
             layout[f"labels/{task}/success"] = ((rows,), np.dtype(np.bool_))
         return layout
+
+
+def _named_gripper(telemetry_names: Sequence[str]) -> tuple[int, ...]:
+    """Find the gripper by the name that it has in files which do not say where it is."""
+    return tuple(i for i, name in enumerate(telemetry_names) if name == "gripper_opening")
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -126,6 +126,7 @@ class Recorder:
                 for i, (command, measured) in enumerate(zip(_indices(spec.COMMAND), _indices(spec.EE), strict=True))
             ),
             effector=_indices(spec.EE),
+            gripper=(spec.OPENING,),
             cameras={name: self._twin.camera_info()[name] for name in self._config.cameras},
             object_names=spec.OBJECT_NAMES,
             object_size=spec.CUBE_SIZE,

@@ -161,8 +161,6 @@ def roughness(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
 
 # --- a good choice ----------------------------------------------------------------------------------------------------
 
-GRIPPER = "gripper_opening"  # its name in the telemetry
-
 
 def default_objective(model: WorldModel, goal: Goal) -> Objective:
     """Everything that a goal asks for and a model can tell, with weights to start from.
@@ -177,9 +175,8 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
     terms: list[Term] = []
     if goal.telemetry is not None and config.dynamics.effector:
         terms.append(Term("effector", telemetry_distance(config.dynamics.effector), weight=10.0))
-    if goal.telemetry is not None and GRIPPER in config.schema.telemetry_names:
-        opening = config.schema.telemetry_names.index(GRIPPER)
-        terms.append(Term("opening", telemetry_distance((opening,)), weight=10.0))
+    if goal.telemetry is not None and config.schema.gripper:
+        terms.append(Term("opening", telemetry_distance(config.schema.gripper), weight=10.0))
     if goal.objects is not None:
         terms.append(Term("objects", object_distance, weight=20.0))
     if goal.codes is not None and not terms:

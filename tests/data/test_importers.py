@@ -84,6 +84,7 @@ def test_robosuite_actions_are_named_bounded_and_labelled(tmp_path: Path) -> Non
     assert file.schema.action_names == ("dx", "dy", "dz", "dax", "day", "daz", "gripper")
     assert set(file.schema.action_low) == {-1.0} and set(file.schema.action_high) == {1.0}
     assert [file.schema.telemetry_names[i] for i in file.schema.effector] == [f"robot0_eef_pos_{x}" for x in "xyz"]
+    assert [file.schema.telemetry_names[i] for i in file.schema.gripper] == [f"robot0_gripper_qpos_{i}" for i in (0, 1)]
     assert file.schema.telemetry_units[:3] == ("m", "m", "m")
     assert file.schema.tasks == ("lift",)
     assert episodes[0].labels["lift"].success.tolist() == [False] * 7 + [True]

@@ -149,6 +149,7 @@ class Conversion:
             action_high=action_high,
             cameras={name: camera for name in self._cameras},
             effector=layout.effector,
+            gripper=layout.gripper,
             tasks=(self._task,) if self._task else (),
             task=self._task,
             settings={

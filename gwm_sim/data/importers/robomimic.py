@@ -181,6 +181,7 @@ class RobomimicSource(Source):
         columns = tuple(column for signal in self._signals for column in signal.columns())
         names = [column.name for column in columns]
         eef = next((name[:-2] for name in names if re.search(r"(eef|ee)_pos_x$", name)), None)
+        fingers = [name for name in names if re.search(r"gripper_(qpos|states)(_\d+)?$", name)]
         robot = str(self._args.get("env_name") or text_attribute(demo.parent, "env_name") or "robomimic")
         return Layout(
             robot=robot,
@@ -189,6 +190,7 @@ class RobomimicSource(Source):
             actions=self._action_columns(matrix_at(demo, "actions").shape[1]),
             cameras=cameras,
             effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
+            gripper=tuple(map(names.index, fingers)) if len(fingers) <= 2 else (),  # more are joints of a hand [rad]
             task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
         )
 

@@ -68,6 +68,7 @@ class RoboTurkSource(Source):
             ),
             cameras=cameras,
             effector=(0, 1, 2),
+            gripper=(7,),
         )
 
     def __len__(self) -> int:

@@ -65,6 +65,8 @@ class Layout:
     cameras: tuple[str, ...]
     effector: tuple[int, ...] = ()
     """Columns of the telemetry that are the measured end-effector position [m]."""
+    gripper: tuple[int, ...] = ()
+    """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
     task: str | None = None
     """Name of the task that the rewards speak of."""
 
