@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
-from gwm_sim.data.importers import Format, open_source
+from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.importers.conversion import Conversion, Selection
 from gwm_sim.data.importers.source import Kind
 from gwm_sim.data.inspection import Summary, summarize
@@ -30,7 +30,7 @@ INTERRUPTED = 130
 class ImportConfig:
     """Import recordings of other formats; the same command resumes an interrupted import."""
 
-    format: tyro.conf.Positional[Format]
+    format: tyro.conf.Positional[Readable]
     """Who wrote the recordings; gwm inspect tells."""
     source: tyro.conf.Positional[Path]
     """File or folder to read; it is never changed."""

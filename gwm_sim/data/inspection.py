@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.importers import Format, detect
+from gwm_sim.data.formats import Readable, detect
 from gwm_sim.data.ranges import Range, range_table
 from gwm_sim.data.survey import Survey, show_survey, survey
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
@@ -31,7 +31,7 @@ class InspectConfig:
 
     file: tyro.conf.Positional[Path]
     """Episode file, finished or still being written; or a recording that gwm import reads."""
-    format: Format | None = None
+    format: Readable | None = None
     """Who wrote the recording; by default found out."""
     video: Path | None = None
     """Write a contact sheet here: a picture if the name ends in .png, else a film of the episodes side by side."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers import Format, open_source
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import Recording, Source
 from gwm_sim.data.ranges import Range, Tally, range_table
@@ -60,7 +60,7 @@ class Survey:
     """What is in a recording."""
 
     source: str
-    format: Format
+    format: Readable
     robot: str
     episodes: int
     rows: int
@@ -101,7 +101,7 @@ class Watched:
     """Whether the robot moves from one picture of the stretch to the next, (W-1,) bool."""
 
 
-def survey(format: Format, path: Path, video: Path | None = None) -> Survey:
+def survey(format: Readable, path: Path, video: Path | None = None) -> Survey:
     """Read a recording and say what is in it.
 
     Args:
@@ -198,7 +198,7 @@ class _Numbers:
             )
         return found
 
-    def survey(self, path: str, format: Format, warnings: list[str]) -> Survey:
+    def survey(self, path: str, format: Readable, warnings: list[str]) -> Survey:
         layout = self._layout
         return Survey(
             source=path,

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from gwm_sim import cli
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile, parts_folder
+from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers import detect, open_source
 from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
@@ -35,7 +35,7 @@ SIZE = 32
 
 
 def config(format: str, source: Path, out: Path, **changes: Any) -> ImportConfig:
-    plain = ImportConfig(format=format, source=source, out=out, size=SIZE)  # type: ignore[arg-type]
+    plain = ImportConfig(format=format, source=source, out=out, size=SIZE)
     return dataclasses.replace(plain, **changes)
 
 

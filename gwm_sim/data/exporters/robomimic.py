@@ -18,12 +18,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode
-from gwm_sim.data.exporters.recordings import Recordings
-from gwm_sim.data.importers.source import Array
+from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
+
+Array = NDArray[Any]
 
 _GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""
@@ -90,11 +92,14 @@ def _split(count: int, valid: float) -> dict[str, list[int]]:
     if count < 2:
         raise ConfigError("one episode cannot be split into train and valid: leave out --valid")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count).tolist()
-    held = min(max(round(valid * count), 1), count - 1)
-    return {"train": sorted(order[held:]), "valid": sorted(order[:held])}
+    validation = min(max(round(valid * count), 1), count - 1)
+    return {"train": sorted(order[validation:]), "valid": sorted(order[:validation])}
 
 
 def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:
     """Store pictures (R, H, W, 3) uint8 without loss, one to a chunk: training reads single rows at random."""
     chunks = (1, *pictures.shape[1:])
     group.create_dataset(key, data=pictures, chunks=chunks, compression="gzip", compression_opts=1)
+
+
+FORMAT = ExportFormat("robomimic", write_robomimic, options=("valid",))

@@ -17,8 +17,9 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.episode_file import Episode, TaskLabels
 from gwm_sim.data.images import shrink
+from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
-from gwm_sim.data.importers.source import Action, Array, Kind, Layout, Recording, Source
+from gwm_sim.data.importers.source import Action, Kind, Layout, Recording, Source
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.progress import Show

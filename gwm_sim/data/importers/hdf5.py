@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers.source import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000
@@ -70,6 +71,18 @@ def hdf5_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path} holds no .hdf5 file. Give the file, or the folder that holds it.")
     return files
+
+
+@contextmanager
+def first_data(path: Path) -> Iterator[h5py.Group | None]:
+    """Open the group /data of an HDF5 file, or of the first one in a folder; None where there is no such group."""
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files or not is_hdf5(files[0]):
+        yield None
+        return
+    with open_hdf5(files[0]) as file:
+        data = member(file, "data")
+        yield data if isinstance(data, h5py.Group) else None
 
 
 def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.importers.hdf5 import (
     array_at,
     dataset_at,
@@ -31,17 +32,7 @@ from gwm_sim.data.importers.hdf5 import (
     pictures,
     place,
 )
-from gwm_sim.data.importers.source import (
-    Action,
-    Array,
-    Column,
-    Layout,
-    Recording,
-    Source,
-    reading,
-    rows_of,
-    side_by_side,
-)
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording, Source
 from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
@@ -94,7 +85,7 @@ class MinariSource(Source):
         episode = group_at(self._file, self._episodes[k])
         if _telemetry(dict(_observations(episode))) != self._numbers:
             raise DataError(f"{place(episode)} holds other observations than the first episode.")
-        telemetry = side_by_side({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
+        telemetry = join_columns({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
         actions = matrix_at(episode, "actions")
         rewards = rows_of(array_at(episode, "rewards"), len(actions), place(episode, "rewards"))
         key = next((key for key in _SUCCESS if member(episode, key) is not None), None)
@@ -134,13 +125,7 @@ def _data_file(path: Path) -> Path:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    with reading(path):
-        value = json.loads(path.read_text())
-    if not isinstance(value, dict):
-        raise DataError(f"{path} is {type(value).__name__}, expected a JSON object.")
-    return value
+    return json_object(path) if path.is_file() else {}
 
 
 def _observations(episode: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -197,7 +182,7 @@ def _limit(limits: object, i: int, width: int) -> float | None:
     return float(limit) if isinstance(limit, int | float) and np.isfinite(limit) else None
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether `path` is a Minari dataset, its data folder, or its data file."""
     if path.is_dir():
         return any((path / name).exists() for name in (f"data/{_DATA}", _DATA)) or (
@@ -207,3 +192,6 @@ def recognises(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         return any(name.startswith("episode_") for name in file)
+
+
+FORMAT = ImportFormat("minari", MinariSource, _recognises)

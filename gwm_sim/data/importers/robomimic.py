@@ -20,38 +20,30 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers.checks import Array, brief, join_columns, rows_of
 from gwm_sim.data.importers.hdf5 import (
     Hdf5Files,
     attribute,
     dataset_at,
+    first_data,
     group_at,
     hdf5_files,
-    is_hdf5,
     is_picture,
     json_attribute,
     matrix_at,
     member,
-    open_hdf5,
     pictures,
     place,
     text_attribute,
 )
-from gwm_sim.data.importers.source import (
-    Action,
-    Array,
-    Column,
-    Kind,
-    Layout,
-    Recording,
-    Source,
-    brief,
-    rows_of,
-    side_by_side,
-)
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
 """Observations that no robot reports, or that repeat others: simulator state, angles twice, depth, ee_pos + ee_ori."""
+
+LIBERO_PICTURES = "agentview_rgb"
+"""By this observation LIBERO's files are told apart."""
 
 _UNITS = (
     (r"joint_(pos|states)", "rad"),
@@ -226,7 +218,7 @@ class RobomimicSource(Source):
         if self._find_signals(group_at(demo, "obs")) != self._signals:
             raise DataError(f"{place(demo, 'obs')} holds other telemetry than the first demo. Import it on its own.")
         actions = matrix_at(demo, "actions")
-        telemetry = side_by_side({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
+        telemetry = join_columns({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
         if len(telemetry) - len(actions) not in (0, 1):
             raise DataError(f"{place(demo)} has {len(actions)} actions, but observations of {len(telemetry)} rows.")
         samples = attribute(demo, "num_samples")
@@ -286,27 +278,23 @@ def _controllers(config: Any) -> list[dict[str, Any]]:
     return [arm for side in ("right", "left") for arm in _controllers(parts.get(side))]
 
 
-def recognises(path: Path) -> bool:
+def observed(path: Path) -> tuple[str, ...] | None:
+    """Return what the first demo of a file, or of a folder's first file, observes; None if it is not this layout.
+
+    A file that gwm_sim wrote has this layout too, but is no foreign recording.
+    """
+    with first_data(path) as data:
+        demo = None if data is None else next((name for name in data if name.startswith("demo_")), None)
+        if data is None or demo is None or "gwm_schema" in data.attrs:
+            return None
+        observations = member(data, f"{demo}/obs")
+        return tuple(observations) if isinstance(observations, h5py.Group) else ()
+
+
+def _recognises(path: Path) -> bool:
     """Return whether `path` looks like robomimic's layout, raw recordings included."""
-    return is_demo_file(path) and not has_rgb(path)
+    keys = observed(path)
+    return keys is not None and LIBERO_PICTURES not in keys
 
 
-def is_demo_file(path: Path) -> bool:
-    """Return whether `path` is a file with `/data/demo_*` that gwm_sim did not write, or a folder of such files."""
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    if not files or not is_hdf5(files[0]):
-        return False
-    with open_hdf5(files[0]) as file:
-        data = member(file, "data")
-        if not isinstance(data, h5py.Group) or "gwm_schema" in data.attrs:
-            return False
-        return any(name.startswith("demo_") for name in data)
-
-
-def has_rgb(path: Path) -> bool:
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    with open_hdf5(files[0]) as file:
-        data = group_at(file, "data")
-        name = next(name for name in data if name.startswith("demo_"))
-        observations = member(data, f"{name}/obs")
-        return isinstance(observations, h5py.Group) and "agentview_rgb" in observations
+FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises)
