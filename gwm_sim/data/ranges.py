@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 Array = NDArray[Any]
 
@@ -52,11 +51,3 @@ class Tally:
         """Name the columns."""
         columns = zip(names, units, self.low.tolist(), self.high.tolist(), self.at_ends.tolist(), strict=True)
         return {name: Range(unit, low, high, share) for name, unit, low, high, share in columns}
-
-
-def range_table(title: str, ranges: dict[str, Range]) -> Table:
-    """Lay out ranges as a table."""
-    table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
-    for name, span in ranges.items():
-        table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")
-    return table

@@ -23,8 +23,9 @@ import numpy as np
 from rich.console import Console
 
 import gwm_sim
+from gwm_sim.commands.inspect import success_table
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, parts_folder
-from gwm_sim.data.inspection import Summary, success_table, summarize
+from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
