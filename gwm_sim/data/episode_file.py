@@ -23,6 +23,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -47,7 +48,7 @@ from gwm_sim.data.demos import (
 )
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.files import replacing
+from gwm_sim.files import exclusive, replacing
 
 Array = NDArray[Any]
 
@@ -143,6 +144,22 @@ class EpisodeWriter:
                 self._copy_all(sources, temporary)
             self._merged = set(sources)
         shutil.rmtree(self._parts)
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Write all episodes in a block that no other process is in, then merge; an interrupt says what is kept.
+
+        Raises:
+            ConfigError: Another process is at it.
+            KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
+        """
+        with exclusive(self._parts / "lock", str(self.path)):
+            try:
+                yield
+            except KeyboardInterrupt:
+                kept = f"Finished episodes are kept in {self._parts}: the same command goes on."
+                raise KeyboardInterrupt(kept) from None
+            self.merge()
 
     def _copy_all(self, sources: dict[int, Path], target: Path) -> None:
         with h5py.File(target, "w") as file:
