@@ -18,7 +18,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.exporters.recordings import Recordings
 from gwm_sim.data.exporters.videos import Codec
 from gwm_sim.data.formats import EXPORT_FORMATS, Writable, require
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.files import write_json
 from gwm_sim.progress import progress
 
@@ -47,12 +47,11 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.valid < 1:
             raise ConfigError(f"--valid must be a share from 0 to below 1, got {self.valid:g}")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"--limit must be at least 1, got {self.limit}")
         for name in ("valid", "task"):
             if getattr(self, name) and name not in EXPORT_FORMATS[self.format].options:
                 owners = ", ".join(format.name for format in EXPORT_FORMATS.values() if name in format.options)
                 raise ConfigError(f"--{name} is for {owners}; {self.format} has no place for it")
+        check_at_least_one(limit=self.limit)
 
 
 @dataclass(frozen=True)

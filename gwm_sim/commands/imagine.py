@@ -10,7 +10,7 @@ import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.inspection import summarize
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.files import write_json
 from gwm_sim.model.imagination import imagine_episodes
 from gwm_sim.model.world_model import WorldModel
@@ -36,8 +36,7 @@ class ImagineConfig:
     """Write the printed numbers here."""
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"--limit must be at least 1, got {self.limit}")
+        check_at_least_one(limit=self.limit)
         if self.out.resolve() == self.data.resolve():
             raise ConfigError(f"--out {self.out} is the recording, which is never changed. Write elsewhere.")
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -22,15 +22,27 @@ _ROBOMIMIC_GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""
 
 
+def env_args(schema: Schema, env_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what robomimic makes an environment from."""
+    version = schema.versions.get("gwm_sim", "")
+    return {"env_name": schema.env_id, "env_version": version, "type": _ROBOMIMIC_GYM, "env_kwargs": env_kwargs}
+
+
+def write_attributes(
+    demo: h5py.Group, length: int, policy: str, properties: dict[str, float], seed: int | None
+) -> None:
+    """Write what a demo says of itself."""
+    demo.attrs["num_samples"] = length
+    demo.attrs["policy"] = policy
+    demo.attrs["properties"] = json.dumps(properties, sort_keys=True)
+    if seed is not None:
+        demo.attrs["seed"] = seed
+
+
 def write_head(file: h5py.File, schema: Schema) -> h5py.Group:
+    """Make the group of all demos, which says what they are."""
     data = file.create_group("data")
-    env_args = {
-        "env_name": schema.env_id,
-        "env_version": schema.versions.get("gwm_sim", ""),
-        "type": _ROBOMIMIC_GYM,
-        "env_kwargs": schema.env_kwargs,
-    }
-    data.attrs["env_args"] = json.dumps(env_args)
+    data.attrs["env_args"] = json.dumps(env_args(schema, schema.env_kwargs))
     data.attrs["gwm_schema"] = json.dumps(schema.to_json())
     return data
 

@@ -44,6 +44,7 @@ from gwm_sim.data.demos import (
     open_file,
     read_array,
     read_schema,
+    write_attributes,
     write_head,
 )
 from gwm_sim.data.schema import Schema
@@ -352,11 +353,7 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
     if arrays.keys() != layout.keys():
         raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
     group = data.create_group(name)
-    group.attrs["num_samples"] = length
-    group.attrs["policy"] = episode.policy
-    group.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
-    if episode.seed is not None:
-        group.attrs["seed"] = episode.seed
+    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
     for key, array in arrays.items():
         check_dataset(array, *layout[key], where=f"{name}/{key}")
         check_finite(array, first_row=0, where=f"{name}/{key}")

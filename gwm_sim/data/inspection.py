@@ -18,18 +18,6 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
-
-    any: float
-    """At some step."""
-    held: float
-    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
-    end: float
-    """At the last step."""
-
-
-@dataclass(frozen=True)
 class Summary:
     """What is in an episode file."""
 
@@ -65,6 +53,18 @@ class Summary:
         """Say in a line what is in the file, and its digest in another."""
         content = f"{self.episodes} episodes, {self.frames:,} frames of {', '.join(self.cameras)}, {self.rate:g} Hz"
         return f"{self.file}: {content}\ndigest {self.digest}"
+
+
+@dataclass(frozen=True)
+class TaskSuccess:
+    """Shares of the episodes in which a task was fulfilled."""
+
+    any: float
+    """At some step."""
+    held: float
+    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
+    end: float
+    """At the last step."""
 
 
 def summarize(file: EpisodeFile) -> Summary:

@@ -12,17 +12,6 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Range:
-    """What a number did."""
-
-    unit: str
-    low: float
-    high: float
-    at_limit: float
-    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
-
-
 class Tally:
     """Ranges of columns, from blocks of rows that need not be in memory together."""
 
@@ -51,3 +40,14 @@ class Tally:
         """Name the columns."""
         columns = zip(names, units, self.low.tolist(), self.high.tolist(), self.at_ends.tolist(), strict=True)
         return {name: Range(unit, low, high, share) for name, unit, low, high, share in columns}
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number did."""
+
+    unit: str
+    low: float
+    high: float
+    at_limit: float
+    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""

@@ -202,15 +202,15 @@ class _Numbers:
         return found
 
     def survey(self, path: str, format: Readable, warnings: list[str]) -> Survey:
-        layout = self._layout
+        layout, lengths = self._layout, self._lengths
         return Survey(
             source=path,
             format=format,
             robot=layout.robot,
-            episodes=len(self._lengths),
-            rows=sum(self._lengths),
-            shortest=min(self._lengths),
-            longest=max(self._lengths),
+            episodes=len(lengths),
+            rows=sum(lengths),
+            shortest=min(lengths),
+            longest=max(lengths),
             rate=layout.rate,
             measured_rates=(min(self._rates), max(self._rates)) if self._rates else None,
             gaps=self._gaps,
@@ -284,7 +284,7 @@ def _shift(first: Array, second: Array) -> float:
     """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation.
 
     A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0. So it is
-    where most of them is the same: a cube that lies elsewhere on a plain table is no moved camera.
+    where most of them is the same: an object that lies elsewhere on a plain table is no moved camera.
     """
     window = np.outer(np.hanning(len(first)), np.hanning(len(first)))
     spectra = [np.fft.fft2((picture - picture.mean()) * window) for picture in (first, second)]

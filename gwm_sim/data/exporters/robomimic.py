@@ -20,15 +20,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from gwm_sim.data.demos import env_args, write_attributes
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
-from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 
 Array = NDArray[Any]
-
-_GYM = 2
-"""robomimic's code for a Gym environment in `env_args`."""
 
 _SPLIT_SEED = 0
 
@@ -48,7 +45,10 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["total"] = sum(recordings.lengths)
-        data.attrs["env_args"] = json.dumps(_env_args(recordings.schema))
+        schema = recordings.schema
+        # control_freq is where robomimic's files keep their rate.
+        kwargs = schema.env_kwargs | {"control_freq": schema.rate}
+        data.attrs["env_args"] = json.dumps(env_args(schema, kwargs))
         for key, value in recordings.origin().items():
             data.attrs[key] = json.dumps(value)
         for k, episode in enumerate(recordings):
@@ -57,22 +57,9 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
             file.create_dataset(f"mask/{name}", data=np.array([f"demo_{k}" for k in demos], dtype="S"))
 
 
-def _env_args(schema: Schema) -> dict[str, Any]:
-    return {
-        "env_name": schema.env_id,
-        "env_version": schema.versions.get("gwm_sim", ""),
-        "type": _GYM,
-        "env_kwargs": schema.env_kwargs | {"control_freq": schema.rate},  # where robomimic's files keep their rate
-    }
-
-
 def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> None:
     length, labels = len(episode), recordings.labels(episode)
-    group.attrs["num_samples"] = length
-    group.attrs["policy"] = episode.policy
-    group.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
-    if episode.seed is not None:
-        group.attrs["seed"] = episode.seed
+    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
     group["actions"] = episode.actions
     group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
     group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]

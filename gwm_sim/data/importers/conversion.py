@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Kind, Layout, Recording, Source
 from gwm_sim.data.schema import Schema
-from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.errors import ConfigError, DataError, check_at_least_one
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -51,17 +52,14 @@ class Selection:
     """Take only the first recordings."""
 
     def __post_init__(self) -> None:
-        for name, value in (("size", self.size), ("limit", self.limit)):
-            if value is not None and value < 1:
-                raise ConfigError(f"--{name} must be at least 1, got {value}")
+        check_at_least_one(size=self.size, limit=self.limit)
         if self.size > 1024:
             raise ConfigError(f"--size must be at most 1024, got {self.size}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ConfigError(f"--fps must be above 0 and at most 1000, got {self.fps:g}")
 
 
-@dataclass(frozen=True)
-class Clip:
+class Clip(NamedTuple):
     """Rows `start` to `stop` (exclusive) of a recording, without a gap: they become one episode."""
 
     recording: int

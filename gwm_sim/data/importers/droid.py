@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers.checks import Array, join_columns, json_object, matrix
-from gwm_sim.data.importers.hdf5 import Hdf5Files, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording, Source
+from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.data.importers.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
@@ -34,12 +34,11 @@ _STATE = "observation/robot_state"
 _CAMERAS = ("wrist", "ext1", "ext2")
 
 
-class DroidSource(Source):
+class DroidSource(Hdf5Source):
     """Every episode below a folder, in the order of the paths."""
 
     def __init__(self, path: Path) -> None:
         """Find the episodes; folders that are links are not entered."""
-        self._files = Hdf5Files()
         self._folders = [path / folder for folder in _episode_folders(path)]
         if not self._folders:
             raise DataError(f"{path} holds no {_TRAJECTORY}, in it or below. Give a folder of DROID's raw data.")
@@ -65,12 +64,8 @@ class DroidSource(Source):
         """Return the number of episodes."""
         return len(self._folders)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _trajectory(self, k: int) -> h5py.File:
-        return self._files[self._folders[k] / _TRAJECTORY]
+        return self._open(self._folders[k] / _TRAJECTORY)
 
     def _recording(self, k: int) -> Recording:
         file = self._trajectory(k)

@@ -21,6 +21,7 @@ import numpy as np
 from gwm_sim.data.images import decode_picture
 from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.importers.hdf5 import (
+    Hdf5Source,
     array_at,
     dataset_at,
     group_at,
@@ -32,7 +33,7 @@ from gwm_sim.data.importers.hdf5 import (
     pictures,
     place,
 )
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording, Source
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
@@ -41,19 +42,18 @@ _GOALS = ("achieved_goal", "desired_goal")
 _SUCCESS = ("infos/success", "infos/is_success")
 
 
-class MinariSource(Source):
+class MinariSource(Hdf5Source):
     """Episodes of a dataset, in numeric order."""
 
     def __init__(self, path: Path) -> None:
         """Open the data file and read the columns of the first episode."""
-        data = _data_file(path)
+        self._data = data = _data_file(path)
         metadata = _metadata(data.with_name("metadata.json"))
-        self._file = open_hdf5(data)
-        names = [name for name in self._file if re.fullmatch(r"episode_\d{1,9}", name)]
+        names = [name for name in self._open(data) if re.fullmatch(r"episode_\d{1,9}", name)]
         self._episodes = sorted(names, key=lambda name: int(name[8:]))
         if not self._episodes:
             raise DataError(f"{data} holds no episode.")
-        first = group_at(self._file, self._episodes[0])
+        first = group_at(self._open(self._data), self._episodes[0])
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
         self._cameras = {_name(key): key for key, item in observations.items() if is_picture(item) or _is_jpeg(item)}
@@ -77,12 +77,8 @@ class MinariSource(Source):
         """Return the number of episodes."""
         return len(self._episodes)
 
-    def close(self) -> None:
-        """Close the data file."""
-        self._file.close()
-
     def _recording(self, k: int) -> Recording:
-        episode = group_at(self._file, self._episodes[k])
+        episode = group_at(self._open(self._data), self._episodes[k])
         if _telemetry(dict(_observations(episode))) != self._numbers:
             raise DataError(f"{place(episode)} holds other observations than the first episode.")
         telemetry = join_columns({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
@@ -100,7 +96,7 @@ class MinariSource(Source):
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
-        episode = group_at(self._file, self._episodes[k])
+        episode = group_at(self._open(self._data), self._episodes[k])
         stored, count = dataset_at(episode, self._cameras[camera]), len(dataset_at(episode, "actions")) + 1
         if is_picture(stored):
             yield from pictures(stored, rows, count)

@@ -22,7 +22,7 @@ import numpy as np
 from gwm_sim.data.importers import rotations
 from gwm_sim.data.importers.checks import Array, brief, join_columns, rows_of
 from gwm_sim.data.importers.hdf5 import (
-    Hdf5Files,
+    Hdf5Source,
     attribute,
     dataset_at,
     first_data,
@@ -36,7 +36,7 @@ from gwm_sim.data.importers.hdf5 import (
     place,
     text_attribute,
 )
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
@@ -98,7 +98,7 @@ class Signal:
         return values
 
 
-class RobomimicSource(Source):
+class RobomimicSource(Hdf5Source):
     """Demos of one file, or of several files of the same robot in one folder."""
 
     camera_suffix = "_image"
@@ -107,7 +107,6 @@ class RobomimicSource(Source):
 
     def __init__(self, path: Path) -> None:
         """Read the structure of all files and the columns of the first demo."""
-        self._files = Hdf5Files()
         self._demos = [(file, name) for file in hdf5_files(path) for name in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")
@@ -120,20 +119,16 @@ class RobomimicSource(Source):
         """Return the number of demos."""
         return len(self._demos)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _demos_of(self, path: Path) -> list[str]:
         """List the demos of a file in numeric order: demo_10 comes after demo_9."""
-        data = group_at(self._files[path], "data")
+        data = group_at(self._open(path), "data")
         if "gwm_schema" in data.attrs:
             raise ConfigError(f"{path} is an episode file already: give it to gwm inspect or gwm train as it is.")
         return sorted((name for name in data if re.fullmatch(r"demo_\d{1,9}", name)), key=lambda name: int(name[5:]))
 
     def _demo(self, k: int) -> h5py.Group:
         path, name = self._demos[k]
-        demo = group_at(self._files[path], f"data/{name}")
+        demo = group_at(self._open(path), f"data/{name}")
         if member(demo, "obs") is None:
             raise DataError(
                 f"{place(demo)} has no observations: this is a raw recording of simulator states. "

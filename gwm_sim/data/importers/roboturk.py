@@ -19,7 +19,7 @@ import numpy as np
 from gwm_sim.data.importers import rotations
 from gwm_sim.data.importers.checks import Array, moments
 from gwm_sim.data.importers.hdf5 import (
-    Hdf5Files,
+    Hdf5Source,
     array_at,
     first_data,
     group_at,
@@ -30,7 +30,7 @@ from gwm_sim.data.importers.hdf5 import (
     text_attribute,
 )
 from gwm_sim.data.importers.resampling import rate_of
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording, Source
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.data.importers.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
@@ -38,13 +38,12 @@ _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"
 
 
-class RoboTurkSource(Source):
+class RoboTurkSource(Hdf5Source):
     """Demos of all users in the aligned files of a folder, in the order of user and time."""
 
     def __init__(self, path: Path) -> None:
         """List the demos; those whose operator recorded nothing are passed over."""
         self._root = path if path.is_dir() else path.parent
-        self._files = Hdf5Files()
         self._demos = [(file, *demo) for file in hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
@@ -75,12 +74,8 @@ class RoboTurkSource(Source):
         """Return the number of demos."""
         return len(self._demos)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _demos_of(self, path: Path) -> list[tuple[str, str]]:
-        data = group_at(self._files[path], "data")
+        data = group_at(self._open(path), "data")
         if any(_is_pilot(member(data, name)) for name in data):
             raise DataError(
                 f"{path} is RoboTurk's simulation pilot: it holds simulator states and no images. Render it with "
@@ -98,7 +93,7 @@ class RoboTurkSource(Source):
 
     def _demo(self, k: int) -> h5py.Group:
         path, user, demo = self._demos[k]
-        return group_at(self._files[path], f"data/{user}/{demo}")
+        return group_at(self._open(path), f"data/{user}/{demo}")
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
