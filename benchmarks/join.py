@@ -15,7 +15,8 @@ from typing import Final, Literal
 import tyro
 
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.model.world_model import BANK_FILE, WorldModel
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.phase import DRAWS, SEES_FRAMES

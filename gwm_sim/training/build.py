@@ -12,10 +12,8 @@ from torch import Tensor
 from gwm_sim.data.cameras import Camera, FloatArray
 from gwm_sim.data.episode_file import Schema
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import DynamicsConfig
-from gwm_sim.model.heads import HeadsConfig
-from gwm_sim.model.tokenizer import TokenizerConfig
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
 from gwm_sim.training.phases.phase import Preset

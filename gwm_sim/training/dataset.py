@@ -13,7 +13,7 @@ from torch import Tensor
 from gwm_sim.data.episode_file import EpisodeFile, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import Segment, Statistics, previous
+from gwm_sim.model.state import Segment, Statistics, previous
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 ONE_ROBOT = (

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import DynamicsConfig
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import DynamicsConfig, WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 
 SIZES: Final = ("memory", "width", "layers", "heads", "painter_layers", "window")
 """Of the dynamics, what a new model takes over from the other one."""

@@ -27,7 +27,9 @@ from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.media.video import contact_sheet, write_png
-from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build

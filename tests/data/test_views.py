@@ -21,9 +21,9 @@ from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, show_report
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.imagination import imagine_episode
 from gwm_sim.model.renderer import project
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.collect import CollectConfig
@@ -149,7 +149,7 @@ def test_the_main_view_alone_is_enough_to_begin(recording: Path, model: WorldMod
     assert torch.equal(alone.codes[:, :half], whole.codes[:, :half])
     assert torch.equal(alone.objects, whole.objects)
     body = PhysicalState(alone.telemetry[:, None], alone.objects[:, None])
-    assert torch.equal(alone.codes[:, half:], model.unseen(body, body)[:, half:])
+    assert torch.equal(alone.codes[:, half:], model.render(body, body)[:, half:])
     with pytest.raises(ValueError, match="frames must have shape"):
         model.encode(frames[..., :48, :], telemetry, actions)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwm_sim.model.dynamics import IMAGINED, PhysicalState, Segment
+from gwm_sim.model.dynamics import IMAGINED
+from gwm_sim.model.state import PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import PhysicalState, Segment, previous
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
+from gwm_sim.model.state import PhysicalState, Segment, previous
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.cuda_graph import Capture
@@ -70,7 +70,7 @@ class RendererPhase:
                 codes = choose(dynamics.next_picture(bodies[t + 1], past)[:, 0], None)[:, None]
                 past = moments[t + 1]._replace(codes=codes, previous_codes=past.codes)
         blind = torch.rand(len(first), 1, generator=generator).to(self.model.device) < BLIND
-        logits = dynamics.painter.rehearse(dynamics.outline(bodies[-1], past), past, blind)
+        logits = dynamics.painter.render_mixed(dynamics.conditioning(bodies[-1], past), past, blind)
         image = F.cross_entropy(logits.flatten(0, -2), moments[-1].codes.long().flatten())
         return image, {"image": image.detach()}
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
-from gwm_sim.model.dynamics import Segment
+from gwm_sim.model.state import Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Segment, previous
+from gwm_sim.model.state import Segment, previous
 from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
@@ -89,7 +89,7 @@ class VideoDynamicsPhase:
         made = [start]
         for t in range(context - 1, true.actions.shape[1] - 2):
             state = self.model.step_(state, true.actions[:, t])
-            made.append(self.model.present(state, true.actions[:, t + 1]))
+            made.append(state.present(true.actions[:, t + 1]))
         made.append(crop(true, slice(-1, None)))  # the last frame is a target only
         parts = {
             name: start.properties

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.model.dynamics import PhysicalState
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 
 GRIPPER = "gripper_opening"  # its name in the telemetry
