@@ -20,7 +20,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.phase import DRAWS, SEES_FRAMES
-from gwm_sim.training.train import encode_all
+from gwm_sim.training.pipeline import encode_all
 
 Part = Literal["tokenizer", "locator", "depth", "dynamics", "painter"]
 BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {

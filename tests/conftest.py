@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
+from gwm_sim.training.pipeline import TrainConfig
+from gwm_sim.training.pipeline import main as train
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -26,7 +26,7 @@ from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.training import train as own
+from gwm_sim.training import pipeline as own
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.phases.phase import PRESETS, batch_generator
 from gwm_sim.training.trainer import Trainer

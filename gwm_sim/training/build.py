@@ -19,7 +19,7 @@ from gwm_sim.training.finetune import SIZES
 from gwm_sim.training.phases.phase import Preset
 
 if TYPE_CHECKING:
-    from gwm_sim.training.train import TrainConfig
+    from gwm_sim.training.pipeline import TrainConfig
 
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 

@@ -9,8 +9,8 @@ import torch
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
+from gwm_sim.training.pipeline import TrainConfig
+from gwm_sim.training.pipeline import main as train
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

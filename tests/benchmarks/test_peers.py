@@ -32,7 +32,7 @@ from gwm_sim.training import trainer
 from gwm_sim.training.build import build
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.phases.phase import PRESETS
-from gwm_sim.training.train import TrainConfig
+from gwm_sim.training.pipeline import TrainConfig
 
 Array = NDArray[Any]
 

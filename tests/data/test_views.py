@@ -32,8 +32,8 @@ from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.objectives import latent_distance
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases import phase
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
+from gwm_sim.training.pipeline import TrainConfig
+from gwm_sim.training.pipeline import main as train
 
 CAMERAS = ("front", "wrist")
 

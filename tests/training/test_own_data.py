@@ -18,8 +18,8 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schem
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.phases.phase import PRESETS
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train_model
+from gwm_sim.training.pipeline import TrainConfig
+from gwm_sim.training.pipeline import main as train_model
 
 CHECKPOINT = ("config.json", "model.safetensors", "bank.hdf5", "README.md", "report.json")
 

@@ -16,7 +16,7 @@ from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.object_dynamics import OUTLIER, ObjectDynamicsPhase, RendererPhase, robust
 from gwm_sim.training.phases.phase import PRESETS, batch_generator
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase, corrupt
-from gwm_sim.training.train import TrainConfig, encode_all
+from gwm_sim.training.pipeline import TrainConfig, encode_all
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from gwm_sim.training.dataset import WindowSampler, load_training_data
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import DRAWS, PRESETS, TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
+from gwm_sim.training.pipeline import LOCK_FILE, TrainConfig, encode_all, main, write_bank
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -301,7 +301,7 @@ import sys, time
 from pathlib import Path
 from typing import Any
 from gwm_sim.training import trainer
-from gwm_sim.training import train
+from gwm_sim.training import pipeline
 
 class Clock(trainer.Clock):
     def tick(self):
@@ -319,10 +319,10 @@ def tell(event):
     print(time.monotonic(), name, event, file=diary, flush=True)
 
 data, out = map(Path, sys.argv[1:3])
-trainer.SAVE_EVERY, trainer.Clock, train.Trainer = {SAVED_EVERY}, Clock, Trainer
+trainer.SAVE_EVERY, trainer.Clock, pipeline.Trainer = {SAVED_EVERY}, Clock, Trainer
 with open(sys.argv[3], "w") as diary:
-    config = train.TrainConfig((data,), out, preset="tiny", minutes=1, patience=1, resume=True, device="cpu")
-    sys.exit(train.main(config))
+    config = pipeline.TrainConfig((data,), out, preset="tiny", minutes=1, patience=1, resume=True, device="cpu")
+    sys.exit(pipeline.main(config))
 """
 """Trains, and writes into a diary when each phase begins and when each step ends [s]."""
 
