@@ -33,7 +33,7 @@ VERBS = {
         "gwm_sim.data.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"
     ),
     "label": Verb("gwm_sim.commands.label", "LabelConfig", "Mark in which episodes a task was fulfilled"),
-    "train": Verb("gwm_sim.training.pipeline", "TrainConfig", "Train a world model on episode files"),
+    "train": Verb("gwm_sim.commands.train", "TrainConfig", "Train a world model on episode files"),
     "eval": Verb(
         "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"
     ),

@@ -148,11 +148,10 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
     if not judged:
         theirs = {name: value for name, value in theirs.items() if not name.startswith("task_head.")}
     if unseen:
-        bodies = ("dynamics.", "task_head.")
         theirs = {
             name: value
             for name, value in theirs.items()
-            if name.startswith(bodies) and not name.startswith("dynamics.painter.")
+            if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.painter.")
         }
     model.load_state_dict(own | theirs)
 

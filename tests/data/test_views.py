@@ -12,6 +12,7 @@ import torch
 from conftest import once
 from rich.console import Console
 
+from gwm_sim.commands.train import main as train
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.envs.blocks import spec
@@ -30,10 +31,8 @@ from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.policies.commands.collect import main as collect
 from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.objectives import latent_distance
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases import phase
-from gwm_sim.training.pipeline import TrainConfig
-from gwm_sim.training.pipeline import main as train
 
 CAMERAS = ("front", "wrist")
 
@@ -55,7 +54,7 @@ def checkpoint(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     def learn(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(phase.PRESETS, "several", replace(phase.PRESETS["tiny"], noise=3))
+            patch.setitem(PRESETS, "several", replace(PRESETS["tiny"], noise=3))
             train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
 
     return once(tmp_path_factory, "several", learn)

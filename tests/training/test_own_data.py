@@ -14,12 +14,11 @@ from layouts import LAYOUTS
 from recordings import make_camera
 
 from gwm_sim import cli
+from gwm_sim.commands.train import main as train_model
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.phases.phase import PRESETS
-from gwm_sim.training.pipeline import TrainConfig
-from gwm_sim.training.pipeline import main as train_model
+from gwm_sim.training.config import PRESETS, TrainConfig
 
 CHECKPOINT = ("config.json", "model.safetensors", "bank.hdf5", "README.md", "report.json")
 
