@@ -26,7 +26,7 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.evaluation.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
-from gwm_sim.model.dynamics import Segment, previous
+from gwm_sim.model.state import Segment, previous
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 

@@ -36,7 +36,8 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.evaluation.fidelity import SHUFFLE_STEPS, measure
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor, Window
-from gwm_sim.model.world_model import WorldModel, check_fit, find_checkpoint
+from gwm_sim.model.checkpoint import find_checkpoint
+from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT
 

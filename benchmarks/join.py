@@ -15,11 +15,12 @@ from typing import Final, Literal
 import tyro
 
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.model.world_model import BANK_FILE, WorldModel
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases.phase import DRAWS, SEES_FRAMES
-from gwm_sim.training.train import encode_all
+from gwm_sim.training.phases.phase import RENDERS, SEES_FRAMES
+from gwm_sim.training.pipeline import encode_all
 
 Part = Literal["tokenizer", "locator", "depth", "dynamics", "painter"]
 BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {
@@ -27,7 +28,7 @@ BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {
     "locator": ("locator.",),
     "depth": ("depth_head.",),
     "dynamics": ("dynamics.", "task_head."),
-    "painter": (DRAWS,),
+    "painter": (RENDERS,),
 }
 
 
@@ -49,7 +50,7 @@ class JoinConfig:
 
 def takes(parts: tuple[Part, ...], name: str) -> bool:
     """Whether a weight belongs to the parts."""
-    if name.startswith(DRAWS):
+    if name.startswith(RENDERS):
         return "painter" in parts
     return any(name.startswith(BEGINNINGS[part]) for part in parts)
 

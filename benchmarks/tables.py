@@ -29,7 +29,8 @@ from sections import (
 
 from gwm_sim.envs.blocks.spec import TASKS
 from gwm_sim.errors import GwmError
-from gwm_sim.model.world_model import WorldModel, find_checkpoint
+from gwm_sim.model.checkpoint import find_checkpoint
+from gwm_sim.model.world_model import WorldModel
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"

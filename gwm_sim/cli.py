@@ -45,7 +45,7 @@ VERBS = {
     "demo": Verb(POLICIES, "Drive the learned world and the physics twin side by side"),
 }
 
-_ELSEWHERE = {"train": "gwm_sim.training.train", "eval": "gwm_sim.evaluation.fidelity"}
+_ELSEWHERE = {"eval": "gwm_sim.evaluation.fidelity"}
 """Verbs whose options have not moved to a folder of commands yet."""
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from gwm_sim.commands.train import main as train
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
+from gwm_sim.training.config import TrainConfig
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

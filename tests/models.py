@@ -4,10 +4,8 @@ import torch
 from recordings import make_schema
 
 from gwm_sim.data.schema import Command, Schema
-from gwm_sim.model.dynamics import DynamicsConfig
-from gwm_sim.model.heads import HeadsConfig
-from gwm_sim.model.tokenizer import TokenizerConfig
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 
 TELEMETRY, ACTIONS, OBJECTS, PROPERTIES, WINDOW = 5, 3, 2, 2, 4
 

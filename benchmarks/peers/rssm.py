@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from gwm_sim.data.schema import Schema
 from gwm_sim.evaluation.metrics import outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
-from gwm_sim.model.dynamics import Statistics
+from gwm_sim.model.checkpoint import weights_digest
+from gwm_sim.model.config import TokenizerConfig
 from gwm_sim.model.layers import RMSNorm
-from gwm_sim.model.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels
-from gwm_sim.model.world_model import weights_digest
+from gwm_sim.model.state import Statistics
+from gwm_sim.model.tokenizer import ChannelNorm, to_frames, to_images, worst_pixels
 
 STRIDE = 16  # pixels per cell of the coarsest feature map, four halvings
 UNIMIX = 0.01  # part of a uniform distribution in every categorical, so that no KL is infinite

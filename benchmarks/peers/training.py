@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from gwm_sim.commands.train import main as train_own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import measure
@@ -26,9 +27,10 @@ from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-from gwm_sim.training import train as own
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.phases.phase import PRESETS, batch_generator
+from gwm_sim.training.phases.phase import batch_generator
+from gwm_sim.training.pipeline import LOCK_FILE, pick_device
 from gwm_sim.training.trainer import Trainer
 from peers.rssm import RSSM, Labels, RSSMConfig, RSSMPredictor, Sequences, World
 
@@ -134,13 +136,13 @@ def train_rssm(
     config = replace(config, windows_per_batch=budget.batch * config.windows_per_batch)
     record = {"data": data.digest, "seed": seed, **asdict(config), **asdict(budget)}
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out / own.LOCK_FILE, f"the run in {out}"):
+    with exclusive(out / LOCK_FILE, f"the run in {out}"):
         claim(out / "run.json", record)
         torch.manual_seed(seed)
         spread = torch.linspace(0, len(data.frames) - 1, 256).long()
         world = World(data.schema, camera, data.property_names)
         model = RSSM(config, world, data.statistics(), median_background(data.frames[spread]))
-        model = model.to(own.pick_device("auto"))
+        model = model.to(pick_device("auto"))
         trainer = Trainer(out, cast(Any, model), resume=True)  # the loop asks for parameters and a device, no more
         trainer.run(RSSMPhase(model, data, seed), budget.seconds, budget.steps, sample=lambda step: None)
         model.save(out)
@@ -162,8 +164,8 @@ def claim(path: Path, record: dict[str, Any]) -> None:
 def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, seed: int = 0) -> WorldModel:
     """Train a configuration of the shipped model as `gwm train` does, or go on with it."""
     PRESETS[f"mini-{name}"] = replace(PRESETS["mini"], **MODEL_CONFIGS[name])
-    own.main(
-        own.TrainConfig(
+    train_own(
+        TrainConfig(
             data=tuple(paths),
             out=out,
             preset=f"mini-{name}",

@@ -17,9 +17,9 @@ from gwm_sim.envs.learned.observations import LATENTS, believed_state, read_stat
 from gwm_sim.envs.learned.starts import Starts
 from gwm_sim.envs.vector_env import Observation
 from gwm_sim.media.video import enlarge
-from gwm_sim.model.dynamics import Segment
-from gwm_sim.model.state import WorldState
-from gwm_sim.model.world_model import WorldModel, find_checkpoint
+from gwm_sim.model.checkpoint import find_checkpoint
+from gwm_sim.model.state import Segment, WorldState
+from gwm_sim.model.world_model import WorldModel
 
 TimeLimit = int | Literal["checkpoint"] | None
 

@@ -17,8 +17,9 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.dynamics import Segment
-from gwm_sim.model.world_model import BANK_FILE, WorldModel, check_fit
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.state import Segment
+from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks import spec
-from gwm_sim.model.world_model import WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.protocol import CONTEXT
 
 HELD: Final = np.zeros((CONTEXT - 1, len(spec.ACTION_NAMES)), np.float32)

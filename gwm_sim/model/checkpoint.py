@@ -1,22 +1,35 @@
-"""What a model's folder holds, and how it is shared: `from_pretrained`, `save_pretrained` and `push_to_hub`.
+"""Models as folders: saved, found, loaded, hashed and shared.
 
-Where huggingface_hub is installed these are the methods of its mixin, and models have ids on the Hub. Where it is
-not, the first two know plain folders, and the last says what to install. Either way a model is JSON, safetensors,
-HDF5 and Markdown, never a pickle, and only an id of the Hub or `push_to_hub` uses the network.
+Where huggingface_hub is installed `from_pretrained`, `save_pretrained` and `push_to_hub` are the methods of its mixin,
+and models have ids on the Hub. Where it is not, the first two know plain folders, and the last says what to install.
+Either way a model is JSON, safetensors, HDF5 and Markdown, never a pickle, and only an id of the Hub or `push_to_hub`
+uses the network.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from abc import abstractmethod
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from gwm_sim.errors import MissingDependency
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from gwm_sim.errors import CheckpointError
+from gwm_sim.extras import missing
+from gwm_sim.files import replacing, write_json
+from gwm_sim.model.config import FORMAT, WorldModelConfig, written
+from gwm_sim.model.tokenizer import Tokenizer
+
+SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-BANK_FILE = "bank.hdf5"  # start states: an episode file of a few frames each
+BANK_FILE = "bank.hdf5"  # initial states: an episode file of a few frames each
 COMPANIONS = (BANK_FILE, "guide.safetensors", "README.md", "report.json", "evaluation.json", "evaluation-long.json")
 """What goes with configuration and weights, where there is one."""
 
@@ -41,23 +54,58 @@ else:
                 return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), **options)
 
             def push_to_hub(self, repo_id: str, **options: Any) -> str:
-                raise needs_hub(f"pushing to {repo_id!r}")
+                raise missing("huggingface_hub", f"pushing to {repo_id!r}")
 
 
-class Shareable(ModelHubMixin, library_name="gwm_sim", license="apache-2.0", pipeline_tag="robotics"):
+class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apache-2.0", pipeline_tag="robotics"):
     """A model that is a folder on disk."""
 
+    config: WorldModelConfig
+    tokenizer: Tokenizer
     folder: Path | None = None
     """Where it was loaded from, None if it was not."""
 
-    @abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Write configuration and weights."""
+        """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
+        with replacing(Path(folder) / WEIGHTS_FILE) as temporary:
+            save_file(stored_weights(self), temporary)
+            temporary.chmod(0o644)
+        write_json(Path(folder) / CONFIG_FILE, self.config.to_json())
 
     @classmethod
-    @abstractmethod
-    def load(cls, model: str | Path, device: Any = None) -> Self:
-        """Read a model from its folder."""
+    def load(cls, model: str | Path, device: str | torch.device | None = None) -> Self:
+        """Load a shipped model by name, such as "gwm-mini", or any model by its folder.
+
+        Args:
+            model: Name or folder.
+            device: Where to put it; None for a GPU if there is one, else the CPU.
+
+        Raises:
+            CheckpointError: There is no such model, or its files are incomplete or of another version.
+        """
+        folder = find_checkpoint(model)
+        try:
+            loaded = cls(read_config(folder))
+            weights = load_file(folder / WEIGHTS_FILE)
+            loaded.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
+            ) from error
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        loaded.to(device).eval()
+        loaded.folder = folder
+        if multiplies_bfloat16(device):
+            loaded.tokenizer.hasten()
+        return loaded
+
+    def digest(self) -> str:
+        """Hash of configuration and weights: the identity that results carry."""
+        return weights_digest(self, json.dumps(self.config.to_json(), sort_keys=True))
+
+    def tokenizer_digest(self) -> str:
+        """Hash of the tokenizer: the identity of latents."""
+        return weights_digest(self.tokenizer, json.dumps(written(self.config.tokenizer), sort_keys=True))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
@@ -81,11 +129,72 @@ class Shareable(ModelHubMixin, library_name="gwm_sim", license="apache-2.0", pip
         try:
             from huggingface_hub import snapshot_download
         except ImportError as error:
-            raise needs_hub(f"{model_id!r} is no folder; taking it for an id of the Hugging Face Hub") from error
+            purpose = f"{model_id!r} is no folder; taking it for an id of the Hugging Face Hub"
+            raise missing("huggingface_hub", purpose) from error
         return cls.load(
             snapshot_download(model_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, *COMPANIONS], **download), device
         )
 
 
-def needs_hub(what: str) -> MissingDependency:
-    return MissingDependency(f'{what} needs huggingface_hub: pip install "gwm-sim[hub]"')
+def read_config(folder: Path) -> WorldModelConfig:
+    """Configuration of the model in a folder.
+
+    Raises:
+        CheckpointError: It is of another version.
+    """
+    value = json.loads((folder / CONFIG_FILE).read_text())
+    if value["format"] != FORMAT:
+        advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"
+        raise CheckpointError(
+            f"{folder} has checkpoint format {value['format']}, this version reads {FORMAT}: {advice}"
+        )
+    return WorldModelConfig.from_json(value)
+
+
+def stored_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Weights as a checkpoint holds them: parameters in half precision, which changes no code and halves the file."""
+    parameters = {name for name, _ in module.named_parameters()}
+    return {
+        name: (value.half() if name in parameters else value).detach().cpu().contiguous()
+        for name, value in module.state_dict().items()
+    }
+
+
+def weights_digest(module: nn.Module, text: str) -> str:
+    """Hash of a text and of a module's weights as stored."""
+    sha = hashlib.sha256(text.encode())
+    for name, value in sorted(stored_weights(module).items()):
+        sha.update(name.encode())
+        sha.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def shipped_models() -> list[str]:
+    """Names of the models in the package."""
+    return sorted(config.parent.name for config in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+
+
+def find_checkpoint(model: str | Path) -> Path:
+    """Folder of a shipped model or of a path.
+
+    Raises:
+        CheckpointError: There is none; the message lists the shipped models.
+    """
+    path = Path(model)
+    if (path / CONFIG_FILE).is_file():
+        return path
+    if path.name in (names := shipped_models()) and path.parent == Path("."):
+        return SHIPPED / path.name
+    raise CheckpointError(
+        f"No model {str(model)!r}: give the name of a shipped one ({', '.join(names) or 'none here'}) "
+        "or a folder with config.json and model.safetensors, as `gwm train` makes it"
+    )
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32: told by the processor, not measured, so that a
+    busy machine computes the same as an idle one."""
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device.type == "cuda"

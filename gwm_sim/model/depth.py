@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.model.tokenizer import TokenizerConfig, cell_decoder
+from gwm_sim.model.config import TokenizerConfig
+from gwm_sim.model.tokenizer import cell_decoder
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 
@@ -34,6 +35,3 @@ class DepthHead(nn.Module):
         error = (self(grid) - depth).abs()
         apart = (depth - self.background.permute(1, 2, 0)).abs()
         return ((1 + NEAR_WEIGHT * apart) * error).mean(), {"depth_mm": 1000 * error.detach().mean()}
-
-
-__all__ = ["DepthHead"]

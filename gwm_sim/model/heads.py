@@ -7,29 +7,15 @@ at the picture where nothing is tracked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Dynamics, Segment
+from gwm_sim.model.config import HeadsConfig
+from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
-
-
-@dataclass(frozen=True)
-class HeadsConfig:
-    """Shape of the heads."""
-
-    tasks: tuple[str, ...] = ()
-    """Tasks with labels in the data, in the order of the outputs."""
-    width: int = 128
-    """Channels per token."""
-    layers: int = 2
-    """Transformer blocks."""
-    heads: int = 4
-    """Attention heads."""
+from gwm_sim.model.state import Segment
 
 
 class LatentReader(nn.Module):

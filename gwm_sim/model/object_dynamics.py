@@ -17,8 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import Dynamics, DynamicsConfig, PhysicalState, Prediction, Segment, Statistics
-from gwm_sim.model.layers import RMSNorm, begin_as_copy
+from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.dynamics import Dynamics
+from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier
+from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
+
+OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
 
 
 class ObjectDynamics(Dynamics):
@@ -28,7 +32,8 @@ class ObjectDynamics(Dynamics):
         super().__init__(config, statistics)
         c, m = config, config.memory
         known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties)
-        self.object_in = reader(c.place + 3 * (c.objects - 1) + known, m)
+        place = 3 * (1 + 2 * OCTAVES) + 3 + len(c.effector) + 3 * (c.objects - 1)
+        self.object_in = reader(place + known, m)
         self.identity = nn.Parameter(torch.zeros(c.objects, m))
         self.object_cell = nn.GRUCell(m, m)
         self.object_norm = RMSNorm(m)
@@ -54,25 +59,25 @@ class ObjectDynamics(Dynamics):
 
     def step(
         self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
-    ) -> tuple[Prediction, Tensor]:
-        body, spread, memory = self.advance(segment, memory, noise=noise)
-        logits = self.next_picture(body, segment) if draw else None
-        return Prediction(logits, body.telemetry, body.objects, spread), memory
+    ) -> tuple[NextFrame, Tensor]:
+        physical, spread, memory = self.advance(segment, memory, noise=noise)
+        logits = self.next_picture(physical, segment) if draw else None
+        return NextFrame(logits, physical.telemetry, physical.objects, spread), memory
 
     def advance(
         self, segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
     ) -> tuple[PhysicalState, Tensor, Tensor]:
-        """The body that follows each of some frames.
+        """The physical state that follows each of some frames.
 
         Args:
-            frames: Frames and actions.
+            segment: Frames and actions.
             memory: What is remembered of those before, (B, 1 + K, memory).
             rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
             noise: What chance has it for the robot and each object, (B, T, 1 + K, noise), standard normal; None for the
                 most likely future.
 
         Returns:
-            The bodies, their spread (B, T, K) [m], and the memory after the last frame.
+            The physical states, the spread of their objects (B, T, K) [m], and the memory after the last frame.
         """
         known = self.known(segment)  # (B, T, features)
         place = self.object_features(segment)
@@ -95,14 +100,25 @@ class ObjectDynamics(Dynamics):
         others = all_told[:, :, None] - told
         of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
         out = self.motion_out(self.object_out(torch.cat((objects, of_robot, others), dim=-1))).float()
-        body = self.moved(segment, change, out[..., :3], rest)
+        physical = self.moved(segment, change, out[..., :3], rest)
         memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
-        return body, F.softplus(out[..., 3]) * self.objects_change, memory
+        return physical, F.softplus(out[..., 3]) * self.objects_change, memory
 
     def known(self, segment: Segment) -> Tensor:
         """What is known of each frame beside its objects, (B, T, features)."""
         physics = self.property_features(segment.properties)[:, None].expand(-1, segment.actions.shape[1], -1)
         return torch.cat((self.robot_features(segment).clamp(-10, 10), physics), dim=-1)
+
+    def object_features(self, segment: Segment) -> Tensor:
+        """Where each object is, how it last moved, where end-effector and other objects see it, (B, T, K, features)."""
+        objects = segment.objects
+        unit = 2 * (objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
+        features = [fourier(unit, OCTAVES), (objects - segment.previous_objects) / self.objects_change]
+        if self.config.effector:
+            features.append((objects - self.effector(segment.telemetry)) / (5 * self.objects_change))
+        others = (objects.roll(-k, dims=2) for k in range(1, self.config.objects))
+        features += [(other - objects) / (5 * self.objects_change) for other in others]
+        return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
 
 
 def reader(inputs: int, width: int) -> nn.Sequential:
@@ -122,6 +138,3 @@ def recur(cell: nn.GRUCell, seen: Tensor, memory: Tensor) -> Tensor:
         memory = cell(x.flatten(0, -2), memory)
         held.append(memory.view(shape))
     return torch.stack(held, dim=1)
-
-
-__all__ = ["ObjectDynamics"]

@@ -1,11 +1,11 @@
-"""Draws the next picture for a predicted body: the latents of what the camera sees when robot and objects are there.
+"""Renders the picture of a predicted physical state: what the camera sees when robot and objects are there, as latents.
 
-All tokens of a picture are chosen at once; without a body to agree on, each decides alone where an uncertain future
-puts a cube, and together they draw none, or two.
+All tokens of a picture are chosen at once; without a state to agree on, each decides alone where an uncertain future
+puts an object, and together they draw none, or two.
 
 Every token is told where the objects and the end-effector are as seen from itself: how many tokens beside it they
-project to, how far away, and how they moved. So a cube is drawn by the same weights wherever it lies, and what was
-learned in the middle of the table holds at its edges, where few cubes ever were.
+project to, how far away, and how they moved. So an object is drawn by the same weights wherever it lies, and what was
+learned in the middle of the table holds at its edges, where few objects ever were.
 
 The views of several cameras are drawn together, so that they agree. A camera that rides on the robot is measured from
 the end-effector, with which it moves without turning.
@@ -13,17 +13,16 @@ the end-effector, with which it moves without turning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, perceptron
-
-if TYPE_CHECKING:
-    from gwm_sim.model.dynamics import DynamicsConfig, Segment
+from gwm_sim.model.state import Segment
 
 REACH = 3.0  # tokens beyond which all distances are alike
 OCTAVES = 5  # sine and cosine pairs of a distance
@@ -37,7 +36,7 @@ class Conditioning(NamedTuple):
 
 
 class Renderer(nn.Module):
-    """A transformer over the tokens of one picture, with the past one in view or blind."""
+    """A transformer over the tokens of one picture, with the past one in view or from the physical state alone."""
 
     view: Tensor
     grid: Tensor
@@ -66,34 +65,35 @@ class Renderer(nn.Module):
         self.image_out = begin_as_copy(nn.Linear(d, numbers))
         self.copy_gain = nn.Parameter(torch.full((c.token_numbers, 1), 2.0))
 
-    # --- drawing ------------------------------------------------------------------------------------------------------
+    # --- rendering ----------------------------------------------------------------------------------------------------
 
-    def follow(self, image: Tensor, outline: Conditioning, segment: Segment) -> Tensor:
-        """Logits (B, T, N, M, L) of a picture that differs little from the past one of `frames`, of which the tokens
+    def render(self, image: Tensor, conditioning: Conditioning, segment: Segment) -> Tensor:
+        """Logits (B, T, N, M, L) of pictures that differ little from the past ones of `segment`, of which the tokens
         are `image` (B, T, N, D)."""
-        return self.paint(image, outline) + self.copied(segment)
+        return self.logits(image, conditioning) + self.copied(segment)
 
-    def rehearse(self, outline: Conditioning, segment: Segment, blind: Tensor) -> Tensor:
-        """Logits (B, T, N, M, L) of the pictures that follow `frames`, those of `blind` (B, T) drawn from the outline
-        alone: what the painter practises."""
-        covered = blind[..., None, None]
-        image = self.look(segment)
-        image = torch.where(covered, self.blank.to(image.dtype), image)
-        return self.paint(image, outline) + torch.where(covered[..., None], 0.0, self.copied(segment))
+    def render_state(self, conditioning: Conditioning) -> Tensor:
+        """Logits (B, T, N, M, L) of pictures, from the physical state alone."""
+        b, t = conditioning.robot.shape[:2]
+        image = self.blank.to(self.image_in.weight.dtype).expand(b, t, self.config.tokens, -1)
+        return self.logits(image, conditioning)
 
-    def blind(self, outline: Conditioning) -> Tensor:
-        """Logits (B, T, N, M, L) of a picture, from its outline alone."""
-        b, t = outline.robot.shape[:2]
-        return self.paint(self.blank.to(self.image_in.weight.dtype).expand(b, t, self.config.tokens, -1), outline)
+    def render_mixed(self, conditioning: Conditioning, segment: Segment, alone: Tensor) -> Tensor:
+        """Logits (B, T, N, M, L) of the pictures that follow `segment`, those of `alone` (B, T) from the physical state
+        alone: what is learned from."""
+        alone = alone[..., None, None]
+        image = self.embed(segment)
+        image = torch.where(alone, self.blank.to(image.dtype), image)
+        return self.logits(image, conditioning) + torch.where(alone[..., None], 0.0, self.copied(segment))
 
-    def paint(self, image: Tensor, outline: Conditioning) -> Tensor:
-        """Logits (B, T, N, M, L) of a picture, from image tokens (B, T, N, D) and an outline."""
+    def logits(self, image: Tensor, conditioning: Conditioning) -> Tensor:
+        """Logits (B, T, N, M, L) of pictures, from image tokens (B, T, N, D) and what there is to draw."""
         c = self.config
         dtype = image.dtype
         if c.objects:
-            seen = F.silu(self.place_in(outline.places.to(dtype)) + self.thing.to(dtype))
+            seen = F.silu(self.place_in(conditioning.places.to(dtype)) + self.thing.to(dtype))
             image = image + self.place_out(seen.sum(dim=2))
-        robot = self.robot_in(outline.robot.to(dtype))[:, :, None]
+        robot = self.robot_in(conditioning.robot.to(dtype))[:, :, None]
         x = torch.cat((image, robot), dim=2) + self.canvas.to(dtype)
         for block in self.blocks:
             x, _ = block(x)
@@ -103,9 +103,9 @@ class Renderer(nn.Module):
         """Logits (B, T, N, M, L) of the picture staying as it is, which is the usual case."""
         return self.copy_gain * F.one_hot(segment.codes.long(), self.config.levels)
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- features -----------------------------------------------------------------------------------------------------
 
-    def look(self, segment: Segment) -> Tensor:
+    def embed(self, segment: Segment) -> Tensor:
         """Image tokens of each frame and of the one before, (B, T, N, D)."""
         dtype, levels = self.image_in.weight.dtype, self.config.levels
         now, before = (one_hot(codes, levels).to(dtype) for codes in (segment.codes, segment.previous_codes))
@@ -143,6 +143,3 @@ def project(view: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     seen = (view[:, :3] * points[..., None, :]).sum(dim=-1) + view[:, 3]
     depth = seen[..., 2].clamp_min(1e-3)
     return seen[..., :2] / depth[..., None], depth
-
-
-__all__ = ["Conditioning", "Renderer", "project"]

@@ -1,12 +1,113 @@
-"""Imagined worlds as records with a leading batch axis, whose rows can be copied, selected and replaced alone."""
+"""Records of the model: frames of real episodes, what is predicted of the next one, and worlds that go on alone.
+
+All have a leading batch axis, whose rows can be copied, selected and replaced alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class PhysicalState(NamedTuple):
+    """What is known of frames without their pictures: the robot and the tracked objects."""
+
+    telemetry: Tensor  # (B, T, P)
+    objects: Tensor  # (B, T, K, 3) [m]
+
+
+class Segment(NamedTuple):
+    """What is known about T consecutive frames, and the action taken in each."""
+
+    codes: Tensor  # (B, T, N, M) uint8
+    previous_codes: Tensor  # (B, T, N, M) uint8
+    telemetry: Tensor  # (B, T, P)
+    previous_telemetry: Tensor  # (B, T, P)
+    objects: Tensor  # (B, T, K, 3) [m]
+    previous_objects: Tensor  # (B, T, K, 3) [m]
+    actions: Tensor  # (B, T, A) in the units of the data
+    properties: Tensor  # (B, Q), NaN where unknown
+    corruption: Tensor  # (B, T) in [0, 1]
+    novelty: Tensor  # (B, T), how badly the tokenizer shows a real frame, 1 for a familiar one; not predicted from
+
+    @classmethod
+    def of(
+        cls,
+        codes: Tensor,
+        telemetry: Tensor,
+        objects: Tensor,
+        actions: Tensor,
+        properties: Tensor,
+        novelty: Tensor | None = None,
+    ) -> Segment:
+        """Real frames, familiar ones if `novelty` is not given."""
+        return cls(
+            *(codes, previous(codes), telemetry, previous(telemetry), objects, previous(objects)),
+            *(actions, properties, telemetry.new_zeros(telemetry.shape[:2])),
+            novelty=telemetry.new_ones(telemetry.shape[:2]) if novelty is None else novelty,
+        )
+
+    def changed(self, **values: Tensor) -> Segment:
+        """The same frames with other values, which are then also what was one frame earlier."""
+        earlier = {f"previous_{name}": previous(x) for name, x in values.items() if f"previous_{name}" in self._fields}
+        return self._replace(**values, **earlier)
+
+    def crop(self, time: slice | Tensor) -> Segment:
+        """Some of the frames along time: a stretch, or the moments (M,)."""
+        return Segment(*(x if name == "properties" else x[:, time] for name, x in self._asdict().items()))
+
+    def to(self, device: torch.device) -> Segment:
+        """The same on another device."""
+        return Segment(*(value.to(device, non_blocking=True) for value in self))
+
+
+def previous(x: Tensor) -> Tensor:
+    """The same sequence one frame earlier along axis 1; the first frame is its own predecessor."""
+    return torch.cat((x[:, :1], x[:, :-1]), dim=1)
+
+
+class NextFrame(NamedTuple):
+    """What is predicted of the frames that follow."""
+
+    logits: Tensor | None  # (B, T, N, M, L), None if not drawn
+    telemetry: Tensor  # (B, T, P)
+    objects: Tensor  # (B, T, K, 3) [m]
+    spread: Tensor  # (B, T, K) [m], expected absolute error of the object positions per coordinate
+
+
+class Statistics(NamedTuple):
+    """Scales of the data; those of changes are standard deviations from one frame to the next."""
+
+    telemetry_mean: Tensor  # (P,)
+    telemetry_std: Tensor  # (P,)
+    telemetry_change: Tensor  # (P,)
+    telemetry_low: Tensor  # (P,)
+    telemetry_high: Tensor  # (P,)
+    objects_low: Tensor  # (3,) [m]
+    objects_high: Tensor  # (3,) [m]
+    objects_change: Tensor  # (1,) [m]
+    properties_low: Tensor  # (Q,)
+    properties_high: Tensor  # (Q,)
+
+    @classmethod
+    def blank(cls, telemetry: int, properties: int) -> Statistics:
+        """Unit scales, to be overwritten by those of a checkpoint."""
+        one = {"telemetry": telemetry, "objects": 3, "properties": properties}
+        sizes = {name: 1 if name == "objects_change" else one[name.split("_")[0]] for name in cls._fields}
+        return cls(
+            **{name: torch.zeros(n) if name.endswith(("mean", "low")) else torch.ones(n) for name, n in sizes.items()}
+        )
+
+
+PER_FRAME = (
+    *("codes", "previous_codes", "telemetry", "previous_telemetry", "objects", "previous_objects"),
+    "corruption",
+)
+"""What a world has at one instant and a segment in every frame."""
 
 
 @dataclass
@@ -60,6 +161,15 @@ class WorldState:
     def clone(self) -> WorldState:
         """Return an independent copy."""
         return WorldState(**{name: value.clone() for name, value in self.tensors()})
+
+    def present(self, actions: Tensor) -> Segment:
+        """Return the present frame as a segment of length 1, with the actions (B, A) taken in it."""
+        return Segment(
+            **{name: getattr(self, name)[:, None] for name in PER_FRAME},
+            actions=actions[:, None].to(self.codes.device, torch.float32),
+            properties=self.properties,
+            novelty=torch.ones_like(self.corruption)[:, None],
+        )
 
 
 @dataclass

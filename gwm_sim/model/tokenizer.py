@@ -14,7 +14,6 @@ what moves.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -22,67 +21,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from gwm_sim.errors import ConfigError
-
-CELL = 8  # pixels per side of a latent cell
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """Shape of the tokenizer."""
-
-    height: int = 64
-    """Height of a view in [px], a multiple of the size of a token."""
-    width: int = 64
-    """Width of a view in [px], a multiple of the size of a token."""
-    numbers: int = 5
-    """Integers per latent cell."""
-    levels: int = 5
-    """Values per integer."""
-    channels: int = 32
-    """Channels at half resolution; doubled at each halving."""
-    foreground_weight: float = 12.0
-    """Extra loss weight of a pixel that differs from the background by the full range."""
-    worst_weight: float = 0.2
-    """Weight of the mean error of the worst one percent of pixels."""
-    views: int = 1
-    """Cameras, whose views stand side by side in a frame."""
-    pack: int = 2
-    """Cells per side of a token."""
-
-    def __post_init__(self) -> None:
-        token = self.token
-        if self.height % token or self.width % token:
-            raise ConfigError(
-                f"frames must be multiples of {token} pixels high and wide, got {self.height}x{self.width}: "
-                f"collect or import them with --size {max(token, self.height // token * token)}"
-            )
-        if self.levels % 2 == 0:
-            raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
-
-    @property
-    def frame(self) -> tuple[int, int, int]:
-        """Shape of a frame, the views of all cameras side by side."""
-        return self.height, self.views * self.width, 3
-
-    @property
-    def token(self) -> int:
-        """Pixels per side of a token."""
-        return CELL * self.pack
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the tokens of a view."""
-        return self.height // self.token, self.width // self.token
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all views."""
-        return self.views * self.grid[0] * self.grid[1]
-
-    @property
-    def token_numbers(self) -> int:
-        return self.pack * self.pack * self.numbers
+from gwm_sim.model.config import TokenizerConfig
 
 
 class ChannelNorm(nn.Module):

@@ -13,14 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import (
-    Dynamics,
-    DynamicsConfig,
-    Prediction,
-    Segment,
-    Statistics,
-)
+from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.layers import Block, Ring, RMSNorm, begin_as_copy, perceptron
+from gwm_sim.model.state import NextFrame, Segment, Statistics
 
 
 class VideoDynamics(Dynamics):
@@ -38,11 +34,11 @@ class VideoDynamics(Dynamics):
         self.body_norm = RMSNorm(d)
         self.telemetry_out = begin_as_copy(nn.Linear(d, c.telemetry))
 
-    def forward(self, segment: Segment, rest: bool = True) -> Prediction:
+    def forward(self, segment: Segment, rest: bool = True) -> NextFrame:
         """Predict the successor of every frame of whole sequences.
 
         Args:
-            frames: The sequences.
+            segment: The sequences.
             rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
         """
         return self.read_out(self.read(segment)[0], segment, rest)
@@ -63,7 +59,7 @@ class VideoDynamics(Dynamics):
 
     def step(
         self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
-    ) -> tuple[Prediction, Tensor]:
+    ) -> tuple[NextFrame, Tensor]:
         """Predict the successor of one frame; it is always drawn, since the next step looks at it."""
         x = self.embed(segment)
         ring = Ring(age, self.config.window, self.config.width // self.config.heads)
@@ -93,16 +89,13 @@ class VideoDynamics(Dynamics):
         robot = self.robot_in(self.robot_features(segment).to(dtype))[:, :, None]  # (B, T, 1, D)
         physics = self.property_in(self.property_features(segment.properties).to(dtype))[:, None, None]  # (B, 1, 1, D)
         level = self.corruption_in(segment.corruption[..., None].to(dtype))[:, :, None]
-        tokens = torch.cat((self.painter.look(segment) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
+        tokens = torch.cat((self.painter.embed(segment) + robot, robot, physics.expand(b, t, 1, -1)), dim=2)
         return tokens + self.position.to(dtype) + level
 
-    def read_out(self, x: Tensor, segment: Segment, rest: bool = True) -> Prediction:
-        """The next frame from the tokens (B, T, N + 2, D) of the present one: its body, then its picture."""
+    def read_out(self, x: Tensor, segment: Segment, rest: bool = True) -> NextFrame:
+        """The next frame from the tokens (B, T, N + 2, D) of the present one: its physical state, then its picture."""
         count = self.config.tokens
         change = self.telemetry_out(self.body_norm(x[:, :, count])).float()
-        body = self.moved(segment, change, torch.zeros_like(segment.objects), rest)
-        logits = self.painter.follow(x[:, :, :count], self.outline(body, segment), segment)
-        return Prediction(logits, body.telemetry, body.objects, segment.objects[..., 0])
-
-
-__all__ = ["VideoDynamics"]
+        physical = self.moved(segment, change, torch.zeros_like(segment.objects), rest)
+        logits = self.painter.render(x[:, :, :count], self.conditioning(physical, segment), segment)
+        return NextFrame(logits, physical.telemetry, physical.objects, segment.objects[..., 0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,54 +12,93 @@ from torch import Tensor
 from gwm_sim.data.cameras import Camera, FloatArray
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import DynamicsConfig
-from gwm_sim.model.heads import HeadsConfig
-from gwm_sim.model.tokenizer import TokenizerConfig
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
-from gwm_sim.training.phases.phase import Preset
-
-if TYPE_CHECKING:
-    from gwm_sim.training.train import TrainConfig
 
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
 
 def build(config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None = None) -> WorldModel:
     """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
-    schema = data.schema
-    cameras = [schema.cameras[name] for name in config.camera]
+    cameras = chosen_cameras(config.camera, data.schema)
+    tokenizer = tokenizer_config(preset, cameras, source)
+    heads = HeadsConfig(width=preset.head_width) if source is None else source.config.heads
+    depth = "depth" in config.phases and len(data.measured) > 0
+    time_limit = usual_length(data.lengths) - 1
+    if source is not None:  # what it has is kept
+        depth = depth or (source.config.depth and "tokenizer" not in config.phases)
+        time_limit = time_limit if "dynamics" in config.phases else source.config.time_limit
+    whole = WorldModelConfig(
+        name=config.name,
+        schema=data.schema,
+        camera=config.camera[0],
+        others=config.camera[1:],
+        depth=depth,
+        properties=data.property_names,
+        time_limit=time_limit,
+        tokenizer=tokenizer,
+        dynamics=dynamics_config(config, preset, data, tokenizer, cameras, source),
+        heads=replace(heads, tasks=data.schema.tasks),
+    )
+    model = WorldModel(whole, data.statistics())
+    spread = torch.linspace(0, len(data.frames) - 1, 256).long()
+    model.tokenizer.fit_background(data.frames[spread])
+    return model
+
+
+def chosen_cameras(names: Sequence[str], schema: Schema) -> list[Camera]:
+    """The cameras of these names.
+
+    Raises:
+        ConfigError: Objects cannot be tracked with them.
+    """
+    cameras = [schema.cameras[name] for name in names]
     if schema.object_names and cameras[0].moving:
         raise ConfigError(
-            f"--camera {config.camera[0]} rides on the robot: objects are tracked from a camera that stands still. "
+            f"--camera {names[0]} rides on the robot: objects are tracked from a camera that stands still. "
             f"Name another one of {', '.join(schema.cameras)} first."
         )
     if schema.object_names and any(camera.moving for camera in cameras) and not schema.effector:
         raise ConfigError("a camera that rides on the robot needs data that say where the end-effector is")
+    return cameras
+
+
+def tokenizer_config(preset: Preset, cameras: Sequence[Camera], source: WorldModel | None) -> TokenizerConfig:
+    """Shape of the tokenizer."""
+    picture = cameras[0]
     if source is None:
-        tokenizer = TokenizerConfig(channels=preset.channels, pack=preset.pack)
-        heads = HeadsConfig(width=preset.head_width)
+        config = TokenizerConfig(channels=preset.channels, pack=preset.pack)
+    else:
+        config = source.config.tokenizer
+        if (config.height, config.width) != (picture.height, picture.width):
+            config = replace(config, pack=preset.pack)
+    return replace(config, height=picture.height, width=picture.width, views=len(cameras))
+
+
+def dynamics_config(
+    config: TrainConfig,
+    preset: Preset,
+    data: TrainingData,
+    tokenizer: TokenizerConfig,
+    cameras: Sequence[Camera],
+    source: WorldModel | None,
+) -> DynamicsConfig:
+    """Shape of the dynamics, and what they know of cameras and actions."""
+    schema = data.schema
+    tracked = len(schema.object_names) > 0
+    views = [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
+    noise = preset.noise if "dynamics" in config.phases and tracked else 0
+    if source is None:
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
         sizes["window"] = preset.attention_window
     else:
-        tokenizer, heads = source.config.tokenizer, source.config.heads
-        if (tokenizer.height, tokenizer.width) != (cameras[0].height, cameras[0].width):
-            tokenizer = replace(tokenizer, pack=preset.pack)
-        sizes = {name: getattr(source.config.dynamics, name) for name in SIZES}
-    picture = cameras[0]
-    tokenizer = replace(tokenizer, height=picture.height, width=picture.width, views=len(cameras))
-    views = [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
-    if source is not None:
         views = [known(camera, view, source, i) for i, (camera, view) in enumerate(zip(cameras, views, strict=True))]
-    sizes["noise"] = preset.noise if "dynamics" in config.phases and schema.object_names else 0
-    depth = "depth" in config.phases and len(data.measured) > 0
-    time_limit = usual_length(data.lengths) - 1
-    if source is not None:  # what it has is kept
-        time_limit = time_limit if "dynamics" in config.phases else source.config.time_limit
-        sizes["noise"] = source.config.dynamics.noise or sizes["noise"]
-        depth = depth or (source.config.depth and "tokenizer" not in config.phases)
-    dynamics = DynamicsConfig(
+        sizes = {name: getattr(source.config.dynamics, name) for name in SIZES}
+        noise = source.config.dynamics.noise or noise
+    return DynamicsConfig(
         tokens=tokenizer.tokens,
         token_numbers=tokenizer.token_numbers,
         levels=tokenizer.levels,
@@ -70,27 +109,12 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         commands=schema.commands,
         effector=schema.effector,
         grid=tokenizer.grid,
-        view=tuple(float(x) for view in views for x in view.flatten()) if schema.object_names else (),
+        view=tuple(float(x) for view in views for x in view.flatten()) if tracked else (),
         action_size=action_size(schema, source),
-        rides=tuple(camera.moving for camera in cameras) if schema.object_names and len(cameras) > 1 else (),
+        rides=tuple(camera.moving for camera in cameras) if tracked and len(cameras) > 1 else (),
+        noise=noise,
         **sizes,
     )
-    whole = WorldModelConfig(
-        name=config.name,
-        schema=schema,
-        camera=config.camera[0],
-        others=config.camera[1:],
-        depth=depth,
-        properties=data.property_names,
-        time_limit=time_limit,
-        tokenizer=tokenizer,
-        dynamics=dynamics,
-        heads=replace(heads, tasks=schema.tasks),
-    )
-    model = WorldModel(whole, data.statistics())
-    spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    model.tokenizer.fit_background(data.frames[spread])
-    return model
 
 
 def mounted(camera: Camera, data: TrainingData) -> Camera:

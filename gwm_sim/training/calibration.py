@@ -1,4 +1,4 @@
-"""The scales of uncertainty: what a familiar frame looks like, and how wrong held-out rollouts really were."""
+"""The scales of uncertainty: what a familiar frame looks like, and how wrong rollouts of validation episodes were."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gwm_sim.model.renderer import project
 from gwm_sim.model.state import WorldState
+from gwm_sim.model.uncertainty import strangeness
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.dataset import TrainingData
@@ -17,42 +18,41 @@ WINDOWS = 512
 
 @torch.no_grad()
 def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bool = False) -> None:
-    """Fit `tokenizer.usual_error` and `calibration` of a trained model to held-out episodes of its data.
+    """Fit `tokenizer.usual_error` and `calibration` of a trained model to validation episodes of its data.
 
     With `familiar` the tokenizer is of other data that looked alike, and what is usual stays what it was there.
     Afterwards the mean uncertainty of their windows is the mean error, at the start and after `HORIZON` steps. Every
     episode counts alike, however long it is.
     """
-    steps = min(HORIZON, int(data.lengths[data.held_out() & data.seen()].max()) - CONTEXT)
+    steps = min(HORIZON, int(data.lengths[data.validation() & data.seen()].max()) - CONTEXT)
     first = data.windows(CONTEXT + steps, validation=True, seen=True)
     first = spread(first, data.episode_of(first), WINDOWS)
-    device, tokenizer = model.device, model.tokenizer
     if not familiar:
-        tokenizer.usual_error.fill_(1.0)
-    model.calibration.copy_(torch.tensor([0.0, 1.0]))
+        model.tokenizer.usual_error.fill_(1.0)
+    model.calibration.copy_(torch.tensor([0.0, 1.0]))  # from here on uncertainty is risk alone
     novelty: list[Tensor] = []
     before: list[tuple[Tensor, Tensor]] = []
     after: list[tuple[Tensor, Tensor]] = []
-    risk: list[Tensor] = []
+    added: list[Tensor] = []
     for chunk in first.split(64):
         true, _, _ = data.batch(codes, chunk, CONTEXT + steps)
         pictures = data.frames[chunk[:, None] + torch.arange(CONTEXT)]
         context = model.read(pictures, true.telemetry[:, :CONTEXT], true.actions[:, : CONTEXT - 1], true.properties)
         start = model.begin(context)
-        end = model.imagine(start, true.actions[:, CONTEXT - 1 : -1].to(device)).final
+        end = model.imagine(start, true.actions[:, CONTEXT - 1 : -1].to(model.device)).final
         novelty.append(context.novelty)
-        risk.append(end.uncertainty)
+        added.append(end.uncertainty)
         for errors, state, t in ((before, start, CONTEXT - 1), (after, end, CONTEXT + steps - 1)):
-            errors.append(error(model, state, true.objects[:, t].to(device), data.frames[chunk + t].to(device)))
+            objects, frames = true.objects[:, t].to(model.device), data.frames[chunk + t].to(model.device)
+            errors.append(error(model, state, objects, frames))
     usual = torch.cat(novelty).median()
     if familiar:
         usual = torch.ones_like(usual)  # novelties are in units of it already
     else:
-        tokenizer.usual_error.copy_(usual)
+        model.tokenizer.usual_error.copy_(usual)
     begun, ended = (mean(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for rows in (before, after))
-    grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(risk).mean().clamp_min(1e-9)
-    strangeness = (torch.cat(novelty) / usual).mean(dim=1).square().mean()
-    model.calibration.copy_(torch.stack((begun / strangeness, grown)))
+    grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(added).mean().clamp_min(1e-9)
+    model.calibration.copy_(torch.stack((begun / strangeness(torch.cat(novelty) / usual).mean(), grown)))
 
 
 def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:

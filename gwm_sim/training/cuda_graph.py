@@ -1,7 +1,7 @@
 """Unrolled losses on a GPU: captured once as CUDA graphs, then replayed.
 
-A rollout of bodies is thousands of small kernels, each of which a GPU does in less time than a CPU takes to ask for it.
-A graph asks for all of them at once.
+A rollout of robot and objects is thousands of small kernels, each of which a GPU does in less time than a CPU takes to
+ask for it. A graph asks for all of them at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+LossFunction = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 WARM_UP = 3  # times that what is captured runs before, so that libraries have set themselves up
 
@@ -24,7 +24,7 @@ class Capture:
     What is captured may draw no random numbers and must not wait for the GPU.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, example: Sequence[Tensor]) -> None:
+    def __init__(self, model: nn.Module, loss: LossFunction, example: Sequence[Tensor]) -> None:
         """Capture `loss` in the precision that holds here.
 
         Args:
@@ -55,7 +55,7 @@ class Capture:
 
 
 def differentiate(
-    loss: Loss, tensors: Sequence[Tensor], leaves: list[nn.Parameter]
+    loss: LossFunction, tensors: Sequence[Tensor], leaves: list[nn.Parameter]
 ) -> tuple[Tensor, dict[str, Tensor], tuple[Tensor | None, ...]]:
     """Total, parts and gradients of a loss."""
     torch.clear_autocast_cache()  # or a graph would hold weights as they were before it

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import Segment, Statistics, previous
+from gwm_sim.model.state import Segment, Statistics
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 ONE_ROBOT = (
@@ -23,8 +23,8 @@ ONE_ROBOT = (
 )
 """What the files of one model must have in common: the model keeps these of the first file."""
 
-VALIDATION_EVERY = 50  # every 50th episode of each file is held out of training
-FEW = 500  # episodes, fewer than which every tenth is held out, those among them
+VALIDATION_EVERY = 50  # every 50th episode of each file is not trained on
+FEW = 500  # episodes, fewer than which every tenth is not, those among them
 
 
 class WindowSampler:
@@ -103,11 +103,11 @@ class TrainingData:
         inside[self.starts[1:] - 1] = False
         return inside
 
-    def held_out(self) -> Tensor:
+    def validation(self) -> Tensor:
         """Which episodes are not trained on, (E,) bool.
 
-        An episode's number within its file decides, so that what one list of files holds out is not learned from by a
-        model that goes on with another list. Where no file is long enough for that, all of them count as one.
+        An episode's number within its file decides, so that what is spared of one list of files is not learned from by
+        a model that goes on with another list. Where no file is long enough for that, all of them count as one.
         """
         every = VALIDATION_EVERY if self.episodes >= FEW else 10
         chosen = self.numbers % every == every - 1
@@ -122,32 +122,33 @@ class TrainingData:
         """Which episodes have pictures, (E,) bool."""
         return self.starts < len(self.frames)
 
+    def reaching(self, length: int, validation: bool, seen: bool) -> Tensor:
+        """Which training or validation episodes have `length` frames, (E,) bool; with `seen`, frames with pictures."""
+        return (self.validation() == validation) & (self.lengths >= length) & (self.seen() | (not seen))
+
     def windows(self, length: int, validation: bool = False, seen: bool = False) -> Tensor:
-        """First frames of all windows of `length` frames of the training or of the held-out episodes, (W,).
+        """First frames of all windows of `length` frames of the training or of the validation episodes, (W,).
 
         With `seen`, only of those that have pictures.
         """
-        fit = (self.held_out() == validation) & (self.lengths >= length) & (self.seen() | (not seen))
-        chosen = torch.nonzero(fit).flatten().tolist()
+        chosen = torch.nonzero(self.reaching(length, validation, seen)).flatten().tolist()
         if not chosen:
-            kind = "held-out" if validation else "training"
+            kind = "validation" if validation else "training"
             raise ConfigError(f"no {kind} episode has {length} frames: collect more or longer episodes (--steps)")
         spans = [(int(self.starts[e]), int(self.lengths[e]) - length + 1) for e in chosen]
         return torch.cat([torch.arange(start, start + count) for start, count in spans])
 
-    def sampler(self, length: int, seen: bool = False) -> WindowSampler:
-        """Windows of `length` frames of the training episodes, to draw from; see `windows`."""
-        return self._sampler(self.windows(length, seen=seen), length)
+    def samplers(self, length: int, seen: bool = False) -> tuple[WindowSampler, WindowSampler | None]:
+        """Windows of `length` frames of the training episodes, and of the validation episodes, to draw from.
 
-    def held_out_sampler(self, length: int, seen: bool = False) -> WindowSampler | None:
-        """The same of the held-out episodes; None if none of them is that long."""
-        long_enough = self.held_out() & (self.lengths >= length) & (self.seen() | (not seen))
-        if not long_enough.any():
-            return None
-        return self._sampler(self.windows(length, validation=True, seen=seen), length)
+        None if no validation episode is that long; see `windows`.
+        """
 
-    def _sampler(self, first: Tensor, length: int) -> WindowSampler:
-        return WindowSampler(first, self.weights[self.episode_of(first)], length)
+        def sampler(validation: bool) -> WindowSampler:
+            first = self.windows(length, validation, seen)
+            return WindowSampler(first, self.weights[self.episode_of(first)], length)
+
+        return sampler(validation=False), sampler(validation=True) if self.reaching(length, True, seen).any() else None
 
     def episode_of(self, frames: Tensor) -> Tensor:
         """Episodes that frames (W,) belong to, (W,)."""
@@ -162,23 +163,33 @@ class TrainingData:
             length: Frames per window T.
 
         Returns:
-            The frames, and reward and success of each task at them, (B, T, tasks).
+            The windows, and reward and success of each task in them, (B, T, tasks).
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
-        latents = torch.zeros(*index.shape, 0, 0, dtype=torch.uint8) if codes is None else codes[index]
-        frames = Segment(
-            codes=latents,
-            previous_codes=previous(latents),
+        segment = Segment.of(
+            codes=torch.zeros(*index.shape, 0, 0, dtype=torch.uint8) if codes is None else codes[index],
             telemetry=self.telemetry[index],
-            previous_telemetry=previous(self.telemetry[index]),
             objects=self.objects[index],
-            previous_objects=previous(self.objects[index]),
             actions=self.actions[index],
             properties=self.properties[self.episode_of(first)],
-            corruption=torch.zeros(index.shape),
-            novelty=torch.ones(index.shape),
         )
-        return frames, self.reward[index], self.success[index]
+        return segment, self.reward[index], self.success[index]
+
+    def put(self, number: int, start: int, episode: Episode) -> None:
+        """Take in an episode whose first frame is `start`, its pictures if it has any."""
+        rows = slice(start, start + len(episode) + 1)
+        self.starts[number], self.lengths[number] = start, len(episode) + 1
+        if episode.frames:
+            self.frames[rows] = torch.from_numpy(side_by_side(episode.frames, self.cameras))
+        self.telemetry[rows] = torch.from_numpy(episode.telemetry)
+        self.actions[start : start + len(episode)] = torch.from_numpy(episode.actions)
+        if episode.objects is not None:
+            self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
+        for i, task in enumerate(self.schema.tasks):
+            self.reward[rows, i] = torch.from_numpy(episode.labels[task].reward)
+            self.success[rows, i] = torch.from_numpy(episode.labels[task].success)
+        for i, name in enumerate(self.property_names):
+            self.properties[number, i] = episode.properties.get(name, np.nan)
 
 
 def load_training_data(
@@ -207,34 +218,72 @@ def load_training_data(
     if weights and (len(weights) != count or min(weights) <= 0):
         raise ConfigError(f"--weights must be {count} positive numbers, one per file, got {list(weights)}")
     files = [EpisodeFile(path) for path in (*paths, *motion)]
-    schema = files[0].schema
-    if motion and not schema.object_names:
+    if motion and not files[0].schema.object_names:
         raise ConfigError(f"--motion needs tracked objects, and {paths[0]} has none: only its pictures tell what moves")
     for number, file in enumerate(files):
-        for name in ONE_ROBOT:
-            if getattr(file.schema, name) != getattr(schema, name):
-                raise ConfigError(
-                    f"{file.path} does not fit {files[0].path}: {name} is {getattr(file.schema, name)}, "
-                    f"not {getattr(schema, name)}; train on files of one robot"
-                )
-        for camera in cameras if number < len(paths) else ():
-            if camera not in file.schema.cameras:
-                raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
-            if not file.schema.cameras[camera].looks_as(schema.cameras[camera]):
-                raise ConfigError(f"{file.path} and {files[0].path} differ in size or place of the camera {camera!r}")
-        reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
-        if reserved:
+        check_file(file, files[0], cameras if number < len(paths) else ())
+    data = allocate(files, len(paths), cameras, weights)
+    frame = 0
+    depths: list[tuple[Tensor, Tensor]] = []
+    episodes = [(file, k) for file in files for k in range(len(file))]
+    for number, (file, k) in enumerate(episodes):
+        episode = file.read(k, cameras=cameras if frame < len(data.frames) else ())
+        data.put(number, frame, episode)
+        end = frame + len(episode) + 1
+        if cameras[0] in episode.depth:
+            depth = torch.from_numpy(episode.depth[cameras[0]].astype(np.int32))
+            depths.append((torch.arange(frame, end), depth))
+        frame = end
+    if depths:
+        data.measured, data.depth = (torch.cat(parts) for parts in zip(*depths, strict=True))
+    if data.schema.object_names:
+        data.objects_low, data.objects_high = scene_box(data.objects)
+        data.objects = data.objects.clamp(data.objects_low, data.objects_high)
+    return data
+
+
+def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) -> None:
+    """Refuse a file that no model can be trained on together with the first one, or at all.
+
+    Raises:
+        ConfigError: Another robot, cameras that are lacking or stand elsewhere, or evaluation episodes.
+    """
+    for name in ONE_ROBOT:
+        given, expected = getattr(file.schema, name), getattr(first.schema, name)
+        if given != expected:
             raise ConfigError(
-                f"{file.path} holds {len(reserved)} episodes with seeds from {min(reserved)}: seeds from "
-                f"{FIRST_EVALUATION_SEED} are for evaluation and never trained on; collect with a smaller --seed"
+                f"{file.path} does not fit {first.path}: {name} is {given}, not {expected}; train on files of one robot"
             )
-    seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[: len(paths)], files))
+    for camera in cameras:
+        if camera not in file.schema.cameras:
+            raise ConfigError(f"{file.path} has no camera {camera!r}; it has {list(file.schema.cameras)}")
+        if not file.schema.cameras[camera].looks_as(first.schema.cameras[camera]):
+            raise ConfigError(f"{file.path} and {first.path} differ in size or place of the camera {camera!r}")
+    reserved = [seed for seed in file.seeds if seed is not None and seed >= FIRST_EVALUATION_SEED]
+    if reserved:
+        raise ConfigError(
+            f"{file.path} holds {len(reserved)} episodes with seeds from {min(reserved)}: seeds from "
+            f"{FIRST_EVALUATION_SEED} are for evaluation and never trained on; collect with a smaller --seed"
+        )
+
+
+def allocate(
+    files: Sequence[EpisodeFile], pictured: int, cameras: Sequence[str], weights: Sequence[float]
+) -> TrainingData:
+    """Room for the episodes of some files, with pictures of the first `pictured` ones.
+
+    Raises:
+        ConfigError: The cameras' pictures have different sizes.
+    """
+    schema = files[0].schema
+    seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[:pictured], files))
     sizes = {(schema.cameras[camera].height, schema.cameras[camera].width) for camera in cameras}
     if len(sizes) > 1:
         raise ConfigError(f"cameras {', '.join(cameras)} have pictures of different sizes, {sorted(sizes)}")
     ((height, width),) = sizes
     names = tuple(sorted({name for file in files for name in file[0].properties}))
-    data = TrainingData(
+    episodes = sum(map(len, files))
+    return TrainingData(
         schema=schema,
         cameras=tuple(cameras),
         property_names=names,
@@ -249,40 +298,12 @@ def load_training_data(
         objects_high=torch.ones(3),
         reward=torch.zeros(count, len(schema.tasks)),
         success=torch.zeros(count, len(schema.tasks), dtype=torch.bool),
-        properties=torch.full((sum(map(len, files)), len(names)), torch.nan),
+        properties=torch.full((episodes, len(names)), torch.nan),
         numbers=torch.cat([torch.arange(len(file)) for file in files]),
-        starts=torch.zeros(sum(map(len, files)), dtype=torch.long),
-        lengths=torch.zeros(sum(map(len, files)), dtype=torch.long),
+        starts=torch.zeros(episodes, dtype=torch.long),
+        lengths=torch.zeros(episodes, dtype=torch.long),
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
     )
-    at = number = 0
-    depths: list[tuple[Tensor, Tensor]] = []
-    for file in files:
-        for k in range(len(file)):
-            episode = file.read(k, cameras=cameras if at < seen else ())
-            rows = slice(at, at + len(episode) + 1)
-            if at < seen:
-                data.frames[rows] = torch.from_numpy(side_by_side(episode.frames, cameras))
-                if cameras[0] in episode.depth:
-                    depth = torch.from_numpy(episode.depth[cameras[0]].astype(np.int32))
-                    depths.append((torch.arange(rows.start, rows.stop), depth))
-            data.telemetry[rows] = torch.from_numpy(episode.telemetry)
-            data.actions[at : at + len(episode)] = torch.from_numpy(episode.actions)
-            if episode.objects is not None:
-                data.objects[rows] = torch.from_numpy(episode.objects[..., :3])
-            for i, task in enumerate(schema.tasks):
-                data.reward[rows, i] = torch.from_numpy(episode.labels[task].reward)
-                data.success[rows, i] = torch.from_numpy(episode.labels[task].success)
-            for i, name in enumerate(names):
-                data.properties[number, i] = episode.properties.get(name, np.nan)
-            data.starts[number], data.lengths[number] = at, len(episode) + 1
-            at, number = rows.stop, number + 1
-    if depths:
-        data.measured, data.depth = (torch.cat(parts) for parts in zip(*depths, strict=True))
-    if schema.object_names:
-        data.objects_low, data.objects_high = scene_box(data.objects)
-        data.objects = data.objects.clamp(data.objects_low, data.objects_high)
-    return data
 
 
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:

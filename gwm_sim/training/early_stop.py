@@ -1,7 +1,7 @@
 """Early stopping: the weights of the moment at which a phase knew unseen episodes best.
 
-Twenty times per budget the loss on held-out episodes is measured. Its best weights are what a phase ends with, and when
-it has not improved for a share of the budget, the phase ends early. Knows nothing of models and files.
+Twenty times per budget the loss on validation episodes is measured. Its best weights are what a phase ends with, and
+when it has not improved for a share of the budget, the phase ends early. Knows nothing of models and files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Best:
     """What is known so far; progress is a share of the budget."""
 
     loss: float = math.inf
-    """Lowest loss on held-out episodes."""
+    """Lowest loss on validation episodes."""
     at: float = 0.0
     """Progress at which it was measured."""
     checked: float = 0.0
@@ -35,7 +35,7 @@ class EarlyStop:
     """Watches one phase."""
 
     loss: Callable[[], Tensor]
-    """Loss on held-out episodes of the weights that the model has when it is called."""
+    """Loss on validation episodes of the weights that the model has when it is called."""
     patience: float
     """Share of the budget without improvement after which it is enough."""
     best: Best = field(default_factory=Best)

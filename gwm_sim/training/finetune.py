@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import DynamicsConfig
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import DynamicsConfig, WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 
 SIZES: Final = ("memory", "width", "layers", "heads", "painter_layers", "window")
 """Of the dynamics, what a new model takes over from the other one."""
@@ -148,11 +148,10 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
     if not judged:
         theirs = {name: value for name, value in theirs.items() if not name.startswith("task_head.")}
     if unseen:
-        bodies = ("dynamics.", "task_head.")
         theirs = {
             name: value
             for name, value in theirs.items()
-            if name.startswith(bodies) and not name.startswith("dynamics.painter.")
+            if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.painter.")
         }
     model.load_state_dict(own | theirs)
 

@@ -28,20 +28,20 @@ KEEPS = 0.9  # share of the objects
 Numbers = Mapping[str, Any]
 
 
-def closing_report(model: WorldModel, paths: Sequence[Path], held_out: Sequence[bool]) -> dict[str, Any]:
+def closing_report(model: WorldModel, paths: Sequence[Path], validation: Sequence[bool]) -> dict[str, Any]:
     """Test a model on some episodes of its data.
 
     Args:
         model: The trained model.
         paths: Its data.
-        held_out: Which of all episodes, file after file, it was not trained on.
+        validation: Which of all episodes, file after file, it was not trained on.
 
     Returns:
         `files`, the numbers of each file, and `words`, what they mean, in lines.
     """
     files = []
     words = []
-    chosen = iter(held_out)
+    chosen = iter(validation)
     most = max(FEWEST, WINDOWS // len(paths))
     with progress("test") as show:
         for number, path in enumerate(paths):

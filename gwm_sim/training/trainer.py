@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.errors import GwmError
+from gwm_sim.extras import install_command
+from gwm_sim.files import replacing
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.training.early_stop import EarlyStop
@@ -25,11 +26,12 @@ from gwm_sim.training.phases.phase import Phase
 
 SAVE_EVERY = 60.0  # [s]
 SAMPLE_EVERY = 300.0  # [s]
+REPORT_EVERY = 1.0  # [s]
 STATE_FILE = "training.safetensors"
 
 
 @dataclass
-class Clock:
+class PhaseClock:
     """Progress through the budget of one phase, across interruptions."""
 
     seconds: float | None
@@ -52,6 +54,21 @@ class Clock:
         return min(1.0, self.elapsed / self.seconds)
 
 
+class Every:
+    """Says now and then that some seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def due(self) -> bool:
+        """Whether they have since this was last so."""
+        now = time.monotonic()
+        if now - self._last <= self._seconds:
+            return False
+        self._last = now
+        return True
+
+
 class Trainer:
     """Runs phases, keeps the averaged weights, saves and resumes."""
 
@@ -65,8 +82,8 @@ class Trainer:
         self.saved: dict[str, Any] = {}
         self.optimiser_state: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
-        self.held_out: dict[str, dict[str, float]] = {}
-        """Of each finished phase the best loss on held-out episodes, and the progress there and at the end."""
+        self.validation: dict[str, dict[str, float]] = {}
+        """Of each finished phase the best loss on validation episodes, and the progress there and at the end."""
         if resume:
             self.restore()
 
@@ -88,56 +105,19 @@ class Trainer:
             early_stop: Chooses the moment whose averaged weights are kept, and ends the phase when that is long ago;
                 None keeps those of the end.
         """
-        done = self.saved.get("finished", [])
-        if phase.name in done:
+        finished = self.saved.get("finished", [])
+        if phase.name in finished:
             return
         parameters = phase.parameters()
         tensors = [p for _, p in parameters]
         optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        clock = Clock(seconds, steps)
+        clock = PhaseClock(seconds, steps)
         if self.saved.get("phase") == phase.name:
             clock.elapsed, clock.step = self.saved["elapsed"], self.saved["step"]
             load_optimiser(optimiser, parameters, self.optimiser_state)
             if early_stop is not None and "early_stop" in self.saved:
                 early_stop.restore(self.saved["early_stop"], self.best_weights)
-        saved_at = sampled_at = reported_at = time.monotonic()
-        device = self.model.device.type
-        with progress(phase.name) as show:
-            while clock.progress < 1:
-                if early_stop is not None and early_stop.due(clock.progress):
-                    self.check(early_stop, phase, clock)
-                    if early_stop.enough:
-                        break
-                for group in optimiser.param_groups:
-                    group["lr"] = phase.rate * schedule(clock.progress)
-                with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
-                    loss, parts = phase.loss(clock.step, clock.progress)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                norm = nn.utils.clip_grad_norm_(tensors, 1.0)
-                if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                    raise GwmError(
-                        f"The {phase.name} broke down at step {clock.step}: loss {loss.item()}, gradient norm "
-                        f"{norm.item()} ({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). Look for bad "
-                        "data with `gwm inspect`, or go on from the last saved state with --resume."
-                    )
-                optimiser.step()
-                self.update_average(parameters, clock.step)
-                clock.tick()
-                now = time.monotonic()
-                if now - reported_at > 1 or clock.progress >= 1:
-                    reported_at = now
-                    values = {name: value.item() for name, value in parts.items()}
-                    text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-                    show(clock.progress, f"{clock.elapsed:.0f} s  step {clock.step}  {text}")
-                    self.log.scalars(phase.name, values, clock.step)
-                if now - sampled_at > SAMPLE_EVERY:
-                    sampled_at = now
-                    with self.averaged():
-                        sample(clock.step)
-                if now - saved_at > SAVE_EVERY:
-                    saved_at = now
-                    self.save(phase, clock, optimiser, done, early_stop)
+        self.fit(phase, clock, optimiser, sample, early_stop)
         if early_stop is not None:
             self.settle(early_stop, phase, clock)
         with torch.no_grad():  # in the precision of a checkpoint: what learns from these weights sees the shipped ones
@@ -145,30 +125,82 @@ class Trainer:
                 self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
         self.saved = {}
-        self.save(phase, clock, optimiser, [*done, phase.name])
-        self.saved = {"finished": [*done, phase.name]}
+        self.save(phase, clock, optimiser, [*finished, phase.name])
+        self.saved = {"finished": [*finished, phase.name]}
         sample(clock.step)
 
-    def check(self, early_stop: EarlyStop, phase: Phase, clock: Clock) -> None:
-        """Measure the averaged weights on held-out episodes."""
+    def fit(
+        self,
+        phase: Phase,
+        clock: PhaseClock,
+        optimiser: torch.optim.Optimizer,
+        sample: Callable[[int], None],
+        early_stop: EarlyStop | None,
+    ) -> None:
+        """Take steps until the budget is used up or `early_stop` has had enough."""
+        parameters = phase.parameters()
+        saving, sampling, reporting = Every(SAVE_EVERY), Every(SAMPLE_EVERY), Every(REPORT_EVERY)
+        with progress(phase.name) as show:
+            while clock.progress < 1:
+                if early_stop is not None and early_stop.due(clock.progress):
+                    self.check(early_stop, phase, clock)
+                    if early_stop.enough:
+                        break
+                parts = self.step(phase, clock, optimiser)
+                self.update_average(parameters, clock.step)
+                clock.tick()
+                if reporting.due() or clock.progress >= 1:
+                    values = {name: value.item() for name, value in parts.items()}
+                    text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+                    show(clock.progress, f"{clock.elapsed:.0f} s  step {clock.step}  {text}")
+                    self.log.scalars(phase.name, values, clock.step)
+                if sampling.due():
+                    with self.averaged():
+                        sample(clock.step)
+                if saving.due():
+                    self.save(phase, clock, optimiser, self.saved.get("finished", []), early_stop)
+
+    def step(self, phase: Phase, clock: PhaseClock, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """One step of the optimiser; returns the parts of the loss.
+
+        Raises:
+            GwmError: The loss or its gradient is not finite.
+        """
+        for group in optimiser.param_groups:
+            group["lr"] = phase.rate * schedule(clock.progress)
+        with self.autocast():
+            loss, parts = phase.loss(clock.step, clock.progress)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise GwmError(
+                f"The {phase.name} broke down at step {clock.step}: loss {loss.item()}, gradient norm "
+                f"{norm.item()} ({', '.join(f'{k} {v.item():.3g}' for k, v in parts.items())}). Look for bad "
+                "data with `gwm inspect`, or go on from the last saved state with --resume."
+            )
+        optimiser.step()
+        return parts
+
+    def check(self, early_stop: EarlyStop, phase: Phase, clock: PhaseClock) -> None:
+        """Measure the averaged weights on validation episodes."""
         names = [name for name, _ in phase.parameters()]
-        device = self.model.device.type
-        with self.averaged(), torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
+        with self.averaged(), self.autocast():
             weights = dict(self.model.named_parameters())
             loss = early_stop.check(clock.progress, {name: weights[name] for name in names})
         self.log.scalars(phase.name, {"held_out": loss}, clock.step)
 
-    def settle(self, early_stop: EarlyStop, phase: Phase, clock: Clock) -> None:
+    def settle(self, early_stop: EarlyStop, phase: Phase, clock: PhaseClock) -> None:
         """End a phase with the weights of its best moment."""
         if not early_stop.enough:
             self.check(early_stop, phase, clock)
         self.average |= early_stop.weights
         best = early_stop.best
-        self.held_out[phase.name] = {"loss": best.loss, "best_at": best.at, "stopped_at": best.checked}
+        self.validation[phase.name] = {"loss": best.loss, "best_at": best.at, "stopped_at": best.checked}
         if early_stop.enough:
             print(
                 f"{phase.name}: stopped at {best.checked:.0%} of its budget, with the weights of {best.at:.0%}, which "
-                "know held-out episodes best",
+                "know validation episodes best",
                 flush=True,
             )
 
@@ -180,6 +212,10 @@ class Trainer:
             [self.average[name] for name, _ in parameters], [p.detach() for _, p in parameters], 1 - decay
         )
 
+    def autocast(self) -> torch.autocast:
+        """Context in which matrices are multiplied in the precision that is faster here."""
+        return torch.autocast(self.model.device.type, self.precision, enabled=self.precision != torch.float32)
+
     def averaged(self) -> Averaged:
         """Context in which the model has the averaged weights."""
         return Averaged(self.model, self.average)
@@ -187,7 +223,7 @@ class Trainer:
     def save(
         self,
         phase: Phase,
-        clock: Clock,
+        clock: PhaseClock,
         optimiser: torch.optim.Optimizer,
         finished: list[str],
         early_stop: EarlyStop | None = None,
@@ -204,16 +240,14 @@ class Trainer:
             "elapsed": clock.elapsed,
             "finished": finished,
             "precision": str(self.precision).removeprefix("torch."),
-            "held_out": self.held_out,
+            "held_out": self.validation,
         }
         if early_stop is not None:
             tensors |= {f"best.{name}": value for name, value in early_stop.weights.items()}
             meta["early_stop"] = early_stop.state()
-        temporary = self.state_path.with_suffix(".tmp")
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"progress": json.dumps(meta)}
-        )
-        os.replace(temporary, self.state_path)
+        stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with replacing(self.state_path) as temporary:
+            save_file(stored, temporary, {"progress": json.dumps(meta)})
 
     def restore(self) -> None:
         """Take up a saved state, if there is one."""
@@ -221,14 +255,12 @@ class Trainer:
             return
         with safe_open(self.state_path, framework="pt") as file:
             self.saved = json.loads(file.metadata()["progress"])
-        self.precision = getattr(
-            torch, self.saved["precision"]
-        )  # not measured anew: a busy machine might say otherwise
+        self.precision = getattr(torch, self.saved["precision"])  # not measured anew: a busy machine may say otherwise
         tensors = load_file(self.state_path, device=str(self.model.device))
         self.model.load_state_dict(strip(tensors, "model."))
         self.average = strip(tensors, "average.")
         self.best_weights = strip(tensors, "best.")
-        self.held_out = self.saved.get("held_out", {})
+        self.validation = self.saved.get("held_out", {})
         self.optimiser_state = strip(tensors, "optimiser.")
 
 
@@ -295,7 +327,7 @@ class ScalarLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            warnings.warn('no TensorBoard, no curves: pip install "gwm-sim[rl]"', stacklevel=2)
+            warnings.warn(f"no TensorBoard, no curves: {install_command('tensorboard')}", stacklevel=2)
             self.writer = None
         else:
             self.writer = SummaryWriter(str(folder))

@@ -25,7 +25,7 @@ from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison
-from gwm_sim.model.world_model import WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
 from gwm_sim.policies.blocks.motions import Bench, Script, hold
 from gwm_sim.policies.commands.collect import CollectConfig, Recorder

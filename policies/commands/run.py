@@ -19,7 +19,8 @@ from rich.console import Console
 
 from gwm_sim.data.images import shrink
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.model.world_model import WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
 
 GROUP: Final = "gwm_sim.robots"
 

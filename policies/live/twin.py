@@ -15,7 +15,7 @@ from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.tasks import TASK
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.tabletop.paired_starts import twin_options
-from gwm_sim.model.world_model import WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.protocol import FIRST_EVALUATION_SEED, SUSTAINED_STEPS

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from gwm_sim.commands.train import main as train
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.world_model import BANK_FILE, WorldModel
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.config import TrainConfig
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

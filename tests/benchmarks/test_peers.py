@@ -30,9 +30,8 @@ from gwm_sim.model.tokenizer import median_background
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.phases.phase import PRESETS
-from gwm_sim.training.train import TrainConfig
 
 Array = NDArray[Any]
 
@@ -90,17 +89,17 @@ def test_an_interrupted_peer_ends_like_an_uninterrupted_one(
     train_rssm([tiny_data], tmp_path / "whole", TINY, Budget(steps=12))
 
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
-    clock = trainer.Clock.tick
+    clock = trainer.PhaseClock.tick
     ticks = 0
 
-    def tick_and_die(self: trainer.Clock) -> None:
+    def tick_and_die(self: trainer.PhaseClock) -> None:
         nonlocal ticks
         ticks += 1
         if ticks == 6:  # before the step is saved
             raise KeyboardInterrupt
         clock(self)
 
-    monkeypatch.setattr(trainer.Clock, "tick", tick_and_die)
+    monkeypatch.setattr(trainer.PhaseClock, "tick", tick_and_die)
     with pytest.raises(KeyboardInterrupt):
         train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))
     train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))

@@ -12,6 +12,7 @@ import torch
 from conftest import once
 from rich.console import Console
 
+from gwm_sim.commands.train import main as train
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.envs.blocks import spec
@@ -21,19 +22,17 @@ from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, show_report
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.imagination import imagine_episode
 from gwm_sim.model.renderer import project
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.policies.commands.collect import main as collect
 from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.objectives import latent_distance
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases import phase
-from gwm_sim.training.train import TrainConfig
-from gwm_sim.training.train import main as train
 
 CAMERAS = ("front", "wrist")
 
@@ -55,7 +54,7 @@ def checkpoint(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     def learn(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(phase.PRESETS, "several", replace(phase.PRESETS["tiny"], noise=3))
+            patch.setitem(PRESETS, "several", replace(PRESETS["tiny"], noise=3))
             train(TrainConfig(data=(recording,), out=folder, preset="several", steps=80, camera=CAMERAS, device="cpu"))
 
     return once(tmp_path_factory, "several", learn)
@@ -149,7 +148,7 @@ def test_the_main_view_alone_is_enough_to_begin(recording: Path, model: WorldMod
     assert torch.equal(alone.codes[:, :half], whole.codes[:, :half])
     assert torch.equal(alone.objects, whole.objects)
     body = PhysicalState(alone.telemetry[:, None], alone.objects[:, None])
-    assert torch.equal(alone.codes[:, half:], model.unseen(body, body)[:, half:])
+    assert torch.equal(alone.codes[:, half:], model.render(body, body)[:, half:])
     with pytest.raises(ValueError, match="frames must have shape"):
         model.encode(frames[..., :48, :], telemetry, actions)
 

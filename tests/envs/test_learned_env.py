@@ -20,7 +20,7 @@ from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.learned.single import LearnedEnv
 from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.world_model import BANK_FILE
+from gwm_sim.model.checkpoint import BANK_FILE
 
 ROOT = Path(__file__).parents[2]
 IDS = [*(spec.env_id("learned", task) for task in spec.TASKS), "GWM-World-v0"]

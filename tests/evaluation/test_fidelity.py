@@ -30,9 +30,8 @@ from gwm_sim.evaluation.metrics import (
 )
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
 from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases.phase import PRESETS
-from gwm_sim.training.train import TrainConfig
 
 HORIZONS = (1, 10, 20)
 

@@ -6,16 +6,10 @@ import torch
 from models import ACTIONS, OBJECTS, WINDOW, make_context, make_model
 from torch import Tensor
 
-from gwm_sim.model.dynamics import (
-    REST,
-    TELEMETRY_REST,
-    PhysicalState,
-    Prediction,
-    Segment,
-    previous,
-)
+from gwm_sim.model.dynamics import REST, TELEMETRY_REST
 from gwm_sim.model.latents import choose, normalised_entropy
 from gwm_sim.model.renderer import project
+from gwm_sim.model.state import NextFrame, PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 
 
@@ -34,35 +28,26 @@ def changed_at(segment: Segment, t: int) -> Segment:
     codes[:, t] = 4 - codes[:, t]
     telemetry[:, t] += 0.3
     objects[:, t] += 0.05
-    return segment._replace(
-        codes=codes,
-        previous_codes=previous(codes),
-        telemetry=telemetry,
-        previous_telemetry=previous(telemetry),
-        objects=objects,
-        previous_objects=previous(objects),
-    )
+    return segment.changed(codes=codes, telemetry=telemetry, objects=objects)
 
 
 def changed_codes(segment: Segment) -> Segment:
     """The same frames with other pictures."""
-    codes = 4 - segment.codes
-    return segment._replace(codes=codes, previous_codes=previous(codes))
+    return segment.changed(codes=4 - segment.codes)
 
 
-def drawn(prediction: Prediction) -> Tensor:
+def drawn(prediction: NextFrame) -> Tensor:
     assert prediction.logits is not None
     return prediction.logits
 
 
-def followed(model: WorldModel, segment: Segment) -> list[Prediction]:
+def followed(model: WorldModel, segment: Segment) -> list[NextFrame]:
     """What is predicted of every frame, step by step."""
     rows, length = segment.telemetry.shape[:2]
     memory, age = model.dynamics.blank_memory(rows), torch.zeros(rows, dtype=torch.long)
     predictions = []
     for t in range(length):
-        now = Segment(*(v if name == "properties" else v[:, t : t + 1] for name, v in segment._asdict().items()))
-        prediction, memory = model.dynamics.step(now, memory, age)
+        prediction, memory = model.dynamics.step(segment.crop(slice(t, t + 1)), memory, age)
         predictions.append(prediction)
         age = age + 1
     return predictions
@@ -111,8 +96,7 @@ def test_rows_are_independent(objects: int) -> None:
 @pytest.mark.parametrize("objects", [OBJECTS, 0])
 def test_what_is_remembered_of_a_context_equals_its_reading_step_by_step(objects: int) -> None:
     model, frames = make_model(objects), frames_of(2, 11, objects=objects)
-    last = Segment(*(v if name == "properties" else v[:, -1:] for name, v in frames._asdict().items()))
-    past = Segment(*(v if name == "properties" else v[:, :-1] for name, v in frames._asdict().items()))
+    last, past = frames.crop(slice(-1, None)), frames.crop(slice(None, -1))
     prediction, _ = model.dynamics.step(last, model.dynamics.remember(past), torch.full((2,), 10))
     stepwise = followed(model, frames)[-1]
     torch.testing.assert_close(prediction.telemetry, stepwise.telemetry, rtol=1e-4, atol=1e-4)
@@ -126,42 +110,40 @@ def test_commands_are_integrated_exactly_and_clipped() -> None:
     torch.testing.assert_close(commands, torch.tensor([[0.4, 1.0]]))  # bounds of the test model: 0 to 1
 
 
-def test_what_is_drawn_blind_depends_on_the_body_alone() -> None:
+def test_what_is_rendered_from_the_state_alone_depends_on_nothing_else() -> None:
     model, frames = make_model(), frames_of(2, 3)
-    dynamics, painter = model.dynamics, model.dynamics.painter
-    before, body = (
-        PhysicalState(frames.telemetry, frames.objects),
-        PhysicalState(frames.telemetry + 0.1, frames.objects),
-    )
-    outline = dynamics.outline(body, before)
-    alone = painter.blind(outline)
-    all_blind = painter.rehearse(outline, changed_codes(frames), torch.ones(2, 3, dtype=torch.bool))
-    torch.testing.assert_close(all_blind, alone)
-    moved = body._replace(objects=body.objects + 0.05)
-    assert not torch.equal(painter.blind(dynamics.outline(moved, before)), alone)
+    dynamics, renderer = model.dynamics, model.dynamics.painter
+    before = PhysicalState(frames.telemetry, frames.objects)
+    physical = before._replace(telemetry=frames.telemetry + 0.1)
+    conditioning = dynamics.conditioning(physical, before)
+    alone = renderer.render_state(conditioning)
+    everywhere = torch.ones(2, 3, dtype=torch.bool)
+    torch.testing.assert_close(renderer.render_mixed(conditioning, changed_codes(frames), everywhere), alone)
+    moved = physical._replace(objects=physical.objects + 0.05)
+    assert not torch.equal(renderer.render_state(dynamics.conditioning(moved, before)), alone)
 
 
-def test_the_painter_practises_blind_where_it_says_so() -> None:
+def test_the_renderer_looks_at_the_past_picture_but_where_it_is_told_not_to() -> None:
     model, frames = make_model(), frames_of(2, 3)
-    painter, blind = model.dynamics.painter, torch.zeros(2, 3, dtype=torch.bool)
-    outline = model.dynamics.outline(PhysicalState(frames.telemetry, frames.objects + 0.05), frames)
-    seen = painter.rehearse(outline, frames, blind)
-    blind[1, 2] = True
-    partly = painter.rehearse(outline, frames, blind)
+    renderer, alone = model.dynamics.painter, torch.zeros(2, 3, dtype=torch.bool)
+    conditioning = model.dynamics.conditioning(PhysicalState(frames.telemetry, frames.objects + 0.05), frames)
+    seen = renderer.render_mixed(conditioning, frames, alone)
+    alone[1, 2] = True
+    partly = renderer.render_mixed(conditioning, frames, alone)
     assert torch.equal(seen[0], partly[0])
-    torch.testing.assert_close(partly[1, 2], painter.blind(outline)[1, 2])
+    torch.testing.assert_close(partly[1, 2], renderer.render_state(conditioning)[1, 2])
 
 
 def test_a_cube_looks_alike_to_a_token_wherever_it_lies() -> None:
     """An object a token further to the right is to each token what it was to the one on its left."""
     model = make_model()
-    painter, camera = model.dynamics.painter, model.config.schema.cameras[model.config.camera]
+    renderer, camera = model.dynamics.painter, model.config.schema.cameras[model.config.camera]
     middle = torch.tensor([0.5, 0.0, 0.0])
     depth, aside = float(camera.depth(middle.numpy())), torch.tensor(camera.rotation[:, 0]).float()
     token = model.config.tokenizer.token
     step = token * depth / camera.focal_length * aside  # to the right by one token, at the same depth
     places = (x.expand(1, 1, 1, 3) for x in (middle, middle + step))
-    first, second = (painter.places(x, x, x, x, middle) for x in places)
+    first, second = (renderer.places(x, x, x, x, middle) for x in places)
     rows, columns = model.config.tokenizer.grid
     first, second = (x.view(rows, columns, -1) for x in (first, second))
     assert columns > 1
@@ -197,8 +179,8 @@ def test_what_hardly_moves_rests_in_rollouts_only() -> None:
     motion[..., 0] = 0.9 * REST
     resting, moving = (dynamics.moved(frames, change, motion, rest) for rest in (True, False))
     assert torch.equal(resting.objects, frames.objects) and not torch.equal(moving.objects, frames.objects)
-    for body, same in ((resting, True), (moving, False)):
-        assert torch.equal(body.telemetry[..., :3], frames.telemetry[..., :3].clamp(0, 1)) == same
+    for physical, same in ((resting, True), (moving, False)):
+        assert torch.equal(physical.telemetry[..., :3], frames.telemetry[..., :3].clamp(0, 1)) == same
     motion[..., 0] = 1.1 * REST
     assert not torch.equal(dynamics.moved(frames, change, motion, rest=True).objects, frames.objects)
 

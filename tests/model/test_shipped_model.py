@@ -12,7 +12,8 @@ import pytest
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.envs.tabletop.paired import PairedWorlds
-from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint, shipped_models
+from gwm_sim.model.checkpoint import BANK_FILE, find_checkpoint, shipped_models
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import SHIPPED, make_policy
 

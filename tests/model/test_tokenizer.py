@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.tokenizer import Tokenizer, TokenizerConfig, median_background, to_frames, to_images
+from gwm_sim.model.config import TokenizerConfig
+from gwm_sim.model.tokenizer import Tokenizer, median_background, to_frames, to_images
 
 
 def scene(count: int, seed: int = 0) -> torch.Tensor:

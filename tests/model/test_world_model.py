@@ -1,4 +1,4 @@
-"""The one interface: states are records of independent rows, steps leave them alone, checkpoints come back."""
+"""States are records of independent rows, steps leave them alone, checkpoints come back."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,9 @@ import torch
 from models import ACTIONS, make_context, make_model
 
 from gwm_sim.errors import CheckpointError
+from gwm_sim.model.config import FORMAT
 from gwm_sim.model.state import WorldState
-from gwm_sim.model.world_model import FORMAT, WorldModel
+from gwm_sim.model.world_model import WorldModel
 
 
 def assert_equal_states(a: WorldState, b: WorldState) -> None:
@@ -56,7 +57,7 @@ def test_a_world_goes_the_same_way_when_nobody_watches() -> None:
         model.decode(unseen)
 
 
-def test_a_picture_that_was_left_out_is_drawn_from_the_body_when_asked_for() -> None:
+def test_a_picture_that_was_left_out_is_rendered_from_the_state_when_asked_for() -> None:
     model = make_model()
     context, actions = make_context(model, 2, 3), actions_for(2, 3)
     state = model.encode(*context)

@@ -9,7 +9,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.calibration import HORIZON, calibrate, error, in_view, mean, spread
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.train import encode_all
+from gwm_sim.training.pipeline import encode_all
 
 STEPS = 13 - CONTEXT  # the episodes of the tiny recording are shorter than the horizon
 
@@ -25,7 +25,7 @@ def learned(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> tuple[Wor
 
 
 def rollout(model: WorldModel, data: TrainingData) -> tuple[torch.Tensor, ...]:
-    """Uncertainty and true error of the held-out episode, at its start and at its end."""
+    """Uncertainty and true error of the validation episodes, at its start and at its end."""
     assert STEPS < HORIZON
     first = data.windows(CONTEXT + STEPS, validation=True)
     index = first[:, None] + torch.arange(CONTEXT + STEPS)
@@ -38,7 +38,7 @@ def rollout(model: WorldModel, data: TrainingData) -> tuple[torch.Tensor, ...]:
     return (state.uncertainty, end.uncertainty, *errors)
 
 
-def test_uncertainty_is_the_mean_error_of_held_out_episodes(learned: tuple[WorldModel, TrainingData]) -> None:
+def test_uncertainty_is_the_mean_error_of_validation_episodes(learned: tuple[WorldModel, TrainingData]) -> None:
     begun, ended, error_begun, error_ended = (x.mean() for x in rollout(*learned))
     torch.testing.assert_close(begun, error_begun, rtol=0.1, atol=0.1)
     assert ended > begun

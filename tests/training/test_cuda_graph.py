@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.config import PRESETS
 from gwm_sim.training.cuda_graph import Capture, differentiate, known_loss, stand_ins
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
-from gwm_sim.training.phases.phase import PRESETS, batch_generator
+from gwm_sim.training.phases.phase import batch_generator
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_replayed_rollout_equals_one_that_is_run(tiny_data: Path, tiny_checkpo
     phase = ObjectDynamicsPhase(
         WorldModel.load(tiny_checkpoint, "cuda"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0
     )
-    example, other = (phase.draw(phase.starts[0], batch_generator(0, step), free) for step in range(2))
+    example, other = (phase.draw(phase.lengths[0], batch_generator(0, step), free) for step in range(2))
     total, _ = phase.weigh(free, *other)
     total.backward()
     expected = gradients(phase.model)

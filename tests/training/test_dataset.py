@@ -35,11 +35,11 @@ def test_arrays_hold_every_frame_of_the_file(tmp_path: Path) -> None:
 def test_windows_stay_within_one_episode(tmp_path: Path) -> None:
     data = load_training_data([write_file(tmp_path / "a.hdf5")])
     first = data.windows(4)
-    held_out = data.windows(4, validation=True)
+    validation = data.windows(4, validation=True)
     episode_of = torch.repeat_interleave(torch.arange(data.episodes), data.lengths)
     assert (episode_of[first] == episode_of[first + 3]).all()
-    assert set(episode_of[held_out].tolist()) == {9}  # the tenth of twelve
-    assert len(first) + len(held_out) == sum(max(0, length - 3) for length in data.lengths.tolist())
+    assert set(episode_of[validation].tolist()) == {9}  # the tenth of twelve
+    assert len(first) + len(validation) == sum(max(0, length - 3) for length in data.lengths.tolist())
 
 
 def test_batch_is_what_follows_the_first_frame(tmp_path: Path) -> None:
@@ -82,32 +82,33 @@ def test_files_are_drawn_as_often_as_their_weights_say(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.hdf5")
     generator = torch.Generator().manual_seed(0)
     data = load_training_data([path, path], weights=[3, 1])
-    second = (data.sampler(4).draw(4000, generator) >= data.starts[data.episodes // 2]).float().mean()
+    second = (data.samplers(4)[0].draw(4000, generator) >= data.starts[data.episodes // 2]).float().mean()
     assert second == pytest.approx(0.25, abs=0.03)
     alike = load_training_data([path, path])
     first = alike.windows(4)
     place = torch.randint(len(first), (50,), generator=torch.Generator().manual_seed(1))
-    assert torch.equal(alike.sampler(4).draw(50, torch.Generator().manual_seed(1)), first[place])
+    assert torch.equal(alike.samplers(4)[0].draw(50, torch.Generator().manual_seed(1)), first[place])
     for wrong in ([1.0], [1.0, 0.0]):
         with pytest.raises(ConfigError, match="--weights must be 2 positive numbers"):
             load_training_data([path, path], weights=wrong)
 
 
-def test_a_tenth_of_few_episodes_is_held_out_and_every_fiftieth_of_many(tmp_path: Path) -> None:
+def test_a_tenth_of_few_episodes_validates_and_every_fiftieth_of_many(tmp_path: Path) -> None:
     data = load_training_data([write_file(tmp_path / "a.hdf5", range(40))])
-    assert torch.nonzero(data.held_out()).flatten().tolist() == [9, 19, 29, 39]
-    assert data.held_out_sampler(99) is None
+    assert torch.nonzero(data.validation()).flatten().tolist() == [9, 19, 29, 39]
+    data.lengths[9::10] = 3
+    assert data.samplers(4)[1] is None and data.samplers(3)[1] is not None
     data.starts = data.numbers = torch.arange(2000)
-    assert data.held_out().sum() == 40
+    assert data.validation().sum() == 40
 
 
-def test_what_is_held_out_of_a_file_does_not_depend_on_the_others(tmp_path: Path) -> None:
+def test_what_validates_of_a_file_does_not_depend_on_the_others(tmp_path: Path) -> None:
     short, long = write_file(tmp_path / "a.hdf5", range(7)), write_file(tmp_path / "b.hdf5", range(7, 30))
     alone, together = load_training_data([long]), load_training_data([short, long])
-    assert torch.equal(together.held_out()[7:], alone.held_out())
-    assert not together.held_out()[:7].any()
-    assert torch.nonzero(load_training_data([short, short]).held_out()).flatten().tolist() == [9]
-    assert torch.nonzero(load_training_data([long], motion=[short]).held_out()).flatten().tolist() == [9, 19, 29]
+    assert torch.equal(together.validation()[7:], alone.validation())
+    assert not together.validation()[:7].any()
+    assert torch.nonzero(load_training_data([short, short]).validation()).flatten().tolist() == [9]
+    assert torch.nonzero(load_training_data([long], motion=[short]).validation()).flatten().tolist() == [9, 19, 29]
 
 
 def test_no_data_short_data_and_unknown_cameras_are_named(tmp_path: Path) -> None:

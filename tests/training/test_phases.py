@@ -1,4 +1,4 @@
-"""Rollouts of bodies are the model's own; where nothing is tracked damage is labelled and commands stay exact."""
+"""Rollouts of tracked things are the model's own; elsewhere damage is labelled and commands stay exact."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwm_sim.model.dynamics import IMAGINED, PhysicalState, Segment
+from gwm_sim.model.dynamics import IMAGINED
+from gwm_sim.model.state import PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.phases.object_dynamics import OUTLIER, ObjectDynamicsPhase, RendererPhase, robust
-from gwm_sim.training.phases.phase import PRESETS, batch_generator
+from gwm_sim.training.phases.object_dynamics import OUTLIER, ObjectDynamicsPhase, robust
+from gwm_sim.training.phases.phase import batch_generator
+from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase, corrupt
-from gwm_sim.training.train import TrainConfig, encode_all
+from gwm_sim.training.pipeline import encode_all
 
 
 @pytest.fixture
@@ -31,14 +34,14 @@ def phase(tiny_data: Path, tmp_path: Path) -> VideoDynamicsPhase:
 
 
 @pytest.fixture
-def bodies(tiny_data: Path, tiny_checkpoint: Path) -> ObjectDynamicsPhase:
+def tracked(tiny_data: Path, tiny_checkpoint: Path) -> ObjectDynamicsPhase:
     return ObjectDynamicsPhase(
         WorldModel.load(tiny_checkpoint, "cpu"), load_training_data([tiny_data]), PRESETS["tiny"], seed=0
     )
 
 
 @pytest.fixture
-def painter(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> RendererPhase:
+def renderer(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> RendererPhase:
     data, model = load_training_data([tiny_data]), WorldModel.load(tiny_checkpoint, "cpu")
     return RendererPhase(
         model, data, encode_all(model, data, tmp_path / "latents.safetensors"), PRESETS["tiny"], seed=0
@@ -48,14 +51,14 @@ def painter(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> RendererP
 Phases = ObjectDynamicsPhase | VideoDynamicsPhase | RendererPhase
 
 
-@pytest.fixture(params=["phase", "bodies", "painter"])
+@pytest.fixture(params=["phase", "tracked", "renderer"])
 def any_phase(request: pytest.FixtureRequest) -> Phases:
     found: Phases = request.getfixturevalue(request.param)
     return found
 
 
 def batch(phase: VideoDynamicsPhase) -> Segment:
-    return phase.data.batch(phase.codes, phase.starts.first[:8], phase.preset.frames_per_window + 1)[0]
+    return phase.data.batch(phase.codes, phase.windows.first[:8], phase.preset.frames_per_window + 1)[0]
 
 
 def test_damage_grows_with_its_level_and_spares_commands(phase: VideoDynamicsPhase) -> None:
@@ -77,8 +80,7 @@ def test_imagined_history_is_what_a_rollout_gives(phase: VideoDynamicsPhase) -> 
     context = int((history.corruption[0, :-1] == 0).sum())
     assert 2 <= context < phase.preset.frames_per_window
     assert (history.corruption[:, context:-1] == IMAGINED).all()
-    start = Segment(*(v if n == "properties" else v[:, :context] for n, v in true._asdict().items()))
-    rollout = phase.model.imagine(phase.model.begin(start), true.actions[:, context - 1 : -2])
+    rollout = phase.model.imagine(phase.model.begin(true.crop(slice(None, context))), true.actions[:, context - 1 : -2])
     assert torch.equal(history.codes[:, context:-1], rollout.codes)
     torch.testing.assert_close(history.telemetry[:, context:-1], rollout.telemetry)
     assert torch.equal(history.actions[:, :-1], true.actions[:, :-1])
@@ -99,39 +101,39 @@ def test_every_parameter_learns(any_phase: Phases) -> None:
     assert not idle
 
 
-def test_bodies_and_painter_share_no_parameter(bodies: ObjectDynamicsPhase, painter: RendererPhase) -> None:
-    names = [{name for name, _ in phase.parameters()} for phase in (bodies, painter)]
+def test_object_dynamics_and_renderer_share_no_parameter(tracked: ObjectDynamicsPhase, renderer: RendererPhase) -> None:
+    names = [{name for name, _ in phase.parameters()} for phase in (tracked, renderer)]
     assert not names[0] & names[1]
-    dynamics = {name for name, _ in bodies.model.named_parameters() if name.startswith("dynamics.")}
+    dynamics = {name for name, _ in tracked.model.named_parameters() if name.startswith("dynamics.")}
     assert dynamics <= names[0] | names[1]
 
 
 def test_an_error_is_blamed_on_the_step_that_made_it(
-    bodies: ObjectDynamicsPhase, monkeypatch: pytest.MonkeyPatch
+    tracked: ObjectDynamicsPhase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a free rollout the last error reaches the first prediction, through the positions alone."""
     made: list[Tensor] = []
     last: list[Tensor] = []
-    advance, distance = bodies.dynamics.advance, bodies.distance
+    advance, distance = tracked.dynamics.advance, tracked.distance
 
     def watched(
         segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
     ) -> tuple[PhysicalState, Tensor, Tensor]:
-        body, spread, memory = advance(segment, memory, rest, noise)
-        body.objects.retain_grad()
-        made.append(body.objects)
-        return body, spread, memory.detach()
+        physical, spread, memory = advance(segment, memory, rest, noise)
+        physical.objects.retain_grad()
+        made.append(physical.objects)
+        return physical, spread, memory.detach()
 
     def noted(physical: PhysicalState, spread: Tensor, target: Segment) -> tuple[Tensor, Tensor, Tensor]:
         last.append((physical.objects[:, -1] - target.objects[:, -1]).abs().mean())
         return distance(physical, spread, target)
 
-    monkeypatch.setattr(bodies.dynamics, "advance", watched)
-    monkeypatch.setattr(bodies, "distance", noted)
-    bodies.follow(bodies.starts[0], batch_generator(0, 0), free=False)
-    assert len(made) == 1  # true bodies are read all at once
+    monkeypatch.setattr(tracked.dynamics, "advance", watched)
+    monkeypatch.setattr(tracked, "distance", noted)
+    tracked.follow(tracked.lengths[0], batch_generator(0, 0), free=False)
+    assert len(made) == 1  # true states are read all at once
     made.clear()
-    bodies.follow(bodies.starts[0], batch_generator(0, 0), free=True)
+    tracked.follow(tracked.lengths[0], batch_generator(0, 0), free=True)
     last[-1].backward()
     first = made[0].grad
     assert len(made) > 2 and first is not None
@@ -145,24 +147,24 @@ def test_small_errors_count_in_full_and_large_ones_hardly_more() -> None:
     assert counted[2] < 5 * OUTLIER
 
 
-def test_futures_are_scored_best_that_come_as_often_as_the_truth(bodies: ObjectDynamicsPhase) -> None:
+def test_futures_are_scored_best_that_come_as_often_as_the_truth(tracked: ObjectDynamicsPhase) -> None:
     """Of a coin that truly falls either way, two tosses score better than the middle twice, or one side twice."""
     rows = 2000
-    change, scale = bodies.dynamics.telemetry_change, bodies.dynamics.objects_change
-    c = bodies.dynamics.config
+    change, scale = tracked.dynamics.telemetry_change, tracked.dynamics.objects_change
+    c = tracked.dynamics.config
 
     def toss(seed: int) -> Tensor:
         return 2.0 * (torch.rand(rows, 1, generator=torch.Generator().manual_seed(seed)) < 0.5) - 1
 
-    def body(side: Tensor) -> PhysicalState:
+    def state(side: Tensor) -> PhysicalState:
         objects = side[..., None, None] * scale * torch.ones(c.objects, 3)
         return PhysicalState(side[..., None] * change, objects)
 
-    truth = bodies.data.batch(None, torch.zeros(rows, dtype=torch.long), 1)[0]
-    fallen = body(toss(0))
+    truth = tracked.data.batch(None, torch.zeros(rows, dtype=torch.long), 1)[0]
+    fallen = state(toss(0))
     truth = truth._replace(telemetry=fallen.telemetry, objects=fallen.objects)
     sides = {"tosses": (toss(1), toss(2)), "middle": (torch.zeros(rows, 1),) * 2, "heads": (torch.ones(rows, 1),) * 2}
-    scores = {name: bodies.score(body(one), body(other), truth) for name, (one, other) in sides.items()}
+    scores = {name: tracked.score(state(one), state(other), truth) for name, (one, other) in sides.items()}
     for part in range(2):  # telemetry, objects
         assert scores["tosses"][part] < 0.8 * scores["middle"][part]
         assert scores["tosses"][part] < 0.8 * scores["heads"][part]

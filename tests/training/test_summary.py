@@ -10,11 +10,11 @@ from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.summary import HORIZONS, choose, closing_report, copying, keeping, listening
 
 
-def test_it_measures_the_held_out_episodes_alone(tiny_data: Path, tiny_checkpoint: Path) -> None:
+def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint, "cpu")
     with EpisodeFile(tiny_data) as file:
-        held_out = [k % 10 == 9 for k in range(len(file))]
-    report = closing_report(model, [tiny_data], held_out)
+        validation = [k % 10 == 9 for k in range(len(file))]
+    report = closing_report(model, [tiny_data], validation)
     (numbers,) = report["files"]
     assert numbers["file"] == "tiny.hdf5"
     assert numbers["episodes"] == 5

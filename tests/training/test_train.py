@@ -18,18 +18,24 @@ from recordings import make_episode, make_schema
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from gwm_sim.commands.train import main
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
-from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
+from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
+from gwm_sim.training.initial_states import write_initial_states
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
-from gwm_sim.training.phases.phase import DRAWS, PRESETS, TokenizerPhase
+from gwm_sim.training.phases.phase import RENDERS
+from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.train import LOCK_FILE, TrainConfig, encode_all, main, write_bank
+from gwm_sim.training.pipeline import LOCK_FILE, encode_all
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -59,10 +65,10 @@ def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Pa
     assert usual_length(torch.tensor([13])) == 13
     pieces = tmp_path / "pieces.hdf5"
     collect(CollectConfig(episodes=6, steps=5, out=pieces, workers=1, rendering="fast", seed=70))
-    write_bank([pieces, tiny_data], ["front"], tmp_path / "bank.hdf5", shortest=6)
+    write_initial_states([pieces, tiny_data], ["front"], tmp_path / "bank.hdf5", shortest=6)
     assert min(seed for seed in EpisodeFile(tmp_path / "bank.hdf5").seeds if seed is not None) == 0
     assert len(EpisodeFile(tmp_path / "bank.hdf5")) == 50
-    write_bank([pieces], ["front"], tmp_path / "none-longer.hdf5", shortest=6)
+    write_initial_states([pieces], ["front"], tmp_path / "none-longer.hdf5", shortest=6)
     assert len(EpisodeFile(tmp_path / "none-longer.hdf5")) == 6
 
 
@@ -73,17 +79,17 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     main(config_for(tiny_data, tmp_path / "whole"))
 
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
-    clock = trainer.Clock.tick
+    tick = trainer.PhaseClock.tick
     ticks = 0
 
-    def tick_and_die(self: trainer.Clock) -> None:
+    def tick_and_die(self: trainer.PhaseClock) -> None:
         nonlocal ticks
         ticks += 1
         if ticks in (4, 16):  # in the first phase and in the last, before the step is saved
             raise KeyboardInterrupt
-        clock(self)
+        tick(self)
 
-    monkeypatch.setattr(trainer.Clock, "tick", tick_and_die)
+    monkeypatch.setattr(trainer.PhaseClock, "tick", tick_and_die)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             main(config_for(tiny_data, tmp_path / "killed", resume=True))
@@ -126,8 +132,8 @@ def test_one_phase_learns_and_all_else_stays_as_it_is(
     assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
     theirs, own = source.state_dict(), tuned.state_dict()
     changed = {name for name in own if not torch.equal(own[name], theirs[name])} - {"calibration"}
-    drawing = {name for name in changed if name.startswith(DRAWS)}
-    assert changed and drawing == (changed if phase == "painter" else set())
+    rendering = {name for name in changed if name.startswith(RENDERS)}
+    assert changed and rendering == (changed if phase == "painter" else set())
     assert {name.startswith("locator.") for name in changed} == {phase == "locator"}
     assert set(json.loads((tmp_path / "run/report.json").read_text())["held_out"]) == {phase}
 
@@ -268,7 +274,7 @@ def test_a_model_that_goes_on_from_another_lives_by_its_own_predictions_at_once(
     began.clear()
     main(replace(config, init=str(tiny_checkpoint), phases=("dynamics",), out=tmp_path / "more"))
     assert not any(learned[:4]) and any(learned[-4:])
-    assert began[:4] == [False, True, True, True]  # one step of four goes on from true bodies
+    assert began[:4] == [False, True, True, True]  # one step of four goes on from true states
 
 
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:
@@ -285,7 +291,7 @@ def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = iter([3.0, 1.0] + [2.0] * 100)
-    monkeypatch.setattr(ObjectDynamicsPhase, "held_out_loss", lambda self: torch.tensor(next(losses)))
+    monkeypatch.setattr(ObjectDynamicsPhase, "validation_loss", lambda self: torch.tensor(next(losses)))
     main(config_for(tiny_data, tmp_path, steps=73))  # 40 of them for the dynamics
     held_out = json.loads((tmp_path / "report.json").read_text())["held_out"]["dynamics"]
     assert held_out == {"loss": 1.0, "best_at": 0.05, "stopped_at": pytest.approx(0.35)}
@@ -298,10 +304,10 @@ ALOUD = f"""
 import sys, time
 from pathlib import Path
 from typing import Any
-from gwm_sim.training import trainer
-from gwm_sim.training import train
+from gwm_sim.commands.train import TrainConfig, main
+from gwm_sim.training import pipeline, trainer
 
-class Clock(trainer.Clock):
+class Clock(trainer.PhaseClock):
     def tick(self):
         super().tick()
         tell(self.step)
@@ -317,10 +323,10 @@ def tell(event):
     print(time.monotonic(), name, event, file=diary, flush=True)
 
 data, out = map(Path, sys.argv[1:3])
-trainer.SAVE_EVERY, trainer.Clock, train.Trainer = {SAVED_EVERY}, Clock, Trainer
+trainer.SAVE_EVERY, trainer.PhaseClock, pipeline.Trainer = {SAVED_EVERY}, Clock, Trainer
 with open(sys.argv[3], "w") as diary:
-    config = train.TrainConfig((data,), out, preset="tiny", minutes=1, patience=1, resume=True, device="cpu")
-    sys.exit(train.main(config))
+    config = TrainConfig((data,), out, preset="tiny", minutes=1, patience=1, resume=True, device="cpu")
+    sys.exit(main(config))
 """
 """Trains, and writes into a diary when each phase begins and when each step ends [s]."""
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gwm_sim.model.dynamics import DynamicsConfig, PhysicalState
+from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.policies.planning.prior.waypoints import linger, waypoints
 
 MOST_SUBGOALS = 4  # before the goal itself

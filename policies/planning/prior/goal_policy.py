@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.data.schema import Schema
-from gwm_sim.model.dynamics import PhysicalState
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 
 FARTHEST = 40.0  # steps; goals farther away are said to be as far as this

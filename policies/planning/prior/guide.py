@@ -24,9 +24,10 @@ from torch import Tensor
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.dynamics import PhysicalState
-from gwm_sim.model.state import Rollout, WorldState
-from gwm_sim.model.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
+from gwm_sim.model.checkpoint import SHIPPED, find_checkpoint, shipped_models
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.state import PhysicalState, Rollout, WorldState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig

@@ -20,8 +20,9 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.schema import Schema
 from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.dynamics import PhysicalState
-from gwm_sim.model.world_model import WorldModel, WorldModelConfig
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.state import PhysicalState
+from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
 from gwm_sim.policies.planning.prior.guide import Guide

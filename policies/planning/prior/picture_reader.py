@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.layers import soft_argmax
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 
 _CHANNELS, _MAPS = 96, 8

@@ -11,7 +11,7 @@ from recordings import make_schema
 from torch import Tensor
 
 from gwm_sim.errors import CheckpointError, ConfigError
-from gwm_sim.model.dynamics import PhysicalState
+from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, SubgoalSchedule, Term, learn_guide
 from gwm_sim.policies.planning.prior.demonstrations import MOST_SUBGOALS, Demonstrations, turning_points

@@ -1,0 +1,22 @@
+"""`gwm train`: from episode files to a world model."""
+
+from dataclasses import replace
+
+from gwm_sim.files import write_json
+from gwm_sim.training.config import TrainConfig
+from gwm_sim.training.pipeline import train
+
+
+def main(config: TrainConfig) -> int:
+    """Train, leave a complete checkpoint in `config.out`, and say how good it is."""
+    config = replace(config, name=config.name or config.out.resolve().name)
+    report = train(config, tell=lambda line: print(line, flush=True))
+    if config.json is not None:
+        write_json(config.json, report | {"model": str(config.out)})
+    print("On validation episodes:", *report["words"], sep="\n  ")
+    print(f"{config.out}: model {report['model_hash']}. Measure it:")
+    print(f"gwm eval --model {config.out} --data TEST.hdf5 --json {config.out / 'evaluation.json'}")
+    return 0
+
+
+__all__ = ["TrainConfig", "main"]

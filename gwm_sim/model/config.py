@@ -1,0 +1,218 @@
+"""What a checkpoint needs to be rebuilt: the shape of every part of a model, and what its numbers mean.
+
+Shapes follow from the data and from a preset (`training/build.py`); `config.json` holds them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from gwm_sim.data.schema import Command, Schema
+from gwm_sim.errors import ConfigError
+
+FORMAT = 3  # version of the checkpoint layout
+CAME_LATER = ("views", "pack", "rides", "noise", "action_size")
+"""Options that the first checkpoints of this format do not have."""
+
+CELL = 8  # pixels per side of a latent cell
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Shape of the tokenizer."""
+
+    height: int = 64
+    """Height of a view in [px], a multiple of the size of a token."""
+    width: int = 64
+    """Width of a view in [px], a multiple of the size of a token."""
+    numbers: int = 5
+    """Integers per latent cell."""
+    levels: int = 5
+    """Values per integer."""
+    channels: int = 32
+    """Channels at half resolution; doubled at each halving."""
+    foreground_weight: float = 12.0
+    """Extra loss weight of a pixel that differs from the background by the full range."""
+    worst_weight: float = 0.2
+    """Weight of the mean error of the worst one percent of pixels."""
+    views: int = 1
+    """Cameras, whose views stand side by side in a frame."""
+    pack: int = 2
+    """Cells per side of a token."""
+
+    def __post_init__(self) -> None:
+        token = self.token
+        if self.height % token or self.width % token:
+            raise ConfigError(
+                f"frames must be multiples of {token} pixels high and wide, got {self.height}x{self.width}: "
+                f"collect or import them with --size {max(token, self.height // token * token)}"
+            )
+        if self.levels % 2 == 0:
+            raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
+
+    @property
+    def frame(self) -> tuple[int, int, int]:
+        """Shape of a frame, the views of all cameras side by side."""
+        return self.height, self.views * self.width, 3
+
+    @property
+    def token(self) -> int:
+        """Pixels per side of a token."""
+        return CELL * self.pack
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens of a view."""
+        return self.height // self.token, self.width // self.token
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all views."""
+        return self.views * self.grid[0] * self.grid[1]
+
+    @property
+    def token_numbers(self) -> int:
+        """Integers per token."""
+        return self.pack * self.pack * self.numbers
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Shape of the dynamics; everything about the robot comes from the data."""
+
+    tokens: int
+    """Image tokens per frame."""
+    token_numbers: int
+    """Integers per image token."""
+    levels: int
+    """Values per integer."""
+    telemetry: int
+    """Length of the telemetry vector."""
+    actions: int
+    """Length of the action vector."""
+    objects: int
+    """Tracked objects; 0 when the data has no poses."""
+    properties: int
+    """Physics properties that condition the prediction."""
+    commands: tuple[Command, ...] = ()
+    """Quantities that the controller integrates exactly."""
+    effector: tuple[int, ...] = ()
+    """Telemetry indices of the end-effector position, in the frame of the object positions; empty if unknown."""
+    memory: int = 192
+    """Where objects are tracked, the numbers that are remembered of the robot's past, and of each object's."""
+    width: int = 192
+    """Channels per token of a picture."""
+    layers: int = 6
+    """Transformer blocks that read pictures where no object is tracked; every second one looks back in time."""
+    heads: int = 6
+    """Attention heads."""
+    painter_layers: int = 4
+    """Transformer blocks that draw the next picture for the predicted physical state."""
+    window: int = 12
+    """Frames that time attention reaches back, the present one included."""
+    grid: tuple[int, int] = (0, 0)
+    """Rows and columns of the image tokens of a view."""
+    view: tuple[float, ...] = ()
+    """Where objects are tracked, each camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to
+    column and row [tokens], both times the depth, and to the depth [m]."""
+    rides: tuple[bool, ...] = ()
+    """Which of these cameras ride on the end-effector, from which their points are then measured; empty for none."""
+    action_size: tuple[float, ...] = ()
+    """What the network takes for 1, of each action in its own unit; empty where that is 1 for all."""
+    noise: int = 0
+    """Where objects are tracked, random numbers per object and step that decide what cannot be foreseen; 0 for a model
+    of the most likely future alone."""
+
+    def __post_init__(self) -> None:
+        views = self.tokens // max(1, self.grid[0] * self.grid[1])
+        if self.objects and len(self.view) != 12 * views:
+            raise ConfigError(
+                f"a world with {self.objects} tracked objects needs the views of its cameras, {12 * views} numbers, "
+                f"got {len(self.view)}: see `Camera.matrix`"
+            )
+        if self.rides and (len(self.rides) != views or not self.effector):
+            raise ConfigError(f"cameras that ride on the end-effector need to know it, and {views} entries in rides")
+
+    @property
+    def from_pixels(self) -> bool:
+        """Whether the physical state is predicted with the picture in view: where nothing else says what is there."""
+        return not self.objects
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Shape of the heads."""
+
+    tasks: tuple[str, ...] = ()
+    """Tasks with labels in the data, in the order of the outputs."""
+    width: int = 128
+    """Channels per token."""
+    layers: int = 2
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads."""
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Everything a checkpoint needs to be rebuilt, and what its numbers mean."""
+
+    name: str
+    """Short name, such as gwm-mini."""
+    schema: Schema
+    """The data's schema: rate, names, units and bounds of telemetry and actions, camera, objects, tasks."""
+    camera: str
+    """The camera that the model sees through; of several the main one, from which goals and objects are read."""
+    properties: tuple[str, ...]
+    """Physics properties that condition the model, in the order of the inputs."""
+    time_limit: int
+    """Length of the training episodes [steps]: the time limit of an environment that names no task."""
+    tokenizer: TokenizerConfig
+    dynamics: DynamicsConfig
+    heads: HeadsConfig
+    others: tuple[str, ...] = ()
+    """Further cameras, whose views stand beside that of the main one."""
+    depth: bool = False
+    """Whether the depth of the main view is predicted too."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """All cameras, the main one first."""
+        return self.camera, *self.others
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as a JSON object."""
+        parts = {name: written(getattr(self, name)) for name in ("tokenizer", "dynamics", "heads")}
+        named = {key: getattr(self, key) for key in ("name", "camera", "properties", "time_limit")}
+        named |= {key: value for key, value in (("others", self.others), ("depth", self.depth)) if value}
+        return {"format": FORMAT, **named, "schema": self.schema.to_json(), **parts}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> WorldModelConfig:
+        """Make a configuration from what `to_json` returned."""
+        dynamics = dict(value["dynamics"])
+        dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
+        dynamics |= {
+            name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides", "action_size")
+        }
+        heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
+        return cls(
+            name=value["name"],
+            schema=Schema.from_json(value["schema"]),
+            camera=value["camera"],
+            properties=tuple(value["properties"]),
+            time_limit=value["time_limit"],
+            tokenizer=TokenizerConfig(**value["tokenizer"]),
+            dynamics=DynamicsConfig(**dynamics),
+            heads=HeadsConfig(**heads),
+            others=tuple(value.get("others", ())),
+            depth=value.get("depth", False),
+        )
+
+
+def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, Any]:
+    """A part of a configuration as a JSON object. What came later is left out where it is at its default, so that a
+    model keeps its hash."""
+    defaults = {item.name: item.default for item in fields(part) if item.name in CAME_LATER}
+    return {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}

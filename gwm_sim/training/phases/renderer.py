@@ -1,0 +1,47 @@
+"""Pictures of physical states: what the camera sees when robot and objects are where they are said to be."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gwm_sim.model.latents import choose
+from gwm_sim.model.state import PhysicalState
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.config import Preset
+from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.phases.phase import RENDERS, Loss, WorldModelPhase, misplace
+
+ALONE = 0.4  # share of the pictures that are rendered from the physical state alone
+OWN_PICTURES = 4  # the renderer goes on from up to that many pictures of its own
+
+
+class RendererPhase(WorldModelPhase):
+    """The renderer, from the state alone or with the past picture in view: a real one, or one that it made itself."""
+
+    name = "painter"
+    rate = 1e-3
+    learned = (RENDERS,)
+
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+        super().__init__(model, data, preset, seed)
+        self.codes = codes
+        self.windows, self.validation = data.samplers(OWN_PICTURES + 2, seen=True)
+
+    def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
+        dynamics, device, count = self.model.dynamics, self.model.device, step % (OWN_PICTURES + 1)
+        first = windows.draw(self.preset.windows_per_batch * self.preset.frames_per_window // 2, generator)
+        segment = self.data.batch(self.codes, first, count + 2)[0]
+        segment = misplace(segment, generator).to(device)
+        moments = [segment.crop(slice(t, t + 1)) for t in range(count + 2)]
+        states = [PhysicalState(moment.telemetry, moment.objects) for moment in moments]
+        past = moments[0]
+        with torch.no_grad():
+            for moment, physical in zip(moments[1:-1], states[1:-1], strict=True):
+                codes = choose(dynamics.next_picture(physical, past)[:, 0], None)[:, None]
+                past = moment._replace(codes=codes, previous_codes=past.codes)
+        alone = torch.rand(len(first), 1, generator=generator).to(device) < ALONE
+        logits = dynamics.painter.render_mixed(dynamics.conditioning(states[-1], past), past, alone)
+        image = F.cross_entropy(logits.flatten(0, -2), moments[-1].codes.long().flatten())
+        return image, {"image": image.detach()}

@@ -1,0 +1,37 @@
+"""Single frames: their reconstruction, and where the objects are in them."""
+
+from __future__ import annotations
+
+import torch
+
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.config import Preset
+from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.phases.locator import misplacement
+from gwm_sim.training.phases.phase import SEES_FRAMES, Loss, WorldModelPhase
+
+LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
+
+
+class TokenizerPhase(WorldModelPhase):
+    """Tokenizer and locator together."""
+
+    name = "tokenizer"
+    rate = 1.5e-3
+    learned = SEES_FRAMES
+
+    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
+        super().__init__(model, data, preset, seed)
+        self.windows, self.validation = data.samplers(1, seen=True)
+
+    def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
+        model = self.model
+        index = windows.draw(self.preset.frames_per_batch, generator)
+        frames = self.data.frames[index].to(model.device)
+        features = model.tokenizer.features(frames)
+        total, parts = model.tokenizer.loss(frames, features)
+        if model.locator is not None:
+            error = misplacement(model, self.data, index, features)
+            total = total + LOCATOR_WEIGHT * error
+            parts["located_mm"] = 1000 * error.detach()
+        return total, parts

@@ -1,0 +1,210 @@
+"""From episode files to a world model in a folder: phases on one budget.
+
+Tokenizer and locator learn to read frames, all frames are encoded once, then dynamics and task head learn what comes
+after what, and the renderer to draw the latents of it. `phases/` says what is learned, `trainer.py` how, `finetune.py`
+what another model may give.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gwm_sim.errors import ConfigError
+from gwm_sim.files import exclusive, replacing, write_json, write_text
+from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.progress import progress
+from gwm_sim.training.build import build
+from gwm_sim.training.calibration import calibrate
+from gwm_sim.training.config import Preset, TrainConfig
+from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.early_stop import EarlyStop
+from gwm_sim.training.finetune import Inheritance, become, inherit
+from gwm_sim.training.initial_states import write_initial_states
+from gwm_sim.training.model_card import model_card
+from gwm_sim.training.phases.depth import DepthPhase
+from gwm_sim.training.phases.locator import LocatorPhase
+from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
+from gwm_sim.training.phases.phase import WorldModelPhase
+from gwm_sim.training.phases.renderer import RendererPhase
+from gwm_sim.training.phases.tokenizer import TokenizerPhase
+from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
+from gwm_sim.training.run_folder import claim
+from gwm_sim.training.samples import sample_rollouts, sample_tokenizer
+from gwm_sim.training.summary import closing_report
+from gwm_sim.training.trainer import Trainer
+
+LOCK_FILE = "run.lock"
+REPORT_FILE = "report.json"
+ENCODED_AT_ONCE = 8  # frames; what many more make does not fit the caches of a CPU, which takes twice as long
+
+
+def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Train a model, or go on with it, and leave a complete checkpoint in `config.out`.
+
+    Args:
+        config: What is asked for.
+        tell: Told in a line what there is to learn from, and what is kept of another model.
+
+    Returns:
+        The report, as `report.json` holds it.
+    """
+    data = load_training_data(config.data, config.camera, config.weights, config.motion)
+    source = WorldModel.load(config.init, "cpu") if config.init is not None else None
+    torch.manual_seed(config.seed)
+    preset = config.sizes
+    model, inheritance = begin(config, preset, data, source)
+    if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
+        preset = replace(preset, free_after=0.0)
+    claim(config, data.digest)
+    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
+        model = model.to(pick_device(config.device))
+        if source is not None and source.config.depth and not model.config.depth:
+            tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
+        tell(overview(data, model))
+        if inheritance is not None:
+            tell(f"kept {inheritance}")
+        trainer = Trainer(config.out, model, config.resume)
+        codes = run_phases(config, preset, data, trainer)
+        calibrate(model, data, codes, familiar="tokenizer" in config.kept)
+        return finish(config, data, trainer, inheritance)
+
+
+def begin(
+    config: TrainConfig, preset: Preset, data: TrainingData, source: WorldModel | None
+) -> tuple[WorldModel, Inheritance | None]:
+    """The model as it is before training, with the weights of `source` where they fit.
+
+    Raises:
+        ConfigError: Of these data or of `source` the phases cannot make a model.
+    """
+    model = build(config, preset, data, source)
+    check_phases(config, data, model)
+    if "dynamics" in config.phases:  # refuses episodes that are too short before anything is learned
+        from_pixels = model.config.dynamics.from_pixels
+        data.windows(preset.frames_per_window + 1 if from_pixels else max(preset.rollouts))
+    if source is None:
+        return model, None
+    inheritance = inherit(model, source)
+    if config.kept:
+        become(model, source, config.kept, f"--phases keeps {' and '.join(config.kept)} of {config.init}")
+    return model, inheritance
+
+
+def check_phases(config: TrainConfig, data: TrainingData, model: WorldModel) -> None:
+    """Refuse phases that have nothing to learn from, or that leave a model whose parts do not fit each other."""
+    from_pixels = model.config.dynamics.from_pixels
+    if "depth" in config.phases and not len(data.measured) and (model.config.depth or len(config.phases) == 1):
+        raise ConfigError("--phases depth needs data of which depth was measured: collect them with --depth")
+    drawing = "dynamics" if from_pixels else "painter"
+    if "tokenizer" in config.phases and drawing not in config.phases:
+        raise ConfigError(
+            f"--phases tokenizer changes what pictures are drawn in: name {drawing} too, which draws them"
+        )
+    if from_pixels and not {"tokenizer", "dynamics"} & set(config.phases):
+        raise ConfigError(
+            f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
+            "only tokenizer and dynamics"
+        )
+    if config.rollouts and from_pixels:
+        raise ConfigError("--rollouts are for robots with tracked objects, and these data track none")
+
+
+def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> Tensor:
+    """Learn what is asked for, one phase after the other; return the latents of all frames, (F, N, M)."""
+    model, seed, samples = trainer.model, config.seed, config.out / "samples"
+    phases = config.phases  # what is left out is not even made: its data may be too short for it
+
+    def rolled_out(step: int) -> None:
+        sample_rollouts(model, data, samples, step)
+
+    if "tokenizer" in phases:
+        tokenizer = TokenizerPhase(model, data, preset, seed)
+        learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+    if "locator" in phases and model.locator is not None:
+        learn(trainer, LocatorPhase(model, data, preset, seed), config)
+    codes = encode_all(model, data, config.out / "latents.safetensors")
+    if "depth" in phases and model.depth_head is not None:
+        learn(trainer, DepthPhase(model, data, codes, preset, seed), config)
+    if model.config.dynamics.from_pixels:
+        if "dynamics" in phases:
+            learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
+    else:
+        if "dynamics" in phases:
+            learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config)
+        if "painter" in phases:
+            learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+    return codes
+
+
+def learn(
+    trainer: Trainer, phase: WorldModelPhase, config: TrainConfig, sample: Callable[[int], None] = lambda step: None
+) -> None:
+    """Run one phase on its share of the budget."""
+    phase.rate *= config.learning_rate
+    watched = phase.validation is not None and config.patience < 1
+    early_stop = EarlyStop(phase.validation_loss, config.patience) if watched else None
+    trainer.run(phase, *config.share(phase.name, trainer.model.config), sample, early_stop)
+
+
+def finish(
+    config: TrainConfig, data: TrainingData, trainer: Trainer, inheritance: Inheritance | None
+) -> dict[str, Any]:
+    """Write the checkpoint with its initial states, card and report; return the report."""
+    model, out = trainer.model, config.out
+    model.save(out)
+    write_initial_states(config.data, config.camera, out / BANK_FILE, model.config.time_limit // 4)
+    write_text(out / "README.md", model_card(config, model, data))
+    report: dict[str, Any] = {
+        "model": config.name,
+        "model_hash": model.digest(),
+        "init": asdict(inheritance) if inheritance is not None else None,
+        "held_out": trainer.validation,
+        **closing_report(model, config.data, data.validation().tolist()),
+    }
+    write_json(out / REPORT_FILE, report)
+    return report
+
+
+def overview(data: TrainingData, model: WorldModel) -> str:
+    """What there is to learn from, and what learns."""
+    unseen = len(data.telemetry) - len(data.frames)
+    return (
+        f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(data.cameras)}"
+        + (f" and {unseen} without pictures; " if unseen else "; ")
+        + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Tensor:
+    """Latents of all frames, (F, N, M) uint8, from a cache beside the run when it fits tokenizer and data."""
+    key = json.dumps({"model": model.tokenizer_digest(), "data": data.digest})
+    if cache.exists():
+        with safe_open(cache, framework="pt") as file:
+            if file.metadata()["key"] == key:
+                return load_file(cache)["codes"]
+    chunks = data.frames.split(ENCODED_AT_ONCE)
+    encoded = []
+    with progress("encode") as show:
+        for chunk in chunks:
+            encoded.append(model.tokenize(chunk).cpu())
+            show(len(encoded) / len(chunks), f"{len(data.frames)} frames")
+    codes = torch.cat(encoded)
+    with replacing(cache) as temporary:
+        save_file({"codes": codes}, temporary, {"key": key})
+    return codes
