@@ -25,7 +25,6 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet, write_video
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig, check_fit
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
-from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.policies.planning import (
     GUIDE_FILE,
     PLANNERS,
@@ -37,6 +36,7 @@ from gwm_sim.policies.planning import (
     guided_config,
     learn_guide,
 )
+from gwm_sim.policies.planning.goal_pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED

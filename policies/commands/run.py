@@ -22,12 +22,12 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig
 from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
-from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.policies.live.planner import ModelPlanner
 from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
 from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Progress, guided_config
+from gwm_sim.policies.planning.goal_pictures import check_pictures, fit_goals, read_picture
 
 OWN_CAMERA = "robot"
 SPACE_BAR = "space"

@@ -115,7 +115,7 @@ def _null(world: WorldModelConfig) -> Robot:
 
 
 def _mujoco(world: WorldModelConfig, **options: str) -> Robot:
-    from gwm_sim.policies.live.twin import TwinRobot  # late: MuJoCo is an extra
+    from gwm_sim.policies.blocks.twin_robot import TwinRobot  # late: MuJoCo is an extra
 
     return TwinRobot(world, **options)
 

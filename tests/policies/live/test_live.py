@@ -616,7 +616,7 @@ def test_a_robot_of_another_kind_is_refused(model: WorldModel) -> None:
 
 def test_the_twin_is_a_robot_with_a_camera(model: WorldModel) -> None:
     pytest.importorskip("mujoco")
-    from gwm_sim.policies.live.twin import TwinRobot
+    from gwm_sim.policies.blocks.twin_robot import TwinRobot
 
     robot = TwinRobot(model.config, task="reach")
     with Camera(robot.camera, Freshness(max_age=60.0)) as camera:
