@@ -24,8 +24,8 @@ from gwm_sim.policies.planning import (
     ModelCost,
     MpcConfig,
     Objective,
-    Start,
     SubgoalSchedule,
+    WarmStart,
     default_objective,
     plan,
 )
@@ -189,7 +189,7 @@ class ModelPlanner:
         self._pursuit = SubgoalSchedule(model, goals, guide, self.config.progress)
         self._objective = objective
         self._guide = guide
-        self._bounds = action_bounds(model, self.config.ternary)
+        self._bounds = action_bounds(model, self.config.three_level)
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._goal: Goal | None = None  # of the last plan
         self._start = self._hold()
@@ -227,8 +227,8 @@ class ModelPlanner:
         steps: Vector = actions[0, : c.execute].repeat_interleave(c.block, dim=0).cpu().numpy()
         return steps
 
-    def _hold(self) -> Start:
-        return Start.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
+    def _hold(self) -> WarmStart:
+        return WarmStart.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
 
 
 __all__ = ["History", "ModelPlanner", "Planned", "Planner", "Planning"]

@@ -3,8 +3,8 @@
     policy = MpcPolicy(model, Goal.image(model, picture))
     action, memory = policy.predict(observation, memory)
 
-`planners` is mathematics over tensors, `objectives` says what a good rollout is, `model_cost` joins the two through a
-world model, `mpc` acts.
+`optimizers` is mathematics over tensors, `objectives` says what a good rollout is, `cost` joins the two through a world
+model, `plan_step` makes a plan of them, `mpc` acts.
 """
 
 from gwm_sim.policies.planning.cost import Explanation, ModelCost
@@ -18,9 +18,7 @@ from gwm_sim.policies.planning.optimizers import (
     IcemSettings,
     MppiSettings,
     Plan,
-    Start,
-    cem,
-    mppi,
+    WarmStart,
     plan,
 )
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
@@ -45,11 +43,9 @@ __all__ = [
     "Plan",
     "Progress",
     "SubgoalSchedule",
-    "Start",
     "Term",
-    "cem",
+    "WarmStart",
     "default_objective",
-    "mppi",
     "guided_config",
     "learn_guide",
     "plan",

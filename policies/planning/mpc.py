@@ -20,7 +20,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.cost import Explanation, ModelCost
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective, default_objective
-from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, Start, plan
+from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
 from gwm_sim.policies.policy import Observation, State
@@ -44,7 +44,7 @@ class MpcConfig:
     """Environment steps per plan step, in which the action stays the same."""
     execute: int = 1
     """Plan steps that are executed before the next plan is made."""
-    ternary: tuple[str, ...] = ()
+    three_level: tuple[str, ...] = ()
     """Names of actions that are either lowest, in the middle or highest, such as gripper."""
     progress: Progress = Progress()
     """When to go on to the next goal."""
@@ -78,7 +78,7 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
     spread = tuple(0.0 if name == GRIPPER_RATE else SPREAD for name in names)
     search = replace(planner or IcemSettings(population=8, iterations=1, elites=2), std=spread)
     grippers = tuple(name for name in names if name == GRIPPER_RATE)
-    return replace(MpcConfig(search, horizon=8, block=1, execute=5, ternary=grippers), **changes)
+    return replace(MpcConfig(search, horizon=8, block=1, execute=5, three_level=grippers), **changes)
 
 
 class MpcPolicy:
@@ -120,7 +120,7 @@ class MpcPolicy:
         self.plan_seconds: list[float] = []
         """Duration of every plan that was made [s]."""
         self._guide = guide
-        self._bounds = action_bounds(model, self.config.ternary)
+        self._bounds = action_bounds(model, self.config.three_level)
 
     def predict(
         self,
@@ -182,7 +182,7 @@ class MpcPolicy:
             assert row.pursuit is not None
             goals.append(row.pursuit.goal(worlds.select([i]), row.steps / rate))
         goal = Goal.join(goals)
-        start = Start.join([row.start or self._hold() for row in waiting])
+        start = WarmStart.join([row.start or self._hold() for row in waiting])
         if self._guide is not None:
             start = start.around(self._bounds.admit(self._guide.propose(worlds, goal, c.horizon, c.block)))
         if c.planner is None:
@@ -199,8 +199,8 @@ class MpcPolicy:
             row.start = following.select([i])
             row.planned = worlds.select([i]), goals[i], actions[i : i + 1]
 
-    def _hold(self) -> Start:
-        return Start.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
+    def _hold(self) -> WarmStart:
+        return WarmStart.hold(1, self.config.horizon, len(self._bounds.low), self.model.device)
 
 
 class _Row:
@@ -212,7 +212,7 @@ class _Row:
         self.telemetry: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT)
         self.actions: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT - 1)  # between the frames
         self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
-        self.start: Start | None = None
+        self.start: WarmStart | None = None
         self.pursuit: SubgoalSchedule | None = None
         self.steps = 0  # since the start of the episode
         self.planned: tuple[WorldState, Goal, Tensor] | None = None  # the last plan (1, T, A), where it began, its goal
@@ -239,20 +239,20 @@ class _Row:
         return action
 
 
-def action_bounds(model: WorldModel, ternary: Sequence[str] = ()) -> Bounds:
+def action_bounds(model: WorldModel, three_level: Sequence[str] = ()) -> Bounds:
     """The permitted actions of the data that a model learned from.
 
     Raises:
-        ConfigError: There is no action of a name in `ternary`.
+        ConfigError: There is no action of a name in `three_level`.
     """
     schema = model.config.schema
-    if unknown := sorted(set(ternary) - set(schema.action_names)):
+    if unknown := sorted(set(three_level) - set(schema.action_names)):
         raise ConfigError(f"{model.config.name} has the actions {', '.join(schema.action_names)}, not {unknown}")
     low, high = (
         torch.tensor(limit, dtype=torch.float32, device=model.device)
         for limit in (schema.action_low, schema.action_high)
     )
-    return Bounds(low, high, tuple(schema.action_names.index(name) for name in ternary))
+    return Bounds(low, high, tuple(schema.action_names.index(name) for name in three_level))
 
 
 __all__ = ["MpcConfig", "MpcPolicy", "action_bounds", "guided_config"]

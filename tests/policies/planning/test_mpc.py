@@ -26,8 +26,8 @@ from gwm_sim.policies.planning import (
     MpcConfig,
     MpcPolicy,
     Objective,
-    Start,
     Term,
+    WarmStart,
     default_objective,
     plan,
 )
@@ -201,7 +201,7 @@ def test_goals_of_other_rows_are_refused(model: WorldModel) -> None:
 
 def test_actions_have_the_shape_and_bounds_of_the_environment(model: WorldModel) -> None:
     goal = Goal.positions(model, effector=(0.5, 0.5, 0.5))
-    policy = MpcPolicy(model, goal, config=replace(SMALL, ternary=("gripper",)))
+    policy = MpcPolicy(model, goal, config=replace(SMALL, three_level=("gripper",)))
     many, _ = policy.predict(observe(model, torch.rand(3, TELEMETRY)), None, np.ones(3, bool))
     one, memory = policy.predict(observe(model, torch.rand(TELEMETRY)), None, np.ones(1, bool))
     assert many.shape == (3, ACTIONS) and one.shape == (ACTIONS,)
@@ -212,7 +212,7 @@ def test_actions_have_the_shape_and_bounds_of_the_environment(model: WorldModel)
     assert explanation.frames.shape == (1, 6, 32, 32, 3)
     assert explanation.cost.isfinite().all()
     with pytest.raises(ConfigError, match="has the actions dx, dy, gripper, not \\['jaw'\\]"):
-        MpcPolicy(model, goal, config=replace(SMALL, ternary=("jaw",)))
+        MpcPolicy(model, goal, config=replace(SMALL, three_level=("jaw",)))
 
 
 def test_a_plan_is_made_once_per_block_and_at_every_start(model: WorldModel) -> None:
@@ -356,6 +356,6 @@ def test_planners_and_costs_fit_together_without_the_policy(gantry: Gantry) -> N
     goal = Goal.positions(gantry, effector=(0.5, 0.5, 0.5))
     cost = ModelCost(gantry, state, default_objective(gantry, goal), goal, block=2)
     bounds = Bounds(torch.full((ACTIONS,), -1.0), torch.ones(ACTIONS))
-    found = plan(cost, Start.hold(1, 4, ACTIONS), bounds, [torch.Generator()], IcemSettings())
+    found = plan(cost, WarmStart.hold(1, 4, ACTIONS), bounds, [torch.Generator()], IcemSettings())
     assert found.cost < cost(torch.zeros(1, 1, 4, ACTIONS))[0]
     assert cost.explain(found.actions).rollout.objects.shape == (1, 8, OBJECTS, 3)
