@@ -8,11 +8,13 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gwm_sim.data.images import decode_picture, shrink
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live.camera import Picture
+
+Picture = NDArray[np.uint8]
 
 SAME_SCENE: Final = 10.0
 """Median difference between two pictures of one fixed camera in one light [grey levels]: most of a picture is bench,

@@ -8,7 +8,6 @@ the same robot that looks from the same place: that one then reads the pictures 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
 from gwm_sim.errors import CheckpointError
+from gwm_sim.files import replacing
 from gwm_sim.model.dynamics import PhysicalState
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.world_model import SHIPPED, WorldModel, WorldModelConfig, find_checkpoint, shipped_models
@@ -86,8 +86,8 @@ class Guide:
         columns = self.policy.columns
         ends = PhysicalState(goal.telemetry[0].cpu(), goal.objects[0].cpu())
         scale = self.policy.telemetry_std[columns].cpu()
-        bodies = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
-        return [self._pose(PhysicalState(*(x[None] for x in body))) for body in zip(*bodies, strict=True)]
+        found = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
+        return [self._pose(PhysicalState(*(x[None] for x in stop))) for stop in zip(*found, strict=True)]
 
     def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
         """What the policy would do in each of B worlds toward its goal, (B, steps, A).
@@ -101,7 +101,7 @@ class Guide:
         return actions[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        """A `Measure`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
+        """A `StageCost`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
         now = PhysicalState(rollout.telemetry, rollout.objects)
         before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
         target = PhysicalState(
@@ -123,12 +123,10 @@ class Guide:
         for part, module in (("policy", self.policy), ("reader", self.reader)):
             tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
         header = {"policy": asdict(self.policy.config), "tokenizer": self.model.tokenizer_digest()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
         stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(stored, temporary, {"guide": json.dumps(header)})
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(stored, temporary, {"guide": json.dumps(header)})
+            temporary.chmod(0o644)
 
     @classmethod
     def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> Guide:
@@ -181,7 +179,7 @@ def looks_alike(one: WorldModelConfig, other: WorldModelConfig) -> bool:
 
 
 def wanted(goal: Goal, like: PhysicalState) -> PhysicalState:
-    """What a goal asks for, in the shapes of a body; NaN where it asks for nothing."""
+    """What a goal asks for, in the shapes of a physical state; NaN where it asks for nothing."""
     return PhysicalState(
         torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
         torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,

@@ -97,7 +97,7 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     """Read recordings."""
     if not paths:
         raise ConfigError("no recordings to learn from: give episode files, as made by `gwm collect`")
-    dynamics, camera = model.dynamics, model.config.camera
+    dynamics, statistics, camera = model.config.dynamics, model.statistics, model.config.camera
     parts: dict[str, list[Tensor]] = {
         name: [] for name in ("telemetry", "before", "objects", "actions", "waypoint", "end")
     }
@@ -115,14 +115,14 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
                 episode = file.read(k, cameras=(camera,) if familiar else ())
                 telemetry, n = torch.from_numpy(episode.telemetry), len(episode.telemetry)
                 places = torch.zeros(n, 0, 3) if episode.objects is None else torch.from_numpy(episode.objects[..., :3])
-                objects = places.float().clamp(dynamics.objects_low.cpu(), dynamics.objects_high.cpu())
-                turns = torch.tensor(turning_points(telemetry, dynamics.config))
+                objects = places.float().clamp(statistics.objects_low.cpu(), statistics.objects_high.cpu())
+                turns = torch.tensor(turning_points(telemetry, dynamics))
                 upcoming = turns[torch.searchsorted(turns, torch.arange(n), right=True).clamp_max(len(turns) - 1)]
                 parts["telemetry"].append(telemetry)
                 parts["before"].append(torch.cat((telemetry[:1], telemetry[:-1])))
                 parts["objects"].append(objects)
                 parts["actions"].append(
-                    torch.cat((torch.from_numpy(episode.actions), torch.zeros(1, dynamics.config.actions)))
+                    torch.cat((torch.from_numpy(episode.actions), torch.zeros(1, dynamics.actions)))
                 )
                 parts["waypoint"].append(upcoming + at)
                 parts["end"].append(torch.full((n,), at + n - 1))
