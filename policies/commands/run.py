@@ -20,10 +20,10 @@ from rich.console import Console
 from gwm_sim.data.images import shrink
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig
-from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
+from gwm_sim.policies.live.camera import Camera, FrameSource, Freshness, Picture, is_file, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
-from gwm_sim.policies.live.planner import ModelPlanner
-from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
+from gwm_sim.policies.live.model_planner import ModelPlanner
+from gwm_sim.policies.live.recorder import LiveRecorder, check_vacant, live_schema, write
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
 from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Progress, guided_config
@@ -104,9 +104,9 @@ def main(config: RunConfig) -> int:
         planner = make_planner(model, goals, config)
         connect(robot, config.robot)
         stack.callback(robot.disconnect)
-        recording = Recording() if config.record else None
+        recorder = LiveRecorder() if config.record else None
         dead_man = make_dead_man(config.dead_man)
-        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recording)
+        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recorder)
         show = None
         if config.preview:
             from gwm_sim.policies.live.preview import Preview  # late: pygame is an extra
@@ -118,10 +118,10 @@ def main(config: RunConfig) -> int:
         with stopping_on_termination(loop):
             report = loop.run(show)
         succeeded = getattr(robot, "succeeded", None)
-    if config.record is not None and recording:  # which is empty when the run ended before its first step
+    if config.record is not None and recorder:  # which is empty when the run ended before its first step
         settings = {"model": world.name, "goals": [path.name for path in config.goal], "move": config.move}
         write(
-            config.record, recording, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
+            config.record, recorder, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
         )
     numbers = summary(report, succeeded)
     tell(numbers)
@@ -157,11 +157,11 @@ def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
     return LoopConfig(rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
 
 
-def find_source(config: RunConfig, robot: Robot) -> Source:
+def find_source(config: RunConfig, robot: Robot) -> FrameSource:
     """The camera that is asked for."""
     if config.camera != OWN_CAMERA:
         return open_source(config.camera)
-    source: Source | None = getattr(robot, "camera", None)
+    source: FrameSource | None = getattr(robot, "camera", None)
     if source is None:
         raise ConfigError(f"--robot {config.robot} has no camera of its own: give --camera an index, a file or a URL")
     return source

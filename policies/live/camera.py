@@ -17,7 +17,8 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.errors import GwmError, MissingDependency
+from gwm_sim.errors import GwmError
+from gwm_sim.extras import missing
 from gwm_sim.policies.live.timing import Clock
 
 Picture = NDArray[np.uint8]
@@ -36,7 +37,7 @@ class EndOfVideo(CameraError):
     """A video file has been played to its end."""
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Where pictures come from; cameras of LeRobot fit. One that also has `close()` is closed by the same thread."""
 
     def read(self) -> Picture | None:
@@ -72,7 +73,7 @@ class Freshness:
 class Camera:
     """The latest picture of a source, read in a background thread."""
 
-    def __init__(self, source: Source, freshness: Freshness | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, source: FrameSource, freshness: Freshness | None = None, clock: Clock | None = None) -> None:
         """Prepare to read `source`; `start` begins."""
         self.failures = 0
         """Reads that gave no picture."""
@@ -253,18 +254,18 @@ def _import_opencv() -> Any:
     try:
         return import_module("cv2")
     except ModuleNotFoundError as error:
-        raise MissingDependency('cameras are read by OpenCV. Run: pip install "gwm-sim[camera]"') from error
+        raise missing("cv2", "a camera") from error
 
 
 __all__ = [
     "Camera",
     "CameraError",
     "EndOfVideo",
+    "FrameSource",
     "Freshness",
     "OpenCVSource",
     "Picture",
     "Shot",
-    "Source",
     "check_picture",
     "is_file",
     "open_source",

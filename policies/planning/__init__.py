@@ -9,7 +9,7 @@ model, `plan_step` makes a plan of them, `mpc` acts.
 
 from gwm_sim.policies.planning.cost import Explanation, ModelCost
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy, guided_config
+from gwm_sim.policies.planning.mpc import MpcPolicy
 from gwm_sim.policies.planning.objectives import Objective, Term, default_objective
 from gwm_sim.policies.planning.optimizers import (
     PLANNERS,
@@ -21,6 +21,7 @@ from gwm_sim.policies.planning.optimizers import (
     WarmStart,
     plan,
 )
+from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
@@ -41,6 +42,7 @@ __all__ = [
     "MppiSettings",
     "Objective",
     "Plan",
+    "PlanStep",
     "Progress",
     "SubgoalSchedule",
     "Term",

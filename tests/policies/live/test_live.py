@@ -28,8 +28,9 @@ from gwm_sim.policies.commands.run import RunConfig, main
 from gwm_sim.policies.live import robots
 from gwm_sim.policies.live.camera import Camera, CameraError, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, Status
-from gwm_sim.policies.live.planner import History, ModelPlanner
-from gwm_sim.policies.live.recording import Recording, live_schema, write
+from gwm_sim.policies.live.model_planner import ModelPlanner
+from gwm_sim.policies.live.planner import History
+from gwm_sim.policies.live.recorder import LiveRecorder, live_schema, write
 from gwm_sim.policies.live.robots import NullRobot, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, check_hold, touched
 from gwm_sim.policies.live.timing import Clock, Schedule
@@ -221,7 +222,7 @@ class Bench:
         self.clock = StepClock()
         self.scene, self.arm, self.brain = Scene(self.clock), Arm(self.clock), Brain(self.clock)
         self.held = True
-        self.recording = Recording()
+        self.recorder = LiveRecorder()
         self.camera = Camera(self.scene, clock=self.clock)
         self.loop = LiveLoop(
             self.camera,
@@ -231,7 +232,7 @@ class Bench:
             SIZE,
             LoopConfig(**{"move": True, "settle": 0.4, "seconds": 10.0} | config),
             dead_man=DeadMan(lambda: self.held, clock=self.clock) if dead_man else None,
-            recording=self.recording,
+            recorder=self.recorder,
             clock=self.clock,
         )
         self.brain.freed = self.loop.latch.tripped
@@ -409,7 +410,7 @@ def test_plans_follow_each_other_without_a_gap_and_the_run_is_recorded(tmp_path:
     np.testing.assert_allclose(asked.pending, block)  # what is still to be done
 
     path = tmp_path / "run.hdf5"
-    write(path, bench.recording, live_schema(SCHEMA, "front", "arm", 10.0, {"move": True}))
+    write(path, bench.recorder, live_schema(SCHEMA, "front", "arm", 10.0, {"move": True}))
     with EpisodeFile(path) as file:
         file.check()
         (episode,) = file

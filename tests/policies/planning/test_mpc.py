@@ -32,7 +32,6 @@ from gwm_sim.policies.planning import (
     plan,
 )
 from gwm_sim.policies.planning.objectives import (
-    differing_codes,
     failure,
     latent_distance,
     missing_reward,
@@ -113,7 +112,7 @@ def test_one_goal_is_shared_by_all_rows(model: WorldModel) -> None:
 # --- objectives -------------------------------------------------------------------------------------------------------
 
 
-def test_measures_are_what_they_say(model: WorldModel) -> None:
+def test_stage_costs_are_what_they_say(model: WorldModel) -> None:
     rollout, actions = make_rollout(model, 2, 3)
     codes, place = rollout.codes[:, 1].clone(), rollout.objects[:, 1].clone()
     place[:, 0, 0] += 0.3
@@ -125,11 +124,11 @@ def test_measures_are_what_they_say(model: WorldModel) -> None:
 
     torch.testing.assert_close(telemetry_distance((0, 1, 2))(rollout, actions, goal)[:, 1], torch.full((2,), 5.0))
     torch.testing.assert_close(object_distance(rollout, actions, goal)[:, 1], torch.full((2,), 0.3))
-    for measure in (differing_codes, latent_distance(levels)):
-        value = measure(rollout, actions, goal)
-        assert (value[:, 1] == 0).all() and (value[:, [0, 2]] > 0).all()
-    opposite = Goal(codes=torch.where(codes < levels // 2 + 1, levels - 1, 0).to(torch.uint8))
-    assert (differing_codes(rollout, actions, opposite)[:, 1] == 1).all()
+    away = latent_distance(levels)(rollout, actions, goal)
+    assert (away[:, 1] == 0).all() and (away[:, [0, 2]] > 0).all()
+    edges = Goal(codes=torch.zeros_like(codes))
+    unit = 2 * rollout.codes[:, 1].float() / (levels - 1)
+    torch.testing.assert_close(latent_distance(levels)(rollout, actions, edges)[:, 1], unit.square().mean(dim=(-2, -1)))
     torch.testing.assert_close(missing_reward(1)(rollout, actions, goal), 1 - rollout.reward[..., 1])
     torch.testing.assert_close(failure(0)(rollout, actions, goal), 1 - rollout.success[..., 0])
     assert torch.equal(uncertainty(rollout, actions, goal), rollout.uncertainty)
