@@ -27,7 +27,7 @@ class Planner(Protocol):
     """Maps what was seen to what to do: any such callable is a planner.
 
     It is called again and again, always by one thread, but not by the one that made it, while the robot goes on. What
-    it raises is a fault that stops the run. `gwm_sim.policies.testing.PlannerConformance` tests one against all this.
+    it raises is a fault that stops the run. `gwm_sim.policies.testing.planner.PlannerConformance` tests all this.
     """
 
     def __call__(self, history: History, /) -> Vector:

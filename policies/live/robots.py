@@ -32,7 +32,7 @@ class Robot(Protocol):
 
     All calls come from one thread, except `connect` and `disconnect`. A call that hangs cannot be interrupted: drivers
     need time-outs of their own. A robot that has a camera may offer it as `camera`, a `FrameSource` that gives pictures
-    even before `connect`: goals are checked first.
+    even before `connect`: goals are checked first. `gwm_sim.policies.testing.robot.RobotConformance` tests all this.
     """
 
     @property

@@ -9,17 +9,28 @@ import pytest
 from bench import SCHEMA, SIZE
 from models import make_model
 
+from gwm_sim.data.episode_file import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png, write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.run import RunConfig, main
 from gwm_sim.policies.live.camera import Camera, Freshness
-from gwm_sim.policies.live.robots import make_robot
+from gwm_sim.policies.live.robots import Robot, make_robot
+from gwm_sim.policies.testing.robot import RobotConformance
 
 
 @pytest.fixture(scope="module")
 def model() -> WorldModel:
     return make_model(schema=SCHEMA)
+
+
+class TestTwinRobot(RobotConformance):
+    def make(self) -> tuple[Robot, Schema]:
+        pytest.importorskip("mujoco")
+        from gwm_sim.policies.blocks.twin_robot import TwinRobot
+
+        world = WorldModel.load("gwm-mini", "cpu").config
+        return TwinRobot(world), world.schema
 
 
 def test_the_twin_is_a_robot_with_a_camera(model: WorldModel) -> None:

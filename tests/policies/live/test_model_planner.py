@@ -8,10 +8,12 @@ import pytest
 from bench import SCHEMA, SIZE
 from models import make_model
 
+from gwm_sim.data.episode_file import Schema
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.model_planner import ModelPlanner
-from gwm_sim.policies.live.planner import History
+from gwm_sim.policies.live.planner import Planner
 from gwm_sim.policies.planning import Goal, IcemSettings, MpcConfig, Progress
+from gwm_sim.policies.testing.planner import PlannerConformance, make_history
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +21,13 @@ def model() -> WorldModel:
     return make_model(schema=SCHEMA)
 
 
-def make_history(pending: int = 0, time: float = 0.0) -> History:
-    rng = np.random.default_rng(0)
-    return History(
-        frames=rng.integers(0, 256, (4, SIZE, SIZE, 3), np.uint8),
-        telemetry=rng.random((4, 5), np.float32),
-        actions=np.zeros((3, 3), np.float32),
-        pending=np.full((pending, 3), 0.5, np.float32),
-        time=time,
-    )
-
-
 SMALL = MpcConfig(planner=IcemSettings(population=4, iterations=1, elites=2), horizon=2, block=3)
+
+
+class TestModelPlanner(PlannerConformance):
+    def make(self) -> tuple[Planner, Schema, int]:
+        model = make_model(schema=SCHEMA)
+        return ModelPlanner(model, [Goal.solve(model, "reach")], config=SMALL), SCHEMA, SIZE
 
 
 def test_model_planner_plans_from_where_the_last_plan_ends(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,14 +40,14 @@ def test_model_planner_plans_from_where_the_last_plan_ends(model: WorldModel, mo
 
     monkeypatch.setattr(WorldModel, "imagine", imagine)
     planner = ModelPlanner(model, [Goal.solve(model, "reach")], config=SMALL)
-    actions = planner(make_history(pending=5))
+    actions = planner(make_history(SCHEMA, SIZE, pending=5))
     assert imagined == [5, 6]
     assert actions.shape == (3, 3) and actions.dtype == np.float32 and (np.abs(actions) <= 1).all()
     assert (actions == actions[0]).all()
 
 
 def test_model_planner_goes_from_goal_to_goal(model: WorldModel) -> None:
-    history = make_history()
+    history = make_history(SCHEMA, SIZE)
     met, other = Goal.image(model, history.frames[-1]), Goal.image(model, 255 - history.frames[-1])
     config = replace(SMALL, progress=Progress(codes=0.0, patience=1.0))
     planner = ModelPlanner(model, [met, other, other], config=config)

@@ -1,5 +1,6 @@
 """Robots are found by name, and refused where they do not fit a model."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,15 +8,62 @@ import pytest
 from bench import SCHEMA
 from models import make_model
 
+from gwm_sim.data.episode_file import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live import robots
-from gwm_sim.policies.live.robots import NullRobot, make_robot
+from gwm_sim.policies.live.robots import NullRobot, Robot, make_robot
+from gwm_sim.policies.testing.robot import RobotConformance
 
 
 @pytest.fixture(scope="module")
 def model() -> WorldModel:
     return make_model(schema=SCHEMA)
+
+
+class TestNullRobot(RobotConformance):
+    def make(self) -> tuple[Robot, Schema]:
+        return NullRobot(SCHEMA), SCHEMA
+
+
+class Unreachable(NullRobot):
+    def connect(self) -> None:
+        pass
+
+
+class Blind(NullRobot):
+    def get_observation(self) -> dict[str, float]:
+        return super().get_observation() | {"z": math.nan}
+
+
+class Mumbling(NullRobot):
+    def send_action(self, action: dict[str, float]) -> dict[str, float]:
+        return {"x": 0.0}
+
+
+class Drifting(NullRobot):
+    def send_action(self, action: dict[str, float]) -> dict[str, float]:
+        self._telemetry += 0.01
+        return action
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"),
+    [
+        (Unreachable, "connected_from_connect"),
+        (Blind, "reports_finite"),
+        (Mumbling, "answers_with_the_action"),
+        (Drifting, "zeros_hold_it_still"),
+    ],
+)
+def test_a_robot_that_does_not_conform_is_found_out(kind: type[NullRobot], test: str) -> None:
+    class Suite(RobotConformance):
+        def make(self) -> tuple[Robot, Schema]:
+            return kind(SCHEMA), SCHEMA
+
+    (name,) = [name for name in dir(Suite) if test in name]
+    with pytest.raises((AssertionError, robots.RobotError)):
+        getattr(Suite(), name)()
 
 
 def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch, model: WorldModel) -> None:
