@@ -100,7 +100,7 @@ def main(config: RunConfig) -> int:
         size = world.tokenizer.height
         goals = fit_goals(config.goal, pictures, seen, size)
         if config.check_pictures:
-            check_pictures(model, config.goal, goals, shrink(seen, size))
+            check_pictures(model, config.goal, goals, shrink(seen, size), "--no-check_pictures")
         planner = make_planner(model, goals, config)
         connect(robot, config.robot)
         stack.callback(robot.disconnect)

@@ -59,7 +59,9 @@ def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture,
     return [shrink(picture, size) for picture in pictures]
 
 
-def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture) -> None:
+def check_pictures(
+    model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture, way_out: str = ""
+) -> None:
     """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
 
     Args:
@@ -67,14 +69,14 @@ def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Pic
         paths: Files of the goals, for messages.
         goals: The goals (H, W, 3) at the model's size.
         seen: What the camera sees, at the same size.
+        way_out: Option that goes on regardless, for messages.
 
     Raises:
         ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.
     """
-    remedy = (
-        f"Was it taken by the camera {model.config.camera!r}, from the same place, in this light? "
-        "--no-check_pictures goes on regardless."
-    )
+    remedy = f"Was it taken by the camera {model.config.camera!r}, from the same place, in this light?"
+    if way_out:
+        remedy += f" {way_out} goes on regardless."
     for path, goal in zip(paths, goals, strict=True):
         difference = float(np.median(np.abs(goal.astype(np.int16) - seen)))
         if difference > SAME_SCENE:
