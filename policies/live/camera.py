@@ -7,12 +7,12 @@ stopped, fails or froze is a fault: a controller that goes on with an old pictur
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Freshness:
     """How long pictures may stay identical bit by bit [s]; sensors have noise. Infinity for cameras without any."""
 
 
-class Camera:
+class Camera(AbstractContextManager["Camera"]):
     """The latest picture of a source, read in a background thread."""
 
     def __init__(self, source: FrameSource, freshness: Freshness | None = None, clock: Clock | None = None) -> None:
@@ -107,12 +107,7 @@ class Camera:
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def latest(self) -> Shot | None:

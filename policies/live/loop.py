@@ -32,20 +32,26 @@ REFRESH: Final = 0.03  # of whatever is shown [s]
 ARM_POLL: Final = 0.02  # [s]
 
 
-@dataclass(frozen=True)
-class LoopConfig:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What whoever starts a run decides."""
+
+    seconds: float | None = None
+    """Length of the run [s]; by default until it is stopped."""
+    move: bool = False
+    """Let the robot move. Without it nothing is sent."""
+    plan_deadline: float = 1.0
+    """A plan that takes longer stops the run [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig(RunOptions):
     """How a run goes, and when it is stopped."""
 
     rate: float = 10.0
     """Actions per second; that of the model's data."""
-    seconds: float | None = None
-    """Length of the run [s]; None runs until it is stopped."""
-    move: bool = False
-    """Whether the robot may move; otherwise nothing is sent to it."""
     lead: int = 5
     """The next plan is begun when so many steps of the last one are left."""
-    plan_deadline: float = 1.0
-    """Time for a plan [s]; later is a fault."""
     max_plan_age: float = 2.0
     """An action is a fault when the picture that it was planned from is older than this [s]."""
     max_overruns: int = 10
@@ -90,7 +96,7 @@ class Report:
     overruns: int
     """Moments of the schedule that were missed."""
     waits: int
-    """Steps held because no plan was ready."""
+    """Steps without an action, while a plan was pending."""
     plan_seconds: tuple[float, ...]
     """Duration of every plan [s]."""
     frame_ages: tuple[float, ...]
@@ -221,8 +227,8 @@ class LiveLoop:
     def _arm(self) -> bool:
         """Wait for permission and a first plan; return whether the robot may be driven."""
         until = self.clock.now() + self.config.arming
-        if not self._wait_for(lambda: self._unheld() is None, until):
-            self.latch.trip(f"not armed: {self._unheld()}")
+        if not self._wait_for(lambda: self._forbidden() is None, until):
+            self.latch.trip(f"not armed: {self._forbidden()}")
             return False
         if not self._observe():
             return False
@@ -242,7 +248,7 @@ class LiveLoop:
                 return False
         return True
 
-    def _unheld(self) -> str | None:
+    def _forbidden(self) -> str | None:
         return self._dead_man.fault(self.clock.now()) if self._dead_man is not None else None
 
     def _drive(self) -> None:
@@ -368,4 +374,4 @@ class LiveLoop:
         )
 
 
-__all__ = ["LiveLoop", "LoopConfig", "Report", "Status"]
+__all__ = ["LiveLoop", "LoopConfig", "Report", "RunOptions", "Status"]

@@ -94,7 +94,6 @@ def check_vacant(path: Path) -> None:
 
 def write(path: Path, recorder: LiveRecorder, schema: Schema) -> None:
     """Store a recording as an episode file with one episode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     (camera,) = schema.cameras
     writer = EpisodeWriter(path, schema)
     writer.write(0, recorder.episode(camera))

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from gwm_sim.data.images import decode_picture, shrink
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.prior.guide import Guide
 
 Picture = NDArray[np.uint8]
 
@@ -95,6 +97,13 @@ def check_pictures(
             )
 
 
+def read_goal(
+    model: WorldModel, guide: Guide | None, picture: Picture, telemetry: NDArray[np.float32] | None = None
+) -> Goal:
+    """What a goal picture asks for: positions where there is a guide that reads them, else the picture as a whole."""
+    return Goal.image(model, picture, telemetry) if guide is None else guide.goal(picture, telemetry)
+
+
 @torch.inference_mode()
 def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
@@ -102,4 +111,4 @@ def novelty(model: WorldModel, picture: Picture) -> float:
     return float(model.novelty(frames))
 
 
-__all__ = ["check_pictures", "fit_goals", "novelty", "read_picture"]
+__all__ = ["check_pictures", "fit_goals", "novelty", "read_goal", "read_picture"]

@@ -65,7 +65,7 @@ class MpcConfig:
 def guided_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
     """How to plan around what a guide proposes: 64 imagined steps per plan, for two CPU cores in real time.
 
-    The search varies where the robot goes and leaves the gripper to the guide: how firmly something is held is not
+    The search varies where the robot goes and leaves the gripper to the guide: how firmly something is grasped is not
     seen before it slips.
 
     Args:

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.envs.blocks.spec import ACTION_NAMES, TASKS, TELEMETRY_NAMES, image_key, is_twin, task_of
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.policies.planning.goal_pictures import Picture, check_pictures, fit_goals, read_picture
+from gwm_sim.policies.planning.goal_pictures import Picture, check_pictures, fit_goals, read_goal, read_picture
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.prior.guide import Guide
 
@@ -117,11 +116,4 @@ def picture_problems(
     return [Problem(seed + i, {}, goals, fitted[-1]) for i in range(runs)]
 
 
-def read_goal(
-    model: WorldModel, guide: Guide | None, picture: Picture, telemetry: NDArray[np.float32] | None = None
-) -> Goal:
-    """What a goal picture asks for: positions where there is a guide that reads them, else the picture as a whole."""
-    return Goal.image(model, picture, telemetry) if guide is None else guide.goal(picture, telemetry)
-
-
-__all__ = ["Problem", "episode_problems", "make_env", "picture_problems", "read_goal"]
+__all__ = ["Problem", "episode_problems", "make_env", "picture_problems"]
