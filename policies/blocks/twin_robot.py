@@ -105,6 +105,3 @@ class TwinCamera:
     def close(self) -> None:
         """Free the graphics context, which belongs to the thread that reads."""
         self._renderer.close()
-
-
-__all__ = ["TwinCamera", "TwinRobot"]

@@ -21,8 +21,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation
 from gwm_sim.policies.planning import GUIDE_FILE, PLANNERS, CemSettings, Guide, MpcConfig, guided_config, learn_guide
 from gwm_sim.policies.planning.goal_pictures import Picture
-from gwm_sim.policies.planning.problems import episode_problems, make_env, picture_problems
-from gwm_sim.policies.planning.trials import solve
+from gwm_sim.policies.planning.problems import episode_problems, make_env, picture_problems, solve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 
@@ -154,6 +153,3 @@ def report(config: PlanConfig, model: WorldModel, runs: Evaluation, seconds: lis
         "plan_ms_p95": float(p95),
         "runs": [{"seed": run.seed, "success": run.success} for run in runs.episodes],
     }
-
-
-__all__ = ["PlanConfig", "main", "mpc_config"]

@@ -232,6 +232,3 @@ def tell(numbers: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-__all__ = ["RunConfig", "main"]

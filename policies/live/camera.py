@@ -184,7 +184,10 @@ class OpenCVSource:
             CameraError: It cannot be opened.
             MissingDependency: OpenCV is not installed.
         """
-        self._cv2 = _import_opencv()
+        try:
+            self._cv2 = import_module("cv2")
+        except ModuleNotFoundError as error:
+            raise missing("cv2", "a camera") from error
         self._clock = Clock() if clock is None else clock
         self._name = str(target)
         if isinstance(target, int):
@@ -243,25 +246,3 @@ def open_source(name: str, clock: Clock | None = None) -> OpenCVSource:
 def is_file(name: str) -> bool:
     """Whether `--camera` names a video file."""
     return Path(name).is_file()
-
-
-def _import_opencv() -> Any:
-    try:
-        return import_module("cv2")
-    except ModuleNotFoundError as error:
-        raise missing("cv2", "a camera") from error
-
-
-__all__ = [
-    "Camera",
-    "CameraError",
-    "EndOfVideo",
-    "FrameSource",
-    "Freshness",
-    "OpenCVSource",
-    "Picture",
-    "Shot",
-    "check_picture",
-    "is_file",
-    "open_source",
-]

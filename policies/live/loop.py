@@ -372,6 +372,3 @@ class LiveLoop:
             plan_seconds=tuple(self._plan_seconds),
             frame_ages=tuple(self._frame_ages),
         )
-
-
-__all__ = ["LiveLoop", "LoopConfig", "Report", "RunOptions", "Status"]

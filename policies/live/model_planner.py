@@ -57,6 +57,3 @@ class ModelPlanner:
         step = self._step.plan(world, goal, self._start, [self._generator], cost, begun)
         self._start = step.following
         return step.actions[0]
-
-
-__all__ = ["ModelPlanner"]

@@ -54,6 +54,3 @@ def check_plan(actions: Any, width: int) -> Vector:
     if not np.isfinite(plan).all():
         raise ValueError("a plan must be finite")
     return plan
-
-
-__all__ = ["History", "Planner", "check_plan"]

@@ -110,6 +110,3 @@ class PlannerThread:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._job is not None)
             return None if self._closed else self._job
-
-
-__all__ = ["Planned", "PlannerThread"]

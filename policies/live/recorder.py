@@ -98,6 +98,3 @@ def write(path: Path, recorder: LiveRecorder, schema: Schema) -> None:
     writer = EpisodeWriter(path, schema)
     writer.write(0, recorder.episode(camera))
     writer.merge()
-
-
-__all__ = ["LiveRecorder", "check_vacant", "live_schema", "write"]

@@ -194,17 +194,3 @@ def read_telemetry(robot: Robot, schema: Schema) -> NDArray[np.float32]:
         broken = [name for name, value in zip(schema.telemetry_names, values, strict=True) if not np.isfinite(value)]
         raise RobotError(f"it reports no finite {', '.join(broken)}")
     return values
-
-
-__all__ = [
-    "GROUP",
-    "Factory",
-    "NullRobot",
-    "Robot",
-    "RobotError",
-    "SimulatedRobot",
-    "check_robot",
-    "connect",
-    "make_robot",
-    "read_telemetry",
-]

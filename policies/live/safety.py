@@ -257,6 +257,3 @@ class Watchdog:
             except Exception as error:  # a watchdog that died must not go unnoticed
                 self._latch.trip(f"watchdog: {type(error).__name__}: {error}")
             self._clock.wait(self._closed, LOOK_PERIOD)
-
-
-__all__ = ["Check", "DeadMan", "Latch", "Limits", "Stop", "Watchdog", "check_hold", "touched"]

@@ -36,6 +36,3 @@ class ContextWindow:
     def arrays(self) -> Context:
         """The window as it is now."""
         return np.stack(self._frames), np.stack(self._telemetry), np.stack(self._actions)
-
-
-__all__ = ["Context", "ContextWindow"]

@@ -109,6 +109,3 @@ def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
     frames = torch.from_numpy(picture[None])
     return float(model.novelty(frames))
-
-
-__all__ = ["check_pictures", "fit_goals", "novelty", "read_goal", "read_picture"]

@@ -140,6 +140,3 @@ class _Row:
         action = self.queue.popleft()
         self.window.act(action)
         return action
-
-
-__all__ = ["MpcPolicy"]

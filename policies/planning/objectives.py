@@ -181,18 +181,3 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
     terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]
     return Objective(tuple(terms))
-
-
-__all__ = [
-    "Objective",
-    "StageCost",
-    "Term",
-    "default_objective",
-    "failure",
-    "latent_distance",
-    "missing_reward",
-    "object_distance",
-    "roughness",
-    "telemetry_distance",
-    "uncertainty",
-]

@@ -358,19 +358,3 @@ def coloured_noise(generators: Sequence[torch.Generator], candidates: int, steps
     white = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     spectrum = torch.view_as_complex(white * shares[:, None]) * amplitude
     return torch.fft.irfft(spectrum, n=steps, dim=2, norm="forward").to(exponents.device)
-
-
-__all__ = [
-    "PLANNERS",
-    "Bounds",
-    "CemSettings",
-    "Cost",
-    "IcemSettings",
-    "MppiSettings",
-    "PerAction",
-    "Plan",
-    "Settings",
-    "WarmStart",
-    "coloured_noise",
-    "plan",
-]

@@ -173,6 +173,3 @@ def action_bounds(model: WorldModel, three_level: Sequence[str] = ()) -> Bounds:
         for limit in (schema.action_low, schema.action_high)
     )
     return Bounds(low, high, tuple(schema.action_names.index(name) for name in three_level))
-
-
-__all__ = ["MpcConfig", "PlanStep", "Step", "action_bounds", "guided_config"]

@@ -90,6 +90,3 @@ class SubgoalSchedule:
         if self._guide is not None:
             self._goals = [*self._guide.subgoals(world, self._goals[-1]), self._goals[-1]]
         self.current, self._since = 0, now
-
-
-__all__ = ["Progress", "SubgoalSchedule"]

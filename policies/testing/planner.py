@@ -66,6 +66,3 @@ def make_history(schema: Schema, size: int, pending: int = 0, time: float = 0.0)
         pending=draw(pending, schema.action_low, schema.action_high),
         time=time,
     )
-
-
-__all__ = ["PlannerConformance", "make_history"]

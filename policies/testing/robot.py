@@ -75,6 +75,3 @@ class RobotConformance:
             yield robot, schema
         finally:
             robot.disconnect()
-
-
-__all__ = ["RobotConformance"]

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
@@ -33,6 +33,7 @@ from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyCo
 from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 
 GUIDE_FILE = "guide.safetensors"
+DEMONSTRATIONS = "demonstrations."  # begins the names of their tensors in the file
 
 
 class Guide:
@@ -119,9 +120,8 @@ class Guide:
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all."""
-        tensors = {f"demonstrations.{name}": value for name, value in self.demonstrations._asdict().items()}
-        for part, module in (("policy", self.policy), ("reader", self.reader)):
-            tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
+        tensors = {f"{DEMONSTRATIONS}{name}": value for name, value in self.demonstrations._asdict().items()}
+        tensors |= nn.ModuleDict({"policy": self.policy, "reader": self.reader}).state_dict()
         header = {"policy": asdict(self.policy.config), "tokenizer": self.model.tokenizer_digest()}
         stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with replacing(path) as temporary:
@@ -143,11 +143,15 @@ class Guide:
                 raise CheckpointError(
                     f"{path} was learned for another model than {model.config.name}: learn a new one with --demos"
                 )
-            guide = blank_guide(model, GoalPolicyConfig(**header["policy"]), tensors, eyes)
+            policy, reader = GoalPolicy(GoalPolicyConfig(**header["policy"]), model), PictureReader(eyes or model)
+            parts = {name: tensors.pop(f"{DEMONSTRATIONS}{name}").cpu() for name in Demonstrations._fields}
+            modules = nn.ModuleDict({"policy": policy, "reader": reader}).to(model.device).eval()
+            modules.load_state_dict(tensors)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"{path} is not a complete guide: {error}") from error
+        guide = cls(model, policy, reader, Demonstrations(**parts), eyes)
         guide.file = path
         return guide
 
@@ -184,19 +188,3 @@ def wanted(goal: Goal, like: PhysicalState) -> PhysicalState:
         torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
         torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,
     )
-
-
-def blank_guide(
-    model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor], eyes: WorldModel | None
-) -> Guide:
-    """A guide with the weights of a file."""
-    policy = GoalPolicy(config, model).to(model.device)
-    reader = PictureReader(eyes or model).to(model.device)
-    for part, module in (("policy", policy), ("reader", reader)):
-        weights = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
-        module.load_state_dict(weights)
-    parts = {name: tensors[f"demonstrations.{name}"].cpu() for name in Demonstrations._fields}
-    return Guide(model, policy.eval(), reader.eval(), Demonstrations(**parts), eyes)
-
-
-__all__ = ["GUIDE_FILE", "Guide"]
