@@ -1,1 +1,1 @@
-"""Conformance suites of the contracts: inherit one in a test module, say how to make yours, and run pytest."""
+"""Test suites for policies, planners and robots of one's own: inherit one and say what to test."""

@@ -1,7 +1,7 @@
 """Whether a planner keeps what `gwm_sim.policies.live.Planner` promises the live loop.
 
 class TestMyPlanner(PlannerConformance):
-    def make(self) -> tuple[Planner, Schema, int]:
+    def make_planner(self) -> tuple[Planner, Schema, int]:
         return MyPlanner(), schema, 64
 """
 
@@ -20,31 +20,31 @@ from gwm_sim.protocol import CONTEXT
 class PlannerConformance:
     """Tests of one planner."""
 
-    def make(self) -> tuple[Planner, Schema, int]:
+    def make_planner(self) -> tuple[Planner, Schema, int]:
         """A new planner, what its telemetry and actions mean, and height and width of the frames it sees [px]."""
         raise NotImplementedError
 
     def test_it_plans_a_block_of_finite_actions_whether_or_not_some_are_pending(self) -> None:
-        planner, schema, size = self.make()
+        planner, schema, size = self.make_planner()
         for moment, pending in enumerate((0, 5, 1)):
             check_plan(planner(make_history(schema, size, pending, float(moment))), len(schema.action_names))
 
     def test_it_leaves_what_was_seen_as_it_is(self) -> None:
-        planner, schema, size = self.make()
+        planner, schema, size = self.make_planner()
         given, same = (make_history(schema, size, pending=2) for _ in range(2))
         planner(given)
         for name in ("frames", "telemetry", "actions", "pending"):
             np.testing.assert_array_equal(getattr(given, name), getattr(same, name))
 
     def test_a_plan_stays_as_it_is_when_the_next_one_is_made(self) -> None:
-        planner, schema, size = self.make()
+        planner, schema, size = self.make_planner()
         first = planner(make_history(schema, size))
         kept = np.array(first)
         planner(make_history(schema, size, pending=2, time=1.0))
         np.testing.assert_array_equal(first, kept)
 
     def test_it_plans_in_a_thread_that_did_not_make_it(self) -> None:
-        planner, schema, size = self.make()
+        planner, schema, size = self.make_planner()
         plans: list[Vector] = []
         thread = Thread(target=lambda: plans.append(planner(make_history(schema, size))))
         thread.start()

@@ -1,7 +1,7 @@
 """Whether a robot keeps what `gwm_sim.policies.live.Robot` promises the live loop. A real one is told to hold still.
 
 class TestMyArm(RobotConformance):
-    def make(self) -> tuple[Robot, Schema]:
+    def make_robot(self) -> tuple[Robot, Schema]:
         return MyArm("/dev/ttyUSB0"), WorldModel.load("my-model").config.schema
 """
 
@@ -23,15 +23,15 @@ class RobotConformance:
     drift = 0.01
     """How far telemetry may move while the robot holds still, as a share of its range."""
 
-    def make(self) -> tuple[Robot, Schema]:
+    def make_robot(self) -> tuple[Robot, Schema]:
         """A robot that is not connected, and what the data mean of the model that will drive it."""
         raise NotImplementedError
 
     def test_it_names_all_telemetry_and_actions_of_the_model(self) -> None:
-        check_robot(*self.make())
+        check_robot(*self.make_robot())
 
     def test_it_is_connected_from_connect_to_disconnect(self) -> None:
-        robot, _ = self.make()
+        robot, _ = self.make_robot()
         assert not robot.is_connected
         robot.connect()
         connected = robot.is_connected
@@ -58,7 +58,7 @@ class RobotConformance:
             assert (moved <= self.drift * span).all(), dict(zip(schema.telemetry_names, moved.tolist(), strict=True))
 
     def test_its_camera_if_any_gives_pictures_before_it_is_connected(self) -> None:
-        robot, _ = self.make()
+        robot, _ = self.make_robot()
         if (camera := getattr(robot, "camera", None)) is None:
             return
         frames = (camera.read() for _ in range(10))
@@ -69,7 +69,7 @@ class RobotConformance:
     @contextmanager
     def connected(self) -> Iterator[tuple[Robot, Schema]]:
         """A robot that is connected, until the test is over."""
-        robot, schema = self.make()
+        robot, schema = self.make_robot()
         robot.connect()
         try:
             yield robot, schema

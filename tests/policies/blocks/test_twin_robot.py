@@ -25,7 +25,7 @@ def model() -> WorldModel:
 
 
 class TestTwinRobot(RobotConformance):
-    def make(self) -> tuple[Robot, Schema]:
+    def make_robot(self) -> tuple[Robot, Schema]:
         pytest.importorskip("mujoco")
         from gwm_sim.policies.blocks.twin_robot import TwinRobot
 

@@ -25,7 +25,7 @@ SMALL = MpcConfig(planner=IcemSettings(population=4, iterations=1, elites=2), ho
 
 
 class TestModelPlanner(PlannerConformance):
-    def make(self) -> tuple[Planner, Schema, int]:
+    def make_planner(self) -> tuple[Planner, Schema, int]:
         model = make_model(schema=SCHEMA)
         return ModelPlanner(model, [Goal.solve(model, "reach")], config=SMALL), SCHEMA, SIZE
 

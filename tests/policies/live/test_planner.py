@@ -15,7 +15,7 @@ BUFFER = np.zeros((2, 3), np.float32)
 
 
 class TestHolding(PlannerConformance):
-    def make(self) -> tuple[Planner, Schema, int]:
+    def make_planner(self) -> tuple[Planner, Schema, int]:
         return lambda history: np.zeros((5, 3), np.float32), SCHEMA, SIZE
 
 
@@ -48,7 +48,7 @@ def reuses_its_plan(history: History) -> Vector:
 )
 def test_a_planner_that_does_not_conform_is_found_out(planner: Callable[[History], Vector], test: str) -> None:
     class Suite(PlannerConformance):
-        def make(self) -> tuple[Planner, Schema, int]:
+        def make_planner(self) -> tuple[Planner, Schema, int]:
             return planner, SCHEMA, SIZE
 
     (name,) = [name for name in dir(Suite) if test in name]

@@ -22,7 +22,7 @@ def model() -> WorldModel:
 
 
 class TestNullRobot(RobotConformance):
-    def make(self) -> tuple[Robot, Schema]:
+    def make_robot(self) -> tuple[Robot, Schema]:
         return NullRobot(SCHEMA), SCHEMA
 
 
@@ -58,7 +58,7 @@ class Drifting(NullRobot):
 )
 def test_a_robot_that_does_not_conform_is_found_out(kind: type[NullRobot], test: str) -> None:
     class Suite(RobotConformance):
-        def make(self) -> tuple[Robot, Schema]:
+        def make_robot(self) -> tuple[Robot, Schema]:
             return kind(SCHEMA), SCHEMA
 
     (name,) = [name for name in dir(Suite) if test in name]

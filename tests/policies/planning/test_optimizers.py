@@ -1,6 +1,5 @@
 """Planners on problems whose optimum is known; rows are independent, bounds hold, deadlines give the best so far."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -171,9 +170,8 @@ def test_a_row_is_planned_as_it_would_be_alone(name: str) -> None:
     start = WarmStart(draw_targets(3, 4, scale=0.2, seed=9), guesses)
     together = plan(squared_distance(targets), start, UNIT, generators(3), PLANNERS[name])
     for i in range(3):
-        alone = plan(
-            squared_distance(targets[i : i + 1]), start.select([i]), UNIT, generators(1, seed=i), PLANNERS[name]
-        )
+        cost, begin = squared_distance(targets[i : i + 1]), start.select([i])
+        alone = plan(cost, begin, UNIT, generators(1, seed=i), PLANNERS[name])
         torch.testing.assert_close(alone.actions[0], together.actions[i], rtol=1e-4, atol=1e-4)
 
 
@@ -398,5 +396,4 @@ def test_white_noise_is_uncorrelated_and_smooth_noise_is_not() -> None:
     neighbours = (noise[:, 1:] * noise[:, :-1]).mean(dim=(0, 1))
     assert abs(neighbours[0]) < 0.03
     assert neighbours[1] > 0.8
-    across = (noise[..., 0] * noise[..., 1]).mean()
-    assert math.isclose(float(across), 0.0, abs_tol=0.03)
+    assert abs((noise[..., 0] * noise[..., 1]).mean()) < 0.03
