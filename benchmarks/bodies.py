@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.envs.blocks.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.evaluation.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
 from gwm_sim.model.dynamics import Segment, previous
 from gwm_sim.model.world_model import WorldModel, check_fit

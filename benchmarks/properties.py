@@ -23,6 +23,7 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
+from gwm_sim.commands.eval import processor
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.detector import detect
@@ -39,7 +40,6 @@ from gwm_sim.envs.blocks.spec import (
 from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair, twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.motions import CLOSE, OPEN, Bench, Script, lift, move, pick

@@ -37,9 +37,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import gwm_sim
+from gwm_sim.commands.eval import processor
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.worker_pool import WorkerPool

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from gwm_sim.commands.eval import processor
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
-from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.agreement import mean_maximum_rank_violation, pearson

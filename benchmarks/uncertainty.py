@@ -23,15 +23,15 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
+from gwm_sim.commands.eval import describe_scene, processor, provenance
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, CUBE_HIGH, CUBE_LOW
+from gwm_sim.envs.blocks.metrics import Scene, score
 from gwm_sim.envs.blocks.mujoco.scene import scene_xml
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, EE, JOINTS, OBJECT_NAMES, OPENING
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import describe_scene, processor, provenance
-from gwm_sim.evaluation.metrics import Scene, score
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Slot, Window
 from gwm_sim.evaluation.statistics import auroc, spearman
 from gwm_sim.model.world_model import WorldModel, check_fit

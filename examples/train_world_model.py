@@ -15,7 +15,7 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim
-from gwm_sim.evaluation.fidelity import EvalConfig, evaluate
+from gwm_sim.commands.eval import EvalConfig, evaluate
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.training.train import TrainConfig
 from gwm_sim.training.train import main as train

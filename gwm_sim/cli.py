@@ -34,9 +34,7 @@ VERBS = {
     ),
     "label": Verb("gwm_sim.commands.label", "LabelConfig", "Mark in which episodes a task was fulfilled"),
     "train": Verb("gwm_sim.training.train", "TrainConfig", "Train a world model on episode files"),
-    "eval": Verb(
-        "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"
-    ),
+    "eval": Verb("gwm_sim.commands.eval", "EvalConfig", "Measure how far a world model strays from real episodes"),
     "generate": Verb(
         "gwm_sim.policies.commands.generate", "GenerateConfig", "Write a film of a learned world, of any length"
     ),

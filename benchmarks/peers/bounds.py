@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.envs.blocks.initial_state import Start, draw_start
+from gwm_sim.envs.blocks.metrics import outcomes
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS, task_of
 from gwm_sim.envs.blocks.tasks import TASK, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.evaluation.metrics import outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]

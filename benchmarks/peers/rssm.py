@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.evaluation.metrics import outcomes
+from gwm_sim.envs.blocks.metrics import outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
 from gwm_sim.model.dynamics import Statistics
 from gwm_sim.model.layers import RMSNorm

@@ -17,9 +17,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from gwm_sim.commands.eval import measure
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import measure
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.files import exclusive
 from gwm_sim.model.tokenizer import median_background

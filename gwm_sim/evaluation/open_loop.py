@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import side_by_side
+from gwm_sim.envs.blocks.metrics import outcomes
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.metrics import outcomes
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 

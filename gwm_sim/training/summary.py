@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gwm_sim.commands.eval import MIN_WINDOWS, SHUFFLE_STEPS, measure
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.evaluation.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress

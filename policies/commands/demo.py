@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
+from gwm_sim.commands import eval as fidelity
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.world_model import WorldModelConfig
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory

@@ -11,11 +11,11 @@ import pytest
 from drawings import write_file
 from numpy.typing import NDArray
 
+from gwm_sim.commands.eval import EvalConfig, evaluate, measure
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX
 from gwm_sim.envs.blocks.violations import KINDS, find_violations, gripper_boxes, violation_rates
-from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, measure
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]

@@ -12,11 +12,10 @@ import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, GAIN, PAINT, Array, draw, draw_scene, table, write_file
 from recordings import write_file as write_other
 
+from gwm_sim.commands.eval import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.detector import detect
-from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import SHUFFLE_STEPS, EvalConfig, evaluate, film, main, measure
-from gwm_sim.evaluation.metrics import (
+from gwm_sim.envs.blocks.metrics import (
     MISSING_CM,
     Scene,
     Scores,
@@ -28,6 +27,7 @@ from gwm_sim.evaluation.metrics import (
     silhouette_area,
     summarize,
 )
+from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Predictor, Slot, Window, plan
 from gwm_sim.training.build import build
 from gwm_sim.training.dataset import load_training_data

@@ -27,11 +27,7 @@ from rich.table import Table
 import gwm_sim
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
 from gwm_sim.data.views import apart, main_view
-from gwm_sim.envs.blocks.view_agreement import ViewAgreement
-from gwm_sim.envs.blocks.view_agreement import summarize as summarize_votes
-from gwm_sim.envs.blocks.violations import KINDS, find_violations, violation_rates
-from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.metrics import (
+from gwm_sim.envs.blocks.metrics import (
     OUTCOMES,
     Scene,
     Scores,
@@ -42,6 +38,10 @@ from gwm_sim.evaluation.metrics import (
     score,
     summarize,
 )
+from gwm_sim.envs.blocks.view_agreement import ViewAgreement
+from gwm_sim.envs.blocks.view_agreement import summarize as summarize_votes
+from gwm_sim.envs.blocks.violations import KINDS, find_violations, violation_rates
+from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Prediction, Predictor, Window
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
