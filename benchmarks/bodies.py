@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.envs.blocks.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
+from gwm_sim.envs.blocks.metrics import MOVED_CM, OUTCOME_TASKS, OUTCOMES, STAYED_CM, outcomes
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
+from gwm_sim.evaluation.statistics import balanced_accuracy, confusion
 from gwm_sim.model.dynamics import Segment, previous
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
@@ -108,7 +108,7 @@ def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str
             fulfilled = rollout.success[:, -1].numpy() > 0.5
             guess = outcomes(*(fulfilled[:, model.tasks.index(task)] for task in OUTCOME_TASKS))
             labels = (np.array([e.labels[task].success[-1] for e in episodes]) for task in OUTCOME_TASKS)
-            matrix = confusion(outcomes(*labels), guess)
+            matrix = confusion(outcomes(*labels), guess, len(OUTCOMES))
     errors = {horizon: np.concatenate(parts) for horizon, parts in moved.items()}
     return {
         "moved_cm": {str(horizon): summary(np.median, part) for horizon, part in errors.items()},

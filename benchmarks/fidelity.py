@@ -1,7 +1,7 @@
 """The shipped model beside a floor, a ceiling and a peer: how far each strays from the same held-out episodes.
 
 A recurrent state-space model learns on equal terms (`peers/rssm.py`, `peers/training.py`): the same episodes and
-minutes, six configurations tried for either side. Everything is measured by `gwm_sim.commands.eval.measure`.
+minutes, six configurations tried for either side. Everything is measured by `gwm_sim.evaluation.report`.
 
 python benchmarks/fidelity.py search --side rssm --data TRAIN.hdf5... --validation VAL.hdf5 --out runs/rssm --minutes 10
 python benchmarks/fidelity.py train --found runs/rssm --data TRAIN.hdf5... --out runs/rssm/model --minutes 60
@@ -32,10 +32,10 @@ from peers.rssm import RSSM, RSSMPredictor
 from peers.training import Budget, Side, chosen, search, train
 
 import gwm_sim
-from gwm_sim.commands.eval import SHUFFLE_STEPS, measure
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor, Window
+from gwm_sim.evaluation.report import SHUFFLE_STEPS, open_loop_report
 from gwm_sim.model.world_model import WorldModel, check_fit, find_checkpoint
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT
@@ -211,7 +211,7 @@ def examine(contender: Contender, file: EpisodeFile, horizons: Sequence[int], co
     )
     predict = contender.predictor(test)
     with progress(f"{contender.about['model']} {file.path.name}") as show:
-        numbers = measure(predict, test, horizons, batch=config.batch, show=show)
+        numbers = open_loop_report(predict, test, horizons, batch=config.batch, show=show)
     if isinstance(predict, ShiftedTwin):
         predict.close()
     if contender.judge is not None:

@@ -27,11 +27,11 @@ import gwm_sim
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import aside
 from gwm_sim.policies.blocks.experts import ScriptedPolicy
 from gwm_sim.policies.blocks.motions import Bench, Script, hold, lift, pick, place, release
-from gwm_sim.policies.evaluation import wilson_interval
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 

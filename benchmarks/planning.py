@@ -34,11 +34,12 @@ from gwm_sim.commands.eval import processor
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id, image_key
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import make_behaviour
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
-from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
+from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy

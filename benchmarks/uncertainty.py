@@ -23,11 +23,10 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.commands.eval import describe_scene, processor, provenance
+from gwm_sim.commands.eval import processor, provenance
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, CUBE_HIGH, CUBE_LOW
-from gwm_sim.envs.blocks.metrics import Scene, score
+from gwm_sim.envs.blocks.metrics import Objects
 from gwm_sim.envs.blocks.mujoco.scene import scene_xml
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, EE, JOINTS, OBJECT_NAMES, OPENING
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
@@ -82,7 +81,6 @@ class Course(NamedTuple):
     uncertainty: Array  # (B, S+1)
     objects: Array  # (B, S+1, K, 3) [m]
     frames: Array  # (B, H, W, 3) uint8, of the last instant
-    telemetry: Array  # (B, P), of the last instant
 
 
 def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Course:
@@ -98,26 +96,14 @@ def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Co
         uncertainty=torch.stack(uncertainty, dim=1).double().cpu().numpy(),
         objects=torch.stack(objects, dim=1).double().cpu().numpy(),
         frames=model.decode(state).cpu().numpy(),
-        telemetry=state.telemetry.float().cpu().numpy(),
     )
 
 
-def cases(
-    scene: Scene, effector: Sequence[int], windows: Window, index: int, course: Course, cameras: Sequence[str]
-) -> dict[str, Array]:
+def cases(metric: Objects, windows: Window, index: int, course: Course) -> dict[str, Array]:
     """Errors of the cubes that moved, and guesses of them, one number per window, (B,); NaN where none is known."""
-    scores = score(
-        scene,
-        frames=main_view(windows.true_frames[:, index], cameras),
-        predicted=main_view(course.frames, cameras),
-        last_frames=main_view(windows.frames[:, -1], cameras),
-        objects=windows.true_objects[:, index],
-        last_objects=windows.last_objects,
-        effector=windows.true_telemetry[:, index, effector],
-        predicted_effector=course.telemetry[:, effector],
-    )
+    scores = metric.score(windows, index, course.frames)
     moved = np.zeros(windows.last_objects.shape[:2], bool)
-    moved[:, list(scene.coloured)] = scores.moved
+    moved[:, list(metric.scene.coloured)] = scores.moved
     tracked_cm = 100 * np.linalg.norm(course.objects[:, -1] - windows.true_objects[:, index, :, :3], axis=-1)
     moves = np.linalg.norm(np.diff(course.objects, axis=1), axis=-1)  # (B, S, K)
     return {
@@ -140,7 +126,7 @@ def mean_of(values: Array, chosen: Array) -> Array:
 
 def against_error(model: WorldModel, test: OpenLoopTest, batch: int, show: Show) -> dict[str, Any]:
     """Rank correlations of every guess with both errors over the windows in which a cube moved."""
-    scene, effector = describe_scene(test), list(test.file.schema.effector)
+    metric = Objects(test)
     parts: list[dict[str, Array]] = []
     done = 0
     for windows in test.batches(batch):
@@ -149,7 +135,7 @@ def against_error(model: WorldModel, test: OpenLoopTest, batch: int, show: Show)
         asked = test.reached(windows.actions.shape[1])
         if HORIZON in asked:
             course = imagine(model, windows.frames, windows, HORIZON)
-            parts.append(cases(scene, effector, windows, asked.index(HORIZON), course, test.cameras))
+            parts.append(cases(metric, windows, asked.index(HORIZON), course))
     together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     guesses = [name for name in together if not name.startswith("error")]
     report: dict[str, Any] = {"steps": HORIZON}

@@ -27,8 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.data.episode_file import Schema
-from gwm_sim.envs.blocks.metrics import outcomes
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
+from gwm_sim.evaluation.open_loop import Prediction, Window
 from gwm_sim.model.dynamics import Statistics
 from gwm_sim.model.layers import RMSNorm
 from gwm_sim.model.tokenizer import ChannelNorm, TokenizerConfig, to_frames, to_images, worst_pixels
@@ -395,7 +394,9 @@ class RSSMPredictor:
         return Prediction(
             frames=self._model.decode(dream.features[:, asked]).cpu().numpy(),
             telemetry=dream.telemetry[:, asked].cpu().numpy(),
-            outcome=self._outcome((dream.success[:, -1] > 0.5).cpu().numpy()),
+            success=dict(
+                zip(self._model.world.schema.tasks, (dream.success[:, -1] > 0.5).cpu().numpy().T, strict=True)
+            ),
             course_telemetry=dream.telemetry.cpu().numpy(),
             course_objects=dream.objects.cpu().numpy(),
         )
@@ -414,12 +415,6 @@ class RSSMPredictor:
         before = torch.zeros(len(past), 1, actions.shape[-1], device=device)  # nobody knows what led to the first frame
         context = Sequences(frames, telemetry, torch.cat((before, past), dim=1), properties)
         return self._model.imagine(context, torch.from_numpy(actions).to(device))
-
-    def _outcome(self, success: NDArray[Any]) -> NDArray[Any] | None:
-        tasks = self._model.world.schema.tasks
-        if not set(OUTCOME_TASKS) <= set(tasks):
-            return None
-        return outcomes(*(success[:, tasks.index(task)] for task in OUTCOME_TASKS))
 
 
 def choose(logits: Tensor, noise: Tensor | None) -> Tensor:

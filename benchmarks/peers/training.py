@@ -17,10 +17,10 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.commands.eval import measure
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
+from gwm_sim.evaluation.report import open_loop_report
 from gwm_sim.files import exclusive
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
@@ -253,7 +253,7 @@ def held_out_error(predict: Predictor, properties: Sequence[str], validation: Pa
     """Mean error of moved cubes over `SELECTION_STEPS` [cm]."""
     with EpisodeFile(validation) as file, progress("validate") as show:
         test = OpenLoopTest(file, SELECTION_STEPS, properties=properties, context=CONTEXT, limit=limit)
-        columns = measure(predict, test, SELECTION_STEPS, show=show)["horizons"]
+        columns = open_loop_report(predict, test, SELECTION_STEPS, show=show)["horizons"]
     errors = [column["object_error_cm_mean"] for column in columns.values()]
     if not errors or None in errors:
         raise ConfigError(f"{validation} has too few windows in which cubes move to choose by")

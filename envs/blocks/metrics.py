@@ -1,14 +1,15 @@
-"""Scores of predicted pictures and telemetry: what the numbers of `gwm eval` mean. Frozen: a change is a new benchmark.
+"""The block world's metrics: objects, outcomes, impossible steps and views. Frozen: a change is a new benchmark.
 
 A case is one open-loop window at one step: what the model predicted and what really happened, compared by `score`; the
 cases of one horizon are put together by `summarize`. Cubes are read from the pictures alone, by the same detector in
 both; the recorded poses say only which cubes really moved, how much of a cube could be seen and how many cm a pixel
-spans. Knows numpy only; nothing of models and files.
+spans. Knows nothing of models and files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
+from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.detector import colour_of, detect
+from gwm_sim.envs.blocks.view_agreement import Views
+from gwm_sim.envs.blocks.violations import Violations
+from gwm_sim.evaluation.metrics import DistanceMetric, Metric, Row, number
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
+from gwm_sim.evaluation.statistics import balanced_accuracy, confusion, kappa, mean, median
 
 Array = NDArray[Any]
 
@@ -35,14 +42,11 @@ VISIBLE_SHARE = 0.5
 AREA_RATIO = 2.0
 """A cube persists if its predicted area is between the true one divided and multiplied by this."""
 
-FOREGROUND_LEVELS = 16
-"""A pixel is foreground if a channel of the true frame differs from the background by more than this [grey levels]."""
-
-MAX_PSNR = 100.0
-"""PSNR of pictures without any difference [dB]."""
-
 OUTCOMES = ("neither", "held", "stacked")
 """How an episode can end."""
+
+OUTCOME_TASKS = ("grasp", "stack")
+"""Tasks whose success says how an episode ended."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,16 @@ class Scene:
     """Which of the K objects these are, (L,)."""
     object_size: float
     """Edge length of the objects [m]."""
-    background: Array
-    """Median picture, (H, W, 3) uint8."""
 
     @classmethod
-    def of(cls, camera: Camera, object_names: Sequence[str], object_size: float, background: Array) -> Scene:
+    def of(cls, camera: Camera, object_names: Sequence[str], object_size: float) -> Scene:
         """Describe a scene; an object whose name says no colour, or that of an earlier one, is left out."""
         found: dict[str, int] = {}
         for k, name in enumerate(object_names):
             colour = colour_of(name)
             if colour is not None:
                 found.setdefault(colour, k)
-        return cls(camera, tuple(found), tuple(found.values()), object_size, background)
+        return cls(camera, tuple(found), tuple(found.values()), object_size)
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,6 @@ class Scores:
     """Objects of which the true frame shows at least `VISIBLE_SHARE`, (B, L) bool."""
     permanent: Array
     """Objects whose predicted area is within a factor of `AREA_RATIO` of the true one, (B, L) bool."""
-    telemetry_mm: Array
-    """Distance of predicted and true measured end-effector, NaN if the data does not say where it is, (B,)."""
-    squared: Array
-    """Mean squared difference of prediction and of last context frame to the true frame [grey levels^2], (B, 2)."""
-    foreground: Array
-    """Number of foreground pixels, (B,)."""
-    foreground_squared: Array
-    """As `squared`, but the sum over the foreground pixels of the mean over their channels, (B, 2)."""
 
     @classmethod
     def concatenate(cls, parts: Sequence[Scores]) -> Scores:
@@ -111,8 +105,6 @@ def score(
     last_frames: Array,
     objects: Array,
     last_objects: Array,
-    effector: Array,
-    predicted_effector: Array,
 ) -> Scores:
     """Score B cases.
 
@@ -123,8 +115,6 @@ def score(
         last_frames: Last context frames, (B, H, W, 3) uint8.
         objects: True object poses at those instants, xyz [m] and quaternion wxyz, (B, K, 7).
         last_objects: True object poses at the last context frames, (B, K, 7).
-        effector: True measured end-effector [m], (B, 3), or (B, 0) if unknown.
-        predicted_effector: Predicted measured end-effector [m], shaped as the true one.
     """
     objects, last_objects = objects[:, list(scene.coloured)], last_objects[:, list(scene.coloured)]
     true, guess, last = (detect(pictures, scene.colours) for pictures in (frames, predicted, last_frames))
@@ -135,10 +125,6 @@ def score(
         distance = np.linalg.norm(centroid - true.centroid, axis=-1) * cm_per_pixel
         return np.where(true.found, np.where(np.isnan(centroid[..., 0]), MISSING_CM, distance), np.nan)
 
-    squared = np.stack(
-        [_squared_difference(pictures, frames) for pictures in (predicted, last_frames)], axis=1
-    )  # (B, 2, H, W)
-    foreground = np.abs(frames.astype(np.int16) - scene.background).max(axis=-1) > FOREGROUND_LEVELS  # (B, H, W)
     return Scores(
         error_cm=error_cm(guess.centroid),
         floor_cm=error_cm(last.centroid),
@@ -146,74 +132,34 @@ def score(
         stayed=travelled_cm < STAYED_CM,
         visible=true.found & (true.area >= VISIBLE_SHARE * silhouette_area(objects, scene.object_size, scene.camera)),
         permanent=(guess.area * AREA_RATIO >= true.area) & (guess.area <= true.area * AREA_RATIO),
-        telemetry_mm=_distance_mm(effector, predicted_effector),
-        squared=squared.mean(axis=(2, 3)),
-        foreground=foreground.sum(axis=(1, 2)),
-        foreground_squared=(squared * foreground[:, None]).sum(axis=(2, 3)),
     )
-
-
-def _distance_mm(effector: Array, predicted: Array) -> Array:
-    """Distances of positions (B, 3) in [m], (B,); NaN for positions without coordinates, (B, 0)."""
-    if effector.shape[-1] == 0:
-        return np.full(len(effector), np.nan)
-    distance: Array = 1000 * np.linalg.norm(predicted - effector, axis=-1)
-    return distance
-
-
-def _squared_difference(pictures: Array, frames: Array) -> Array:
-    """Squared difference of pictures (B, H, W, 3), mean over the channels, (B, H, W)."""
-    difference: Array = np.square(pictures.astype(np.float32) - frames).mean(axis=-1)
-    return difference
 
 
 def summarize(scores: Scores) -> dict[str, float | int | None]:
     """Numbers of one horizon; None where there is no case to take a number from.
 
     Returns:
-        n: Cases, which is windows.
         object_error_cm, object_error_cm_mean, object_error_cm_p90: Median, mean and 90th percentile of the error of
             objects that moved.
         object_error_cm_floor: Median error of the last context frame for the same objects.
         static_drift_cm, static_drift_cm_mean: Median and mean of the error of objects that stayed.
         object_permanence: Share of the visible objects that persist.
-        telemetry_error_mm: Mean distance of predicted and true measured end-effector.
-        psnr, fg_psnr: Of the mean squared error over all pictures, and over all foreground pixels of all pictures [dB].
-        psnr_floor, fg_psnr_floor: The same for the last context frame.
         moved_objects, static_objects, visible_objects: Number of (window, object) pairs behind the numbers above.
     """
     known = ~np.isnan(scores.error_cm)
     moved, stayed = (scores.error_cm[known & which] for which in (scores.moved, scores.stayed))
-    foreground = max(1, scores.foreground.sum())
-    psnr, psnr_floor = (_psnr(value) for value in scores.squared.mean(axis=0))
-    fg_psnr, fg_psnr_floor = (_psnr(value / foreground) for value in scores.foreground_squared.sum(axis=0))
-    has_foreground = scores.foreground.any()
     return {
-        "n": len(scores.squared),
-        "object_error_cm": _median(moved),
-        "object_error_cm_mean": _mean(moved),
+        "object_error_cm": median(moved),
+        "object_error_cm_mean": mean(moved),
         "object_error_cm_p90": float(np.percentile(moved, 90)) if moved.size else None,
-        "object_error_cm_floor": _median(scores.floor_cm[known & scores.moved]),
-        "static_drift_cm": _median(stayed),
-        "static_drift_cm_mean": _mean(stayed),
-        "object_permanence": _mean(scores.permanent[scores.visible]),
-        "telemetry_error_mm": _mean(scores.telemetry_mm[~np.isnan(scores.telemetry_mm)]),
-        "psnr": psnr,
-        "psnr_floor": psnr_floor,
-        "fg_psnr": fg_psnr if has_foreground else None,
-        "fg_psnr_floor": fg_psnr_floor if has_foreground else None,
+        "object_error_cm_floor": median(scores.floor_cm[known & scores.moved]),
+        "static_drift_cm": median(stayed),
+        "static_drift_cm_mean": mean(stayed),
+        "object_permanence": mean(scores.permanent[scores.visible]),
         "moved_objects": moved.size,
         "static_objects": stayed.size,
         "visible_objects": int(scores.visible.sum()),
     }
-
-
-def effect_cm(scores: Scores) -> float | None:
-    """Mean end-effector error plus mean error of the objects that moved [cm]; a part that is unknown counts nothing."""
-    moved = scores.error_cm[scores.moved & ~np.isnan(scores.error_cm)]
-    effector = scores.telemetry_mm[~np.isnan(scores.telemetry_mm)] / 10
-    parts = [part.mean() for part in (effector, moved) if part.size]
-    return float(sum(parts)) if parts else None
 
 
 def silhouette_area(objects: Array, size: float, camera: Camera) -> Array:
@@ -255,34 +201,94 @@ def outcomes(grasp: Array, stack: Array) -> Array:
     return np.where(stack, 2, np.where(grasp, 1, 0))
 
 
-def confusion(truth: Array, guess: Array, classes: int = len(OUTCOMES)) -> Array:
-    """Count pairs: rows are true classes, columns predicted ones, (classes, classes) int64."""
-    return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
+class Objects(DistanceMetric):
+    """Where objects that are told by their colour are seen, and whether they are seen at all: `summarize`."""
+
+    name = "objects"
+    rows = (
+        Row("object error, median", "cm", "object_error_cm", 2),
+        Row("  mean", "cm", "object_error_cm_mean", 2),
+        Row("  90th percentile", "cm", "object_error_cm_p90", 2),
+        Row("  last frame copied, median", "cm", "object_error_cm_floor", 2),
+        Row("drift of still objects, median", "cm", "static_drift_cm", 2),
+        Row("object permanence", "%", "object_permanence", 1),
+    )
+
+    def __init__(self, test: OpenLoopTest) -> None:
+        super().__init__(test)
+        schema = test.file.schema
+        self.scene = Scene.of(schema.cameras[test.cameras[0]], schema.object_names, schema.object_size)
+        self._scores: dict[int, list[Scores]] = defaultdict(list)
+
+    @staticmethod
+    def missing(test: OpenLoopTest) -> str | None:
+        return None if any(map(colour_of, test.file.schema.object_names)) else "no object's name says its colour"
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        for i, horizon in enumerate(horizons):
+            self._scores[horizon].append(self.score(windows, i, prediction.frames[:, i]))
+
+    def score(self, windows: Window, index: int, predicted: Array) -> Scores:
+        """Score pictures (B, H, V*W, 3) that are predicted for one of the horizons."""
+        frames, predicted, last_frames = (
+            main_view(x, self.test.cameras) for x in (windows.true_frames[:, index], predicted, windows.frames[:, -1])
+        )
+        return score(self.scene, frames, predicted, last_frames, windows.true_objects[:, index], windows.last_objects)
+
+    def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
+        return {"horizons": {str(horizon): summarize(self._together(horizon)) for horizon in horizons}}
+
+    def error_cm(self, horizon: int) -> float | None:
+        scores = self._together(horizon)
+        return mean(scores.error_cm[scores.moved & ~np.isnan(scores.error_cm)])
+
+    def _together(self, horizon: int) -> Scores:
+        none = np.zeros((0, 0), bool)
+        return Scores.concatenate(self._scores[horizon] or [Scores(*[none] * len(fields(Scores)))])
 
 
-def balanced_accuracy(matrix: Array) -> float | None:
-    """Mean share of right predictions over the true classes that occur; None without a case."""
-    cases = matrix.sum(axis=1)
-    present = cases > 0
-    return _mean(np.diag(matrix)[present] / cases[present])
+class Outcome(Metric):
+    """How episodes end, by the success of `OUTCOME_TASKS`.
+
+    outcome: Balanced accuracy, kappa, number of episodes n, and how often which of the classes is taken for which.
+    """
+
+    name = "outcome"
+
+    def __init__(self, test: OpenLoopTest) -> None:
+        super().__init__(test)
+        self._matrix = np.zeros((len(OUTCOMES), len(OUTCOMES)), np.int64)
+
+    @staticmethod
+    def missing(test: OpenLoopTest) -> str | None:
+        unlabelled = [task for task in OUTCOME_TASKS if task not in test.file.schema.tasks]
+        return f"no labels of {' and '.join(unlabelled)}" if unlabelled else None
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        if prediction.success is None or not set(OUTCOME_TASKS) <= prediction.success.keys():
+            return
+        true = dict(zip(self.test.file.schema.tasks, windows.true_success.T, strict=True))
+        truth, guess = (outcomes(*(x[task] for task in OUTCOME_TASKS)) for x in (true, prediction.success))
+        self._matrix += confusion(truth[windows.to_end], guess[windows.to_end], len(OUTCOMES))
+
+    def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
+        outcome = {
+            "balanced_accuracy": balanced_accuracy(self._matrix),
+            "kappa": kappa(self._matrix),
+            "n": int(self._matrix.sum()),
+            "classes": list(OUTCOMES),
+            "confusion": self._matrix.tolist(),
+        }
+        return {"outcome": outcome}
+
+    @staticmethod
+    def lines(report: Mapping[str, Any]) -> Iterable[str]:
+        outcome = report["outcome"]
+        if outcome["n"]:
+            accuracy, agreement = number(outcome["balanced_accuracy"], 1, 100), number(outcome["kappa"], 2)
+            episodes = f"{'/'.join(OUTCOMES)} at the end of {outcome['n']} episodes"
+            yield f"{episodes}: balanced accuracy {accuracy} %, kappa {agreement}"
 
 
-def kappa(matrix: Array) -> float | None:
-    """Cohen's kappa, agreement beyond that of chance; None without a case or if all cases are of one class in both."""
-    total = matrix.sum()
-    if total == 0:
-        return None
-    by_chance = (matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / total**2
-    return float((np.trace(matrix) / total - by_chance) / (1 - by_chance)) if by_chance < 1 else None
-
-
-def _psnr(squared: float) -> float:
-    return float(min(MAX_PSNR, 10 * np.log10(255**2 / squared))) if squared > 0 else MAX_PSNR
-
-
-def _mean(values: Array) -> float | None:
-    return float(values.mean()) if values.size else None
-
-
-def _median(values: Array) -> float | None:
-    return float(np.median(values)) if values.size else None
+METRICS: tuple[type[Metric], ...] = (Objects, Outcome, Violations, Views)
+"""What `gwm eval` measures in this world beside what it measures in any."""

@@ -2,20 +2,27 @@
 
 Judged from positions alone, so objects count as the balls inside them: whatever way two cubes are turned, they overlap
 if their balls do. The table's and the gripper's shape are those of the block environments. Every limit leaves room for
-the contacts of real physics, which give way a little. Knows numpy only; nothing of models and files.
+the contacts of real physics, which give way a little. Knows nothing of models and files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gwm_sim.evaluation.metrics import Metric, number
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
+
 Array = NDArray[Any]
 
 KINDS = ("overlap", "float", "teleport", "table", "gripper")
 """Two objects in one place; resting on nothing; moved without cause; in the table; in the gripper."""
+
+OPENING = "gripper_opening"
+"""Name of the telemetry that says how far apart the fingers are [m]."""
 
 MARGIN = 0.01
 """How deep objects may seem to be in something solid, and how high above the table they may seem to rest [m]."""
@@ -41,6 +48,52 @@ _SIDES = np.array([1, 1, -1, -1, 0])
 _MIDDLES = np.array([_BAR[0], _PAD[0], _BAR[0], _PAD[0], (0.0, 0.0, 0.0754)])
 _MIDDLES[2:4, 1] *= -1
 _HALF_SIZES = np.array([_BAR[1], _PAD[1], _BAR[1], _PAD[1], (0.026, 0.066, 0.030)])
+
+
+class Violations(Metric):
+    """Share of steps in which something is impossible, in the prediction and in what was recorded.
+
+    violations: Of `model` and `twin` what `violation_rates` says; None where it is not known where everything is.
+    """
+
+    name = "impossible steps"
+
+    def __init__(self, test: OpenLoopTest) -> None:
+        super().__init__(test)
+        self._found: dict[str, list[Array]] = {"model": [], "twin": []}
+
+    @staticmethod
+    def missing(test: OpenLoopTest) -> str | None:
+        schema = test.file.schema
+        if OPENING not in schema.telemetry_names or len(schema.effector) != 3:
+            return "the data do not say where the gripper is and how far it is open"
+        return None if schema.object_names else "the data do not say where objects are"
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        schema = self.test.file.schema
+        courses: dict[str, Window | Prediction] = {"model": prediction, "twin": windows}
+        for world, course in courses.items():
+            telemetry, objects = course.course_telemetry, course.course_objects
+            if telemetry is None or objects is None or not objects.size:
+                continue
+            opening = telemetry[..., schema.telemetry_names.index(OPENING)]
+            effector = telemetry[..., list(schema.effector)]
+            found = find_violations(objects, effector, opening, schema.object_size, schema.rate)
+            self._found[world].append(found.reshape(len(KINDS), -1))
+
+    def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
+        rates = {
+            world: violation_rates(np.concatenate(parts, axis=1)) if parts else None
+            for world, parts in self._found.items()
+        }
+        return {"violations": rates}
+
+    @staticmethod
+    def lines(report: Mapping[str, Any]) -> Iterable[str]:
+        for world, rates in report["violations"].items():
+            if rates is not None:
+                shares = ", ".join(f"{kind} {number(rates[kind], 2, 100)}" for kind in (*KINDS, "any"))
+                yield f"impossible steps in the {world} [%]: {shares}"
 
 
 def gripper_boxes(effector: Array, opening: Array) -> tuple[Array, Array]:

@@ -22,9 +22,10 @@ from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.spec import TASKS, image_key, is_twin, task_of
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.media.video import contact_sheet, write_video
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig, check_fit
-from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
+from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.policies.planning import (
     GUIDE_FILE,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.envs.blocks.metrics import OUTCOME_TASKS
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 

@@ -132,7 +132,8 @@ def test_the_peer_answers_in_the_shapes_of_the_protocol(peer: RSSM, windows: Win
     assert prediction.course_telemetry is not None and prediction.course_objects is not None
     assert prediction.course_telemetry.shape == windows.course_telemetry.shape
     assert prediction.course_objects.shape == windows.course_objects.shape
-    assert prediction.outcome is not None and prediction.outcome.shape == (count,)
+    assert prediction.success is not None
+    assert [success.shape for success in prediction.success.values()] == [(count,)] * 3
     assert RSSMPredictor(peer).success(windows, windows.actions).shape == (count, steps, 3)
 
 

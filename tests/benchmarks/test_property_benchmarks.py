@@ -21,7 +21,6 @@ from gwm_sim.envs.blocks.tasks import RED
 from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.evaluation.statistics import auroc, ranks, spearman
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.protocol import CONTEXT
 
@@ -59,28 +58,6 @@ def positions(twin: Any, actions: Array) -> Array:
         twin.step(action)
         places.append(twin.unwrapped.objects()[RED, :3])
     return np.array(places, np.float64)
-
-
-# --- ranks ------------------------------------------------------------------------------------------------------------
-
-
-def test_equal_values_share_their_rank() -> None:
-    assert ranks([3.0, 1.0, 3.0, 2.0]).tolist() == [2.5, 0, 2.5, 1]
-
-
-def test_rank_correlation_knows_order_only() -> None:
-    values = np.array([0.1, 0.2, 0.7, 3.0])
-    assert spearman(values, np.exp(values)) == pytest.approx(1)
-    assert spearman(values, -(values**3)) == pytest.approx(-1)
-    assert spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
-    assert spearman(values, np.ones(4)) is None
-
-
-def test_auroc_is_the_share_of_pairs_in_order() -> None:
-    assert auroc([0, 1], [2, 3, 4]) == 1
-    assert auroc([0, 2], [1, 3]) == 0.75
-    assert auroc([1, 1], [1, 1]) == 0.5
-    assert auroc([], [1]) is None
 
 
 # --- the manoeuvres in the twin ---------------------------------------------------------------------------------------
