@@ -7,9 +7,6 @@ Error: in windows of held-out episodes in which a cube moves, uncertainty is ran
 the same episodes are drawn anew in a scene with cubes of other colours, from another camera, or with a third cube.
 """
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +16,10 @@ from typing import Any, Final, NamedTuple
 import mujoco
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
+from program import circumstances, launch
 
-import gwm_sim
-from gwm_sim.commands.eval import processor, provenance
+from gwm_sim.commands.eval import provenance
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, CUBE_HIGH, CUBE_LOW
 from gwm_sim.envs.blocks.metrics import Objects
@@ -33,6 +29,7 @@ from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Slot, Window
 from gwm_sim.evaluation.statistics import auroc, spearman
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 
@@ -323,9 +320,7 @@ def measure(
             "unfamiliar": scenes,
             "episodes": test.episodes,
             "data": provenance(file),
-            "command": " ".join(["python", *sys.argv]),
-            "versions": {"gwm_sim": gwm_sim.__version__, "mujoco": mujoco.__version__},
-            "machine": {"cpu": processor(), "cores": os.cpu_count(), "device": str(model.device)},
+            **circumstances(model.device),
             "seconds": round(time.perf_counter() - begin, 1),
         }
     return report, examples
@@ -350,9 +345,8 @@ def main(config: UncertaintyConfig) -> None:
         for name, values in numbers.items():
             print(f"  {kind:12} {name:18}" + "".join(f"{rounded(value):>6}" for value in values))
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, report)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UncertaintyConfig))
+    launch(main, UncertaintyConfig)

@@ -21,7 +21,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.evaluation.report import open_loop_report
-from gwm_sim.files import exclusive
+from gwm_sim.files import exclusive, write_json
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
@@ -156,7 +156,7 @@ def claim(path: Path, record: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{path.parent} was started with other settings ({', '.join(changed)}): give another --out"
             )
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(path, record)
 
 
 def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, seed: int = 0) -> WorldModel:
@@ -227,7 +227,7 @@ def search(
         errors[name] = held_out_error(predict, properties, validation, limit)
         best = min(errors, key=errors.__getitem__)
         found = {"side": side, "chosen": best, "error_cm": errors, "at_steps": SELECTION_STEPS, **asdict(budget)}
-        (out / "search.json").write_text(json.dumps(found, indent=1) + "\n")
+        write_json(out / "search.json", found)
         print(f"{side} {name}: {errors[name]:.2f} cm", flush=True)
     return best
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bodies
 import numpy as np
 import pytest
 import torch
@@ -15,14 +16,9 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bodies
-
     monkeypatch.setattr(bodies, "HORIZONS", (3, 8))  # episodes of `tiny_data` have 12 steps
     return bodies
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import properties
 import pytest
+import uncertainty
 from numpy.typing import NDArray
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
@@ -26,21 +25,7 @@ from gwm_sim.protocol import CONTEXT
 
 Array = NDArray[Any]
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEED = 320_000
-
-
-def load(name: str) -> ModuleType:
-    """Import a program of the folder benchmarks."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-properties, uncertainty = load("properties"), load("uncertainty")
 
 
 @pytest.fixture(scope="module")
