@@ -8,7 +8,6 @@ spans. Knows nothing of models and files.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -218,15 +217,10 @@ class Objects(DistanceMetric):
         super().__init__(test)
         schema = test.file.schema
         self.scene = Scene.of(schema.cameras[test.cameras[0]], schema.object_names, schema.object_size)
-        self._scores: dict[int, list[Scores]] = defaultdict(list)
 
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         return None if any(map(colour_of, test.file.schema.object_names)) else "no object's name says its colour"
-
-    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
-        for i, horizon in enumerate(horizons):
-            self._scores[horizon].append(self.score(windows, i, prediction.frames[:, i]))
 
     def score(self, windows: Window, index: int, predicted: Array) -> Scores:
         """Score pictures (B, H, V*W, 3) that are predicted for one of the horizons."""
@@ -234,6 +228,10 @@ class Objects(DistanceMetric):
             main_view(x, self.test.cameras) for x in (windows.true_frames[:, index], predicted, windows.frames[:, -1])
         )
         return score(self.scene, frames, predicted, last_frames, windows.true_objects[:, index], windows.last_objects)
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        for i, horizon in enumerate(horizons):
+            self.cases[horizon].append(self.score(windows, i, prediction.frames[:, i]))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         return {"horizons": {str(horizon): summarize(self._together(horizon)) for horizon in horizons}}
@@ -244,7 +242,7 @@ class Objects(DistanceMetric):
 
     def _together(self, horizon: int) -> Scores:
         none = np.zeros((0, 0), bool)
-        return Scores.concatenate(self._scores[horizon] or [Scores(*[none] * len(fields(Scores)))])
+        return Scores.concatenate(self.cases[horizon] or [Scores(*[none] * len(fields(Scores)))])
 
 
 class Outcome(Metric):

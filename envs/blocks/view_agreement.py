@@ -92,10 +92,6 @@ class Views(Metric):
 
     name = "views"
 
-    def __init__(self, test: OpenLoopTest) -> None:
-        super().__init__(test)
-        self._votes: dict[str, list[Array]] = {"model": [], "twin": []}
-
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         if len(test.cameras) < 2:
@@ -106,8 +102,8 @@ class Views(Metric):
         return None
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
-        self._votes["model"].append(self._vote(windows, prediction.frames, prediction.telemetry))
-        self._votes["twin"].append(self._vote(windows, windows.true_frames, windows.true_telemetry))
+        self.cases["model"].append(self._vote(windows, prediction.frames, prediction.telemetry))
+        self.cases["twin"].append(self._vote(windows, windows.true_frames, windows.true_telemetry))
 
     @cached_property
     def _agreement(self) -> ViewAgreement:
@@ -128,11 +124,9 @@ class Views(Metric):
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         if self.missing(self.test) is not None:
             return {}
-        votes = {
-            world: np.concatenate([np.zeros((0, len(self.test.cameras)), bool), *parts])
-            for world, parts in self._votes.items()
-        }
-        return {"views": {world: summarize(parts) for world, parts in votes.items()}}
+        none = np.zeros((0, len(self.test.cameras)), bool)
+        worlds = ("model", "twin")
+        return {"views": {world: summarize(np.concatenate([none, *self.cases[world]])) for world in worlds}}
 
     @staticmethod
     def lines(report: Mapping[str, Any]) -> Iterable[str]:

@@ -58,10 +58,6 @@ class Violations(Metric):
 
     name = "impossible steps"
 
-    def __init__(self, test: OpenLoopTest) -> None:
-        super().__init__(test)
-        self._found: dict[str, list[Array]] = {"model": [], "twin": []}
-
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         schema = test.file.schema
@@ -79,12 +75,12 @@ class Violations(Metric):
             opening = telemetry[..., schema.telemetry_names.index(OPENING)]
             effector = telemetry[..., list(schema.effector)]
             found = find_violations(objects, effector, opening, schema.object_size, schema.rate)
-            self._found[world].append(found.reshape(len(KINDS), -1))
+            self.cases[world].append(found.reshape(len(KINDS), -1))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         rates = {
-            world: violation_rates(np.concatenate(parts, axis=1)) if parts else None
-            for world, parts in self._found.items()
+            world: violation_rates(np.concatenate(parts, axis=1)) if (parts := self.cases[world]) else None
+            for world in ("model", "twin")
         }
         return {"violations": rates}
 

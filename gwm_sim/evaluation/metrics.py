@@ -57,6 +57,8 @@ class Metric(ABC):
     def __init__(self, test: OpenLoopTest) -> None:
         """Prepare for the windows of a test, also of one that lacks what the metric needs."""
         self.test = test
+        self.cases: dict[Any, list[Any]] = defaultdict(list)
+        """Where `update` may keep what it found in each batch, by horizon, say."""
 
     @staticmethod
     @abstractmethod
@@ -114,25 +116,21 @@ class Telemetry(DistanceMetric):
     name = "end-effector"
     rows = (Row("end-effector error, mean", "mm", "telemetry_error_mm", 1),)
 
-    def __init__(self, test: OpenLoopTest) -> None:
-        super().__init__(test)
-        self._effector = list(test.file.schema.effector)
-        self._mm: dict[int, list[Array]] = defaultdict(list)
-
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         return None if test.file.schema.effector else "the data do not say where it is"
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        effector = list(self.test.file.schema.effector)
         for i, horizon in enumerate(horizons):
-            predicted, true = (x[:, i, self._effector] for x in (prediction.telemetry, windows.true_telemetry))
-            self._mm[horizon].append(1000 * np.linalg.norm(predicted - true, axis=-1))
+            predicted, true = (x[:, i, effector] for x in (prediction.telemetry, windows.true_telemetry))
+            self.cases[horizon].append(1000 * np.linalg.norm(predicted - true, axis=-1))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
-        return {"horizons": {str(h): {"telemetry_error_mm": mean(_joined(self._mm[h]))} for h in horizons}}
+        return {"horizons": {str(h): {"telemetry_error_mm": mean(_joined(self.cases[h]))} for h in horizons}}
 
     def error_cm(self, horizon: int) -> float | None:
-        return mean(_joined(self._mm[horizon]) / 10)
+        return mean(_joined(self.cases[horizon]) / 10)
 
 
 class Pictures(Metric):
@@ -150,14 +148,6 @@ class Pictures(Metric):
         Row("  last frame copied", "dB", "fg_psnr_floor", 1),
     )
 
-    def __init__(self, test: OpenLoopTest) -> None:
-        super().__init__(test)
-        # By horizon, of each batch: mean squared difference of prediction and of last context frame to the true frame
-        # [grey levels^2], (B, 2); number of foreground pixels, (B,); sum of the squared differences over them, (B, 2).
-        self._squared: dict[int, list[Array]] = defaultdict(list)
-        self._foreground: dict[int, list[Array]] = defaultdict(list)
-        self._foreground_squared: dict[int, list[Array]] = defaultdict(list)
-
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         return None
@@ -172,19 +162,19 @@ class Pictures(Metric):
             )  # (B, 2, H, W)
             away = np.abs(frames.astype(np.int16) - self.test.background).max(axis=-1)  # (B, H, W)
             foreground = away > FOREGROUND_LEVELS
-            self._squared[horizon].append(squared.mean(axis=(2, 3)))
-            self._foreground[horizon].append(foreground.sum(axis=(1, 2)))
-            self._foreground_squared[horizon].append((squared * foreground[:, None]).sum(axis=(2, 3)))
+            # Mean squared difference of prediction and of last context frame to the true frame [grey levels^2], (B, 2);
+            # its sum over the foreground pixels, (B, 2), and their number, (B,).
+            over_foreground = (squared * foreground[:, None]).sum(axis=(2, 3))
+            self.cases[horizon].append((squared.mean(axis=(2, 3)), over_foreground, foreground.sum(axis=(1, 2))))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         return {"horizons": {str(horizon): self._column(horizon) for horizon in horizons}}
 
     def _column(self, horizon: int) -> dict[str, float | None]:
-        pixels = np.concatenate(self._foreground[horizon])
+        squared, over_foreground, pixels = map(np.concatenate, zip(*self.cases[horizon], strict=True))
         foreground = max(1, pixels.sum())
-        psnr, psnr_floor = (_psnr(value) for value in np.concatenate(self._squared[horizon]).mean(axis=0))
-        total = np.concatenate(self._foreground_squared[horizon]).sum(axis=0)
-        fg_psnr, fg_psnr_floor = (_psnr(value / foreground) for value in total)
+        psnr, psnr_floor = (_psnr(value) for value in squared.mean(axis=0))
+        fg_psnr, fg_psnr_floor = (_psnr(value / foreground) for value in over_foreground.sum(axis=0))
         has_foreground = pixels.any()
         return {
             "psnr": psnr,
@@ -202,10 +192,6 @@ class Depth(Metric):
 
     name = "depth"
 
-    def __init__(self, test: OpenLoopTest) -> None:
-        super().__init__(test)
-        self._mm: dict[int, list[Array]] = defaultdict(list)
-
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
         return None if test.depth else "the main camera measured none, or the model does not know it"
@@ -215,12 +201,12 @@ class Depth(Metric):
             return
         for i, horizon in enumerate(horizons):
             error = np.abs(prediction.depth[:, i] - windows.true_depth[:, i] * DEPTH_UNIT)
-            self._mm[horizon].append(1000 * error.mean(axis=(1, 2, 3)))
+            self.cases[horizon].append(1000 * error.mean(axis=(1, 2, 3)))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
-        if not self._mm:
+        if not self.cases:
             return {}
-        return {"depth_error_mm": {str(h): float(_joined(self._mm[h]).mean()) for h in horizons if h in self._mm}}
+        return {"depth_error_mm": {str(h): float(_joined(self.cases[h]).mean()) for h in horizons if h in self.cases}}
 
     @staticmethod
     def lines(report: Mapping[str, Any]) -> Iterable[str]:

@@ -11,6 +11,7 @@ import fidelity
 import numpy as np
 import pytest
 import torch
+from interruption import compute_alike, kill_training
 from numpy.typing import NDArray
 from peers import training
 from peers.bounds import SHIFT, ShiftedTwin, copy_last_frame
@@ -24,7 +25,6 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.training import trainer
 from gwm_sim.training.build import build
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.phases.phase import PRESETS
@@ -82,21 +82,10 @@ def test_every_parameter_of_the_peer_learns(data: TrainingData, peer: RSSM) -> N
 def test_an_interrupted_peer_ends_like_an_uninterrupted_one(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "faster_precision", lambda device: torch.float32)  # both runs alike on a busy machine
+    compute_alike(monkeypatch)
     train_rssm([tiny_data], tmp_path / "whole", TINY, Budget(steps=12))
 
-    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
-    clock = trainer.Clock.tick
-    ticks = 0
-
-    def tick_and_die(self: trainer.Clock) -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks == 6:  # before the step is saved
-            raise KeyboardInterrupt
-        clock(self)
-
-    monkeypatch.setattr(trainer.Clock, "tick", tick_and_die)
+    kill_training(monkeypatch, (6,))
     with pytest.raises(KeyboardInterrupt):
         train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))
     train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))
