@@ -8,8 +8,6 @@ gwm collect --out runs/validation.hdf5 --seed 206200 --episodes 600 --steps 100 
 python benchmarks/bodies.py --data runs/validation.hdf5 --models gwm-mini runs/bodies
 """
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +15,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
+from program import circumstances, launch
 from rich.console import Console
 from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.evaluation.metrics import MOVED_CM, STAYED_CM, balanced_accuracy, confusion, outcomes
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
+from gwm_sim.envs.blocks.metrics import MOVED_CM, OUTCOME_TASKS, OUTCOMES, STAYED_CM, outcomes
+from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import balanced_accuracy, confusion
+from gwm_sim.files import write_json
 from gwm_sim.model.state import Segment, previous
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
@@ -108,7 +107,7 @@ def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str
             fulfilled = rollout.success[:, -1].numpy() > 0.5
             guess = outcomes(*(fulfilled[:, model.tasks.index(task)] for task in OUTCOME_TASKS))
             labels = (np.array([e.labels[task].success[-1] for e in episodes]) for task in OUTCOME_TASKS)
-            matrix = confusion(outcomes(*labels), guess)
+            matrix = confusion(outcomes(*labels), guess, len(OUTCOMES))
     errors = {horizon: np.concatenate(parts) for horizon, parts in moved.items()}
     return {
         "moved_cm": {str(horizon): summary(np.median, part) for horizon, part in errors.items()},
@@ -160,15 +159,10 @@ def main(config: BodiesConfig) -> int:
         table.add_row(name, *errors, shown(row["drift_cm"]), f"{row['outcome']:.3f}")
     Console().print(table, "errors [cm] after so many steps: median, and mean in brackets; outcome: balanced accuracy")
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        command = " ".join(["python benchmarks/bodies.py", *sys.argv[1:]])
-        report = {"data": digest, "episodes": len(episodes), "models": found, "command": command}
-        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        report = {"data": digest, "episodes": len(episodes), "models": found, **circumstances()}
+        write_json(config.json, report)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(BodiesConfig, description=__doc__)))
-    except GwmError as error:
-        sys.exit(str(error))
+    launch(main, BodiesConfig)

@@ -10,7 +10,6 @@ python benchmarks/clips.py --motion runs/gwm-mini/handling.hdf5 --clips 1000 --o
 """
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
+from program import launch
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
@@ -27,7 +26,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
@@ -199,7 +198,4 @@ def main(config: ClipsConfig) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(ClipsConfig, description=__doc__)))
-    except GwmError as error:
-        sys.exit(str(error))
+    launch(main, ClipsConfig)

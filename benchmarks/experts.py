@@ -3,16 +3,16 @@
 python benchmarks/experts.py --json benchmarks/results/experts.json
 """
 
-import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
-import tyro
+from program import launch
 
 import gwm_sim
 from gwm_sim.envs.blocks.spec import TASKS, env_id
+from gwm_sim.files import write_json
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
@@ -58,9 +58,8 @@ def main(config: ExpertsConfig) -> None:
             "machine": platform.platform(),
             "results": results,
         }
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(config.json, report)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ExpertsConfig))
+    launch(main, ExpertsConfig)

@@ -1,7 +1,7 @@
 """The shipped model beside a floor, a ceiling and a peer: how far each strays from the same held-out episodes.
 
 A recurrent state-space model learns on equal terms (`peers/rssm.py`, `peers/training.py`): the same episodes and
-minutes, six configurations tried for either side. Everything is measured by `gwm_sim.evaluation.fidelity.measure`.
+minutes, six configurations tried for either side. Everything is measured by `gwm_sim.evaluation.report`.
 
 python benchmarks/fidelity.py search --side rssm --data TRAIN.hdf5... --validation VAL.hdf5 --out runs/rssm --minutes 10
 python benchmarks/fidelity.py train --found runs/rssm --data TRAIN.hdf5... --out runs/rssm/model --minutes 60
@@ -13,9 +13,6 @@ Each of them can be repeated when it was killed: training goes on, and what was 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,12 +27,15 @@ from peers.bounds import ShiftedTwin, copy_last_frame
 from peers.report import comparison_table, plot
 from peers.rssm import RSSM, RSSMPredictor
 from peers.training import Budget, Side, chosen, search, train
+from program import circumstances, launch
 
-import gwm_sim
+from gwm_sim.commands.eval import provenance
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.evaluation.fidelity import SHUFFLE_STEPS, measure
+from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor, Window
+from gwm_sim.evaluation.report import SHUFFLE_STEPS, open_loop_report
+from gwm_sim.evaluation.statistics import auroc
+from gwm_sim.files import write_json
 from gwm_sim.model.checkpoint import find_checkpoint
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
@@ -212,7 +212,7 @@ def examine(contender: Contender, file: EpisodeFile, horizons: Sequence[int], co
     )
     predict = contender.predictor(test)
     with progress(f"{contender.about['model']} {file.path.name}") as show:
-        numbers = measure(predict, test, horizons, batch=config.batch, show=show)
+        numbers = open_loop_report(predict, test, horizons, batch=config.batch, show=show)
     if isinstance(predict, ShiftedTwin):
         predict.close()
     if contender.judge is not None:
@@ -221,7 +221,7 @@ def examine(contender: Contender, file: EpisodeFile, horizons: Sequence[int], co
     return numbers | {
         "context": CONTEXT,
         "stride": STRIDE,
-        "data": provenance(file),
+        "data": provenance(file) | {"file": file.path.name},
         "seconds": round(time.perf_counter() - begin, 1),
     }
 
@@ -247,23 +247,12 @@ def success_auroc(judge: Judge, tasks: Sequence[str], test: OpenLoopTest, batch:
         done += len(actions)
         show(done / len(test.slots), f"{done} of {len(test.slots)} windows")
     guess, truth = np.concatenate(guesses), np.concatenate(truths)
-    return {task: auroc(guess[:, i], truth[:, i]) for i, task in enumerate(known)}
-
-
-def auroc(guess: Array, truth: Array) -> float | None:
-    """Probability that a true case is rated higher than a false one, ties counting half; None without one of them."""
-    _, rank, counts = np.unique(guess, return_inverse=True, return_counts=True)
-    positive = np.bincount(rank, weights=truth, minlength=len(counts))
-    negative = counts - positive
-    pairs = positive.sum() * negative.sum()
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else None
+    return {task: auroc(guess[~truth[:, i], i], guess[truth[:, i], i]) for i, task in enumerate(known)}
 
 
 def measure_all(config: MeasureConfig) -> int:
     """Run `measure`."""
     out = config.out or (Path("out/fidelity") if config.quick else RESULTS)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "fidelity.json"
     horizons, far = ((1, 10), (1, 10)) if config.quick else (HORIZONS, LONG_HORIZONS)
     with EpisodeFile(config.data) as file:
@@ -275,7 +264,7 @@ def measure_all(config: MeasureConfig) -> int:
                 with EpisodeFile(config.long) as long:
                     report["long"] = examine(contender, long, far, config)
             reports[system] = report | circumstances()
-            path.write_text(json.dumps(reports, indent=1, allow_nan=False) + "\n")
+            write_json(path, reports)
     plot(reports, out / "fidelity.png")
     print(comparison_table(reports))
     print(f"wrote {path} and {out / 'fidelity.png'}")
@@ -299,22 +288,6 @@ def measured_before(path: Path, digest: str, episodes: int) -> dict[str, Any]:
     }
 
 
-def provenance(file: EpisodeFile) -> dict[str, Any]:
-    """Where the episodes come from."""
-    seeds = [seed for seed in file.seeds if seed is not None]
-    span = [min(seeds), max(seeds)] if seeds else None
-    return {"file": file.path.name, "env_id": file.schema.env_id, "seeds": span, "digest": file.digest()}
-
-
-def circumstances() -> dict[str, Any]:
-    """Command, versions and machine of a measurement."""
-    return {
-        "command": " ".join(["python", "benchmarks/fidelity.py", *sys.argv[1:]]),
-        "versions": {"gwm_sim": gwm_sim.__version__, "torch": torch.__version__, "python": platform.python_version()},
-        "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "cuda": torch.cuda.is_available()},
-    }
-
-
 def search_configurations(config: SearchConfig) -> int:
     """Run `search`."""
     budget = Budget(config.minutes, config.steps, config.batch)
@@ -332,19 +305,15 @@ def train_configuration(config: TrainConfig) -> int:
 
 
 def main(config: MeasureConfig | SearchConfig | TrainConfig) -> int:
-    """Do what was asked for; a mistake of the user's is one line and exit code 2."""
-    try:
-        match config:
-            case MeasureConfig():
-                return measure_all(config)
-            case SearchConfig():
-                return search_configurations(config)
-            case TrainConfig():
-                return train_configuration(config)
-    except GwmError as error:
-        print(f"fidelity.py: {error}", file=sys.stderr)
-        return 2
+    """Do what was asked for."""
+    match config:
+        case MeasureConfig():
+            return measure_all(config)
+        case SearchConfig():
+            return search_configurations(config)
+        case TrainConfig():
+            return train_configuration(config)
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Command, description=__doc__)))
+    launch(main, Command)

@@ -10,8 +10,6 @@ python benchmarks/futures.py --model gwm-preview --json benchmarks/results/futur
 """
 
 import json
-import platform
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +18,19 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
+from program import circumstances, launch
 
-import gwm_sim
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import wilson_interval
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import aside
 from gwm_sim.policies.blocks.experts import ScriptedPolicy
 from gwm_sim.policies.blocks.motions import Bench, Script, hold, lift, pick, place, release
-from gwm_sim.policies.evaluation import wilson_interval
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 
@@ -177,7 +176,7 @@ def summarize(ends: list[tuple[Array, Array]], cases: list[Case]) -> dict[str, A
 def main(config: FuturesConfig) -> None:
     """Act the cases out, sample their futures, compare and write."""
     if config.seed < FIRST_EVALUATION_SEED and config.json is not None:
-        raise SystemExit(f"futures.py: numbers to keep are of seeds from {FIRST_EVALUATION_SEED}, not {config.seed}")
+        raise ConfigError(f"numbers to keep are of seeds from {FIRST_EVALUATION_SEED}, not {config.seed}")
     model = WorldModel.load(config.model)
     name: dict[str, Any] = {"id": "MuJoCo-BlockStack-v0", "max_episode_steps": -1}
     env, eyes = gym.make(**name, size=16, rendering="fast"), gym.make(**name, **twin_options(model.config))
@@ -206,8 +205,7 @@ def main(config: FuturesConfig) -> None:
         "horizon": HORIZON,
         "seeds": [config.seed, seed - 1],
         **numbers,
-        "command": " ".join(["python", "benchmarks/futures.py", *sys.argv[1:]]),
-        "versions": {"gwm_sim": gwm_sim.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        **circumstances(model.device),
     }
     for kind, values in numbers.items():
         share = {name: f"{100 * value:.0f} %" for name, value in values.items() if name != "spread_cm"}
@@ -217,11 +215,10 @@ def main(config: FuturesConfig) -> None:
             f"the futures and {share['most_likely_right']} of the most likely ones; spread {values['spread_cm']:.1f} cm"
         )
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
         others = json.loads(config.json.read_text()) if config.json.exists() else {}
         both = others | {model.config.name: report}
-        config.json.write_text(json.dumps(both, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, both)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(FuturesConfig, description=__doc__))
+    launch(main, FuturesConfig)

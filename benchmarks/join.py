@@ -7,14 +7,13 @@ python benchmarks/join.py --base runs/bodies --parts locator painter --of runs/p
 """
 
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import tyro
+from program import launch
 
-from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.calibration import calibrate
@@ -81,7 +80,4 @@ def main(config: JoinConfig) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(JoinConfig, description=__doc__)))
-    except GwmError as error:
-        sys.exit(str(error))
+    launch(main, JoinConfig)

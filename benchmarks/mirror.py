@@ -7,19 +7,18 @@ light and shadows are not symmetric.
 python benchmarks/mirror.py --motion runs/gwm-mini/handling.hdf5 --out runs/gwm-mini/mirrored.hdf5
 """
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import tyro
+from program import launch
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.tabletop.mujoco.kinematics import HOME
-from gwm_sim.errors import ConfigError, GwmError
+from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.progress import progress
 
@@ -76,7 +75,4 @@ def main(config: MirrorConfig) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(MirrorConfig, description=__doc__)))
-    except GwmError as error:
-        sys.exit(str(error))
+    launch(main, MirrorConfig)

@@ -10,9 +10,7 @@ compared meet the same starts. The time of a plan is measured first, alone; then
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -24,21 +22,20 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, be
 import gymnasium as gym
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from peers.simulator import SimulatorPolicy
+from program import launch, resumed
 
-import gwm_sim
-import gwm_sim.envs  # registers the ids
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id, image_key
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import processor
+from gwm_sim.evaluation.statistics import wilson_interval
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import make_behaviour
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
-from gwm_sim.policies.evaluation import EpisodeResult, evaluate, wilson_interval
+from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy
@@ -211,15 +208,7 @@ def main(config: PlanningConfig) -> None:
         "guide": sha256(bench.guide.file.read_bytes()).hexdigest()[:16],
         "seed": config.seed,
     }
-    report: dict[str, Any] = {"results": {}, "plan_ms": {}}
-    if config.json is not None and config.json.exists():
-        before = json.loads(config.json.read_text())
-        if all(before.get(key) == value for key, value in identity.items()):
-            report = before
-    report |= identity | {
-        "gwm_sim": gwm_sim.__version__,
-        "machine": f"{os.cpu_count()} cores of {processor()}, {platform.system()}",
-    }
+    report = resumed(config.json, identity, {"results": {}, "plan_ms": {}})
     for planner in PLANNERS if config.fewer else PLANNERS[:2]:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
@@ -265,9 +254,8 @@ def run(crew: WorkerPool, name: str, jobs: list[Job], workers: int) -> dict[str,
 def write(config: PlanningConfig, report: dict[str, Any]) -> None:
     """Keep what is known so far."""
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(config.json, report)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(PlanningConfig))
+    launch(main, PlanningConfig)

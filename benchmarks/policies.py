@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-import tyro
+from program import launch
 
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.policies.commands.collect import CollectConfig, collect
@@ -83,4 +83,4 @@ def runs(config: PoliciesConfig, task: Task) -> list[RlTrainConfig]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(PoliciesConfig))
+    launch(main, PoliciesConfig)

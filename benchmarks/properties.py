@@ -8,9 +8,6 @@ The twin stands behind the cube, or holds it up, and waits; the learned world is
 happens then is read from the positions that each world knows, and from its pictures alone.
 """
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-import tyro
 from numpy.typing import NDArray
+from program import circumstances, launch
 
-import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.detector import detect
@@ -39,8 +35,8 @@ from gwm_sim.envs.blocks.spec import (
 from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair, twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.motions import CLOSE, OPEN, Bench, Script, lift, move, pick
 from gwm_sim.progress import Show, progress
@@ -323,9 +319,7 @@ def measure(config: PropertiesConfig, show: Show = lambda share, text: None) -> 
         "properties": properties,
         "episodes": config.episodes,
         "seeds": [config.seed, config.seed + config.episodes - 1],
-        "command": " ".join(["python", *sys.argv]),
-        "versions": {"gwm_sim": gwm_sim.__version__},
-        "machine": {"cpu": processor(), "cores": os.cpu_count(), "device": str(model.device)},
+        **circumstances(model.device),
         "seconds": round(time.perf_counter() - begin, 1),
     }
 
@@ -368,10 +362,9 @@ def main(config: PropertiesConfig) -> None:
         correlation, pictures = map(rounded, (numbers["spearman"], numbers["spearman_pictures"]))
         print(f"  rank correlation with the twin {correlation}, from pictures {pictures}")
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, report)
         draw(report, config.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(PropertiesConfig))
+    launch(main, PropertiesConfig)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
+from program import launch
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest
@@ -63,4 +63,4 @@ def main(config: RolloutsConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(RolloutsConfig))
+    launch(main, RolloutsConfig)

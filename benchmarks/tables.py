@@ -7,13 +7,12 @@ python benchmarks/tables.py --check    exit 1 if what is written is not what the
 """
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
 from peers.report import comparison_table
+from program import launch
 from sections import (
     experts_table,
     fidelity_table,
@@ -296,4 +295,4 @@ def main(config: TablesConfig) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(TablesConfig)))
+    launch(main, TablesConfig)

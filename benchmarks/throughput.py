@@ -10,10 +10,7 @@ processes at once, each with one environment or with a native vector environment
 Actions are drawn and finished episodes are reset while the clock stands still.
 """
 
-import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,25 +19,33 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, before torch is imported
 
 import gymnasium as gym
-import mujoco
 import numpy as np
 import torch
-import tyro
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from program import circumstances, launch
+from subjects import (
+    LEAST_STEPS,
+    TASK,
+    Environments,
+    Product,
+    Subject,
+    TwinJob,
+    TwinWorker,
+    Worlds,
+    clock,
+    count_flops,
+    rate,
+)
 
-import gwm_sim
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import processor
-from gwm_sim.model.state import WorldState
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import Show, progress
@@ -48,14 +53,12 @@ from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 Array = NDArray[Any]
 
-TASK: Final = "stack"
 KINDS: Final = ("unwatched", "latent", "decoded")
 RENDERINGS: Final = ("fast", "rich")
 TWIN_PROCESSES: Final = 2
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MATRIX_SIZE: Final = {"cpu": 1024, "cuda": 8192}  # of the products that say what the machine can do
 BESIDE_ROWS: Final = 16
-LEAST_STEPS: Final = 3  # of a turn, however long they take
 
 
 @dataclass(frozen=True)
@@ -91,107 +94,6 @@ class ThroughputConfig:
             raise ConfigError(
                 f"--rounds must be at least 1 and --steps at least as many, got {self.rounds} and {self.steps}"
             )
-
-
-# --- what is clocked --------------------------------------------------------------------------------------------------
-
-
-class Subject(Protocol):
-    """Something with `rows` worlds that can be advanced again and again."""
-
-    rows: int
-
-    def prepare(self) -> None:
-        """Do what a step needs and what does not count."""
-
-    def advance(self) -> None:
-        """Take one step in every row and wait until it is done."""
-
-
-class Environments:
-    """A single or a vector environment, under random actions."""
-
-    def __init__(self, env: Any, rows: int, seed: int) -> None:
-        self.rows = rows
-        self.env = env
-        self._rng = np.random.default_rng(seed)
-        self._finished = False
-        env.reset(seed=seed)
-
-    def prepare(self) -> None:
-        if self._finished:
-            self.env.reset()
-        self._actions = self._rng.uniform(-1, 1, self.env.action_space.shape).astype(np.float32)
-
-    def advance(self) -> None:
-        _, _, _, truncated, _ = self.env.step(self._actions)
-        self._finished = bool(np.all(truncated))
-
-
-class Worlds:
-    """Worlds in a model, under random actions, with the latents of their pictures or without."""
-
-    def __init__(self, model: WorldModel, state: WorldState, seed: int, draw: bool) -> None:
-        self.rows = len(state)
-        self._draw = draw
-        self._model = model
-        self._state = state
-        self._shape = (len(state), model.config.dynamics.actions)
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def prepare(self) -> None:
-        self._actions = 2 * torch.rand(self._shape, generator=self._generator) - 1
-
-    def advance(self) -> None:
-        self._state = self._model.step_(self._state, self._actions, draw=self._draw)
-        if self._model.device.type == "cuda":
-            torch.cuda.synchronize(self._model.device)
-
-
-class Product:
-    """A square matrix product, whose rate is what the machine can do."""
-
-    rows = 1
-
-    def __init__(self, dtype: torch.dtype, device: torch.device, size: int) -> None:
-        self.flops = 2 * size**3
-        self._factor: Tensor = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-
-    def prepare(self) -> None:
-        pass
-
-    def advance(self) -> None:
-        torch.mm(self._factor, self._factor)
-        if self._factor.is_cuda:
-            torch.cuda.synchronize(self._factor.device)
-
-
-def clock(subject: Subject, seconds: float, least: int = LEAST_STEPS) -> Array:
-    """Durations [s] of as many steps as fit into `seconds`, but of `least` at least."""
-    durations: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(durations) < least or time.perf_counter() < end:
-        subject.prepare()
-        start = time.perf_counter()
-        subject.advance()
-        durations.append(time.perf_counter() - start)
-    return np.array(durations)
-
-
-def rate(subject: Subject, seconds: float) -> float:
-    """Env-steps per second."""
-    return float(subject.rows / clock(subject, seconds).mean())
-
-
-def count_flops(subject: Subject) -> int:
-    """Floating-point operations of one step's matrix products and convolutions.
-
-    An operation that torch has no formula for counts nothing, so that a share of the machine's rate is a lower bound.
-    """
-    subject.prepare()
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
-        subject.advance()
-    return int(counter.get_total_flops())
 
 
 # --- the learned world ------------------------------------------------------------------------------------------------
@@ -260,39 +162,6 @@ class Beside:
 
 
 # --- the twin ---------------------------------------------------------------------------------------------------------
-
-
-class TwinJob(NamedTuple):
-    """A turn of the twin in one worker process."""
-
-    rendering: str
-    rows: int
-    seconds: float
-
-
-class TwinWorker:
-    """Lives in a worker process and steps twins there; each is made for its first turn."""
-
-    greeting = None
-
-    def __init__(self, size: int, cameras: tuple[str, ...], seed: int) -> None:
-        self._options = {"size": size, "cameras": cameras}
-        self._seed = seed
-        self._subjects: dict[tuple[str, int], Environments] = {}
-
-    def __call__(self, job: TwinJob) -> float:
-        """Return env-steps per second."""
-        key = job.rendering, job.rows
-        if key not in self._subjects:
-            self._subjects[key] = Environments(self._make(*key), job.rows, self._seed)
-        return rate(self._subjects[key], job.seconds)
-
-    def _make(self, rendering: str, rows: int) -> Any:
-        name = env_id("twin", TASK)
-        options: dict[str, Any] = {"rendering": rendering, **self._options}
-        if rows == 1:
-            return gym.make(name, **options)
-        return gym.make_vec(name, num_envs=rows, autoreset_mode=AutoresetMode.DISABLED, **options)
 
 
 class Twins:
@@ -426,6 +295,13 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         reports[device] = device_report(world, rates, rounds.latencies[device]) | {
             f"{kind}_over_rich": over(fastest(rates[kind, rows] for rows in config.batches), rich) for kind in KINDS
         }
+    about = circumstances()
+    about["machine"] |= {
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
+        "gl": os.environ.get("MUJOCO_GL"),
+        "spin_count": os.environ["GOMP_SPINCOUNT"],
+    }
     keys = ("single_step_ms_p50", "single_step_ms_p99", *(f"{kind}_over_rich" for kind in KINDS))
     return {
         "model": model.config.name,
@@ -439,21 +315,7 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         "steps": config.steps,
         "rounds": config.rounds,
         "seconds_per_turn": config.seconds,
-        "command": " ".join(["python", *sys.argv]),
-        "versions": {
-            "gwm_sim": gwm_sim.__version__,
-            "torch": torch.__version__,
-            "mujoco": mujoco.__version__,
-            "python": platform.python_version(),
-        },
-        "machine": {
-            "cpu": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
-            "gl": os.environ.get("MUJOCO_GL"),
-            "spin_count": os.environ["GOMP_SPINCOUNT"],
-        },
+        **about,
         "seconds": round(time.perf_counter() - begin, 1),
     }
 
@@ -518,10 +380,9 @@ def main(config: ThroughputConfig) -> None:
         report = measure(config, show)
     print("\n".join(summary(report)))
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, report)
         draw(report, config.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ThroughputConfig))
+    launch(main, ThroughputConfig)

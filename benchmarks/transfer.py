@@ -9,9 +9,6 @@ A killed run goes on with the policies that are not yet in the results.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,13 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
+from program import launch, resumed
 
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
-from gwm_sim.evaluation.fidelity import processor
-from gwm_sim.evaluation.statistics import spearman
+from gwm_sim.evaluation.statistics import mean_maximum_rank_violation, pearson, spearman
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.agreement import mean_maximum_rank_violation, pearson
 from gwm_sim.policies.commands.compare import CompareConfig, compare
 from gwm_sim.policies.rl.curve import read_curve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
@@ -76,19 +72,13 @@ def main(config: TransferConfig) -> None:
         "episodes": config.episodes,
         "seed": config.seed,
     }
-    report: dict[str, Any] = {"tasks": {}}
-    if config.json is not None and config.json.exists():
-        before = json.loads(config.json.read_text())
-        if all(before.get(key) == value for key, value in identity.items()):
-            report = before
-    report |= identity | {"machine": f"{os.cpu_count()} cores of {processor()}, {platform.system()}"}
+    report = resumed(config.json, identity, {"tasks": {}})
     for task in config.tasks:
         known = {entry["policy"]: entry for entry in report["tasks"].get(task, {}).get("policies", ())}
         for entries in score(config, task, known):
             report["tasks"][task] = summarise(config, task, entries)
             if config.json is not None:
-                config.json.parent.mkdir(parents=True, exist_ok=True)
-                config.json.write_text(json.dumps(report, indent=1) + "\n")
+                write_json(config.json, report)
         print_table(task, report["tasks"][task])
     if config.plot is not None:
         draw(report["tasks"], config.plot)
@@ -219,4 +209,4 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(TransferConfig))
+    launch(main, TransferConfig)

@@ -7,9 +7,6 @@ Error: in windows of held-out episodes in which a cube moves, uncertainty is ran
 the same episodes are drawn anew in a scene with cubes of other colours, from another camera, or with a third cube.
 """
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +16,20 @@ from typing import Any, Final, NamedTuple
 import mujoco
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
+from program import circumstances, launch
 
-import gwm_sim
+from gwm_sim.commands.eval import provenance
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, CUBE_HIGH, CUBE_LOW
+from gwm_sim.envs.blocks.metrics import Objects
 from gwm_sim.envs.blocks.mujoco.scene import scene_xml
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, EE, JOINTS, OBJECT_NAMES, OPENING
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import describe_scene, processor, provenance
-from gwm_sim.evaluation.metrics import Scene, score
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Slot, Window
 from gwm_sim.evaluation.statistics import auroc, spearman
+from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 
@@ -82,7 +78,6 @@ class Course(NamedTuple):
     uncertainty: Array  # (B, S+1)
     objects: Array  # (B, S+1, K, 3) [m]
     frames: Array  # (B, H, W, 3) uint8, of the last instant
-    telemetry: Array  # (B, P), of the last instant
 
 
 def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Course:
@@ -98,26 +93,14 @@ def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Co
         uncertainty=torch.stack(uncertainty, dim=1).double().cpu().numpy(),
         objects=torch.stack(objects, dim=1).double().cpu().numpy(),
         frames=model.decode(state).cpu().numpy(),
-        telemetry=state.telemetry.float().cpu().numpy(),
     )
 
 
-def cases(
-    scene: Scene, effector: Sequence[int], windows: Window, index: int, course: Course, cameras: Sequence[str]
-) -> dict[str, Array]:
+def cases(metric: Objects, windows: Window, index: int, course: Course) -> dict[str, Array]:
     """Errors of the cubes that moved, and guesses of them, one number per window, (B,); NaN where none is known."""
-    scores = score(
-        scene,
-        frames=main_view(windows.true_frames[:, index], cameras),
-        predicted=main_view(course.frames, cameras),
-        last_frames=main_view(windows.frames[:, -1], cameras),
-        objects=windows.true_objects[:, index],
-        last_objects=windows.last_objects,
-        effector=windows.true_telemetry[:, index, effector],
-        predicted_effector=course.telemetry[:, effector],
-    )
+    scores = metric.score(windows, index, course.frames)
     moved = np.zeros(windows.last_objects.shape[:2], bool)
-    moved[:, list(scene.coloured)] = scores.moved
+    moved[:, list(metric.scene.coloured)] = scores.moved
     tracked_cm = 100 * np.linalg.norm(course.objects[:, -1] - windows.true_objects[:, index, :, :3], axis=-1)
     moves = np.linalg.norm(np.diff(course.objects, axis=1), axis=-1)  # (B, S, K)
     return {
@@ -140,7 +123,7 @@ def mean_of(values: Array, chosen: Array) -> Array:
 
 def against_error(model: WorldModel, test: OpenLoopTest, batch: int, show: Show) -> dict[str, Any]:
     """Rank correlations of every guess with both errors over the windows in which a cube moved."""
-    scene, effector = describe_scene(test), list(test.file.schema.effector)
+    metric = Objects(test)
     parts: list[dict[str, Array]] = []
     done = 0
     for windows in test.batches(batch):
@@ -149,7 +132,7 @@ def against_error(model: WorldModel, test: OpenLoopTest, batch: int, show: Show)
         asked = test.reached(windows.actions.shape[1])
         if HORIZON in asked:
             course = imagine(model, windows.frames, windows, HORIZON)
-            parts.append(cases(scene, effector, windows, asked.index(HORIZON), course, test.cameras))
+            parts.append(cases(metric, windows, asked.index(HORIZON), course))
     together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     guesses = [name for name in together if not name.startswith("error")]
     report: dict[str, Any] = {"steps": HORIZON}
@@ -337,9 +320,7 @@ def measure(
             "unfamiliar": scenes,
             "episodes": test.episodes,
             "data": provenance(file),
-            "command": " ".join(["python", *sys.argv]),
-            "versions": {"gwm_sim": gwm_sim.__version__, "mujoco": mujoco.__version__},
-            "machine": {"cpu": processor(), "cores": os.cpu_count(), "device": str(model.device)},
+            **circumstances(model.device),
             "seconds": round(time.perf_counter() - begin, 1),
         }
     return report, examples
@@ -364,9 +345,8 @@ def main(config: UncertaintyConfig) -> None:
         for name, values in numbers.items():
             print(f"  {kind:12} {name:18}" + "".join(f"{rounded(value):>6}" for value in values))
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, report)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UncertaintyConfig))
+    launch(main, UncertaintyConfig)

@@ -15,8 +15,8 @@ import gymnasium as gym
 import tyro
 
 import gwm_sim
+from gwm_sim.commands.eval import EvalConfig, evaluate
 from gwm_sim.commands.train import main as train
-from gwm_sim.evaluation.fidelity import EvalConfig, evaluate
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.training.config import TrainConfig
 

@@ -45,14 +45,11 @@ VERBS = {
     "demo": Verb(POLICIES, "Drive the learned world and the physics twin side by side"),
 }
 
-_ELSEWHERE = {"eval": "gwm_sim.evaluation.fidelity"}
-"""Verbs whose options have not moved to a folder of commands yet."""
-
 
 def module_of(name: str) -> str:
     """Return the module of a verb: a dash becomes an underscore, and a word of Python gets one at its end."""
     module = name.replace("-", "_") + "_" * keyword.iskeyword(name)
-    return _ELSEWHERE.get(name, f"{VERBS[name].package}.{module}")
+    return f"{VERBS[name].package}.{module}"
 
 
 def config_of(name: str) -> str:

@@ -6,16 +6,15 @@ systems that are evaluated with the same seed meet the same starts.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.policies.policy import Policy
 from gwm_sim.protocol import SUSTAINED_STEPS
-
-_NORMAL_95: Final = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,6 @@ class Evaluation:
             "median_steps": self.median_steps,
             "episodes": [asdict(episode) for episode in self.episodes],
         }
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share (https://doi.org/10.1080/01621459.1927.10502953)."""
-    if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"need 0 <= successes <= n and n > 0, got successes={successes}, n={n}")
-    z2 = _NORMAL_95**2
-    share = successes / n
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _NORMAL_95 * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 class _Tally:

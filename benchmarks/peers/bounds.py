@@ -22,8 +22,7 @@ from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS, task_of
 from gwm_sim.envs.blocks.tasks import TASK, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.evaluation.metrics import outcomes
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, OpenLoopTest, Prediction, Window
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]
 
@@ -34,7 +33,7 @@ TOLERANCE = 0.001  # by how much a replay may miss the recording [m]
 def copy_last_frame(windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
     """The floor: all stays as it was in the last context frame."""
     frames, telemetry = (value[:, -1:].repeat(len(horizons), axis=1) for value in (windows.frames, windows.telemetry))
-    return Prediction(frames, telemetry, outcome=None)
+    return Prediction(frames, telemetry, success=None)
 
 
 class ShiftedTwin:
@@ -87,7 +86,7 @@ class ShiftedTwin:
         return Prediction(
             frames=np.stack([frames[step] for step in horizons], axis=1),
             telemetry=course[:, np.array(horizons) - 1],
-            outcome=outcomes(*(labels[task] for task in OUTCOME_TASKS)),
+            success=labels,
             course_telemetry=course,
             course_objects=np.stack(objects, axis=1),
         )

@@ -13,7 +13,6 @@ as the decoder's bias. Only the dynamics is another one.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,13 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gwm_sim.data.schema import Schema
-from gwm_sim.evaluation.metrics import outcomes
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
+from gwm_sim.evaluation.open_loop import Prediction, Window
+from gwm_sim.files import replacing, write_json
 from gwm_sim.model.checkpoint import weights_digest
 from gwm_sim.model.config import TokenizerConfig
-from gwm_sim.model.layers import RMSNorm
 from gwm_sim.model.state import Statistics
 from gwm_sim.model.tokenizer import ChannelNorm, to_frames, to_images, worst_pixels
+from peers.layers import NormedGRU, choose, divergence, double, halve, layer, quiet
 
 STRIDE = 16  # pixels per cell of the coarsest feature map, four halvings
 UNIMIX = 0.01  # part of a uniform distribution in every categorical, so that no KL is infinite
@@ -121,32 +120,9 @@ class Dream(NamedTuple):
     success: Tensor  # (B, T, tasks) probability
 
 
-class NormedGRU(nn.Module):
-    """DreamerV3's recurrent cell: one normalised linear layer for all gates, and a state that is kept by default."""
-
-    def __init__(self, inputs: int, state: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(inputs + state, 3 * state, bias=False)
-        self.norm = RMSNorm(3 * state)
-
-    def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        reset, candidate, update = self.norm(self.linear(torch.cat((x, state), dim=-1)).float()).chunk(3, dim=-1)
-        return torch.lerp(state, torch.tanh(reset.sigmoid() * candidate), torch.sigmoid(update - 1))
-
-
 class RSSM(nn.Module):
     """The peer: encoder, recurrent dynamics, decoder and heads."""
 
-    telemetry_mean: Tensor
-    telemetry_std: Tensor
-    telemetry_change: Tensor
-    telemetry_low: Tensor
-    telemetry_high: Tensor
-    objects_low: Tensor
-    objects_high: Tensor
-    objects_change: Tensor
-    properties_low: Tensor
-    properties_high: Tensor
     background: Tensor
 
     def __init__(self, config: RSSMConfig, world: World, statistics: Statistics, background: Tensor) -> None:
@@ -194,6 +170,11 @@ class RSSM(nn.Module):
     def device(self) -> torch.device:
         return self.background.device
 
+    @property
+    def scales(self) -> Statistics:
+        """Scales of the training data, which are among the weights."""
+        return Statistics(*(getattr(self, name) for name in Statistics._fields))
+
     # --- dynamics -----------------------------------------------------------------------------------------------------
 
     def begin(self, rows: int) -> State:
@@ -204,11 +185,11 @@ class RSSM(nn.Module):
 
     def condition(self, sequences: Sequences) -> Tensor:
         """What is known of every frame without looking, (B, T, conditions): action, commands, properties."""
-        index, t = self.commanded, sequences.actions.shape[1]
-        commands = (sequences.telemetry[..., index] - self.telemetry_mean[index]) / self.telemetry_std[index]
+        index, t, scales = self.commanded, sequences.actions.shape[1], self.scales
+        commands = (sequences.telemetry[..., index] - scales.telemetry_mean[index]) / scales.telemetry_std[index]
         known = sequences.properties.isfinite()
-        span = (self.properties_high - self.properties_low).clamp_min(1e-6)
-        unit = (2 * (sequences.properties - self.properties_low) / span - 1).clamp(-1, 1)
+        span = (scales.properties_high - scales.properties_low).clamp_min(1e-6)
+        unit = (2 * (sequences.properties - scales.properties_low) / span - 1).clamp(-1, 1)
         physics = torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
         return torch.cat((sequences.actions, commands, physics[:, None].expand(-1, t, -1)), dim=-1)
 
@@ -228,7 +209,7 @@ class RSSM(nn.Module):
         """
         b, t = sequences.actions.shape[:2]
         seen = self.frame_in(self.eye(to_images(sequences.frames.flatten(0, 1))[:, 0]).flatten(1)).unflatten(0, (b, t))
-        felt = self.body_in((sequences.telemetry - self.telemetry_mean) / self.telemetry_std)
+        felt = self.body_in((sequences.telemetry - self.scales.telemetry_mean) / self.scales.telemetry_std)
         evidence, conditions = torch.cat((seen, felt), dim=-1), self.condition(sequences)
         state = self.begin(b)
         features, deterministic, posterior = [], [], []
@@ -266,14 +247,14 @@ class RSSM(nn.Module):
             features.append(state.features())
         dreamt = torch.stack(features, dim=1)
         reading = self.read(dreamt, commands)
-        telemetry = reading.telemetry.clamp(self.telemetry_low, self.telemetry_high)
+        telemetry = reading.telemetry.clamp(self.scales.telemetry_low, self.scales.telemetry_high)
         return Dream(dreamt, telemetry, reading.objects, reading.success.sigmoid())
 
     def integrate(self, telemetry: Tensor, actions: Tensor) -> Tensor:
         """Telemetry (B, P) repeated T times, with the commands that the controller makes of actions (B, T, A)."""
         future = telemetry[:, None].repeat(1, actions.shape[1], 1)
         for command in self.world.schema.commands:
-            low, high = self.telemetry_low[command.telemetry], self.telemetry_high[command.telemetry]
+            low, high = self.scales.telemetry_low[command.telemetry], self.scales.telemetry_high[command.telemetry]
             value = telemetry[:, command.telemetry]
             for t in range(actions.shape[1]):
                 value = (value + command.scale * actions[:, t, command.action]).clamp(low, high)
@@ -295,16 +276,18 @@ class RSSM(nn.Module):
 
     def read(self, features: Tensor, telemetry: Tensor) -> Reading:
         """What the heads say about features (..., F); of `telemetry` (..., P) only the commands are looked at."""
-        index = self.commanded
-        commands = (telemetry[..., index] - self.telemetry_mean[index]) / self.telemetry_std[index]
+        index, scales = self.commanded, self.scales
+        commands = (telemetry[..., index] - scales.telemetry_mean[index]) / scales.telemetry_std[index]
         body, places, reward, success = (
             self.heads(torch.cat((features, commands), dim=-1)).float().split(self.sizes, dim=-1)
         )
-        felt = self.telemetry_mean + body * self.telemetry_std
+        felt = scales.telemetry_mean + body * scales.telemetry_std
         # The arm follows its command: only how far it is behind has to be learned.
-        felt[..., self.measured] = telemetry[..., index] + body[..., self.measured] * self.telemetry_change[index]
+        felt[..., self.measured] = telemetry[..., index] + body[..., self.measured] * scales.telemetry_change[index]
         felt[..., index] = telemetry[..., index]
-        objects = self.objects_low + (places.unflatten(-1, (-1, 3)) + 1) / 2 * (self.objects_high - self.objects_low)
+        objects = scales.objects_low + (places.unflatten(-1, (-1, 3)) + 1) / 2 * (
+            scales.objects_high - scales.objects_low
+        )
         return Reading(felt, objects, reward, success)
 
     # --- learning -----------------------------------------------------------------------------------------------------
@@ -323,9 +306,9 @@ class RSSM(nn.Module):
         _, features, prior, posterior = self.observe(sequences, noise)
         image, squared = self.image_loss(features.flatten(0, 1), to_images(sequences.frames.flatten(0, 1))[:, 0])
         reading = self.read(features, sequences.telemetry)
-        error = (reading.telemetry - sequences.telemetry) / self.telemetry_change
+        error = (reading.telemetry - sequences.telemetry) / self.scales.telemetry_change
         telemetry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none").sum(-1).mean()
-        objects = ((reading.objects - labels.objects).abs() / self.objects_change).sum((-2, -1)).mean()
+        objects = ((reading.objects - labels.objects).abs() / self.scales.objects_change).sum((-2, -1)).mean()
         reward = (reading.reward.sigmoid() - labels.reward).square().sum(-1).mean()
         success = F.binary_cross_entropy_with_logits(reading.success, labels.success.float(), reduction="none")
         dynamics = divergence(posterior.detach(), prior).clamp_min(FREE_NATS).mean()
@@ -363,12 +346,10 @@ class RSSM(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `config.json` and `model.safetensors`; each appears whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, folder / "model.safetensors.tmp")
-        os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
-        (folder / "config.json.tmp").write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        os.replace(folder / "config.json.tmp", folder / "config.json")
+        with replacing(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
+        write_json(folder / "config.json", self.to_json())
 
     @classmethod
     def load(cls, folder: Path, device: str | torch.device = "cpu") -> RSSM:
@@ -393,10 +374,11 @@ class RSSMPredictor:
         """Predict a batch of windows."""
         dream = self.dream(windows, actions)
         asked = torch.tensor(horizons, device=dream.features.device) - 1
+        tasks = self._model.world.schema.tasks
         return Prediction(
             frames=self._model.decode(dream.features[:, asked]).cpu().numpy(),
             telemetry=dream.telemetry[:, asked].cpu().numpy(),
-            outcome=self._outcome((dream.success[:, -1] > 0.5).cpu().numpy()),
+            success=dict(zip(tasks, (dream.success[:, -1] > 0.5).cpu().numpy().T, strict=True)),
             course_telemetry=dream.telemetry.cpu().numpy(),
             course_objects=dream.objects.cpu().numpy(),
         )
@@ -415,44 +397,3 @@ class RSSMPredictor:
         before = torch.zeros(len(past), 1, actions.shape[-1], device=device)  # nobody knows what led to the first frame
         context = Sequences(frames, telemetry, torch.cat((before, past), dim=1), properties)
         return self._model.imagine(context, torch.from_numpy(actions).to(device))
-
-    def _outcome(self, success: NDArray[Any]) -> NDArray[Any] | None:
-        tasks = self._model.world.schema.tasks
-        if not set(OUTCOME_TASKS) <= set(tasks):
-            return None
-        return outcomes(*(success[:, tasks.index(task)] for task in OUTCOME_TASKS))
-
-
-def choose(logits: Tensor, noise: Tensor | None) -> Tensor:
-    """One value of each latent from log-probabilities (B, L, classes), as one-hot (B, L * classes).
-
-    With Gumbel noise a sample, without it the most likely. Gradients pass straight through to the probabilities.
-    """
-    chosen = (logits if noise is None else logits + noise).argmax(dim=-1)
-    share = logits.exp()
-    return (F.one_hot(chosen, logits.shape[-1]) + share - share.detach()).flatten(-2)
-
-
-def divergence(first: Tensor, second: Tensor) -> Tensor:
-    """KL divergence (...) of log-probabilities (..., L, classes), summed over the latents."""
-    return (first.exp() * (first - second)).sum((-2, -1))
-
-
-def quiet(last: nn.Linear | nn.ConvTranspose2d) -> nn.Module:
-    """Let the last layer of a stack begin near zero: with the background, and with the mean telemetry."""
-    nn.init.normal_(last.weight, std=1e-2)
-    if last.bias is not None:
-        nn.init.zeros_(last.bias)
-    return last
-
-
-def layer(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, outputs), RMSNorm(outputs), nn.SiLU())
-
-
-def halve(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), ChannelNorm(outputs), nn.SiLU())
-
-
-def double(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), ChannelNorm(outputs), nn.SiLU())

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from gwm_sim.commands.train import main as train_own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import measure
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor
-from gwm_sim.files import exclusive
+from gwm_sim.evaluation.report import open_loop_report
+from gwm_sim.files import exclusive, write_json
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
@@ -158,7 +158,7 @@ def claim(path: Path, record: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{path.parent} was started with other settings ({', '.join(changed)}): give another --out"
             )
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(path, record)
 
 
 def train_model(paths: Sequence[Path], out: Path, name: str, budget: Budget, seed: int = 0) -> WorldModel:
@@ -229,7 +229,7 @@ def search(
         errors[name] = held_out_error(predict, properties, validation, limit)
         best = min(errors, key=errors.__getitem__)
         found = {"side": side, "chosen": best, "error_cm": errors, "at_steps": SELECTION_STEPS, **asdict(budget)}
-        (out / "search.json").write_text(json.dumps(found, indent=1) + "\n")
+        write_json(out / "search.json", found)
         print(f"{side} {name}: {errors[name]:.2f} cm", flush=True)
     return best
 
@@ -255,7 +255,7 @@ def held_out_error(predict: Predictor, properties: Sequence[str], validation: Pa
     """Mean error of moved cubes over `SELECTION_STEPS` [cm]."""
     with EpisodeFile(validation) as file, progress("validate") as show:
         test = OpenLoopTest(file, SELECTION_STEPS, properties=properties, context=CONTEXT, limit=limit)
-        columns = measure(predict, test, SELECTION_STEPS, show=show)["horizons"]
+        columns = open_loop_report(predict, test, SELECTION_STEPS, show=show)["horizons"]
     errors = [column["object_error_cm_mean"] for column in columns.values()]
     if not errors or None in errors:
         raise ConfigError(f"{validation} has too few windows in which cubes move to choose by")

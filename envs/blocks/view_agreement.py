@@ -1,33 +1,37 @@
 """Do the views of several cameras agree? A cube that one shows in the hand must be there in the others too.
 
-Frames in which a cube is truly held are looked at, in the prediction and, as the ceiling, in the true frames. A view
+Frames in which a cube is truly grasped are looked at, in the prediction and, as the ceiling, in the true frames. A view
 shows the cube in the hand if the centroid of its blob is near the place where the camera sees the end-effector. Knows
-numpy only.
+nothing of models and files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
+from gwm_sim.data.views import apart
 from gwm_sim.envs.blocks.detector import colour_of, detect
+from gwm_sim.evaluation.metrics import Metric, number
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]
 
-HELD = 0.02
-"""Greatest distance of the centre of a held cube from the end-effector [m]."""
+GRASPED = 0.02
+"""Greatest distance of the centre of a grasped cube from the end-effector [m]."""
 
 IN_HAND = 0.02
 """Greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]."""
 
 
 class ViewAgreement:
-    """Asks all cameras whether they see a held cube in the hand."""
+    """Asks all cameras whether they see a grasped cube in the hand."""
 
     def __init__(self, cameras: Mapping[str, Camera], object_names: Sequence[str], effector: Array) -> None:
         """Take the cameras by name, of those on the arm as they are where the end-effector is at `effector` (3,)."""
@@ -40,7 +44,7 @@ class ViewAgreement:
         }
 
     def votes(self, views: Mapping[str, Array], effector: Array, objects: Array, true_effector: Array) -> Array:
-        """Whether each view shows in the hand the cube that is truly held, for the F frames that have one, (F, V).
+        """Whether each view shows in the hand the cube that is truly grasped, for the F frames that have one, (F, V).
 
         Args:
             views: Frames (B, H, W, 3) uint8 of each camera, true or predicted.
@@ -49,7 +53,7 @@ class ViewAgreement:
             true_effector: The true end-effector [m], (B, 3).
         """
         distance = np.linalg.norm(objects[:, self.objects] - true_effector[:, None], axis=-1)  # (B, L)
-        rows, cubes = np.nonzero(distance < HELD)
+        rows, cubes = np.nonzero(distance < GRASPED)
         votes = [self.in_hand(view, camera, effector)[rows, cubes] for camera, view in views.items()]
         return np.stack(votes, axis=-1)
 
@@ -80,4 +84,55 @@ def summarize(votes: Array) -> dict[str, float | int | None]:
     }
 
 
-__all__ = ["HELD", "IN_HAND", "ViewAgreement", "summarize"]
+class Views(Metric):
+    """Whether the views of several cameras agree on the cube that is truly grasped, at all horizons.
+
+    views: Of `model` and `twin` what `summarize` says; the key is missing where this does not apply.
+    """
+
+    name = "views"
+
+    @staticmethod
+    def missing(test: OpenLoopTest) -> str | None:
+        if len(test.cameras) < 2:
+            return "the model has one camera"
+        schema = test.file.schema
+        if len(schema.effector) != 3 or not schema.object_names:
+            return "the data do not say where end-effector and objects are"
+        return None
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        self.cases["model"].append(self._vote(windows, prediction.frames, prediction.telemetry))
+        self.cases["twin"].append(self._vote(windows, windows.true_frames, windows.true_telemetry))
+
+    @cached_property
+    def _agreement(self) -> ViewAgreement:
+        schema = self.test.file.schema
+        # Where the schema saw the cameras.
+        first = self.test.file.read(0, 0, 1, cameras=()).telemetry[0, list(schema.effector)]
+        cameras = {name: schema.cameras[name] for name in self.test.cameras}
+        return ViewAgreement(cameras, schema.object_names, first)
+
+    def _vote(self, windows: Window, frames: Array, telemetry: Array) -> Array:
+        """What the views of all horizons say of the cube that is truly grasped, in frames that have one, (F, V)."""
+        effector = list(self.test.file.schema.effector)
+        flat = frames.reshape(-1, *frames.shape[2:])
+        objects = windows.true_objects[..., :3].reshape(len(flat), -1, 3)
+        places, true = (x[..., effector].reshape(-1, 3) for x in (telemetry, windows.true_telemetry))
+        return self._agreement.votes(apart(flat, self.test.cameras), places, objects, true)
+
+    def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
+        if self.missing(self.test) is not None:
+            return {}
+        none = np.zeros((0, len(self.test.cameras)), bool)
+        worlds = ("model", "twin")
+        return {"views": {world: summarize(np.concatenate([none, *self.cases[world]])) for world in worlds}}
+
+    @staticmethod
+    def lines(report: Mapping[str, Any]) -> Iterable[str]:
+        if "views" in report:
+            views = report["views"]
+            agree, in_hand = (number(views["model"][key], 1, 100) for key in ("agree", "in_hand"))
+            ceiling, count = number(views["twin"]["agree"], 1, 100), views["model"]["n"]
+            yield f"views agree on a held cube in {agree} % of {count} frames (true ones: {ceiling} %)"
+            yield f"  and show it in the hand in {in_hand} %"

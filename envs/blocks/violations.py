@@ -2,15 +2,19 @@
 
 Judged from positions alone, so objects count as the balls inside them: whatever way two cubes are turned, they overlap
 if their balls do. The table's and the gripper's shape are those of the block environments. Every limit leaves room for
-the contacts of real physics, which give way a little. Knows numpy only; nothing of models and files.
+the contacts of real physics, which give way a little. Knows nothing of models and files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gwm_sim.evaluation.metrics import Metric, number
+from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 
 Array = NDArray[Any]
 
@@ -41,6 +45,48 @@ _SIDES = np.array([1, 1, -1, -1, 0])
 _MIDDLES = np.array([_BAR[0], _PAD[0], _BAR[0], _PAD[0], (0.0, 0.0, 0.0754)])
 _MIDDLES[2:4, 1] *= -1
 _HALF_SIZES = np.array([_BAR[1], _PAD[1], _BAR[1], _PAD[1], (0.026, 0.066, 0.030)])
+
+
+class Violations(Metric):
+    """Share of steps in which something is impossible, in the prediction and in what was recorded.
+
+    violations: Of `model` and `twin` what `violation_rates` says; None where it is not known where everything is.
+    """
+
+    name = "impossible steps"
+
+    @staticmethod
+    def missing(test: OpenLoopTest) -> str | None:
+        schema = test.file.schema
+        if len(schema.gripper) != 1 or len(schema.effector) != 3:
+            return "the data do not say where the gripper is and how far it is open"
+        return None if schema.object_names else "the data do not say where objects are"
+
+    def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
+        schema = self.test.file.schema
+        courses: dict[str, Window | Prediction] = {"model": prediction, "twin": windows}
+        for world, course in courses.items():
+            telemetry, objects = course.course_telemetry, course.course_objects
+            if telemetry is None or objects is None or not objects.size:
+                continue
+            opening = telemetry[..., schema.gripper[0]]
+            effector = telemetry[..., list(schema.effector)]
+            found = find_violations(objects, effector, opening, schema.object_size, schema.rate)
+            self.cases[world].append(found.reshape(len(KINDS), -1))
+
+    def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
+        rates = {
+            world: violation_rates(np.concatenate(parts, axis=1)) if (parts := self.cases[world]) else None
+            for world in ("model", "twin")
+        }
+        return {"violations": rates}
+
+    @staticmethod
+    def lines(report: Mapping[str, Any]) -> Iterable[str]:
+        for world, rates in report["violations"].items():
+            if rates is not None:
+                shares = ", ".join(f"{kind} {number(rates[kind], 2, 100)}" for kind in (*KINDS, "any"))
+                yield f"impossible steps in the {world} [%]: {shares}"
 
 
 def gripper_boxes(effector: Array, opening: Array) -> tuple[Array, Array]:

@@ -1,15 +1,17 @@
 """Open-loop tests on recorded episodes: what a predictor is given, what it is asked, and how a world model answers.
 
 Every 5 steps of every episode a window begins: a few real frames, then only the recorded actions. A window ends at the
-last horizon that is asked for; the one at an episode's start goes on to the episode's end, where its outcome is known.
+last horizon that is asked for; the one at an episode's start goes on to the episode's end, whose success is known.
+Frozen: a change is a new benchmark.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +21,6 @@ from numpy.typing import NDArray
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.metrics import outcomes
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
@@ -30,8 +31,7 @@ STRIDE = 5
 
 SHUFFLE_SEED = 0
 
-OUTCOME_TASKS = ("grasp", "stack")
-"""Tasks whose success says how an episode ended."""
+_BACKGROUND_FRAMES = 256
 
 
 class Window(NamedTuple):
@@ -48,9 +48,15 @@ class Window(NamedTuple):
     true_depth: Array  # (S, H, W, 1) uint16 of the main camera, in units of DEPTH_UNIT; (S, 0) if not asked for
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
-    true_outcome: Array  # () index into OUTCOMES at the end of the episode, -1 if the window does not go there
+    true_success: Array  # (J,) bool at the end of the episode, of the tasks of the data's schema
+    to_end: Array  # () bool, whether the window goes there
     course_telemetry: Array  # (T, P) true telemetry after every action
     course_objects: Array  # (T, K, 3) true positions [m] after every action
+
+    def only(self, index: int) -> Window:
+        """These windows, a batch of them, as if they were asked for one of their horizons."""
+        truth = ("true_frames", "true_depth", "true_telemetry", "true_objects")
+        return self._replace(**{name: getattr(self, name)[:, [index]] for name in truth})
 
 
 class Prediction(NamedTuple):
@@ -58,7 +64,7 @@ class Prediction(NamedTuple):
 
     frames: Array  # (B, S, H, V*W, 3) uint8
     telemetry: Array  # (B, S, P)
-    outcome: Array | None  # (B,) index into OUTCOMES after all T actions; None if it has no opinion
+    success: Mapping[str, Array] | None  # (B,) bool after all T actions, by task; None if it has no opinion
     course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
     course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it tracks no objects
     depth: Array | None = None  # (B, S, H, W, 1) [m] of the main camera; None if it does not say
@@ -95,17 +101,11 @@ class ModelPredictor:
         return Prediction(
             frames=self._model.decode(shown).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
-            outcome=self._outcome((rollout.success[:, -1] > 0.5).cpu().numpy()),
+            success=dict(zip(self._model.tasks, (rollout.success[:, -1] > 0.5).cpu().numpy().T, strict=True)),
             course_telemetry=rollout.telemetry.float().cpu().numpy(),
             course_objects=rollout.objects.float().cpu().numpy(),
             depth=self._model.depth(shown).cpu().numpy() if self._depth else None,
         )
-
-    def _outcome(self, success: Array) -> Array | None:
-        tasks = self._model.tasks
-        if not set(OUTCOME_TASKS) <= set(tasks):
-            return None
-        return outcomes(*(success[:, tasks.index(task)] for task in OUTCOME_TASKS))
 
 
 class Slot(NamedTuple):
@@ -166,12 +166,25 @@ class OpenLoopTest:
         self.episodes = len(lengths)
         self.slots = plan(lengths, self.horizons, context)
         self._properties = tuple(properties)
-        self._tells_outcome = set(OUTCOME_TASKS) <= set(file.schema.tasks)
         if not self.slots:
             raise ConfigError(
                 f"{file.path}: its longest episode has {max(lengths)} steps, too few for {context} frames of context "
                 "and one to predict. Collect longer ones (--steps)."
             )
+
+    @cached_property
+    def background(self) -> Array:
+        """The main camera's background (H, W, 3): the median, per pixel and channel, of frames spread evenly over all
+        episodes.
+        """
+        ends = np.cumsum([length + 1 for length in self.file.lengths[: self.episodes]])
+        frames = []
+        for i in np.unique(np.linspace(0, ends[-1] - 1, _BACKGROUND_FRAMES).round().astype(int)).tolist():
+            k = int(np.searchsorted(ends, i, side="right"))
+            row = i - int(ends[k]) + self.file.lengths[k] + 1
+            frames.append(self.file.read(k, row, row + 1, cameras=self.cameras[:1]).frames[self.cameras[0]][0])
+        background: Array = np.median(frames, axis=0).astype(np.uint8)
+        return background
 
     def reached(self, steps: int) -> list[int]:
         """Return which of the horizons windows of so many steps reach."""
@@ -236,13 +249,11 @@ class OpenLoopTest:
             true_depth=episode.depth[self.cameras[0]][asked] if self.depth else np.zeros((len(asked), 0), np.uint16),
             true_telemetry=episode.telemetry[asked],
             true_objects=objects[asked],
-            true_outcome=self._outcome(episode) if slot.start == 0 and self._tells_outcome else np.array(-1),
+            true_success=np.array([episode.labels[task].success[-1] for task in self.file.schema.tasks], bool),
+            to_end=np.array(slot.start == 0),
             course_telemetry=episode.telemetry[last + 1 : last + slot.steps + 1].copy(),
             course_objects=objects[last + 1 : last + slot.steps + 1, :, :3].copy(),
         )
-
-    def _outcome(self, episode: Episode) -> Array:
-        return outcomes(*(episode.labels[task].success[-1] for task in OUTCOME_TASKS))
 
 
 def collate(windows: Sequence[Window]) -> Window:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.evaluation.fidelity import MIN_WINDOWS, SHUFFLE_STEPS, measure
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
+from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
@@ -65,7 +65,7 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], 
     test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], cameras=config.cameras, properties=config.properties)
     test.slots = slots
     predict = ModelPredictor(model)
-    measured = measure(predict, test, HORIZONS)
+    measured = open_loop_report(predict, test, HORIZONS)
     control = measured["controllability"] | {"measured": "end-effector and moved objects"}
     if control["action_shuffle_ratio"] is None:
         ratio = telemetry_ratio(predict, test, model.dynamics.telemetry_std.cpu().numpy())

@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.statistics import spearman
-from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
+from gwm_sim.evaluation.statistics import confusion, kappa, mean_maximum_rank_violation, pearson, spearman
 from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.registry import PolicySpec, make_policy, needs_pixels
 from gwm_sim.policies.report import write_report
@@ -85,7 +84,7 @@ class Duel:
             "learned": self.learned.to_json(),
             "gap": self.learned.success_rate - self.twin.success_rate,
             "agreement": float(np.mean(twin == learned)),
-            "kappa": kappa(twin, learned),
+            "kappa": kappa(confusion(twin, learned, 2)),
         }
 
 

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
+from gwm_sim.commands.eval import EvalConfig, evaluate, show_report
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
@@ -78,12 +78,12 @@ def main(config: DemoConfig) -> int:
         write_comparison(path, shown, spec.CONTROL_RATE)
 
     console.print("measuring")
-    report = fidelity.evaluate(fidelity.EvalConfig(model=config.model, data=recording, horizons=HORIZONS))
+    report = evaluate(EvalConfig(model=config.model, data=recording, horizons=HORIZONS))
     speeds = {name: steps_per_second(drives.values(), name) for name in ("learned", "twin")}
     report["env_steps_per_second"] = speeds
     numbers = config.out / "demo.json"
     numbers.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    fidelity.show_report(report, console)
+    show_report(report, console)
     rates = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
     console.print(f"env steps per second: {rates}", highlight=False)
     console.print(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gwm_sim.envs.tabletop.paired import WORLDS, World
-from gwm_sim.policies.evaluation import wilson_interval
+from gwm_sim.evaluation.statistics import wilson_interval
 
 CURVE_FILE: Final = "curve.json"
 PLOT_FILE: Final = "gap.png"

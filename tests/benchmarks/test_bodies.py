@@ -5,24 +5,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bodies
 import numpy as np
 import pytest
 import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.envs.blocks.metrics import OUTCOME_TASKS
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.open_loop import OUTCOME_TASKS
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import bodies
-
     monkeypatch.setattr(bodies, "HORIZONS", (3, 8))  # episodes of `tiny_data` have 12 steps
     return bodies
 

@@ -1,27 +1,19 @@
 """`benchmarks/clips.py` draws recorded moments as the twin would have drawn them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import clips
 import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def clips(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import clips
-
-    return clips
+from gwm_sim.policies.worker_pool import WorkerPool
 
 
-def test_clips_show_what_the_twin_showed(clips: Any, tmp_path: Path) -> None:
+def test_clips_show_what_the_twin_showed(tmp_path: Path) -> None:
     """With a shadow map of the usual size they differ by rounding alone."""
     path = tmp_path / "seen.hdf5"
     collect(CollectConfig(episodes=1, steps=5, out=path, workers=1, size=32, cameras=("front", "wrist"), seed=3))
@@ -45,12 +37,12 @@ def test_clips_show_what_the_twin_showed(clips: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(wrist.position - effector, usual, atol=0.005)
 
 
-def test_clips_longer_than_every_episode_are_refused(clips: Any, tiny_data: Path, tmp_path: Path) -> None:
+def test_clips_longer_than_every_episode_are_refused(tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no episode has 13 steps"):
         clips.Studio(clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "clips.hdf5", steps=13))
 
 
-def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tmp_path: Path) -> None:
+def test_killed_drawing_goes_on_to_the_same_file(tiny_data: Path, tmp_path: Path) -> None:
     def config(name: str) -> Any:
         return clips.ClipsConfig(
             motion=(tiny_data,), out=tmp_path / name, clips=4, steps=2, size=16, shadows=256, workers=1
@@ -63,14 +55,14 @@ def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tm
         studio(index)
     assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
     drawn: list[int] = []
-    run = clips.WorkerPool.run
+    run = WorkerPool.run
 
-    def watched(crew: Any, jobs: list[int], workers: int) -> Any:
+    def watched(pool: Any, jobs: list[int], workers: int) -> Any:
         drawn.extend(jobs)
-        return run(crew, jobs, workers)
+        return run(pool, jobs, workers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clips.WorkerPool, "run", watched)
+        patch.setattr(WorkerPool, "run", watched)
         assert clips.main(broken) == 0
     assert drawn == [1, 3]
     with EpisodeFile(whole.out) as one, EpisodeFile(broken.out) as other:
@@ -79,12 +71,12 @@ def test_killed_drawing_goes_on_to_the_same_file(clips: Any, tiny_data: Path, tm
 
 
 def test_rare_places_are_drawn_as_often_as_others(
-    clips: Any, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clips, "FEW", 1)
     monkeypatch.setattr(clips, "SQUARE", 0.1)
 
-    def places(alike: str) -> np.ndarray:
+    def places(alike: Literal["moments", "places"]) -> np.ndarray:
         config = clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "c.hdf5", steps=2, size=16, alike=alike)
         studio = clips.Studio(config)
         found = [studio._recorded(index) for index in range(400)]

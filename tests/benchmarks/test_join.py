@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import join
 import pytest
 import torch
 
@@ -12,15 +13,10 @@ from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import TrainConfig
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 def test_parts_come_from_one_model_and_all_else_from_another(
-    tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import join
-
     words: dict[str, Any] = {"data": (tiny_data,), "init": str(tiny_checkpoint), "preset": "tiny", "device": "cpu"}
     train(TrainConfig(**words, out=tmp_path / "drawn", steps=6, phases=("painter", "dynamics")))
     given: dict[str, Any] = {"base": str(tiny_checkpoint), "of": str(tmp_path / "drawn"), "data": (tiny_data,)}

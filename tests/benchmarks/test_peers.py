@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fidelity
 import numpy as np
 import pytest
 import torch
+from interruption import compute_alike, kill_training
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # programs, not part of the package
-
-import fidelity
 from peers import training
 from peers.bounds import SHIFT, ShiftedTwin, copy_last_frame
+from peers.layers import divergence
 from peers.report import comparison_table, peer_over_model
-from peers.rssm import RSSM, RSSMPredictor, World, divergence
+from peers.rssm import RSSM, RSSMPredictor, World
 from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase, cut, search, train_rssm
+from safetensors.torch import load_file
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.training import trainer
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
@@ -85,21 +82,10 @@ def test_every_parameter_of_the_peer_learns(data: TrainingData, peer: RSSM) -> N
 def test_an_interrupted_peer_ends_like_an_uninterrupted_one(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "faster_precision", lambda device: torch.float32)  # both runs alike on a busy machine
+    compute_alike(monkeypatch)
     train_rssm([tiny_data], tmp_path / "whole", TINY, Budget(steps=12))
 
-    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
-    clock = trainer.PhaseClock.tick
-    ticks = 0
-
-    def tick_and_die(self: trainer.PhaseClock) -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks == 6:  # before the step is saved
-            raise KeyboardInterrupt
-        clock(self)
-
-    monkeypatch.setattr(trainer.PhaseClock, "tick", tick_and_die)
+    kill_training(monkeypatch, (6,))
     with pytest.raises(KeyboardInterrupt):
         train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))
     train_rssm([tiny_data], tmp_path / "killed", TINY, Budget(steps=12))
@@ -131,7 +117,8 @@ def test_the_peer_answers_in_the_shapes_of_the_protocol(peer: RSSM, windows: Win
     assert prediction.course_telemetry is not None and prediction.course_objects is not None
     assert prediction.course_telemetry.shape == windows.course_telemetry.shape
     assert prediction.course_objects.shape == windows.course_objects.shape
-    assert prediction.outcome is not None and prediction.outcome.shape == (count,)
+    assert prediction.success is not None
+    assert [success.shape for success in prediction.success.values()] == [(count,)] * 3
     assert RSSMPredictor(peer).success(windows, windows.actions).shape == (count, steps, 3)
 
 
@@ -220,15 +207,6 @@ def test_copying_keeps_the_last_frame(windows: Window) -> None:
     prediction = copy_last_frame(windows, windows.actions, [1, 5])
     assert (prediction.frames == windows.frames[:, -1:]).all()
     assert (prediction.telemetry == windows.telemetry[:, -1:]).all()
-
-
-def test_auroc_counts_pairs_in_the_right_order() -> None:
-    truth = np.array([0, 0, 1, 1])
-    assert fidelity.auroc(np.array([0.1, 0.2, 0.3, 0.4]), truth) == 1
-    assert fidelity.auroc(np.array([0.4, 0.3, 0.2, 0.1]), truth) == 0
-    assert fidelity.auroc(np.array([0.5, 0.5, 0.5, 0.5]), truth) == 0.5
-    assert fidelity.auroc(np.array([0.1, 0.3, 0.2, 0.4]), truth) == 0.75
-    assert fidelity.auroc(np.array([0.1, 0.3]), np.zeros(2)) is None
 
 
 def test_success_is_compared_with_the_labels_of_the_same_steps(tiny_data: Path) -> None:

@@ -2,22 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
+import planning
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def planning(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import planning
-
-    return planning
-
-
-def test_no_fewer_leaves_the_other_planners_out(planning: Any) -> None:
+def test_no_fewer_leaves_the_other_planners_out() -> None:
     config = planning.PlanningConfig(episodes=3, fewer=0, seed=300)
     jobs = planning.jobs_of(config)
     assert set(jobs) == {f"{task}/{system}" for task in ("reach", "grasp", "stack") for system in ("icem", "prior")}
@@ -26,7 +16,7 @@ def test_no_fewer_leaves_the_other_planners_out(planning: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_borrowed_guide_plans_and_what_is_done_is_not_done_again(planning: Any, tmp_path: Path) -> None:
+def test_a_borrowed_guide_plans_and_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     path = tmp_path / "planning.json"
     config = planning.PlanningConfig(model="gwm-preview", episodes=1, fewer=0, timed=1, workers=1, json=path)
     planning.main(config)

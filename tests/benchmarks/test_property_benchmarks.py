@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import properties
 import pytest
+import uncertainty
 from numpy.typing import NDArray
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
@@ -21,27 +20,12 @@ from gwm_sim.envs.blocks.tasks import RED
 from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.evaluation.statistics import auroc, ranks, spearman
 from gwm_sim.policies.commands.collect import CollectConfig, collect
 from gwm_sim.protocol import CONTEXT
 
 Array = NDArray[Any]
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEED = 320_000
-
-
-def load(name: str) -> ModuleType:
-    """Import a program of the folder benchmarks."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-properties, uncertainty = load("properties"), load("uncertainty")
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +43,6 @@ def positions(twin: Any, actions: Array) -> Array:
         twin.step(action)
         places.append(twin.unwrapped.objects()[RED, :3])
     return np.array(places, np.float64)
-
-
-# --- ranks ------------------------------------------------------------------------------------------------------------
-
-
-def test_equal_values_share_their_rank() -> None:
-    assert ranks([3.0, 1.0, 3.0, 2.0]).tolist() == [2.5, 0, 2.5, 1]
-
-
-def test_rank_correlation_knows_order_only() -> None:
-    values = np.array([0.1, 0.2, 0.7, 3.0])
-    assert spearman(values, np.exp(values)) == pytest.approx(1)
-    assert spearman(values, -(values**3)) == pytest.approx(-1)
-    assert spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
-    assert spearman(values, np.ones(4)) is None
-
-
-def test_auroc_is_the_share_of_pairs_in_order() -> None:
-    assert auroc([0, 1], [2, 3, 4]) == 1
-    assert auroc([0, 2], [1, 3]) == 0.75
-    assert auroc([1, 1], [1, 1]) == 0.5
-    assert auroc([], [1]) is None
 
 
 # --- the manoeuvres in the twin ---------------------------------------------------------------------------------------

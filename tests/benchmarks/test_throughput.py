@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sections import throughput_table
 
 from gwm_sim.model.world_model import WorldModel
 
@@ -57,11 +58,8 @@ def test_throughput_numbers_are_positive(report: dict[str, Any]) -> None:
     assert all(math.isfinite(number) and number > 0 for number in numbers)
 
 
-def test_throughput_table_shows_the_report(report: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import sections  # type: ignore[import-not-found, unused-ignore]
-
-    table = sections.throughput_table(report)
+def test_throughput_table_shows_the_report(report: dict[str, Any]) -> None:
+    table = throughput_table(report)
     assert report["model_hash"] in table
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1

@@ -1,22 +1,20 @@
 """`benchmarks/transfer.py` reads the runs that are there, and says null of those that are not."""
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transfer
+from sections import transfer_table
 
 from gwm_sim.policies.rl.curve import Score, write_curve
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 def test_scores_what_is_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     report, plot = tmp_path / "transfer.json", tmp_path / "transfer.png"
     options: dict[str, Any] = {"episodes": 2, "model": str(tiny_checkpoint), "graded": ("hold", "uniform")}
-    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), json=report, plot=plot, **options))
+    transfer.main(transfer.TransferConfig(tmp_path / "runs", ("reach",), json=report, plot=plot, **options))
     reach = json.loads(report.read_text())["tasks"]["reach"]
     assert reach["twin_success"] is None and reach["wall_clock_ratio"] is None
     assert [policy["policy"] for policy in reach["policies"]] == ["hold", "uniform"]
@@ -25,42 +23,39 @@ def test_scores_what_is_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_goes_on_with_what_is_missing(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     report = tmp_path / "transfer.json"
     options: dict[str, Any] = {"episodes": 2, "model": str(tiny_checkpoint), "json": report}
-    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), graded=("hold",), **options))
+    transfer.main(transfer.TransferConfig(tmp_path / "runs", ("reach",), graded=("hold",), **options))
     first = json.loads(report.read_text())
     first["tasks"]["reach"]["policies"][0]["agreement"] = 0.123  # as no run would have it
     report.write_text(json.dumps(first))
-    program["main"](program["TransferConfig"](tmp_path / "runs", ("reach",), graded=("hold", "uniform"), **options))
+    transfer.main(transfer.TransferConfig(tmp_path / "runs", ("reach",), graded=("hold", "uniform"), **options))
     policies = json.loads(report.read_text())["tasks"]["reach"]["policies"]
     assert [policy["policy"] for policy in policies] == ["hold", "uniform"]
     assert policies[0]["agreement"] == 0.123
 
 
 def test_time_counts_until_the_first_good_score(tmp_path: Path) -> None:
-    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     for world, seconds in (("learned", 100.0), ("twin", 400.0)):
         (tmp_path / world).mkdir()
         scores = [Score(1, seconds / 2, 10, twin=7, learned=9), Score(2, seconds, 10, twin=8, learned=9)]
         write_curve(scores, tmp_path / world, world)
-    ratio = program["wall_clock"](tmp_path, 60.0)
+    ratio = transfer.wall_clock(tmp_path, 60.0)
+    assert ratio is not None
     assert ratio["without_model"] == pytest.approx(0.25) and ratio["with_model"] == pytest.approx(0.4)
     assert not ratio["bound"]
 
 
 def test_a_run_that_never_succeeds_gives_a_bound(tmp_path: Path) -> None:
-    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     for world, successes in (("learned", 8), ("twin", 7)):
         (tmp_path / world).mkdir()
         write_curve([Score(1, 100.0, 10, twin=successes, learned=9)], tmp_path / world, world)
-    ratio = program["wall_clock"](tmp_path, 60.0)
+    ratio = transfer.wall_clock(tmp_path, 60.0)
+    assert ratio is not None
     assert ratio["bound"] and ratio["without_model"] == pytest.approx(1.0)
 
 
-def test_the_table_names_rates_and_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    table = runpy.run_path(str(BENCHMARKS / "tables.py"))["transfer_table"]
+def test_the_table_names_rates_and_bounds() -> None:
     success = {"rate": 0.9, "wilson": [0.85, 0.94]}
     result = {
         "learned_success": success,
@@ -72,14 +67,13 @@ def test_the_table_names_rates_and_bounds(monkeypatch: pytest.MonkeyPatch) -> No
         "wall_clock_ratio": {"bound": True, "without_model": 0.5, "with_model": 1.5},
     }
     about = {"episodes": 200, "model_hash": "abc", "seed": 300_000, "machine": "two cores"}
-    text = table({"tasks": {"grasp": result}, **about})
+    text = transfer_table({"tasks": {"grasp": result}, **about})
     assert "| grasp | 90.0 % (85.0 to 94.0) | 90.0 % (85.0 to 94.0) |  | 2 | 0.950 | 0.010 |" in text
     assert "at most 0.50, and at most 1.50" in text
 
 
 def test_an_interval_that_is_rounded_past_its_rate_is_drawn(tmp_path: Path) -> None:
-    program = runpy.run_path(str(BENCHMARKS / "transfer.py"))
     always, never = {"rate": 1.0, "wilson": [0.98, 1 - 1e-16]}, {"rate": 0.0, "wilson": [1e-18, 0.02]}
     policies = [{"twin": always, "learned": never}, {"twin": never, "learned": always}]
-    program["draw"]({"reach": {"pearson": None, "policies": policies}}, tmp_path / "plot.png")
+    transfer.draw({"reach": {"pearson": None, "policies": policies}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0

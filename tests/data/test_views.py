@@ -12,6 +12,7 @@ import torch
 from conftest import once
 from rich.console import Console
 
+from gwm_sim.commands.eval import EvalConfig, evaluate, show_report
 from gwm_sim.commands.train import main as train
 from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
@@ -20,7 +21,6 @@ from gwm_sim.envs.blocks.view_agreement import ViewAgreement, summarize
 from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, show_report
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.model.imagination import imagine_episode
 from gwm_sim.model.renderer import project

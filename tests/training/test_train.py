@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interruption import compute_alike, kill_training
 from recordings import make_episode, make_schema
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -75,21 +76,10 @@ def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Pa
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "faster_precision", lambda device: torch.float32)  # both runs alike on a busy machine
+    compute_alike(monkeypatch)
     main(config_for(tiny_data, tmp_path / "whole"))
 
-    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)  # save after every step
-    tick = trainer.PhaseClock.tick
-    ticks = 0
-
-    def tick_and_die(self: trainer.PhaseClock) -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks in (4, 16):  # in the first phase and in the last, before the step is saved
-            raise KeyboardInterrupt
-        tick(self)
-
-    monkeypatch.setattr(trainer.PhaseClock, "tick", tick_and_die)
+    kill_training(monkeypatch, (4, 16))  # in the first phase and in the last
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             main(config_for(tiny_data, tmp_path / "killed", resume=True))

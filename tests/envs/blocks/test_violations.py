@@ -11,12 +11,13 @@ import pytest
 from drawings import write_file
 from numpy.typing import NDArray
 
+from gwm_sim.commands.eval import EvalConfig, evaluate
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX
 from gwm_sim.envs.blocks.violations import KINDS, find_violations, gripper_boxes, violation_rates
-from gwm_sim.evaluation.fidelity import EvalConfig, evaluate, measure
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
+from gwm_sim.evaluation.report import open_loop_report
 
 Array = NDArray[Any]
 
@@ -179,7 +180,7 @@ def test_a_predictor_that_repeats_the_recording_has_the_rates_of_the_twin(tiny_d
         return Prediction(frames, telemetry, None, windows.course_telemetry, windows.course_objects)
 
     with EpisodeFile(tiny_data) as file:
-        rates = measure(oracle, OpenLoopTest(file, [1, 5, 10], limit=20), [1, 5])["violations"]
+        rates = open_loop_report(oracle, OpenLoopTest(file, [1, 5, 10], limit=20), [1, 5])["violations"]
     assert rates["model"] == rates["twin"]
 
 
@@ -188,5 +189,5 @@ def test_data_without_a_gripper_gives_no_rates(tmp_path: Path) -> None:
         return Prediction(windows.true_frames, windows.true_telemetry, None)
 
     with EpisodeFile(write_file(tmp_path / "drawn.hdf5", episodes=2)) as file:
-        report = measure(still, OpenLoopTest(file, [10]), [10])
+        report = open_loop_report(still, OpenLoopTest(file, [10]), [10])
     assert report["violations"] == {"model": None, "twin": None}

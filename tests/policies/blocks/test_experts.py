@@ -15,7 +15,7 @@ from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
 from gwm_sim.policies.blocks.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.blocks.motions import Bench, Script, hold  # noqa: E402
-from gwm_sim.policies.evaluation import Evaluation, evaluate, wilson_interval  # noqa: E402
+from gwm_sim.policies.evaluation import Evaluation, evaluate  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
 from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
 
@@ -85,13 +85,6 @@ def test_success_counts_when_held_for_five_steps() -> None:
     assert five.episodes[0].success
     assert five.episodes[0].steps_to_success == 7
     assert five.episodes[0].total_reward == 6.0
-
-
-def test_wilson_interval_of_known_shares() -> None:
-    assert wilson_interval(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    low, high = wilson_interval(20, 20)
-    assert low == pytest.approx(0.8389, abs=1e-4)
-    assert high == 1.0
 
 
 def run(policy: Any, seed: int, steps: int) -> tuple[Any, Any]:

@@ -8,7 +8,6 @@ import pytest
 
 from gwm_sim import cli
 from gwm_sim.envs.tabletop.paired import PairedWorlds
-from gwm_sim.policies.agreement import kappa, mean_maximum_rank_violation, pearson
 
 
 def test_both_worlds_begin_at_the_same_moment(tiny_checkpoint: Path) -> None:
@@ -28,22 +27,6 @@ def test_both_worlds_run_as_long_as_the_task(tiny_checkpoint: Path) -> None:
         for step in range(30):
             truncated = world.step(np.zeros((2, 4), np.float32))[3]
             assert truncated.all() == (step == 29)
-
-
-def test_rank_violations_are_measured_in_the_real_world() -> None:
-    real, simulated = [0.1, 0.5, 0.9], [0.2, 0.1, 0.8]
-    assert mean_maximum_rank_violation(real=real, simulated=simulated) == pytest.approx((0.4 + 0.4 + 0.0) / 3)
-    assert mean_maximum_rank_violation(real=real, simulated=real) == 0
-    assert mean_maximum_rank_violation(real=simulated, simulated=real) == pytest.approx((0.1 + 0.1) / 3)
-    with pytest.raises(ValueError, match=r"\(3,\) and \(2,\)"):
-        mean_maximum_rank_violation(real=real, simulated=[0.1, 0.2])
-
-
-def test_correlations_of_what_does_not_vary_are_undefined() -> None:
-    assert pearson([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx(1.0)
-    assert pearson([0.5, 0.5], [0.0, 1.0]) is None
-    yes, mixed = np.ones(4, bool), np.array([True, False, True, False])
-    assert kappa(mixed, mixed) == 1.0 and kappa(mixed, ~mixed) == -1.0 and kappa(yes, yes) is None
 
 
 def test_compares_and_writes_one_complete_page(
