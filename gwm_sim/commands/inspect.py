@@ -18,7 +18,6 @@ from gwm_sim.data.survey import Survey, Watched, survey
 from gwm_sim.files import write_json
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_sheet
 from gwm_sim.progress import progress
-from gwm_sim.protocol import SUSTAINED_STEPS
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,7 @@ def _show_survey(result: Survey, console: Console) -> None:
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
     """Lay out success shares as a table."""
-    sustained = f"at {SUSTAINED_STEPS} in a row"
-    table = Table("task", "at some step", sustained, "at the end", title="success, share of episodes")
+    table = Table("task", "at some step", "sustained", "at the end", title="success, share of episodes")
     for task, shares in success.items():
         table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
     return table
