@@ -22,7 +22,8 @@ import tyro
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.schema import Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer

@@ -3,9 +3,10 @@
 Importing the package registers the environment ids (`GWM-*` for learned worlds, `MuJoCo-*` for the physics twin) where
 Gymnasium is installed, and loads neither torch nor MuJoCo: the names below load on first use.
 
-Axes have one letter each, everywhere:
-    B batch, T time, C context frames, H height and W width of an image (channel last, uint8 at every public border),
-    N tokens of a frame, D width of a token, A action, P telemetry, K objects.
+Letters of axes, unless a docstring says otherwise:
+    B batch, T time, C context frames, V views of a frame, H height and W width of an image (channel last, uint8 at
+    every public border), N tokens of a frame and M integers of a token, D width of a network, A action, P telemetry,
+    K objects, Q properties. Of an episode N is the number of actions, and S counts the candidates of a search.
 Units stand in brackets: [m], [rad], [s], [Hz]. Quaternions are (w, x, y, z).
 """
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
     from gwm_sim.model.world_model import WorldModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Camera",

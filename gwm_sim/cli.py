@@ -1,10 +1,11 @@
 """The command `gwm`: one verb per task, each imported only when it is called.
 
-A verb is a module with a frozen dataclass of options and `main(config) -> int`. Flags, their help and their types come
-from the dataclass. This is the one module of the core that looks downstream, and it does so by name only.
+A verb is a module of commands with a frozen dataclass of options and `main(config) -> int`. Flags, their help and their
+types come from the dataclass. This is the one module of the core that looks downstream, and it does so by name only.
 """
 
 import difflib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -17,40 +18,47 @@ from gwm_sim.extras import EXTRA_OF_PACKAGE, missing
 
 
 class Verb(NamedTuple):
-    """Where a verb lives and what it does."""
+    """Who has a verb, and what it does; where follows from its name: `gwm X` is `x.py` with the options `XConfig`."""
 
-    module: str
-    config: str
+    package: str
     help: str
 
 
+CORE, ENVS, POLICIES = "gwm_sim.commands", "gwm_sim.envs.commands", "gwm_sim.policies.commands"
+
 VERBS = {
-    "doctor": Verb("gwm_sim.commands.doctor", "DoctorConfig", "Check this machine and say how to mend what is missing"),
-    "collect": Verb("gwm_sim.policies.commands.collect", "CollectConfig", "Record episodes in the physics twin"),
-    "import": Verb("gwm_sim.commands.import_", "ImportConfig", "Turn recordings of other formats into an episode file"),
-    "export": Verb("gwm_sim.commands.export", "ExportConfig", "Turn an episode file into a dataset of another format"),
-    "inspect": Verb(
-        "gwm_sim.data.inspection", "InspectConfig", "Summarise or draw an episode file or foreign recording"
-    ),
-    "label": Verb("gwm_sim.commands.label", "LabelConfig", "Mark in which episodes a task was fulfilled"),
-    "train": Verb("gwm_sim.commands.train", "TrainConfig", "Train a world model on episode files"),
-    "eval": Verb(
-        "gwm_sim.evaluation.fidelity", "EvalConfig", "Measure how far a world model strays from real episodes"
-    ),
-    "generate": Verb(
-        "gwm_sim.policies.commands.generate", "GenerateConfig", "Write a film of a learned world, of any length"
-    ),
-    "plan": Verb("gwm_sim.policies.commands.plan", "PlanConfig", "Reach goal images by planning in a learned world"),
-    "run": Verb("gwm_sim.policies.commands.run", "RunConfig", "Reach goal images with a live camera and a robot"),
-    "rl": Verb("gwm_sim.policies.commands.rl", "RlConfig", "Train a policy inside a world (train) or score one (eval)"),
-    "compare": Verb(
-        "gwm_sim.policies.commands.compare", "CompareConfig", "Rank policies in both worlds from the same starts"
-    ),
-    "play": Verb("gwm_sim.envs.commands.play", "PlayConfig", "Drive any environment by keyboard in a window"),
-    "demo": Verb(
-        "gwm_sim.policies.commands.demo", "DemoConfig", "Drive the learned world and the physics twin side by side"
-    ),
+    "doctor": Verb(CORE, "Check this machine and say how to mend what is missing"),
+    "collect": Verb(POLICIES, "Record episodes in the physics twin"),
+    "import": Verb(CORE, "Turn recordings of other formats into an episode file"),
+    "export": Verb(CORE, "Turn an episode file into a dataset of another format"),
+    "inspect": Verb(CORE, "Summarise or draw an episode file or foreign recording"),
+    "label": Verb(CORE, "Mark in which episodes a task was fulfilled"),
+    "train": Verb(CORE, "Train a world model on episode files"),
+    "eval": Verb(CORE, "Measure how far a world model strays from real episodes"),
+    "imagine": Verb(CORE, "Let a world model imagine recorded episodes anew"),
+    "generate": Verb(POLICIES, "Write a film of a learned world, of any length"),
+    "plan": Verb(POLICIES, "Reach goal images by planning in a learned world"),
+    "run": Verb(POLICIES, "Reach goal images with a live camera and a robot"),
+    "rl": Verb(POLICIES, "Train a policy inside a world (train) or score one (eval)"),
+    "compare": Verb(POLICIES, "Rank policies in both worlds from the same starts"),
+    "play": Verb(ENVS, "Drive any environment by keyboard in a window"),
+    "demo": Verb(POLICIES, "Drive the learned world and the physics twin side by side"),
 }
+
+_ELSEWHERE = {"eval": "gwm_sim.evaluation.fidelity"}
+"""Verbs whose options have not moved to a folder of commands yet."""
+
+
+def module_of(name: str) -> str:
+    """Return the module of a verb: a dash becomes an underscore, and a word of Python gets one at its end."""
+    module = name.replace("-", "_") + "_" * keyword.iskeyword(name)
+    return _ELSEWHERE.get(name, f"{VERBS[name].package}.{module}")
+
+
+def config_of(name: str) -> str:
+    """Return the name of the class that holds a verb's options."""
+    return "".join(map(str.capitalize, name.split("-"))) + "Config"
+
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -89,8 +97,8 @@ def _run(name: str, options: list[str]) -> int:
         if package not in EXTRA_OF_PACKAGE:
             raise
         return _fail(str(missing(package, f"`gwm {name}`")))
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:  # which may say what is kept
+        print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return INTERRUPTED
 
 
@@ -100,9 +108,9 @@ def _call(name: str, options: list[str]) -> int:
     # Before torch loads OpenMP: threads that wait actively for long stall whenever another program wants a core, and
     # threads that never do lose time at every small operation.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    verb = VERBS[name]
-    module = import_module(verb.module)
-    config = tyro.cli(getattr(module, verb.config), args=options, prog=f"gwm {name}", description=f"{verb.help}.")
+    module = import_module(module_of(name))
+    options_class = getattr(module, config_of(name))
+    config = tyro.cli(options_class, args=options, prog=f"gwm {name}", description=f"{VERBS[name].help}.")
     code: int = module.main(config)
     return code
 

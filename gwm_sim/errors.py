@@ -19,3 +19,10 @@ class ConfigError(GwmError):
 
 class MissingDependency(GwmError, ImportError):
     """An optional package or system library is needed; the message names the command that installs it."""
+
+
+def check_at_least_one(**options: int | None) -> None:
+    """Raise ConfigError for an option of a verb that counts something and is given as less than 1."""
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")

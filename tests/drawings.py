@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.episode_file import Command, Episode, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, TaskLabels
+from gwm_sim.data.schema import Command, Schema
 
 Array = NDArray[Any]
 

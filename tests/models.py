@@ -3,7 +3,7 @@
 import torch
 from recordings import make_schema
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.episode_file import Episode, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, TaskLabels
+from gwm_sim.data.schema import Schema
 
 TASKS = ("reach", "stack")
 

@@ -9,7 +9,9 @@ from types import ModuleType
 
 import pytest
 
+import gwm_sim
 from gwm_sim import cli
+from gwm_sim.commands import doctor
 from gwm_sim.errors import DataError
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +46,42 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
         print(*config.data)
         return config.exit_code
 
-    module = ModuleType("echo_verb")
+    module = ModuleType("verbs.echo")
     module.__dict__.update(EchoConfig=EchoConfig, main=main)
-    monkeypatch.setitem(sys.modules, "echo_verb", module)
-    monkeypatch.setitem(cli.VERBS, "echo", cli.Verb("echo_verb", "EchoConfig", "Print the options"))
+    monkeypatch.setitem(sys.modules, "verbs.echo", module)
+    monkeypatch.setitem(cli.VERBS, "echo", cli.Verb("verbs", "Print the options"))
+
+
+def test_a_verb_is_the_file_of_its_name_in_a_folder_of_commands() -> None:
+    folders = {cli.CORE: "gwm_sim", cli.ENVS: "envs", cli.POLICIES: "policies"}
+    expected = {
+        ROOT / folders[verb.package] / "commands" / f"{cli.module_of(name).rpartition('.')[2]}.py"
+        for name, verb in cli.VERBS.items()
+        if name not in cli._ELSEWHERE
+    }
+    found = {path for folder in folders.values() for path in (ROOT / folder / "commands").glob("*.py")}
+    assert expected == found - {path for path in found if path.name == "__init__.py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "config"),
+    [
+        ("inspect", "gwm_sim.commands.inspect", "InspectConfig"),
+        ("import", "gwm_sim.commands.import_", "ImportConfig"),
+        ("policy-server", "gwm_sim.policies.commands.policy_server", "PolicyServerConfig"),
+    ],
+)
+def test_module_and_options_follow_from_the_name(
+    name: str, module: str, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.VERBS, "policy-server", cli.Verb(cli.POLICIES, ""))
+    assert (cli.module_of(name), cli.config_of(name)) == (module, config)
+
+
+@pytest.mark.parametrize("name", cli.VERBS)
+def test_every_verb_has_options_and_a_main(name: str) -> None:
+    module = pytest.importorskip(cli.module_of(name), exc_type=ImportError)
+    assert hasattr(module, cli.config_of(name)) and callable(module.main)
 
 
 def test_help_lists_every_verb_without_importing_one() -> None:
@@ -111,6 +145,7 @@ def test_doctor_writes_its_findings(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {"torch", "mujoco", "cores", "gpu", "rendering", "cameras", "gwm-mini"} <= set(findings)
     missing = [finding for finding in findings.values() if not finding["found"]]
     assert all(finding["remedy"] for finding in missing)
+    assert findings["gwm-mini"]["found"] and Path(gwm_sim.__file__).parent == doctor.ROOT
     assert code == int(any(finding["required"] for finding in missing))
     printed = capsys.readouterr().out
     assert all(name in printed for name in findings)

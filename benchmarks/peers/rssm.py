@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.evaluation.metrics import outcomes
 from gwm_sim.evaluation.open_loop import OUTCOME_TASKS, Prediction, Window
 from gwm_sim.model.checkpoint import weights_digest

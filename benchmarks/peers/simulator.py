@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -29,7 +28,7 @@ class SimulatorPolicy(MpcPolicy):
         self._rows: Simulation | None = None
         return self
 
-    def cost(self, worlds: WorldState, goal: Goal, rows: Sequence[int]) -> Cost:
+    def cost(self, worlds: WorldState, goal: Goal) -> Cost:
         """Costs of what the true simulator does from its present state; for one environment."""
         snapshot = self.twin.get_state()
 

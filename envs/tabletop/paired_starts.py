@@ -29,7 +29,7 @@ def twin_options(world: WorldModelConfig) -> dict[str, Any]:
     return {
         "size": world.tokenizer.height,
         "cameras": world.cameras,
-        "rendering": world.schema.env_kwargs["rendering"],
+        "rendering": world.schema.env_kwargs.get("rendering", "rich"),  # as twins are, where data do not say
     }
 
 

@@ -4,13 +4,12 @@ Everything outside the core is probed by name, and rendering in a process of its
 ends the process that touches it.
 """
 
-import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
@@ -20,22 +19,13 @@ import torch
 import tyro
 
 from gwm_sim import __version__
+from gwm_sim.extras import EXTRA_OF_PACKAGE, install_command
+from gwm_sim.files import write_json
 
 CORE_PACKAGES = ("torch", "numpy", "gymnasium", "h5py", "safetensors", "einops", "tyro", "rich", "av")
 
-# Import name -> the extra that installs it and the names it is distributed under.
-OPTIONAL_PACKAGES = {
-    "mujoco": ("mujoco", ("mujoco", "mujoco-core")),
-    "stable_baselines3": ("rl", ("stable-baselines3",)),
-    "tensorboard": ("rl", ("tensorboard",)),
-    "cv2": ("camera", ("opencv-python", "opencv-python-headless", "opencv-contrib-python")),
-    "pandas": ("data", ("pandas",)),
-    "pyarrow": ("data", ("pyarrow",)),
-    "matplotlib": ("viz", ("matplotlib",)),
-    "pygame": ("viz", ("pygame", "pygame-ce")),
-    "huggingface_hub": ("hub", ("huggingface_hub",)),
-    "gymnasium_robotics": ("fetch", ("gymnasium-robotics",)),
-}
+ROOT = Path(__file__).parents[1]
+"""Folder of the package."""
 
 CHECKPOINT = "gwm-mini"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "README.md", "evaluation.json")
@@ -85,20 +75,20 @@ def main(config: DoctorConfig) -> int:
     findings = list(examine())
     _print(findings)
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps({finding.name: asdict(finding) for finding in findings}, indent=2) + "\n")
+        write_json(config.json, {finding.name: asdict(finding) for finding in findings})
     return int(any(finding.required and not finding.found for finding in findings))
 
 
 def examine() -> Iterator[Finding]:
     """Look at everything that gwm_sim uses, in the order in which it is printed."""
-    yield Finding("gwm_sim", f"{__version__} in {Path(__file__).parent}")
+    yield Finding("gwm_sim", f"{__version__} in {ROOT}")
     yield Finding("python", f"{platform.python_version()} in {sys.prefix}")
     yield Finding("system", platform.platform())
     for package in CORE_PACKAGES:
         yield _core_package(package)
-    for package, (extra, distributions) in OPTIONAL_PACKAGES.items():
-        yield _optional_package(package, extra, distributions)
+    distributions = metadata.packages_distributions()
+    for package in EXTRA_OF_PACKAGE:
+        yield _optional_package(package, distributions.get(package, []))
     yield Finding("cores", f"{_usable_cores()} usable, torch uses {torch.get_num_threads()}")
     yield _bfloat16()
     yield _gpu()
@@ -114,15 +104,11 @@ def _core_package(package: str) -> Finding:
         return Finding(package, "missing", found=False, required=True, remedy=f"pip install {package}")
 
 
-def _optional_package(package: str, extra: str, distributions: tuple[str, ...]) -> Finding:
+def _optional_package(package: str, distributions: Sequence[str]) -> Finding:
+    """Look for a package by the name under which it is imported, and which several distributions may bring."""
     if util.find_spec(package) is None:
-        return Finding(package, "missing", found=False, remedy=f'pip install "gwm-sim[{extra}]"')
-    for distribution in distributions:
-        try:
-            return Finding(package, metadata.version(distribution))
-        except metadata.PackageNotFoundError:
-            continue
-    return Finding(package, "of unknown version")
+        return Finding(package, "missing", found=False, remedy=install_command(package))
+    return Finding(package, metadata.version(distributions[0]) if distributions else "of unknown version")
 
 
 def _usable_cores() -> int:
@@ -161,7 +147,7 @@ def _gpu() -> Finding:
 def _rendering() -> Finding:
     """Render a 64x64 image of a ball in another process."""
     if util.find_spec("mujoco") is None:
-        return Finding("rendering", "not tried: MuJoCo is missing", found=False, remedy='pip install "gwm-sim[mujoco]"')
+        return Finding("rendering", "not tried: MuJoCo is missing", found=False, remedy=install_command("mujoco"))
     start = time.perf_counter()
     command = [sys.executable, "-c", RENDER_PROGRAM]
     try:
@@ -191,7 +177,7 @@ def _cameras() -> Finding:
         return Finding("cameras", "none in /dev/video*", found=False, remedy="needed for live use only: plug one in")
     names = ", ".join(map(str, nodes))
     if util.find_spec("cv2") is None:
-        return Finding("cameras", f"{names}, not tried", found=False, remedy='pip install "gwm-sim[camera]"')
+        return Finding("cameras", f"{names}, not tried", found=False, remedy=install_command("cv2"))
     readable = [str(node) for node in nodes if _gives_frames(node)]
     if not readable:
         remedy = "close the program that holds it, or join its group: sudo usermod -aG video $USER"
@@ -208,7 +194,7 @@ def _gives_frames(node: Path) -> bool:
 
 
 def _checkpoint() -> Finding:
-    folder = Path(__file__).parent / "pretrained" / CHECKPOINT
+    folder = ROOT / "pretrained" / CHECKPOINT
     missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
     if missing:
         remedy = "reinstall gwm-sim, or train one: gwm train --data FILE --out FOLDER"

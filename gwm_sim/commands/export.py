@@ -5,7 +5,6 @@ One episode at a time is in memory. What is written appears under its name when 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,11 @@ from tempfile import TemporaryDirectory
 import tyro
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.exporters import Format
-from gwm_sim.data.exporters.minari import write_minari
 from gwm_sim.data.exporters.recordings import Recordings
-from gwm_sim.data.exporters.robomimic import write_robomimic
 from gwm_sim.data.exporters.videos import Codec
-from gwm_sim.errors import ConfigError
+from gwm_sim.data.formats import EXPORT_FORMATS, Writable, require
+from gwm_sim.errors import ConfigError, check_at_least_one
+from gwm_sim.files import write_json
 from gwm_sim.progress import progress
 
 
@@ -29,7 +27,7 @@ from gwm_sim.progress import progress
 class ExportConfig:
     """Write an episode file in the format of others."""
 
-    format: tyro.conf.Positional[Format]
+    format: tyro.conf.Positional[Writable]
     """Who shall read it."""
     file: tyro.conf.Positional[Path]
     """Episode file: collected, imported or imagined."""
@@ -49,11 +47,11 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.valid < 1:
             raise ConfigError(f"--valid must be a share from 0 to below 1, got {self.valid:g}")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"--limit must be at least 1, got {self.limit}")
-        for name, owner in (("valid", "robomimic"), ("task", "lerobot")):
-            if getattr(self, name) and self.format != owner:
-                raise ConfigError(f"--{name} is for {owner}; {self.format} has no place for it")
+        for name in ("valid", "task"):
+            if getattr(self, name) and name not in EXPORT_FORMATS[self.format].options:
+                owners = ", ".join(format.name for format in EXPORT_FORMATS.values() if name in format.options)
+                raise ConfigError(f"--{name} is for {owners}; {self.format} has no place for it")
+        check_at_least_one(limit=self.limit)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Export:
     """What was written."""
 
     out: str
-    format: Format
+    format: str
     episodes: int
     frames: int
     """Frames per camera, over all episodes."""
@@ -80,11 +78,13 @@ def export_episodes(config: ExportConfig) -> Export:
         DataError: The file is damaged; nothing is written.
         MissingDependency: The format needs a package that is not installed.
     """
+    format = EXPORT_FORMATS[config.format]
+    require(format)
     _refuse_existing(config.out)
     with EpisodeFile(config.file) as file, progress("export") as show:
         recordings = Recordings(file, config.limit, show)
         with _appearing_whole(config.out) as path:
-            _write(config, recordings, path)
+            format.write(recordings, path, **{name: getattr(config, name) for name in format.options})
         return Export(
             out=str(config.out),
             format=config.format,
@@ -94,18 +94,6 @@ def export_episodes(config: ExportConfig) -> Export:
             rate=recordings.schema.rate,
             imagined=recordings.imagined,
         )
-
-
-def _write(config: ExportConfig, recordings: Recordings, path: Path) -> None:
-    match config.format:
-        case "robomimic":
-            write_robomimic(recordings, path, config.valid)
-        case "lerobot":
-            from gwm_sim.data.exporters.lerobot import write_lerobot  # late: it needs the extra [data]
-
-            write_lerobot(recordings, path, config.codec, config.task)
-        case "minari":
-            write_minari(recordings, path)
 
 
 @contextmanager
@@ -132,6 +120,5 @@ def main(config: ExportConfig) -> int:
     if result.imagined:
         print(f"imagined by {result.imagined['model']} ({result.imagined['hash']}); the metadata say so")
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
+        write_json(config.json, asdict(result))
     return 0

@@ -6,7 +6,6 @@ a person can tell, so the reward of the task is success as a number. The file th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 import tyro
 
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive
+from gwm_sim.files import write_json
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.protocol import SUSTAINED_STEPS
 
@@ -76,12 +76,11 @@ def label_episodes(config: LabelConfig, ask: Ask = input) -> dict[int, int | Non
     with EpisodeFile(config.file) as file:
         given = parse_episodes(config.success, file.lengths) if config.success else None
         writer = EpisodeWriter(config.out, labelled_schema(file.schema, config))
-        with exclusive(parts_folder(config.out) / "lock", str(config.out)):
+        with writer.finishing():
             for k in range(len(file)):
                 if not writer.has(k):
                     since = inquire(config, file, k, ask) if given is None else given.get(k)
                     writer.write(k, labelled(file.read(k), config.task, since))
-            writer.merge()
     with EpisodeFile(config.out) as done:
         return {k: first_success(done.read(k, cameras=()), config.task) for k in range(len(done))}
 
@@ -180,6 +179,5 @@ def main(config: LabelConfig) -> int:
     if count in (0, len(answers)):
         print("caution: a model needs to see both, success and failure, to tell them apart")
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps({"task": config.task, "since": answers}, indent=1) + "\n")
+        write_json(config.json, {"task": config.task, "since": answers})
     return 0

@@ -21,31 +21,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.cameras import Camera
+from gwm_sim.data.demos import (
+    check_dataset,
+    check_finite,
+    check_structure,
+    copy_demo,
+    demo_names,
+    demo_number,
+    frame_storage,
+    link_observations,
+    open_file,
+    read_array,
+    read_schema,
+    write_attributes,
+    write_head,
+)
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.files import exclusive, replacing
 
 Array = NDArray[Any]
 
-FORMAT = 1
-"""Version of the layout; raised when an older reader would misread a newer file."""
-
 DEPTH_UNIT = 1e-4
 """Metres per unit of a stored depth image."""
-
-_ROBOMIMIC_GYM = 2
-"""robomimic's code for a Gym environment in `env_args`."""
 
 
 @dataclass(frozen=True)
@@ -86,109 +95,6 @@ class Episode:
         return len(self.actions)
 
 
-@dataclass(frozen=True)
-class Command:
-    """A quantity that the controller integrates exactly: command <- clip(command + scale * action)."""
-
-    telemetry: int
-    """Index of the commanded quantity in the telemetry."""
-    action: int
-    """Index of the action that changes it."""
-    scale: float
-    """Change per unit of action, in the unit of the telemetry."""
-    measured: int
-    """Index of the measured counterpart in the telemetry."""
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What all episodes of a file have in common: the meaning of the columns and how they were made."""
-
-    env_id: str
-    """Environment or robot that was recorded."""
-    rate: float
-    """Frames and actions per second [Hz]."""
-    telemetry_names: tuple[str, ...]
-    telemetry_units: tuple[str, ...]
-    telemetry_low: tuple[float, ...]
-    telemetry_high: tuple[float, ...]
-    action_names: tuple[str, ...]
-    action_low: tuple[float, ...]
-    action_high: tuple[float, ...]
-    cameras: dict[str, Camera]
-    """Calibration at the start of the first episode; of a camera on the arm only picture size and `fovy` stay true."""
-    commands: tuple[Command, ...] = ()
-    """Telemetry that is commanded, not measured, and therefore known in advance."""
-    effector: tuple[int, ...] = ()
-    """Telemetry indices of the end-effector position, in the frame of the object poses; empty if unknown."""
-    object_names: tuple[str, ...] = ()
-    """Objects whose poses are stored; empty when none are."""
-    object_size: float = 0.0
-    """Edge length of the objects [m]."""
-    tasks: tuple[str, ...] = ()
-    """Tasks that every frame is labelled for."""
-    task: str | None = None
-    """The task whose reward robomimic sees as `rewards`."""
-    depth: tuple[str, ...] = ()
-    """Cameras that also measured depth."""
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the environment."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Everything else that decides the content, such as policy and first seed."""
-    versions: dict[str, str] = field(default_factory=dict)
-    """Versions of the packages that made the data; not part of the content digest."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the schema as a JSON object."""
-        value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
-        if not self.depth:
-            del value["depth"]  # older files, which do not know it, keep their digest
-        return {"format": FORMAT, **json.loads(json.dumps(value))}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Schema:
-        """Make a schema from what `to_json` returned."""
-        members = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
-        del members["format"]
-        cameras = {name: Camera.from_json(camera) for name, camera in value["cameras"].items()}
-        commands = tuple(Command(**command) for command in value["commands"])
-        return cls(**members | {"cameras": cameras, "commands": commands})
-
-    def differences(self, other: Schema) -> list[str]:
-        """Name every entry in which two schemas differ, as `settings.seed: 0, here 5`."""
-        ours, theirs = _flatten(self.to_json()), _flatten(other.to_json())
-        return [
-            f"{key}: {ours.get(key, 'absent')}, here {theirs.get(key, 'absent')}"
-            for key in sorted(ours.keys() | theirs.keys())
-            if ours.get(key) != theirs.get(key)
-        ]
-
-    def layout(self, length: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Return shape and type of every source dataset of an episode with `length` actions."""
-        rows, float32 = length + 1, np.dtype(np.float32)
-        layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
-            "actions": ((length, len(self.action_names)), float32),
-            "telemetry": ((rows, len(self.telemetry_names)), float32),
-        }
-        for name, camera in self.cameras.items():
-            layout[f"frames/{name}"] = ((rows, camera.height, camera.width, 3), np.dtype(np.uint8))
-        for name in self.depth:
-            layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
-        if self.object_names:
-            layout["objects"] = ((rows, len(self.object_names), 7), float32)
-        for task in self.tasks:
-            layout[f"labels/{task}/reward"] = ((rows,), float32)
-            layout[f"labels/{task}/success"] = ((rows,), np.dtype(np.bool_))
-        return layout
-
-
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return flat
-
-
 def parts_folder(path: str | Path) -> Path:
     """Return the folder that holds the part files of an unfinished episode file."""
     path = Path(path)
@@ -226,30 +132,43 @@ class EpisodeWriter:
             index: Number of the episode in the file: it becomes `demo_<index>`.
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
-        temporary = self._parts / f"{index:06d}.{os.getpid()}.tmp"
-        with h5py.File(temporary, "w") as file:
-            _write_head(file, self.schema)
+        with replacing(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
+            write_head(file, self.schema)
             _write_demo(file["data"], f"demo_{index}", episode, self.schema)
             file["data"].attrs["total"] = len(episode)
-        _move_into_place(temporary, self._part(index))
 
     def merge(self) -> None:
         """Make the file out of what it held before and all parts, then remove the parts."""
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
         if sources.keys() != self._merged:
-            temporary = self._parts / "merged.tmp"
-            self._copy_all(sources, temporary)
-            _move_into_place(temporary, self.path)
+            with replacing(self.path) as temporary:
+                self._copy_all(sources, temporary)
             self._merged = set(sources)
         shutil.rmtree(self._parts)
 
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Write all episodes in a block that no other process is in, then merge; an interrupt says what is kept.
+
+        Raises:
+            ConfigError: Another process is at it.
+            KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
+        """
+        with exclusive(self._parts / "lock", str(self.path)):
+            try:
+                yield
+            except KeyboardInterrupt:
+                kept = f"Finished episodes are kept in {self._parts}: the same command goes on."
+                raise KeyboardInterrupt(kept) from None
+            self.merge()
+
     def _copy_all(self, sources: dict[int, Path], target: Path) -> None:
         with h5py.File(target, "w") as file:
-            data = _write_head(file, self.schema)
+            data = write_head(file, self.schema)
             total = 0
             for index in sorted(sources):
                 with h5py.File(sources[index], "r") as source:
-                    total += _copy_demo(source[f"data/demo_{index}"], data)
+                    total += copy_demo(source[f"data/demo_{index}"], data)
             data.attrs["total"] = total
 
     def _part(self, index: int) -> Path:
@@ -262,14 +181,14 @@ class EpisodeWriter:
         """Return the numbers of the episodes in a file; refuse it when its schema is another one."""
         if not path.exists():
             return set()
-        with _open(path) as file:
-            differences = _read_schema(file, path).differences(self.schema)
+        with open_file(path) as file:
+            differences = read_schema(file, path).differences(self.schema)
             if differences:
                 raise ConfigError(
                     f"{path} was made with other settings: {'; '.join(differences)}. "
                     "Repeat the command that made it, or write to another file."
                 )
-            return {_number(name) for name in _demos(file)}
+            return {demo_number(name) for name in demo_names(file)}
 
 
 class EpisodeFile:
@@ -290,11 +209,11 @@ class EpisodeFile:
         self.path = Path(path)
         self._file: h5py.File | None = None
         self._demos = self._find_demos()
-        self.schema = _read_schema(self._open(self._demos[0][0]), self._demos[0][0])
+        self.schema = read_schema(self._open(self._demos[0][0]), self._demos[0][0])
         self.lengths, self.seeds, self.policies = [], [], []
         for file, demo in self._demos:
             group = self._open(file)["data"][demo]
-            self.lengths.append(_check_structure(group, file, self.schema))
+            self.lengths.append(check_structure(group, file, self.schema))
             self.seeds.append(int(group.attrs["seed"]) if "seed" in group.attrs else None)
             self.policies.append(str(group.attrs.get("policy", "unknown")))
 
@@ -344,7 +263,7 @@ class EpisodeFile:
         rows, between = slice(first, last), slice(first, max(first, last - 1))
 
         def load(name: str, selection: slice = rows) -> Array:
-            return _read_array(group, name, selection, file)
+            return read_array(group, name, selection, file)
 
         measured = [name for name in self._known_cameras(cameras) if depth and name in self.schema.depth]
         return Episode(
@@ -376,7 +295,7 @@ class EpisodeFile:
             for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k]).items()):
                 content.update(_canonical([name, shape, dtype.str]))
                 for start in range(0, shape[0], _DIGEST_ROWS):
-                    content.update(_read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
+                    content.update(read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
         return content.hexdigest()
 
     def close(self) -> None:
@@ -389,16 +308,14 @@ class EpisodeFile:
         """Return the open file."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         self.close()
 
     def _find_demos(self) -> list[tuple[Path, str]]:
         """List (file, name) of every episode in numeric order; `demo_10` comes after `demo_9`."""
         if self.path.is_file():
-            names = sorted(_demos(self._open(self.path)), key=_number)
+            names = sorted(demo_names(self._open(self.path)), key=demo_number)
             demos = [(self.path, name) for name in names]
         else:
             folder = self.path if self.path.is_dir() else parts_folder(self.path)
@@ -414,7 +331,7 @@ class EpisodeFile:
         """Open a file, or return it when it is the one opened last: thousands of parts cannot be open at once."""
         if self._file is None or Path(self._file.filename) != path:
             self.close()
-            self._file = _open(path)
+            self._file = open_file(path)
         return self._file
 
     def _known_cameras(self, cameras: Collection[str] | None) -> list[str]:
@@ -429,19 +346,6 @@ _DIGEST_ROWS = 256
 """Rows hashed at a time, which bounds memory for long episodes of large frames."""
 
 
-def _write_head(file: h5py.File, schema: Schema) -> h5py.Group:
-    data = file.create_group("data")
-    env_args = {
-        "env_name": schema.env_id,
-        "env_version": schema.versions.get("gwm_sim", ""),
-        "type": _ROBOMIMIC_GYM,
-        "env_kwargs": schema.env_kwargs,
-    }
-    data.attrs["env_args"] = json.dumps(env_args)
-    data.attrs["gwm_schema"] = json.dumps(schema.to_json())
-    return data
-
-
 def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
     length = len(episode)
     arrays = _arrays(episode)
@@ -449,22 +353,18 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
     if arrays.keys() != layout.keys():
         raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
     group = data.create_group(name)
-    group.attrs["num_samples"] = length
-    group.attrs["policy"] = episode.policy
-    group.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
-    if episode.seed is not None:
-        group.attrs["seed"] = episode.seed
+    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
     for key, array in arrays.items():
-        _check_dataset(array, *layout[key], where=f"{name}/{key}")
-        _check_finite(array, first_row=0, where=f"{name}/{key}")
-        storage = _frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
+        check_dataset(array, *layout[key], where=f"{name}/{key}")
+        check_finite(array, first_row=0, where=f"{name}/{key}")
+        storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
     group.create_dataset("rewards", data=rewards)
     dones = np.zeros(length, np.int64)
     dones[-1:] = 1  # episodes end by their length: no task terminates on success
     group.create_dataset("dones", data=dones)
-    _link_observations(group)
+    link_observations(group)
 
 
 def _arrays(episode: Episode) -> dict[str, Array]:
@@ -476,122 +376,6 @@ def _arrays(episode: Episode) -> dict[str, Array]:
     for task, labels in episode.labels.items():
         arrays |= {f"labels/{task}/reward": labels.reward, f"labels/{task}/success": labels.success}
     return arrays
-
-
-_CHUNK_BYTES = 100_000
-"""Target size of a chunk of frames: neighbours compress together, yet a short window reads little it does not need."""
-
-
-def _frame_storage(shape: tuple[int, ...]) -> dict[str, Any]:
-    frames = max(1, _CHUNK_BYTES // int(np.prod(shape[1:])))
-    return {"chunks": (min(frames, shape[0]), *shape[1:]), "compression": "gzip", "compression_opts": 1}
-
-
-def _copy_demo(demo: h5py.Group, data: h5py.Group) -> int:
-    """Copy a demo without recompressing its frames; its virtual datasets are made anew."""
-    name = demo.name.rsplit("/", 1)[-1]
-    target = data.create_group(name)
-    for key, value in demo.attrs.items():
-        target.attrs[key] = value
-    for key in demo:
-        if key not in ("obs", "next_obs"):
-            demo.copy(key, target)
-    _link_observations(target)
-    return int(target.attrs["num_samples"])
-
-
-def _link_observations(group: h5py.Group) -> None:
-    """Make robomimic's `obs` and `next_obs` as views of the sources: all rows but the last, all but the first."""
-    sources = {f"{camera}_image": frames for camera, frames in group.get("frames", {}).items()}
-    sources |= {f"{camera}_depth": depth for camera, depth in group.get("depth", {}).items()}
-    sources["agent_pos"] = group["telemetry"]
-    length = int(group.attrs["num_samples"])
-    for view, first in (("obs", 0), ("next_obs", 1)):
-        for key, dataset in sources.items():
-            layout = h5py.VirtualLayout(shape=(length, *dataset.shape[1:]), dtype=dataset.dtype)
-            source = h5py.VirtualSource(".", dataset.name, shape=dataset.shape, dtype=dataset.dtype)
-            layout[:] = source[first : first + length]
-            group.create_virtual_dataset(f"{view}/{key}", layout)
-
-
-def _move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished file; after a crash of the machine `path` is the old file or the new one, never a piece."""
-    for target, move in ((temporary, True), (path.parent, False)):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if move:
-            os.replace(temporary, path)
-
-
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is truncated or no HDF5 file: {error}") from error
-
-
-def _demos(file: h5py.File) -> list[str]:
-    if not isinstance(file.get("data"), h5py.Group):
-        raise DataError(f"{file.filename} is not a gwm_sim or robomimic file: it has no /data group.")
-    return [name for name in file["data"] if name.startswith("demo_") and name[5:].isdigit()]
-
-
-def _number(demo: str) -> int:
-    return int(demo[5:])
-
-
-def _read_schema(file: h5py.File, path: Path) -> Schema:
-    _demos(file)
-    text = file["data"].attrs.get("gwm_schema")
-    if text is None:
-        raise DataError(f"{path} has no gwm_schema: gwm_sim did not make it, and reads only its own.")
-    try:
-        value = json.loads(text)
-        if value["format"] > FORMAT:
-            raise DataError(f"{path} has format {value['format']}; this version reads up to {FORMAT}. Upgrade gwm_sim.")
-        return Schema.from_json(value)
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: /data has a damaged gwm_schema: {error!r}") from error
-
-
-def _check_structure(group: h5py.Group, path: Path, schema: Schema) -> int:
-    """Check names, shapes and types of a demo without reading its arrays; return its number of actions."""
-    if "num_samples" not in group.attrs:
-        raise DataError(f"{path}: {group.name} has no attribute num_samples.")
-    length = int(group.attrs["num_samples"])
-    for key, (shape, dtype) in schema.layout(length).items():
-        where = f"{path}: {group.name}/{key}"
-        dataset = group.get(key)
-        if not isinstance(dataset, h5py.Dataset):
-            raise DataError(f"{where} is missing.")
-        _check_dataset(dataset, shape, dtype, where)
-    return length
-
-
-def _check_dataset(dataset: Array | h5py.Dataset, shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
-    if dataset.shape != shape or dataset.dtype != dtype:
-        raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected {dtype} {shape}.")
-
-
-def _read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
-    where = f"{path}: {group.name}/{name}"
-    try:
-        array: Array = group[name][rows]
-    except OSError as error:
-        raise DataError(f"{where} is damaged: {error}") from error
-    _check_finite(array, rows.start, where)
-    return array
-
-
-def _check_finite(array: Array, first_row: int, where: str) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    row, *column = np.argwhere(~np.isfinite(array))[0]
-    at = f" column {tuple(map(int, column)) if len(column) > 1 else int(column[0])}" if column else ""
-    raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}.")
 
 
 def _canonical(value: object) -> bytes:

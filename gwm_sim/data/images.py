@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from gwm_sim.data.importers.source import Array, reading
+from gwm_sim.data.importers.checks import Array, reading
 from gwm_sim.data.importers.videos import MAX_PIXELS
 from gwm_sim.errors import DataError
 

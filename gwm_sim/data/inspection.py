@@ -1,54 +1,20 @@
-"""`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
+"""What is in an episode file, in numbers."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.importers import Format, detect
-from gwm_sim.data.ranges import Range, range_table
-from gwm_sim.data.survey import Survey, show_survey, survey
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
-from gwm_sim.protocol import SUSTAINED_STEPS
+from gwm_sim.data.ranges import Range
+from gwm_sim.protocol import SustainedSuccess
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class InspectConfig:
-    """Summarise an episode file or a foreign recording, and check every number in it."""
-
-    file: tyro.conf.Positional[Path]
-    """Episode file, finished or still being written; or a recording that gwm import reads."""
-    format: Format | None = None
-    """Who wrote the recording; by default found out."""
-    video: Path | None = None
-    """Write a contact sheet here: a picture if the name ends in .png, else a film of the episodes side by side."""
-    json: Path | None = None
-    """Write the printed numbers here."""
-
-
-@dataclass(frozen=True)
-class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
-
-    any: float
-    """At some step."""
-    held: float
-    """At `SUSTAINED_STEPS` consecutive steps."""
-    end: float
-    """At the last step."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +48,23 @@ class Summary:
     versions: dict[str, str]
     digest: str
     """Fingerprint of the content."""
+
+    def __str__(self) -> str:
+        """Say in a line what is in the file, and its digest in another."""
+        content = f"{self.episodes} episodes, {self.frames:,} frames of {', '.join(self.cameras)}, {self.rate:g} Hz"
+        return f"{self.file}: {content}\ndigest {self.digest}"
+
+
+@dataclass(frozen=True)
+class TaskSuccess:
+    """Shares of the episodes in which a task was fulfilled."""
+
+    any: float
+    """At some step."""
+    held: float
+    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
+    end: float
+    """At the last step."""
 
 
 def summarize(file: EpisodeFile) -> Summary:
@@ -128,16 +111,17 @@ def _success(success: Sequence[Array]) -> TaskSuccess:
     steps = [instants[1:] for instants in success]
     return TaskSuccess(
         any=float(np.mean([instants.any() for instants in steps])),
-        held=float(np.mean([is_held(instants) for instants in steps])),
+        held=float(np.mean([is_sustained(instants) for instants in steps])),
         end=float(np.mean([instants[-1:].any() for instants in steps])),
     )
 
 
-def is_held(success: Array) -> bool:
-    """Return whether a task was fulfilled at `SUSTAINED_STEPS` consecutive steps, (N,) bool."""
-    if len(success) < SUSTAINED_STEPS:
-        return False
-    return bool(np.lib.stride_tricks.sliding_window_view(success, SUSTAINED_STEPS).all(axis=-1).any())
+def is_sustained(success: Array) -> bool:
+    """Return whether a task was fulfilled long enough to count, from whether it was at each step, (N,) bool."""
+    followed = SustainedSuccess()
+    for fulfilled in success.tolist():
+        followed.add(fulfilled)
+    return bool(followed)
 
 
 def _ranges(
@@ -154,76 +138,3 @@ def _property_ranges(episodes: Sequence[Episode]) -> dict[str, tuple[float, floa
     names = sorted({name for episode in episodes for name in episode.properties})
     values = {name: [e.properties[name] for e in episodes if name in e.properties] for name in names}
     return {name: (min(drawn), max(drawn)) for name, drawn in values.items()}
-
-
-def show(summary: Summary, console: Console) -> None:
-    """Print a summary as tables."""
-    facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
-    cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
-    facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
-    facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
-    facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
-    facts.add_row("cameras", cameras)
-    facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
-    facts.add_row("seeds", "none" if summary.seeds is None else f"{summary.seeds[0]} to {summary.seeds[1]}")
-    for name, (low, high) in summary.properties.items():
-        facts.add_row(name, f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
-    facts.add_row("settings", ", ".join(f"{name} {value}" for name, value in summary.settings.items()))
-    facts.add_row("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items()))
-    console.print(facts)
-    if summary.success:
-        console.print(success_table(summary.success))
-    console.print(range_table("actions", summary.actions))
-    console.print(range_table("telemetry", summary.telemetry))
-    console.print(f"digest {summary.digest}", soft_wrap=True)
-
-
-def success_table(success: dict[str, TaskSuccess]) -> Table:
-    """Lay out success shares as a table."""
-    table = Table(
-        "task", "at some step", f"held {SUSTAINED_STEPS} steps", "at the end", title="success, share of episodes"
-    )
-    for task, shares in success.items():
-        table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
-    return table
-
-
-def write_summary(summary: Summary | Survey, path: Path) -> None:
-    """Write a summary as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(summary), indent=2) + "\n")
-
-
-def write_sheet(file: EpisodeFile, path: Path) -> None:
-    """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
-    camera = next(iter(file.schema.cameras))
-    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen_episodes(len(file))}
-    if path.suffix.lower() == ".png":
-        moments = {
-            f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))]
-            for k, frames in episodes.items()
-        }
-        write_picture(moments, path)
-    else:
-        write_film(list(episodes.values()), path, file.schema.rate)
-
-
-def main(config: InspectConfig) -> int:
-    """Run `gwm inspect`."""
-    console = Console()
-    format = config.format or detect(config.file)
-    result: Summary | Survey
-    if format is None:
-        with EpisodeFile(config.file) as file:
-            result = summarize(file)
-            show(result, console)
-            if config.video is not None:
-                write_sheet(file, config.video)
-    else:
-        result = survey(format, config.file, config.video)
-        show_survey(result, console)
-    if config.json is not None:
-        write_summary(result, config.json)
-    if config.video is not None:
-        console.print(f"wrote {config.video}", soft_wrap=True)
-    return 0

@@ -8,20 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a number did."""
-
-    unit: str
-    low: float
-    high: float
-    at_limit: float
-    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
 
 
 class Tally:
@@ -54,9 +42,12 @@ class Tally:
         return {name: Range(unit, low, high, share) for name, unit, low, high, share in columns}
 
 
-def range_table(title: str, ranges: dict[str, Range]) -> Table:
-    """Lay out ranges as a table."""
-    table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
-    for name, span in ranges.items():
-        table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")
-    return table
+@dataclass(frozen=True)
+class Range:
+    """What a number did."""
+
+    unit: str
+    low: float
+    high: float
+    at_limit: float
+    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""

@@ -7,23 +7,21 @@ where actions vary, the robot moves, time is even and the camera stands still: t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
+from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers import Format, open_source
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import Recording, Source
-from gwm_sim.data.ranges import Range, Tally, range_table
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_film, write_picture
-from gwm_sim.progress import Show, progress
+from gwm_sim.data.ranges import Range, Tally
+from gwm_sim.media.sheets import chosen_episodes, chosen_rows
+from gwm_sim.progress import Show
 
 Array = NDArray[Any]
 
@@ -60,7 +58,7 @@ class Survey:
     """What is in a recording."""
 
     source: str
-    format: Format
+    format: Readable
     robot: str
     episodes: int
     rows: int
@@ -101,20 +99,25 @@ class Watched:
     """Whether the robot moves from one picture of the stretch to the next, (W-1,) bool."""
 
 
-def survey(format: Format, path: Path, video: Path | None = None) -> Survey:
+def survey(
+    format: Readable,
+    path: Path,
+    show: Show = lambda share, text: None,
+    draw: Callable[[list[Watched], float], None] = lambda episodes, rate: None,
+) -> Survey:
     """Read a recording and say what is in it.
 
     Args:
         format: Who wrote it.
         path: File or folder.
-        video: Write a contact sheet of its first camera here, as `gwm inspect` does.
+        show: Told about the progress.
+        draw: Given what the first camera saw in some episodes, and rows per second [Hz].
     """
-    with open_source(format, path) as source, progress("inspect") as show:
+    with open_source(format, path) as source:
         source.unsaid = "target"  # what is not known is nowhere added up here, but has to be read
         numbers = _Numbers(source, show)
         watched = {camera: list(_watch(source, camera, numbers)) for camera in source.layout.cameras}
-        if video is not None:
-            _draw(next(iter(watched.values())), video, source.layout.rate or 10.0)
+        draw(next(iter(watched.values())), source.layout.rate or 10.0)
         warnings = numbers.warnings()
         for camera, episodes in watched.items():
             warnings += _picture_warnings(camera, episodes)
@@ -198,16 +201,16 @@ class _Numbers:
             )
         return found
 
-    def survey(self, path: str, format: Format, warnings: list[str]) -> Survey:
-        layout = self._layout
+    def survey(self, path: str, format: Readable, warnings: list[str]) -> Survey:
+        layout, lengths = self._layout, self._lengths
         return Survey(
             source=path,
             format=format,
             robot=layout.robot,
-            episodes=len(self._lengths),
-            rows=sum(self._lengths),
-            shortest=min(self._lengths),
-            longest=max(self._lengths),
+            episodes=len(lengths),
+            rows=sum(lengths),
+            shortest=min(lengths),
+            longest=max(lengths),
             rate=layout.rate,
             measured_rates=(min(self._rates), max(self._rates)) if self._rates else None,
             gaps=self._gaps,
@@ -238,13 +241,6 @@ def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
             moments=[pictures[row] for row in shown],
             moving=numbers.moving(recording)[: stretch - 1],
         )
-
-
-def _draw(episodes: list[Watched], path: Path, rate: float) -> None:
-    if path.suffix.lower() == ".png":
-        write_picture({str(watched.episode): watched.moments for watched in episodes}, path)
-    else:
-        write_film([watched.stretch for watched in episodes], path, rate)
 
 
 def _picture_warnings(camera: str, episodes: list[Watched]) -> list[str]:
@@ -288,7 +284,7 @@ def _shift(first: Array, second: Array) -> float:
     """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation.
 
     A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0. So it is
-    where most of them is the same: a cube that lies elsewhere on a plain table is no moved camera.
+    where most of them is the same: an object that lies elsewhere on a plain table is no moved camera.
     """
     window = np.outer(np.hanning(len(first)), np.hanning(len(first)))
     spectra = [np.fft.fft2((picture - picture.mean()) * window) for picture in (first, second)]
@@ -300,26 +296,3 @@ def _shift(first: Array, second: Array) -> float:
     if agrees[0] >= min(agrees[1], _MOSTLY_SAME):
         return 0.0
     return max(float(min(step, size - step)) for step, size in zip(peak, correlation.shape, strict=True))
-
-
-def show_survey(result: Survey, console: Console) -> None:
-    """Print a survey as tables, warnings last."""
-    facts = Table(show_header=False, title=f"{result.source} ({result.format})")
-    rate = "unknown rate" if result.rate is None else f"{result.rate:.4g} Hz"
-    if result.measured_rates:
-        rate += f" (measured {result.measured_rates[0]:.4g} to {result.measured_rates[1]:.4g} Hz)"
-    facts.add_row("robot", f"{result.robot}, {rate}")
-    facts.add_row(
-        "episodes", f"{result.episodes:,} of {result.shortest} to {result.longest} rows, {result.rows:,} in all"
-    )
-    facts.add_row("cameras", ", ".join(f"{name} {height}x{width}" for name, (height, width) in result.cameras.items()))
-    facts.add_row("outcomes", ", ".join(f"{name} {count}" for name, count in result.outcomes.items()))
-    facts.add_row("actions", ", ".join(f"{name} {kind}" for name, kind in result.kinds.items()))
-    facts.add_row("steps without motion", f"{result.still:.1%}")
-    if result.coverage is not None:
-        facts.add_row("coverage", f"{result.coverage:.0%} of the cells around the end-effector's places")
-    console.print(facts)
-    console.print(range_table("actions", result.actions))
-    console.print(range_table("telemetry", result.telemetry))
-    for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """Several cameras as one picture: their views stand side by side, the main one first.
 
-So tokenizer, painter and planner see all of them at once, whoever makes the pictures: (..., H, V*W, 3) for V cameras
+So tokenizer, renderer and planner see all of them at once, whoever makes the pictures: (..., H, V*W, 3) for V cameras
 of one size. Knows numpy only.
 """
 

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
-from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile, Schema
+from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import apart, main_view
 from gwm_sim.envs.blocks.view_agreement import ViewAgreement
 from gwm_sim.envs.blocks.view_agreement import summarize as summarize_votes
@@ -55,9 +56,6 @@ MIN_WINDOWS = 20
 
 SHUFFLE_STEPS = 10
 """Horizon at which the effect of wrong actions is measured [steps]."""
-
-OPENING = "gripper_opening"
-"""Name of the telemetry that says how far apart the fingers are [m]."""
 
 _BACKGROUND_FRAMES = 256
 _FILMED_EPISODES = 4
@@ -240,9 +238,9 @@ def _find_violations(schema: Schema, telemetry: Array | None, objects: Array | N
     """Violations in the steps of B rollouts, (kinds, B*T); nothing where it is not known where everything is."""
     if telemetry is None or objects is None or not objects.size:
         return []
-    if OPENING not in schema.telemetry_names or len(schema.effector) != 3:
+    if len(schema.gripper) != 1 or len(schema.effector) != 3:
         return []
-    opening = telemetry[..., schema.telemetry_names.index(OPENING)]
+    opening = telemetry[..., schema.gripper[0]]
     effector = telemetry[..., list(schema.effector)]
     found = find_violations(objects, effector, opening, schema.object_size, schema.rate)
     return [found.reshape(len(KINDS), -1)]

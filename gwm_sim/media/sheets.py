@@ -30,9 +30,19 @@ def chosen_rows(count: int) -> list[int]:
     return rows
 
 
-def write_picture(moments: Mapping[str, list[Array]], path: Path) -> None:
-    """Write rows of moments, as `chosen_rows` has them, as a PNG file; by label of the episode."""
-    write_png(path, contact_sheet(moments, [f"{share:.0%}" for share in np.linspace(0.0, 1.0, _MOMENTS)]))
+def write_sheet(moments: Mapping[str, list[Array]], episodes: list[Array], path: Path, rate: float) -> None:
+    """Show some episodes: as rows of moments in a picture if the name ends in .png, else side by side in a film.
+
+    Args:
+        moments: Frames of each episode by its label, as `chosen_rows` has them.
+        episodes: The same episodes, (N+1, H, W, 3) uint8 each.
+        path: File to write.
+        rate: Frames per second of the film [Hz].
+    """
+    if path.suffix.lower() == ".png":
+        write_png(path, contact_sheet(moments, [f"{share:.0%}" for share in np.linspace(0.0, 1.0, _MOMENTS)]))
+    else:
+        write_film(episodes, path, rate)
 
 
 def write_film(episodes: list[Array], path: Path, rate: float) -> None:

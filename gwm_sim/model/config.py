@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError
 
 FORMAT = 3  # version of the checkpoint layout

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 import gwm_sim
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
 from gwm_sim.data.exporters.recordings import IMAGINED
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import apart, side_by_side
 from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
@@ -61,12 +61,11 @@ def imagine_episodes(
     if not chosen:
         raise ConfigError(f"{file.path}: no episode has {CONTEXT} actions, so there is nothing to imagine")
     writer = EpisodeWriter(out, imagined_schema(model, file))
-    with exclusive(parts_folder(out) / "lock", str(out)):
+    with writer.finishing():
         for done, k in enumerate(chosen, start=1):
             if not writer.has(k):
                 writer.write(k, imagine_episode(model, file.read(k, cameras=model.config.cameras)))
             show(done / len(chosen), f"{done} of {len(chosen)} episodes")
-        writer.merge()
     return len(chosen)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gwm_sim.data.episode_file import Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import StoredModel
 from gwm_sim.model.config import WorldModelConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.data.cameras import Camera, FloatArray
-from gwm_sim.data.episode_file import Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.data.episode_file import Episode, EpisodeFile, Schema
+from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Segment, Statistics

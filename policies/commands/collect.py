@@ -23,17 +23,10 @@ import numpy as np
 from rich.console import Console
 
 import gwm_sim
-from gwm_sim.data.episode_file import (
-    DEPTH_UNIT,
-    Command,
-    Episode,
-    EpisodeFile,
-    EpisodeWriter,
-    Schema,
-    TaskLabels,
-    parts_folder,
-)
-from gwm_sim.data.inspection import Summary, success_table, summarize
+from gwm_sim.commands.inspect import success_table
+from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, parts_folder
+from gwm_sim.data.inspection import Summary, summarize
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
@@ -134,6 +127,7 @@ class Recorder:
                 for i, (command, measured) in enumerate(zip(_indices(spec.COMMAND), _indices(spec.EE), strict=True))
             ),
             effector=_indices(spec.EE),
+            gripper=(spec.OPENING,),
             cameras={name: self._twin.camera_info()[name] for name in self._config.cameras},
             object_names=spec.OBJECT_NAMES,
             object_size=spec.CUBE_SIZE,

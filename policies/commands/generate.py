@@ -27,8 +27,8 @@ from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge, write_video
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live.pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.policies.planning import GUIDE_FILE, Guide
+from gwm_sim.policies.planning.goal_pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.policies.registry import PolicySpec, make_policy
 from gwm_sim.progress import progress

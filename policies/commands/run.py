@@ -5,12 +5,11 @@ Everything that can be wrong is looked at before the robot is driven, and nothin
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,24 @@ from rich.console import Console
 
 from gwm_sim.data.images import shrink
 from gwm_sim.errors import ConfigError
+from gwm_sim.files import write_json
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live.camera import Camera, Freshness, Picture, Source, is_file, open_source
-from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
-from gwm_sim.policies.live.pictures import check_pictures, fit_goals, read_picture
-from gwm_sim.policies.live.planner import ModelPlanner
-from gwm_sim.policies.live.recording import Recording, check_vacant, live_schema, write
+from gwm_sim.policies.live.camera import Camera, FrameSource, Freshness, Picture, is_file, open_source
+from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, RunOptions
+from gwm_sim.policies.live.model_planner import ModelPlanner
+from gwm_sim.policies.live.recorder import LiveRecorder, check_vacant, live_schema, write
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
-from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Progress, guided_config
+from gwm_sim.policies.planning import Guide, MpcConfig, Progress, guided_config
+from gwm_sim.policies.planning.goal_pictures import check_pictures, fit_goals, read_goal, read_picture
 
 OWN_CAMERA = "robot"
 SPACE_BAR = "space"
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(RunOptions):
     """Reach goal images with a camera and a robot; a dry run unless --move is given."""
 
     camera: str
@@ -50,10 +50,6 @@ class RunConfig:
     """Name or folder of a world model."""
     rate: float | None = None
     """Actions per second, by default as many as in the model's data."""
-    seconds: float | None = None
-    """Length of the run; by default until it is stopped."""
-    move: bool = False
-    """Let the robot move. Without it nothing is sent."""
     dead_man: str | None = None
     """What must be held for the robot to move: `space` for the space bar in the preview, or a file that must be touched
     again and again."""
@@ -69,8 +65,6 @@ class RunConfig:
     """Time for each goal but the last, and for each sub-goal that is found in demonstrations."""
     plan_seconds: float = 0.4
     """Time for a plan: the best that was found by then is taken."""
-    plan_deadline: float = 1.0
-    """A plan that takes longer stops the run [s]."""
     max_age: float = 0.2
     """A picture older than this stops the run [s]."""
     max_frozen: float = 0.2
@@ -101,13 +95,13 @@ def main(config: RunConfig) -> int:
         size = world.tokenizer.height
         goals = fit_goals(config.goal, pictures, seen, size)
         if config.check_pictures:
-            check_pictures(model, config.goal, goals, shrink(seen, size))
+            check_pictures(model, config.goal, goals, shrink(seen, size), "--no-check_pictures")
         planner = make_planner(model, goals, config)
         connect(robot, config.robot)
         stack.callback(robot.disconnect)
-        recording = Recording() if config.record else None
+        recorder = LiveRecorder() if config.record else None
         dead_man = make_dead_man(config.dead_man)
-        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recording)
+        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recorder)
         show = None
         if config.preview:
             from gwm_sim.policies.live.preview import Preview  # late: pygame is an extra
@@ -119,16 +113,15 @@ def main(config: RunConfig) -> int:
         with stopping_on_termination(loop):
             report = loop.run(show)
         succeeded = getattr(robot, "succeeded", None)
-    if config.record is not None and recording:  # which is empty when the run ended before its first step
+    if config.record is not None and recorder:  # which is empty when the run ended before its first step
         settings = {"model": world.name, "goals": [path.name for path in config.goal], "move": config.move}
         write(
-            config.record, recording, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
+            config.record, recorder, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
         )
     numbers = summary(report, succeeded)
     tell(numbers)
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
+        write_json(config.json, numbers)
     return int(report.stop.fault)
 
 
@@ -155,14 +148,14 @@ def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
         )
     if config.move:
         check_hold(world.schema)
-    return LoopConfig(rate, config.seconds, config.move, plan_deadline=config.plan_deadline)
+    return LoopConfig(rate=rate, **{field.name: getattr(config, field.name) for field in fields(RunOptions)})
 
 
-def find_source(config: RunConfig, robot: Robot) -> Source:
+def find_source(config: RunConfig, robot: Robot) -> FrameSource:
     """The camera that is asked for."""
     if config.camera != OWN_CAMERA:
         return open_source(config.camera)
-    source: Source | None = getattr(robot, "camera", None)
+    source: FrameSource | None = getattr(robot, "camera", None)
     if source is None:
         raise ConfigError(f"--robot {config.robot} has no camera of its own: give --camera an index, a file or a URL")
     return source
@@ -176,11 +169,8 @@ def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig) -> 
         "seed": config.seed,
         "progress": Progress(patience=config.goal_seconds),
     }
-    if guide is None:
-        return ModelPlanner(model, [Goal.image(model, goal) for goal in goals], config=MpcConfig(**options))
-    return ModelPlanner(
-        model, [guide.goal(goal) for goal in goals], config=guided_config(model, **options), guide=guide
-    )
+    how = MpcConfig(**options) if guide is None else guided_config(model, **options)
+    return ModelPlanner(model, [read_goal(model, guide, goal) for goal in goals], config=how, guide=guide)
 
 
 def make_dead_man(name: str | None) -> DeadMan | None:
@@ -243,6 +233,3 @@ def tell(numbers: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-__all__ = ["RunConfig", "main"]

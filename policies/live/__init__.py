@@ -10,7 +10,8 @@ them at a fixed rate. A software stop is not an emergency stop.
 
 from gwm_sim.policies.live.camera import Camera, Freshness, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report
-from gwm_sim.policies.live.planner import History, ModelPlanner, Planner
+from gwm_sim.policies.live.model_planner import ModelPlanner
+from gwm_sim.policies.live.planner import History, Planner
 from gwm_sim.policies.live.robots import NullRobot, Robot, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits
 

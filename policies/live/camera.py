@@ -7,17 +7,18 @@ stopped, fails or froze is a fault: a controller that goes on with an old pictur
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.errors import GwmError, MissingDependency
+from gwm_sim.errors import GwmError
+from gwm_sim.extras import missing
 from gwm_sim.policies.live.timing import Clock
 
 Picture = NDArray[np.uint8]
@@ -36,7 +37,7 @@ class EndOfVideo(CameraError):
     """A video file has been played to its end."""
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Where pictures come from; cameras of LeRobot fit. One that also has `close()` is closed by the same thread."""
 
     def read(self) -> Picture | None:
@@ -69,10 +70,10 @@ class Freshness:
     """How long pictures may stay identical bit by bit [s]; sensors have noise. Infinity for cameras without any."""
 
 
-class Camera:
+class Camera(AbstractContextManager["Camera"]):
     """The latest picture of a source, read in a background thread."""
 
-    def __init__(self, source: Source, freshness: Freshness | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, source: FrameSource, freshness: Freshness | None = None, clock: Clock | None = None) -> None:
         """Prepare to read `source`; `start` begins."""
         self.failures = 0
         """Reads that gave no picture."""
@@ -106,12 +107,7 @@ class Camera:
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def latest(self) -> Shot | None:
@@ -188,7 +184,10 @@ class OpenCVSource:
             CameraError: It cannot be opened.
             MissingDependency: OpenCV is not installed.
         """
-        self._cv2 = _import_opencv()
+        try:
+            self._cv2 = import_module("cv2")
+        except ModuleNotFoundError as error:
+            raise missing("cv2", "a camera") from error
         self._clock = Clock() if clock is None else clock
         self._name = str(target)
         if isinstance(target, int):
@@ -247,25 +246,3 @@ def open_source(name: str, clock: Clock | None = None) -> OpenCVSource:
 def is_file(name: str) -> bool:
     """Whether `--camera` names a video file."""
     return Path(name).is_file()
-
-
-def _import_opencv() -> Any:
-    try:
-        return import_module("cv2")
-    except ModuleNotFoundError as error:
-        raise MissingDependency('cameras are read by OpenCV. Run: pip install "gwm-sim[camera]"') from error
-
-
-__all__ = [
-    "Camera",
-    "CameraError",
-    "EndOfVideo",
-    "Freshness",
-    "OpenCVSource",
-    "Picture",
-    "Shot",
-    "Source",
-    "check_picture",
-    "is_file",
-    "open_source",
-]

@@ -16,35 +16,42 @@ from typing import Final
 
 import numpy as np
 
-from gwm_sim.data.episode_file import Schema
 from gwm_sim.data.images import shrink
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Camera, Picture
-from gwm_sim.policies.live.planner import History, Planner, Planning
-from gwm_sim.policies.live.recording import Recording
+from gwm_sim.policies.live.planner import History, Planner
+from gwm_sim.policies.live.planner_thread import PlannerThread
+from gwm_sim.policies.live.recorder import LiveRecorder
 from gwm_sim.policies.live.robots import Robot, read_telemetry
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog, check_hold
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.protocol import CONTEXT
+from gwm_sim.policies.planning.context_window import ContextWindow
 
 REFRESH: Final = 0.03  # of whatever is shown [s]
 ARM_POLL: Final = 0.02  # [s]
 
 
-@dataclass(frozen=True)
-class LoopConfig:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What whoever starts a run decides."""
+
+    seconds: float | None = None
+    """Length of the run [s]; by default until it is stopped."""
+    move: bool = False
+    """Let the robot move. Without it nothing is sent."""
+    plan_deadline: float = 1.0
+    """A plan that takes longer stops the run [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig(RunOptions):
     """How a run goes, and when it is stopped."""
 
     rate: float = 10.0
     """Actions per second; that of the model's data."""
-    seconds: float | None = None
-    """Length of the run [s]; None runs until it is stopped."""
-    move: bool = False
-    """Whether the robot may move; otherwise nothing is sent to it."""
     lead: int = 5
     """The next plan is begun when so many steps of the last one are left."""
-    plan_deadline: float = 1.0
-    """Time for a plan [s]; later is a fault."""
     max_plan_age: float = 2.0
     """An action is a fault when the picture that it was planned from is older than this [s]."""
     max_overruns: int = 10
@@ -89,7 +96,7 @@ class Report:
     overruns: int
     """Moments of the schedule that were missed."""
     waits: int
-    """Steps held because no plan was ready."""
+    """Steps without an action, while a plan was pending."""
     plan_seconds: tuple[float, ...]
     """Duration of every plan [s]."""
     frame_ages: tuple[float, ...]
@@ -117,7 +124,7 @@ class LiveLoop:
         config: LoopConfig | None = None,
         limits: Limits | None = None,
         dead_man: DeadMan | None = None,
-        recording: Recording | None = None,
+        recorder: LiveRecorder | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Make the loop.
@@ -131,7 +138,7 @@ class LiveLoop:
             config: How the run goes.
             limits: What one action may do; None takes those that the schema declares.
             dead_man: Must be held all the time; None does without.
-            recording: Is filled with the run.
+            recorder: Is filled with the run.
             clock: Of camera and dead-man too.
 
         Raises:
@@ -148,17 +155,16 @@ class LiveLoop:
         self._size = size
         self._limits = Limits.of(schema) if limits is None else limits
         self._dead_man = dead_man
-        self._recording = recording
+        self._recorder = recorder
         self._zero = np.zeros(len(schema.action_names), np.float32)
-        self._planning = Planning(planner, len(self._zero), self.config.plan_deadline, self.latch, self.clock)
+        self._planning = PlannerThread(planner, len(self._zero), self.config.plan_deadline, self.latch, self.clock)
         checks = (camera.fault, self._planning.fault, self._stalled)
         self._watchdog = Watchdog(self.latch, checks, self.clock, dead_man)
         self._control = Thread(target=self._run, name="control", daemon=True)
         self._finished = Event()
 
-        self._frames: deque[Picture] = deque(maxlen=CONTEXT)
-        self._telemetry: deque[Vector] = deque(maxlen=CONTEXT)
-        self._actions: deque[Vector] = deque(maxlen=CONTEXT - 1)
+        self._window = ContextWindow(len(self._zero))
+        self._telemetry = self._zero  # of the last frame
         self._queue: deque[_Step] = deque()
         self._seen = math.nan  # when the last frame was seen
         self._shown: Picture | None = None
@@ -221,14 +227,11 @@ class LiveLoop:
     def _arm(self) -> bool:
         """Wait for permission and a first plan; return whether the robot may be driven."""
         until = self.clock.now() + self.config.arming
-        if not self._wait_for(lambda: self._unheld() is None, until):
-            self.latch.trip(f"not armed: {self._unheld()}")
+        if not self._wait_for(lambda: self._forbidden() is None, until):
+            self.latch.trip(f"not armed: {self._forbidden()}")
             return False
         if not self._observe():
             return False
-        self._frames.extend([self._frames[-1]] * (CONTEXT - 1))  # as if the robot had held still before
-        self._telemetry.extend([self._telemetry[-1]] * (CONTEXT - 1))
-        self._actions.extend([self._zero] * (CONTEXT - 1))
         self._planning.request(self._history())
         if not self._wait_for(lambda: not self._planning.busy, until):
             self.latch.trip(f"not armed: no plan within {self.config.arming:g} s")
@@ -245,7 +248,7 @@ class LiveLoop:
                 return False
         return True
 
-    def _unheld(self) -> str | None:
+    def _forbidden(self) -> str | None:
         return self._dead_man.fault(self.clock.now()) if self._dead_man is not None else None
 
     def _drive(self) -> None:
@@ -276,26 +279,25 @@ class LiveLoop:
         if self.latch.tripped.is_set():
             return
         self._steps += 1
-        self._send(self._limits.clamp(action, self._telemetry[-1]))
+        self._send(self._limits.clamp(action, self._telemetry))
 
     def _observe(self) -> bool:
         """Take in what camera and robot say now; a robot that does not answer stops the run."""
         try:
-            telemetry = read_telemetry(self._robot, self._schema)
+            self._telemetry = read_telemetry(self._robot, self._schema)
         except Exception as error:  # whatever a driver raises
             self.latch.trip(f"robot: {type(error).__name__}: {error}")
-            if self._recording is not None:
-                self._recording.close()
+            if self._recorder is not None:
+                self._recorder.close()
             return False
         shot = self._camera.latest()
         assert shot is not None, "the camera was started"
         self._frame_ages.append(self.clock.now() - shot.time)
         self._seen = shot.time
         self._shown = shrink(shot.frame, self._size)
-        self._frames.append(self._shown)
-        self._telemetry.append(telemetry)
-        if self._recording is not None:
-            self._recording.see(self._shown, telemetry)
+        self._window.see(self._shown, self._telemetry)
+        if self._recorder is not None:
+            self._recorder.see(self._shown, self._telemetry)
         return True
 
     def _choose(self) -> Vector:
@@ -317,13 +319,8 @@ class LiveLoop:
 
     def _history(self) -> History:
         pending = [step.action if self.config.move else self._zero for step in self._queue]
-        return History(
-            frames=np.stack(self._frames),
-            telemetry=np.stack(self._telemetry),
-            actions=np.stack(self._actions),
-            pending=np.stack(pending) if pending else np.zeros((0, len(self._zero)), np.float32),
-            time=self._seen,
-        )
+        until = np.array(pending, np.float32).reshape(-1, len(self._zero))
+        return History(*self._window.arrays(), until, self._seen)
 
     def _send(self, action: Vector) -> None:
         """Send an action if the robot may move, and remember what it really does."""
@@ -339,9 +336,9 @@ class LiveLoop:
             except Exception as error:  # whatever a driver raises
                 self.latch.trip(f"robot: {type(error).__name__}: {error}")
                 done = action
-        self._actions.append(done)
-        if self._recording is not None:
-            self._recording.act(done)
+        self._window.act(done)
+        if self._recorder is not None:
+            self._recorder.act(done)
 
     def _hold(self) -> None:
         """Send zero until the robot has settled; the first one at once."""
@@ -375,6 +372,3 @@ class LiveLoop:
             plan_seconds=tuple(self._plan_seconds),
             frame_ages=tuple(self._frame_ages),
         )
-
-
-__all__ = ["LiveLoop", "LoopConfig", "Report", "Status"]

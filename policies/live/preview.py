@@ -61,6 +61,3 @@ class Preview:
     def close(self) -> None:
         """Close the window."""
         pygame.quit()
-
-
-__all__ = ["Preview"]

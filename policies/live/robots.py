@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.model.config import WorldModelConfig
 
@@ -31,8 +31,8 @@ class Robot(Protocol):
     """What the live loop asks of a robot; robots of LeRobot fit where their names do.
 
     All calls come from one thread, except `connect` and `disconnect`. A call that hangs cannot be interrupted: drivers
-    need time-outs of their own. A robot that has a camera may offer it as `camera`, a `Source` that gives pictures even
-    before `connect`: goals are checked first.
+    need time-outs of their own. A robot that has a camera may offer it as `camera`, a `FrameSource` that gives pictures
+    even before `connect`: goals are checked first. `gwm_sim.policies.testing.robot.RobotConformance` tests all this.
     """
 
     @property
@@ -64,32 +64,33 @@ Factory = Callable[..., Robot]
 """Makes a robot from the `WorldModelConfig` and options by name, all of them str."""
 
 
-class NullRobot:
+class SimulatedRobot:
+    """What robots without hardware share: names, and a connection that is only noted."""
+
+    def __init__(self, telemetry: Sequence[str], actions: Sequence[str]) -> None:
+        """Name what is reported and what is taken."""
+        self.observation_features = dict.fromkeys(telemetry, float)
+        self.action_features = dict.fromkeys(actions, float)
+        self.is_connected = False
+
+    def connect(self) -> None:
+        self.is_connected = True
+
+    def disconnect(self) -> None:
+        self.is_connected = False
+
+
+class NullRobot(SimulatedRobot):
     """No robot: it follows commands exactly, in numbers only."""
 
     def __init__(self, schema: Schema) -> None:
         """Stand in the middle of the telemetry's bounds."""
+        super().__init__(schema.telemetry_names, schema.action_names)
         self._schema = schema
         self._low, self._high = (np.array(side) for side in (schema.telemetry_low, schema.telemetry_high))
         self._telemetry = (self._low + self._high) / 2
-        self._connected = False
         for command in schema.commands:
             self._telemetry[command.measured] = self._telemetry[command.telemetry]
-
-    @property
-    def observation_features(self) -> dict[str, type]:
-        return dict.fromkeys(self._schema.telemetry_names, float)
-
-    @property
-    def action_features(self) -> dict[str, type]:
-        return dict.fromkeys(self._schema.action_names, float)
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connected
-
-    def connect(self) -> None:
-        self._connected = True
 
     def get_observation(self) -> dict[str, float]:
         return dict(zip(self._schema.telemetry_names, self._telemetry.tolist(), strict=True))
@@ -103,9 +104,6 @@ class NullRobot:
             self._telemetry[command.measured] = self._telemetry[column]
         return action
 
-    def disconnect(self) -> None:
-        self._connected = False
-
 
 # --- finding robots ---------------------------------------------------------------------------------------------------
 
@@ -115,7 +113,7 @@ def _null(world: WorldModelConfig) -> Robot:
 
 
 def _mujoco(world: WorldModelConfig, **options: str) -> Robot:
-    from gwm_sim.policies.live.twin import TwinRobot  # late: MuJoCo is an extra
+    from gwm_sim.policies.blocks.twin_robot import TwinRobot  # late: MuJoCo is an extra
 
     return TwinRobot(world, **options)
 
@@ -196,16 +194,3 @@ def read_telemetry(robot: Robot, schema: Schema) -> NDArray[np.float32]:
         broken = [name for name, value in zip(schema.telemetry_names, values, strict=True) if not np.isfinite(value)]
         raise RobotError(f"it reports no finite {', '.join(broken)}")
     return values
-
-
-__all__ = [
-    "GROUP",
-    "Factory",
-    "NullRobot",
-    "Robot",
-    "RobotError",
-    "check_robot",
-    "connect",
-    "make_robot",
-    "read_telemetry",
-]

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Command, Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.timing import Clock
 
@@ -157,16 +157,16 @@ class DeadMan:
     """Permission that must be given again and again: it lapses when nobody does."""
 
     def __init__(
-        self, held: Callable[[], bool] | None = None, timeout: float = 0.2, clock: Clock | None = None
+        self, pressed: Callable[[], bool] | None = None, timeout: float = 0.2, clock: Clock | None = None
     ) -> None:
         """Make the switch.
 
         Args:
-            held: Asked by the watchdog's thread whether permission is given; None where somebody calls `refresh`.
+            pressed: Asked by the watchdog's thread whether permission is given; None where somebody calls `refresh`.
             timeout: How long a permission lasts [s].
             clock: The loop's.
         """
-        self._held = held
+        self._pressed = pressed
         self._timeout = timeout
         self._clock = Clock() if clock is None else clock
         self._refreshed: float | None = None
@@ -176,8 +176,8 @@ class DeadMan:
         self._refreshed = self._clock.now()
 
     def poll(self) -> None:
-        """Ask `held`, which may take its time: never called by the control thread."""
-        if self._held is not None and self._held():
+        """Ask `pressed`, which may take its time: never called by the control thread."""
+        if self._pressed is not None and self._pressed():
             self.refresh()
 
     def fault(self, now: float) -> str | None:
@@ -190,18 +190,18 @@ class DeadMan:
 
 
 def touched(path: Path) -> Callable[[], bool]:
-    """A dead-man's `held`: whether a file was touched since it was asked last.
+    """A dead-man's `pressed`: whether a file was touched since it was asked last.
 
     The times of the file are compared with each other only: its clock may be another machine's.
     """
     last = _modified(path)
 
-    def held() -> bool:
+    def pressed() -> bool:
         nonlocal last
         before, last = last, _modified(path)
         return last is not None and last != before
 
-    return held
+    return pressed
 
 
 def _modified(path: Path) -> int | None:
@@ -257,6 +257,3 @@ class Watchdog:
             except Exception as error:  # a watchdog that died must not go unnoticed
                 self._latch.trip(f"watchdog: {type(error).__name__}: {error}")
             self._clock.wait(self._closed, LOOK_PERIOD)
-
-
-__all__ = ["Check", "DeadMan", "Latch", "Limits", "Stop", "Watchdog", "check_hold", "touched"]

@@ -36,6 +36,3 @@ class Schedule:
         missed = max(0, math.ceil((now - self.next) / self.period))
         self.next += missed * self.period
         return missed
-
-
-__all__ = ["Clock", "Schedule"]

@@ -3,13 +3,13 @@
     policy = MpcPolicy(model, Goal.image(model, picture))
     action, memory = policy.predict(observation, memory)
 
-`planners` is mathematics over tensors, `objectives` says what a good rollout is, `model_cost` joins the two through a
-world model, `mpc` acts.
+`optimizers` is mathematics over tensors, `objectives` says what a good rollout is, `cost` joins the two through a world
+model, `plan_step` makes a plan of them, `mpc` acts.
 """
 
 from gwm_sim.policies.planning.cost import Explanation, ModelCost
 from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.mpc import MpcConfig, MpcPolicy, guided_config
+from gwm_sim.policies.planning.mpc import MpcPolicy
 from gwm_sim.policies.planning.objectives import Objective, Term, default_objective
 from gwm_sim.policies.planning.optimizers import (
     PLANNERS,
@@ -18,11 +18,10 @@ from gwm_sim.policies.planning.optimizers import (
     IcemSettings,
     MppiSettings,
     Plan,
-    Start,
-    cem,
-    mppi,
+    WarmStart,
     plan,
 )
+from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
@@ -43,13 +42,12 @@ __all__ = [
     "MppiSettings",
     "Objective",
     "Plan",
+    "PlanStep",
     "Progress",
     "SubgoalSchedule",
-    "Start",
     "Term",
-    "cem",
+    "WarmStart",
     "default_objective",
-    "mppi",
     "guided_config",
     "learn_guide",
     "plan",

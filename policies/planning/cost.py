@@ -75,6 +75,3 @@ class ModelCost:
     def _steps(self, plans: Tensor) -> Tensor:
         """Actions of every environment step."""
         return plans.repeat_interleave(self.block, dim=1)
-
-
-__all__ = ["Explanation", "ModelCost"]

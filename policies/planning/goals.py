@@ -146,6 +146,3 @@ def _rows(position: ArrayLike, name: str) -> Tensor:
     if values.ndim != 2 or values.shape[1] != 3:
         raise ValueError(f"the goal for {name} must be a position (3,) or (B, 3), got shape {np.shape(position)}")
     return torch.from_numpy(values)
-
-
-__all__ = ["Goal"]

@@ -1,8 +1,8 @@
 """What a good rollout is: weighted sums of named terms.
 
-A measure looks at R imagined rollouts of T environment steps, the actions that led there and the goal, and returns one
-number per step (R, T) or per rollout (R,), lower being better. A term gives it a name and a weight, so that a plan can
-be explained by what it costs and when.
+A stage cost looks at R imagined rollouts of T environment steps, the actions that led there and the goal, and returns
+one number per step (R, T) or per rollout (R,), lower being better. A term gives it a name and a weight, so that a plan
+can be explained by what it costs and when.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gwm_sim.model.state import Rollout
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 
-Measure = Callable[[Rollout, Tensor, Goal], Tensor]
+StageCost = Callable[[Rollout, Tensor, Goal], Tensor]
 """Maps rollouts of R rows, actions (R, T, A) and a goal of R rows to (R, T) or (R,)."""
 
 
@@ -27,18 +27,18 @@ class Term:
     """One named part of an objective."""
 
     name: str
-    measure: Measure
+    cost: StageCost
     weight: float = 1.0
     ramp: float = 1.0
     """Step t of T counts in proportion to (t/T)^ramp: 0 for all steps alike, infinity for the last one alone."""
     judged: bool = False
-    """Whether the measure reads reward or success, which take time to imagine."""
+    """Whether the cost reads reward or success, which take time to imagine."""
     pictured: bool = False
-    """Whether the measure reads latents, which take time to draw."""
+    """Whether the cost reads latents, which take time to draw."""
 
     def __call__(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """The term's share of the cost, which sums to its weighted mean over the steps: (R, T) or (R,)."""
-        value = self.weight * self.measure(rollout, actions, goal)
+        value = self.weight * self.cost(rollout, actions, goal)
         if value.ndim == 1:
             return value
         steps = value.shape[1]
@@ -80,14 +80,14 @@ class Objective:
 # --- distance to the goal ---------------------------------------------------------------------------------------------
 
 
-def telemetry_distance(indices: tuple[int, ...]) -> Measure:
+def telemetry_distance(indices: tuple[int, ...]) -> StageCost:
     """Euclidean distance to the goal in some columns of the telemetry, in their unit."""
 
-    def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+    def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         columns = list(indices)
         return _offset(rollout.telemetry[..., columns], _given(goal.telemetry, "telemetry")[..., columns]).norm(dim=-1)
 
-    return measure
+    return distance
 
 
 def object_distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
@@ -95,28 +95,27 @@ def object_distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
     return _offset(rollout.objects, _given(goal.objects, "objects")).norm(dim=-1).sum(dim=-1)
 
 
-def latent_distance(levels: int) -> Measure:
+def latent_distance(levels: int) -> StageCost:
     """Mean squared difference from the goal's latents, as numbers in [-1, 1] that have `levels` values."""
 
-    def measure(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        drawn, target = _pictures(rollout, goal)
+    def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        target = _given(goal.codes, "picture")[:, None]  # (R, 1, N, M) of the views that the goal shows
+        if not rollout.codes.numel():
+            raise ConfigError(
+                "a term of the objective reads latents, and nothing was drawn: set pictured=True on the term"
+            )
+        drawn = rollout.codes[..., : target.shape[-2], :]
         return ((drawn.float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
 
-    return measure
+    return distance
 
 
-def differing_codes(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-    """Share of the goal's codes that are not met."""
-    drawn, target = _pictures(rollout, goal)
-    return (drawn != target).float().mean(dim=(-2, -1))
-
-
-def missing_reward(task: int) -> Measure:
+def missing_reward(task: int) -> StageCost:
     """What the reward lacks to 1, for the task of that column."""
     return lambda rollout, actions, goal: 1 - rollout.reward[..., task]
 
 
-def failure(task: int) -> Measure:
+def failure(task: int) -> StageCost:
     """Probability of not having fulfilled the task of that column."""
     return lambda rollout, actions, goal: 1 - rollout.success[..., task]
 
@@ -125,18 +124,6 @@ def _offset(value: Tensor, goal: Tensor) -> Tensor:
     """Difference of (R, T, ...) from a goal (R, ...), 0 where the goal is NaN and does not matter."""
     target = goal[:, None]
     return torch.where(target.isnan(), 0.0, value - target)
-
-
-def _drawn(rollout: Rollout) -> Tensor:
-    if not rollout.codes.numel():
-        raise ConfigError("a term of the objective reads latents, and nothing was drawn: set pictured=True on the term")
-    return rollout.codes
-
-
-def _pictures(rollout: Rollout, goal: Goal) -> tuple[Tensor, Tensor]:
-    """What is drawn (B, T, N, M) and what is wanted (B, 1, N, M), in the views that the goal shows."""
-    target = _given(goal.codes, "picture")[:, None]
-    return _drawn(rollout)[..., : target.shape[-2], :], target
 
 
 def _given(value: Tensor | None, name: str) -> Tensor:
@@ -161,8 +148,6 @@ def roughness(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
 
 # --- a good choice ----------------------------------------------------------------------------------------------------
 
-GRIPPER = "gripper_opening"  # its name in the telemetry
-
 
 def default_objective(model: WorldModel, goal: Goal) -> Objective:
     """Everything that a goal asks for and a model can tell, with weights to start from.
@@ -177,9 +162,8 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
     terms: list[Term] = []
     if goal.telemetry is not None and config.dynamics.effector:
         terms.append(Term("effector", telemetry_distance(config.dynamics.effector), weight=10.0))
-    if goal.telemetry is not None and GRIPPER in config.schema.telemetry_names:
-        opening = config.schema.telemetry_names.index(GRIPPER)
-        terms.append(Term("opening", telemetry_distance((opening,)), weight=10.0))
+    if goal.telemetry is not None and config.schema.gripper:
+        terms.append(Term("opening", telemetry_distance(config.schema.gripper), weight=10.0))
     if goal.objects is not None:
         terms.append(Term("objects", object_distance, weight=20.0))
     if goal.codes is not None and not terms:
@@ -194,19 +178,3 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
     terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]
     return Objective(tuple(terms))
-
-
-__all__ = [
-    "Measure",
-    "Objective",
-    "Term",
-    "default_objective",
-    "differing_codes",
-    "failure",
-    "latent_distance",
-    "missing_reward",
-    "object_distance",
-    "roughness",
-    "telemetry_distance",
-    "uncertainty",
-]

@@ -1,4 +1,4 @@
-"""Search for cheap action sequences: CEM, iCEM and MPPI as pure functions over tensors.
+"""Search for cheap action sequences: CEM, iCEM and MPPI over tensors alone.
 
 They know costs, bounds and noise, and nothing of models, robots or goals. All B problems of a batch are searched at
 once and stay independent: each has its own generator, and row i is planned as it would be alone. Every planner returns
@@ -26,7 +26,7 @@ PerAction = float | tuple[float, ...]
 """One number for all dimensions of the action, or one for each."""
 
 WORST: Final = 1e30  # stands for costs that are NaN or infinite: such a candidate never wins against a finite one
-TERNARY_BORDER: Final = 1 / 3  # in halves of the range: thirds of it become low, middle and high
+LEVEL_BORDER: Final = 1 / 3  # in halves of the range: thirds of it become low, middle and high
 
 
 # --- the problem ------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ class Bounds:
 
     low: Tensor  # (A,)
     high: Tensor  # (A,)
-    ternary: tuple[int, ...] = ()
+    three_level: tuple[int, ...] = ()
     """Dimensions that are either low, in the middle or high, such as the rate of a gripper."""
 
     @property
@@ -56,45 +56,45 @@ class Bounds:
     def admit(self, actions: Tensor) -> Tensor:
         """The nearest actions that may be taken, (..., A)."""
         actions = self.clip(actions)
-        if self.ternary:
-            dims = list(self.ternary)
+        if self.three_level:
+            dims = list(self.three_level)
             middle, half = self.middle[dims], self.half_range[dims]
             unit = (actions[..., dims] - middle) / half
-            actions[..., dims] = middle + half * unit.sign() * (unit.abs() > TERNARY_BORDER)
+            actions[..., dims] = middle + half * unit.sign() * (unit.abs() > LEVEL_BORDER)
         return actions
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """What is believed before a search: where to look first, and sequences worth a try."""
 
     mean: Tensor  # (B, T, A)
     guesses: Tensor  # (B, G, T, A), best first; G may be 0
 
     @classmethod
-    def hold(cls, problems: int, steps: int, actions: int, device: torch.device | None = None) -> Start:
+    def hold(cls, problems: int, steps: int, actions: int, device: torch.device | None = None) -> WarmStart:
         """Begin from zeros, without guesses."""
         mean = torch.zeros(problems, steps, actions, device=device)
         return cls(mean, mean[:, None][:, :0])
 
-    def add(self, proposals: Tensor) -> Start:
+    def add(self, proposals: Tensor) -> WarmStart:
         """Also try some sequences, (B, R, T, A)."""
-        return Start(self.mean, torch.cat((self.guesses, proposals), dim=1))
+        return WarmStart(self.mean, torch.cat((self.guesses, proposals), dim=1))
 
-    def around(self, proposal: Tensor) -> Start:
+    def around(self, proposal: Tensor) -> WarmStart:
         """Look around the sequence that a prior proposes, (B, T, A); what was believed before is tried as well."""
-        return Start(proposal, torch.cat((self.mean[:, None], self.guesses), dim=1))
+        return WarmStart(proposal, torch.cat((self.mean[:, None], self.guesses), dim=1))
 
-    def shift(self, steps: int) -> Start:
+    def shift(self, steps: int) -> WarmStart:
         """The same beliefs after the first `steps` plan steps were executed; zeros come in at the end."""
-        return Start(_shift(self.mean, steps), _shift(self.guesses, steps))
+        return WarmStart(_shift(self.mean, steps), _shift(self.guesses, steps))
 
-    def select(self, rows: Sequence[int]) -> Start:
+    def select(self, rows: Sequence[int]) -> WarmStart:
         """The beliefs of some problems."""
-        return Start(self.mean[rows], self.guesses[rows])
+        return WarmStart(self.mean[rows], self.guesses[rows])
 
     @classmethod
-    def join(cls, starts: Sequence[Start]) -> Start:
+    def join(cls, starts: Sequence[WarmStart]) -> WarmStart:
         """Put several batches into one; where some have fewer guesses, their mean fills up."""
         most = max(start.guesses.shape[1] for start in starts)
         filled = [
@@ -113,7 +113,7 @@ class Plan:
 
     actions: Tensor  # (B, T, A), the best sequence that was evaluated
     cost: Tensor  # (B,), its cost; infinite if there was no time to evaluate any
-    start: Start  # what was learned for the next search, to be shifted by the executed steps
+    start: WarmStart  # what was learned for the next search, to be shifted by the executed steps
     iterations: int  # that were completed
 
 
@@ -121,30 +121,43 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class CemSettings:
-    """Cross-entropy method (Rubinstein, 1999): refit a Gaussian to the elites, again and again."""
+class Sampling:
+    """How candidates are drawn, which every planner is told."""
 
     population: int = 64
     """Candidates of the first iteration, guesses included."""
     iterations: int = 4
     """Rounds of sampling and refitting."""
-    elites: int = 10
-    """Candidates that the Gaussian is refitted to."""
     std: PerAction = 0.5
     """Standard deviation of the first candidates, in halves of the range."""
+    colour: PerAction = 0.0
+    """Exponent of the noise spectrum over plan steps: 0 white, 2 Brownian; larger is smoother."""
+
+    def __post_init__(self) -> None:
+        if self.population < 2 or self.iterations < 1:
+            raise ConfigError(
+                f"a search needs at least 2 candidates and 1 iteration, got population={self.population}, "
+                f"iterations={self.iterations}"
+            )
+
+
+@dataclass(frozen=True)
+class CemSettings(Sampling):
+    """Cross-entropy method (Rubinstein, 1999): refit a Gaussian to the elites, again and again."""
+
+    elites: int = 10
+    """Candidates that the Gaussian is refitted to."""
     min_std: PerAction = 0.05
     """Below this it does not fall, in halves of the range."""
     momentum: float = 0.1
     """Share of the old mean and deviation that remains in the new ones."""
-    colour: PerAction = 0.0
-    """Exponent of the noise spectrum over plan steps: 0 white, 2 Brownian; larger is smoother."""
     decay: float = 1.0
     """The population shrinks by this factor in each iteration, to no less than twice the elites."""
     reuse: float = 0.0
     """Share of the elites that competes again in the next iteration and, shifted, in the next plan."""
 
     def __post_init__(self) -> None:
-        _check_size(self.population, self.iterations)
+        super().__post_init__()
         if not 1 <= self.elites <= self.population:
             raise ConfigError(f"elites must be from 1 to the population of {self.population}, got {self.elites}")
         if self.decay < 1:
@@ -169,40 +182,24 @@ class IcemSettings(CemSettings):
 
 
 @dataclass(frozen=True)
-class MppiSettings:
+class MppiSettings(Sampling):
     """Model predictive path integral control (Williams et al., 2017), iterated with less and less noise.
 
     Its control cost is left out: effort belongs into the objective, where it is seen.
     """
 
-    population: int = 64
-    """Candidates per iteration, guesses included."""
-    iterations: int = 4
-    """Rounds of sampling and averaging."""
-    std: PerAction = 0.5
-    """Standard deviation of the first candidates, in halves of the range."""
     anneal: float = 0.7
     """Factor on the standard deviation from one iteration to the next."""
-    colour: PerAction = 0.0
-    """Exponent of the noise spectrum over plan steps: 0 white, 2 Brownian; larger is smoother."""
     temperature: float = 0.1
     """How much worse candidates count, in units of the distance from the best to the median cost."""
 
     def __post_init__(self) -> None:
-        _check_size(self.population, self.iterations)
+        super().__post_init__()
         if self.temperature <= 0:
             raise ConfigError(f"temperature must be positive, got {self.temperature}")
 
 
-def _check_size(population: int, iterations: int) -> None:
-    if population < 2 or iterations < 1:
-        raise ConfigError(
-            f"a search needs at least 2 candidates and 1 iteration, got population={population}, "
-            f"iterations={iterations}"
-        )
-
-
-Settings = CemSettings | IcemSettings | MppiSettings
+Settings = CemSettings | MppiSettings
 
 PLANNERS: Final[dict[str, Settings]] = {"cem": CemSettings(), "icem": IcemSettings(), "mppi": MppiSettings()}
 
@@ -212,7 +209,7 @@ PLANNERS: Final[dict[str, Settings]] = {"cem": CemSettings(), "icem": IcemSettin
 
 def plan(
     cost: Cost,
-    start: Start,
+    start: WarmStart,
     bounds: Bounds,
     generators: Sequence[torch.Generator],
     settings: Settings,
@@ -230,91 +227,71 @@ def plan(
             beyond it if it took as long as the one before. After a deadline that is past already, the first guess (or
             the mean) is returned unevaluated.
     """
-    if isinstance(settings, MppiSettings):
-        return mppi(cost, start, bounds, generators, settings, deadline)
-    return cem(cost, start, bounds, generators, settings, deadline)
-
-
-def cem(
-    cost: Cost,
-    start: Start,
-    bounds: Bounds,
-    generators: Sequence[torch.Generator],
-    settings: CemSettings,
-    deadline: float | None = None,
-) -> Plan:
-    """Search by the cross-entropy method, with `IcemSettings` by iCEM; the arguments are those of `plan`."""
     search = _Search(cost, start, bounds, generators, settings, deadline)
-    mean, kept = bounds.clip(start.mean), start.guesses
+    following = _mppi(search, settings) if isinstance(settings, MppiSettings) else _cem(search, settings)
+    return Plan(search.best, search.best_cost, following, search.iterations)
+
+
+def _cem(search: _Search, settings: CemSettings) -> WarmStart:
+    """The cross-entropy method, with `IcemSettings` iCEM."""
+    mean, kept, m = search.mean, search.start.guesses, settings.momentum
     std = search.per_action("std", settings.std).expand_as(mean)
     least = search.per_action("min_std", settings.min_std)
-    m = settings.momentum
     while search.goes_on():
-        actions, costs = search.around(mean, std, kept, settings.size(search.iterations))
+        actions, costs = search.evaluate(mean, std, kept, settings.size(search.iterations))
         order = costs.argsort(dim=1, stable=True)[:, : settings.elites]
         elites = actions.take_along_dim(order[..., None, None], dim=1)
         mean = m * mean + (1 - m) * elites.mean(dim=1)
         std = torch.maximum(m * std + (1 - m) * elites.std(dim=1, correction=0), least)
         kept = elites[:, : round(settings.reuse * settings.elites)]
-    return search.result(Start(mean, kept))
+    return WarmStart(mean, kept)
 
 
-def mppi(
-    cost: Cost,
-    start: Start,
-    bounds: Bounds,
-    generators: Sequence[torch.Generator],
-    settings: MppiSettings,
-    deadline: float | None = None,
-) -> Plan:
-    """Search by MPPI; the arguments are those of `plan`.
+def _mppi(search: _Search, settings: MppiSettings) -> WarmStart:
+    """Model predictive path integral control.
 
     The weighted mean is executed only if it is the best sequence: it competes in the last iteration like the others.
     """
-    search = _Search(cost, start, bounds, generators, settings, deadline)
-    mean, guesses = bounds.clip(start.mean), start.guesses
+    mean, guesses = search.mean, search.start.guesses
     std = search.per_action("std", settings.std)
     while search.goes_on():
-        actions, costs = search.around(mean, std, guesses, settings.population)
+        actions, costs = search.evaluate(mean, std, guesses, settings.population)
         excess = costs - costs.amin(dim=1, keepdim=True)
         unit = settings.temperature * excess.median(dim=1, keepdim=True).values.clamp(min=1e-12)
         weights = (-excess / unit).softmax(dim=1)
         mean = (weights[..., None, None] * actions).sum(dim=1)
         std = settings.anneal * std
         guesses = guesses[:, :0]
-    return search.result(Start(mean, guesses))
+    return WarmStart(mean, guesses)
 
 
+@dataclass
 class _Search:
     """What the planners share: candidates, the best so far, and the clock."""
 
-    def __init__(
-        self,
-        cost: Cost,
-        start: Start,
-        bounds: Bounds,
-        generators: Sequence[torch.Generator],
-        settings: Settings,
-        deadline: float | None,
-    ) -> None:
-        if len(generators) != len(start.mean):
-            raise ValueError(f"{len(start.mean)} problems need as many generators, got {len(generators)}")
-        self._cost = cost
-        self._bounds = bounds
-        self._generators = generators
-        self._settings = settings
-        self._colour = self.per_action("colour", settings.colour, unit=1.0)
-        self._deadline = deadline
-        self._begun = monotonic()
-        self._duration = 0.0  # of the last iteration [s]
-        first = start.guesses[:, 0] if start.guesses.shape[1] else start.mean
-        self._best = bounds.admit(first)
-        self._best_cost = torch.full_like(self._best[:, 0, 0], torch.inf)
-        self.iterations = 0
+    cost: Cost
+    start: WarmStart
+    bounds: Bounds
+    generators: Sequence[torch.Generator]
+    settings: Settings
+    deadline: float | None
+    iterations: int = 0
+    """Completed so far."""
+    duration: float = 0.0
+    """Of the last iteration [s]."""
+
+    def __post_init__(self) -> None:
+        mean, guesses = self.start.mean, self.start.guesses
+        if len(self.generators) != len(mean):
+            raise ValueError(f"{len(mean)} problems need as many generators, got {len(self.generators)}")
+        self.colour = self.per_action("colour", self.settings.colour, unit=1.0)
+        self.mean = self.bounds.clip(mean)
+        self.best = self.bounds.admit(guesses[:, 0] if guesses.shape[1] else mean)
+        self.best_cost = torch.full_like(self.best[:, 0, 0], torch.inf)
 
     def per_action(self, name: str, value: PerAction, unit: float | None = None) -> Tensor:
         """A setting for each dimension of the action (A,), times `unit`, by default half of the range."""
-        half_range = self._bounds.half_range
+        half_range = self.bounds.half_range
         values = torch.as_tensor(value, dtype=half_range.dtype, device=half_range.device)
         if values.ndim and values.shape != half_range.shape:
             raise ValueError(f"{name} must be one number or one per action ({len(half_range)}), got {value}")
@@ -322,11 +299,11 @@ class _Search:
 
     def goes_on(self) -> bool:
         """Whether there is another iteration, and time for it."""
-        if self.iterations == self._settings.iterations:
+        if self.iterations == self.settings.iterations:
             return False
-        return self._deadline is None or monotonic() + self._duration < self._deadline
+        return self.deadline is None or monotonic() + self.duration < self.deadline
 
-    def around(self, mean: Tensor, std: Tensor, given: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    def evaluate(self, mean: Tensor, std: Tensor, given: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Evaluate `size` candidates: those given (B, G, T, A), which are never left out, and samples around the mean.
 
         The mean itself competes in the first iteration, so that no plan is worse than the one before, and in the last
@@ -335,31 +312,25 @@ class _Search:
         Returns:
             The candidates (B, S, T, A) and their costs (B, S).
         """
-        self._begun = monotonic()
-        if self.iterations in (0, self._settings.iterations - 1):
+        begun = monotonic()
+        if self.iterations in (0, self.settings.iterations - 1):
             given = torch.cat((mean[:, None], given), dim=1)
         count = max(1, size - given.shape[1])
-        noise = coloured_noise(self._generators, count, mean.shape[1], self._colour)
+        noise = coloured_noise(self.generators, count, mean.shape[1], self.colour)
         samples = mean[:, None] + std.expand_as(mean)[:, None] * noise
-        actions = self._bounds.admit(torch.cat((given, samples), dim=1))
-        costs = self._cost(actions)
+        actions = self.bounds.admit(torch.cat((given, samples), dim=1))
+        costs = self.cost(actions)
         if costs.shape != actions.shape[:2]:
             raise ValueError(f"the costs must have shape {tuple(actions.shape[:2])}, got {tuple(costs.shape)}")
         costs = torch.nan_to_num(costs, nan=WORST, posinf=WORST)
-        self._remember(actions, costs)
-        self.iterations += 1
-        self._duration = monotonic() - self._begun
-        return actions, costs
-
-    def _remember(self, actions: Tensor, costs: Tensor) -> None:
         lowest, index = costs.min(dim=1)
         found = actions.take_along_dim(index[:, None, None, None], dim=1)[:, 0]
-        better = lowest < self._best_cost
-        self._best = torch.where(better[:, None, None], found, self._best)
-        self._best_cost = torch.where(better, lowest, self._best_cost)
-
-    def result(self, start: Start) -> Plan:
-        return Plan(self._best, self._best_cost, start, self.iterations)
+        better = lowest < self.best_cost
+        self.best = torch.where(better[:, None, None], found, self.best)
+        self.best_cost = torch.where(better, lowest, self.best_cost)
+        self.iterations += 1
+        self.duration = monotonic() - begun
+        return actions, costs
 
 
 def coloured_noise(generators: Sequence[torch.Generator], candidates: int, steps: int, exponents: Tensor) -> Tensor:
@@ -387,21 +358,3 @@ def coloured_noise(generators: Sequence[torch.Generator], candidates: int, steps
     white = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     spectrum = torch.view_as_complex(white * shares[:, None]) * amplitude
     return torch.fft.irfft(spectrum, n=steps, dim=2, norm="forward").to(exponents.device)
-
-
-__all__ = [
-    "PLANNERS",
-    "Bounds",
-    "CemSettings",
-    "Cost",
-    "IcemSettings",
-    "MppiSettings",
-    "PerAction",
-    "Plan",
-    "Settings",
-    "Start",
-    "cem",
-    "coloured_noise",
-    "mppi",
-    "plan",
-]

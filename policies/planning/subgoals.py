@@ -1,4 +1,4 @@
-"""Which goal to pursue now: sub-goals one after the other, each until it is reached or its time is over."""
+"""Which goal to go for now: sub-goals one after the other, each until it is reached or its time is over."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SubgoalSchedule:
     ) -> None:
         """Begin with the first goal; each has one row."""
         self.current = 0
-        """Index of the goal that is pursued, among the sub-goals that were looked up where there are any."""
+        """Index of the present goal, among the sub-goals that were looked up where there are any."""
         self._model = model
         self._goals = list(goals)
         self._guide = guide if len(goals) == 1 and guide is not None and guide.understands(goals[0]) else None
@@ -48,11 +48,11 @@ class SubgoalSchedule:
 
     @property
     def given(self) -> int:
-        """Index of the goal that is pursued, among those that were given."""
+        """Index of the present goal, among those that were given."""
         return 0 if self._guide is not None else self.current
 
     def goal(self, world: WorldState, now: float) -> Goal:
-        """What to pursue from a world of one row at the time `now` [s]."""
+        """Where to go from a world of one row at the time `now` [s]."""
         if self._since is None:
             self._look_up(world, now)
             self._since = now
@@ -90,6 +90,3 @@ class SubgoalSchedule:
         if self._guide is not None:
             self._goals = [*self._guide.subgoals(world, self._goals[-1]), self._goals[-1]]
         self.current, self._since = 0, now
-
-
-__all__ = ["Progress", "SubgoalSchedule"]

@@ -59,9 +59,9 @@ def test_throughput_numbers_are_positive(report: dict[str, Any]) -> None:
 
 def test_throughput_table_shows_the_report(report: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import tables  # type: ignore[import-not-found, unused-ignore]
+    import sections  # type: ignore[import-not-found, unused-ignore]
 
-    table = tables.throughput_table(report)
+    table = sections.throughput_table(report)
     assert report["model_hash"] in table
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from recordings import TASKS, make_episode, make_schema, write_file
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 
 SOURCES = {"front_image": "frames/front", "wrist_image": "frames/wrist", "agent_pos": "telemetry"}
@@ -254,3 +256,19 @@ def test_camera_projects_the_way_a_pinhole_does() -> None:
     assert camera.project(points).shape == (4, 5, 2)
     restored = Camera.from_json(json.loads(json.dumps(camera.to_json())))
     np.testing.assert_array_equal(restored.project(points), camera.project(points))
+
+
+def test_old_files_find_their_gripper_by_name_and_keep_their_digest() -> None:
+    names = ("x", "gripper_opening", "y")
+    old = dataclasses.replace(make_schema(), telemetry_names=names).to_json()
+    assert "gripper" not in old
+    read = Schema.from_json(json.loads(json.dumps(old)))
+    assert read.gripper == (1,)
+    assert read.to_json() == old
+    assert Schema.from_json(make_schema().to_json()).gripper == ()
+
+
+def test_a_gripper_of_another_name_is_written_down() -> None:
+    schema = dataclasses.replace(make_schema(), gripper=(2,))
+    assert schema.to_json()["gripper"] == [2]
+    assert Schema.from_json(schema.to_json()).gripper == (2,)

@@ -19,10 +19,11 @@ from recordings import make_camera, make_episode, make_schema, write_file
 from gwm_sim import cli
 from gwm_sim.commands.export import ExportConfig, export_episodes
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
-from gwm_sim.data.episode_file import Command, Episode, EpisodeFile, EpisodeWriter, Schema
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
 from gwm_sim.data.exporters import videos
 from gwm_sim.data.exporters.summaries import Summaries
-from gwm_sim.data.importers import detect
+from gwm_sim.data.formats import detect
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.imagination import imagine_episode, imagine_episodes
 from gwm_sim.model.world_model import WorldModel
@@ -79,7 +80,7 @@ def write_smooth(path: Path, lengths: Sequence[int] = LENGTHS, schema: Schema | 
 
 
 def export(format: str, file: Path, out: Path, **options: Any) -> Path:
-    export_episodes(ExportConfig(format, file, out, **options))  # type: ignore[arg-type]
+    export_episodes(ExportConfig(format, file, out, **options))
     return out
 
 

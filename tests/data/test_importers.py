@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from gwm_sim import cli
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile, parts_folder
+from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers import detect, open_source
 from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
@@ -35,7 +35,7 @@ SIZE = 32
 
 
 def config(format: str, source: Path, out: Path, **changes: Any) -> ImportConfig:
-    plain = ImportConfig(format=format, source=source, out=out, size=SIZE)  # type: ignore[arg-type]
+    plain = ImportConfig(format=format, source=source, out=out, size=SIZE)
     return dataclasses.replace(plain, **changes)
 
 
@@ -84,6 +84,7 @@ def test_robosuite_actions_are_named_bounded_and_labelled(tmp_path: Path) -> Non
     assert file.schema.action_names == ("dx", "dy", "dz", "dax", "day", "daz", "gripper")
     assert set(file.schema.action_low) == {-1.0} and set(file.schema.action_high) == {1.0}
     assert [file.schema.telemetry_names[i] for i in file.schema.effector] == [f"robot0_eef_pos_{x}" for x in "xyz"]
+    assert [file.schema.telemetry_names[i] for i in file.schema.gripper] == [f"robot0_gripper_qpos_{i}" for i in (0, 1)]
     assert file.schema.telemetry_units[:3] == ("m", "m", "m")
     assert file.schema.tasks == ("lift",)
     assert episodes[0].labels["lift"].success.tolist() == [False] * 7 + [True]

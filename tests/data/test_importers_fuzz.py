@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.formats import detect
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers import detect
 from gwm_sim.data.survey import survey
 from gwm_sim.errors import GwmError
 
@@ -89,7 +89,7 @@ def run(seed: int, pristine: dict[str, tuple[Path, list[Truth]]], folder: Path) 
     label = f"seed {seed}, {name}: {damage.what}"
     before = listing(folder / "source"), listing(outside)
     out = folder / "out" / "a.hdf5"
-    options = ImportConfig(case.format, source, out, size=SIZE, fps=case.rate)  # type: ignore[arg-type]
+    options = ImportConfig(case.format, source, out, size=SIZE, fps=case.rate)
     try:
         with time_limit(label):
             import_episodes(options)
@@ -113,7 +113,7 @@ def inspect(source: Path, format: str, label: str) -> None:
     try:
         with time_limit(label):
             detect(source)
-            survey(format, source)  # type: ignore[arg-type]
+            survey(format, source)
     except GwmError:
         pass
     except Exception as error:

@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from recordings import make_episode, write_file
 
+from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.inspection import InspectConfig, is_held, main, summarize
+from gwm_sim.data.inspection import is_sustained, summarize
 from gwm_sim.errors import DataError
 from gwm_sim.media.video import contact_sheet, mosaic, text, write_png, write_video
 
@@ -38,10 +39,10 @@ def test_summary_counts_what_is_there(tmp_path: Path) -> None:
     assert summary.success["stack"].end == pytest.approx(np.mean(ends))
 
 
-def test_held_needs_five_steps_in_a_row() -> None:
-    assert is_held(np.array([0, 1, 1, 1, 1, 1, 0], dtype=bool))
-    assert not is_held(np.array([1, 1, 1, 1, 0, 1, 1, 1, 1], dtype=bool))
-    assert not is_held(np.ones(4, dtype=bool))
+def test_success_that_counts_takes_five_steps_in_a_row() -> None:
+    assert is_sustained(np.array([0, 1, 1, 1, 1, 1, 0], dtype=bool))
+    assert not is_sustained(np.array([1, 1, 1, 1, 0, 1, 1, 1, 1], dtype=bool))
+    assert not is_sustained(np.ones(4, dtype=bool))
 
 
 def test_inspect_writes_numbers_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,8 @@ import pytest
 from layouts import LAYOUTS
 from numpy.typing import NDArray
 
-from gwm_sim.data.importers import detect
-from gwm_sim.data.inspection import InspectConfig, main
+from gwm_sim.commands.inspect import InspectConfig, main
+from gwm_sim.data.formats import detect
 from gwm_sim.data.ranges import Tally
 from gwm_sim.data.survey import Survey, survey
 from gwm_sim.errors import DataError

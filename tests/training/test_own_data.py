@@ -15,7 +15,8 @@ from recordings import make_camera
 
 from gwm_sim import cli
 from gwm_sim.commands.train import main as train_model
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, Schema, TaskLabels
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import PRESETS, TrainConfig

@@ -12,7 +12,6 @@ last action did; no action follows it, so its row repeats the last one, with 0 f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,20 +20,17 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode, Schema
-from gwm_sim.data.exporters.recordings import Recordings
+from gwm_sim.data.episode_file import Episode
+from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.exporters.summaries import Summaries
 from gwm_sim.data.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_codec
-from gwm_sim.data.importers.source import Array
-from gwm_sim.errors import ConfigError, MissingDependency
+from gwm_sim.data.schema import Schema
+from gwm_sim.errors import ConfigError
+from gwm_sim.files import write_json
 
-try:
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-except ModuleNotFoundError as error:
-    raise MissingDependency('LeRobot data needs pyarrow and pandas. Run: pip install "gwm-sim[data]"') from error
+Array = NDArray[Any]
 
 _CHUNK_FILES = 1000
 _DATA_MEGABYTES = 100
@@ -137,11 +133,15 @@ def _counters(k: int, start: int, stop: int, rate: float) -> dict[str, Array]:
 def _write_meta(
     folder: Path, recordings: Recordings, codec: Codec, records: list[dict[str, Any]], summaries: Summaries
 ) -> None:
+    import pandas as pd  # late, as below: these are optional
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     (folder / "episodes/chunk-000").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(records), folder / "episodes/chunk-000/file-000.parquet")
     tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index(records[0]["tasks"], name="task"))
     tasks.to_parquet(folder / "tasks.parquet")
-    (folder / "stats.json").write_text(json.dumps(summaries.of_all(), indent=4))
+    write_json(folder / "stats.json", summaries.of_all())
     schema = recordings.schema
     info = {
         "codebase_version": "v3.0",
@@ -159,7 +159,7 @@ def _write_meta(
         "features": _features(recordings, codec),
         **recordings.origin(),
     }
-    (folder / "info.json").write_text(json.dumps(info, indent=4))
+    write_json(folder / "info.json", info)
 
 
 def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]:
@@ -255,6 +255,9 @@ class _Table:
 
     def add(self, columns: dict[str, Array]) -> None:
         """Append the rows of an episode."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         table = pa.table({key: _column(values) for key, values in columns.items()})
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, compression="snappy")
@@ -268,6 +271,11 @@ class _Table:
 
 def _column(values: Array) -> Any:
     """Return one number, or a list of fixed length, per row; LeRobot stores vectors of length 1 as numbers."""
+    import pyarrow as pa
+
     if values.ndim == 1 or values.shape[1] == 1:
         return pa.array(values.reshape(-1))
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+
+FORMAT = ExportFormat("lerobot", write_lerobot, options=("codec", "task"), packages=("pyarrow", "pandas"))

@@ -18,11 +18,15 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode, Schema
-from gwm_sim.data.exporters.recordings import Recordings
-from gwm_sim.data.importers.source import Array
+from gwm_sim.data.episode_file import Episode
+from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
+from gwm_sim.data.schema import Schema
+from gwm_sim.files import write_json
 from gwm_sim.media.video import encode_png
+
+Array = NDArray[Any]
 
 _MINARI_VERSION = "0.5.3"
 """Release whose layout this is."""
@@ -50,7 +54,7 @@ def write_minari(recordings: Recordings, folder: Path) -> None:
         "dataset_size": round((data / "main_data.hdf5").stat().st_size / 1e6, 1),  # [MB]
         "algorithm_name": ", ".join(sorted(policies)),
     }
-    (data / "metadata.json").write_text(json.dumps(metadata))
+    write_json(data / "metadata.json", metadata)
 
 
 def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Recordings) -> None:
@@ -130,3 +134,6 @@ def _dataset_id(name: str) -> str:
     """Make `<name>-v<number>` of a folder's name: Minari allows letters, digits, `_` and `-`."""
     allowed = re.sub(r"[^\w-]+", "-", name)
     return allowed if re.search(r"-v\d+$", allowed) else f"{allowed}-v0"
+
+
+FORMAT = ExportFormat("minari", write_minari)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile, TaskLabels
 from gwm_sim.errors import DataError
 from gwm_sim.progress import Show
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """What a module says of the format that it writes, as `FORMAT`: by that alone `gwm export` knows it."""
+
+    name: str
+    write: Callable[..., None]
+    """Takes `Recordings`, a path that does not exist yet, and what `options` names."""
+    options: tuple[str, ...] = ()
+    """Options of `gwm export` that it has a place for."""
+    packages: tuple[str, ...] = ()
+    """Optional packages that it needs, by the names under which they are imported."""
+
 
 IMAGINED = "imagined"
 """Key of the settings, and of the metadata of every format, that says which model imagined the episodes."""

@@ -18,14 +18,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode, Schema
-from gwm_sim.data.exporters.recordings import Recordings
-from gwm_sim.data.importers.source import Array
+from gwm_sim.data.demos import env_args, write_attributes
+from gwm_sim.data.episode_file import Episode
+from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.errors import ConfigError
 
-_GYM = 2
-"""robomimic's code for a Gym environment in `env_args`."""
+Array = NDArray[Any]
 
 _SPLIT_SEED = 0
 
@@ -45,7 +45,10 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["total"] = sum(recordings.lengths)
-        data.attrs["env_args"] = json.dumps(_env_args(recordings.schema))
+        schema = recordings.schema
+        # control_freq is where robomimic's files keep their rate.
+        kwargs = schema.env_kwargs | {"control_freq": schema.rate}
+        data.attrs["env_args"] = json.dumps(env_args(schema, kwargs))
         for key, value in recordings.origin().items():
             data.attrs[key] = json.dumps(value)
         for k, episode in enumerate(recordings):
@@ -54,22 +57,9 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
             file.create_dataset(f"mask/{name}", data=np.array([f"demo_{k}" for k in demos], dtype="S"))
 
 
-def _env_args(schema: Schema) -> dict[str, Any]:
-    return {
-        "env_name": schema.env_id,
-        "env_version": schema.versions.get("gwm_sim", ""),
-        "type": _GYM,
-        "env_kwargs": schema.env_kwargs | {"control_freq": schema.rate},  # where robomimic's files keep their rate
-    }
-
-
 def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> None:
     length, labels = len(episode), recordings.labels(episode)
-    group.attrs["num_samples"] = length
-    group.attrs["policy"] = episode.policy
-    group.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
-    if episode.seed is not None:
-        group.attrs["seed"] = episode.seed
+    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
     group["actions"] = episode.actions
     group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
     group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
@@ -89,11 +79,14 @@ def _split(count: int, valid: float) -> dict[str, list[int]]:
     if count < 2:
         raise ConfigError("one episode cannot be split into train and valid: leave out --valid")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count).tolist()
-    held = min(max(round(valid * count), 1), count - 1)
-    return {"train": sorted(order[held:]), "valid": sorted(order[:held])}
+    validation = min(max(round(valid * count), 1), count - 1)
+    return {"train": sorted(order[validation:]), "valid": sorted(order[:validation])}
 
 
 def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:
     """Store pictures (R, H, W, 3) uint8 without loss, one to a chunk: training reads single rows at random."""
     chunks = (1, *pictures.shape[1:])
     group.create_dataset(key, data=pictures, chunks=chunks, compression="gzip", compression_opts=1)
+
+
+FORMAT = ExportFormat("robomimic", write_robomimic, options=("valid",))

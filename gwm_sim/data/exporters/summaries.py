@@ -6,8 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gwm_sim.data.importers.source import Array
+Array = NDArray[Any]
+
 
 Statistics = dict[str, list[Any]]
 """min, max, mean, std and quantiles per column, (C,), or per colour, (3, 1, 1) in [0, 1]; and count, (1,)."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 import gwm_sim
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.episode_file import Episode, Schema, TaskLabels
+from gwm_sim.data.episode_file import Episode, TaskLabels
 from gwm_sim.data.images import shrink
+from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
-from gwm_sim.data.importers.source import Action, Array, Kind, Layout, Recording, Source
-from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.data.importers.source import Action, Kind, Layout, Recording, Source
+from gwm_sim.data.schema import Schema
+from gwm_sim.errors import ConfigError, DataError, check_at_least_one
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -33,24 +36,30 @@ _TELEMETRY_MARGIN = 0.05
 """Share of its span by which telemetry may leave what was recorded: a learned world must not stick at the border."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is wanted of a source."""
+    """What is wanted of a source: options of `gwm import`, by whose names messages call them."""
 
-    cameras: tuple[str, ...] = ()
-    """Names of the cameras; none takes all."""
+    camera: tuple[str, ...] = ()
+    """Cameras to take; by default all."""
     size: int = 64
-    """Height and width of the pictures [px]."""
-    rate: float | None = None
-    """Rows per second [Hz]; None takes the source's."""
-    kind: Kind | None = None
-    """How actions add up of which the source does not say so."""
+    """Height and width of the frames in pixels; pictures that are not square are squeezed."""
+    fps: float | None = None
+    """Frames per second, by default the source's. Fewer leave frames out and join the actions between."""
+    actions: Kind | None = None
+    """How actions add up where the source does not say: delta sums, target takes the last, rate averages."""
     limit: int | None = None
-    """Recordings of the source to take."""
+    """Take only the first recordings."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(size=self.size, limit=self.limit)
+        if self.size > 1024:
+            raise ConfigError(f"--size must be at most 1024, got {self.size}")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ConfigError(f"--fps must be above 0 and at most 1000, got {self.fps:g}")
 
 
-@dataclass(frozen=True)
-class Clip:
+class Clip(NamedTuple):
     """Rows `start` to `stop` (exclusive) of a recording, without a gap: they become one episode."""
 
     recording: int
@@ -82,10 +91,10 @@ class Conversion:
         """
         self._source = source
         self._selection = selection
-        self._cameras = _known_cameras(source.layout, selection.cameras)
+        self._cameras = _known_cameras(source.layout, selection.camera)
         self._rate = self._choose_rate()
-        self._actions = _with_kind(source.layout.actions, selection.kind)
-        source.unsaid = selection.kind
+        self._actions = _with_kind(source.layout.actions, selection.actions)
+        source.unsaid = selection.actions
         self.clips = []
         found = _Found()
         count = min(len(source), selection.limit or len(source))
@@ -100,7 +109,7 @@ class Conversion:
         self.schema = self._make_schema(name, found)
 
     def _choose_rate(self) -> float:
-        rate = self._selection.rate or self._source.layout.rate
+        rate = self._selection.fps or self._source.layout.rate
         if rate is None:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         return rate
@@ -125,7 +134,7 @@ class Conversion:
         return np.arange(len(recording)) / (self._source.layout.rate or self._rate)
 
     def _rows(self, times: Array) -> Array:
-        return rows_at(times, self._selection.rate if self._source.layout.rate else None)
+        return rows_at(times, self._selection.fps if self._source.layout.rate else None)
 
     def _joined(self, recording: Recording, rows: Array) -> Array:
         kinds, names = [action.kind for action in self._actions], [action.name for action in self._actions]
@@ -148,6 +157,7 @@ class Conversion:
             action_high=action_high,
             cameras={name: camera for name in self._cameras},
             effector=layout.effector,
+            gripper=layout.gripper,
             tasks=(self._task,) if self._task else (),
             task=self._task,
             settings={

@@ -13,7 +13,6 @@ skipped, are left out: their actions did nothing. What is left has gaps in time,
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,18 +20,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers.hdf5 import Hdf5Files, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import (
-    Action,
-    Array,
-    Column,
-    Layout,
-    Recording,
-    Source,
-    matrix,
-    reading,
-    side_by_side,
-)
+from gwm_sim.data.importers.checks import Array, join_columns, json_object, matrix
+from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.data.importers.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
@@ -44,12 +34,11 @@ _STATE = "observation/robot_state"
 _CAMERAS = ("wrist", "ext1", "ext2")
 
 
-class DroidSource(Source):
+class DroidSource(Hdf5Source):
     """Every episode below a folder, in the order of the paths."""
 
     def __init__(self, path: Path) -> None:
         """Find the episodes; folders that are links are not entered."""
-        self._files = Hdf5Files()
         self._folders = [path / folder for folder in _episode_folders(path)]
         if not self._folders:
             raise DataError(f"{path} holds no {_TRAJECTORY}, in it or below. Give a folder of DROID's raw data.")
@@ -75,12 +64,8 @@ class DroidSource(Source):
         """Return the number of episodes."""
         return len(self._folders)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _trajectory(self, k: int) -> h5py.File:
-        return self._files[self._folders[k] / _TRAJECTORY]
+        return self._open(self._folders[k] / _TRAJECTORY)
 
     def _recording(self, k: int) -> Recording:
         file = self._trajectory(k)
@@ -93,7 +78,7 @@ class DroidSource(Source):
             "cartesian_velocity": _sized(file, "action/cartesian_velocity", 6),
             "gripper action": _sized(file, gripper, 1),
         }
-        values = side_by_side(columns, file.filename)
+        values = join_columns(columns, file.filename)
         telemetry, actions = values[:, : len(self.layout.telemetry)], values[:, len(self.layout.telemetry) :]
         kept = self._kept_rows(k, len(values))
         return Recording(
@@ -147,10 +132,7 @@ def _videos(folder: Path, file: h5py.File) -> dict[str, Path]:
 
 def _serials_of_metadata(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("metadata_*.json")):
-        with reading(path):
-            metadata = json.loads(path.read_text())
-            if not isinstance(metadata, dict):
-                raise DataError(f"{path} is {type(metadata).__name__}, expected a JSON object.")
+        metadata = json_object(path)
         return {name: str(metadata[f"{name}_cam_serial"]) for name in _CAMERAS if metadata.get(f"{name}_cam_serial")}
     return {}
 
@@ -193,6 +175,10 @@ def _succeeded(folder: Path, file: h5py.File) -> bool | None:
     return outcomes[flags[0]] if flags else None
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether there is a trajectory in `path` or below."""
     return path.is_dir() and bool(next((True for _, _, files in os.walk(path) if _TRAJECTORY in files), False))
+
+
+# Last: to find an episode all folders must be walked through.
+FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=2)

@@ -20,22 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
 from gwm_sim.data.importers.resampling import aggregate, nearest, rate_of
-from gwm_sim.data.importers.source import (
-    MAX_COLUMNS,
-    MAX_ROWS,
-    Action,
-    Array,
-    Column,
-    Kind,
-    Layout,
-    Recording,
-    Source,
-    brief,
-    matrix,
-    moments,
-    reading,
-)
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
 from gwm_sim.data.importers.videos import SUFFIXES, frame_times, frames
 from gwm_sim.errors import DataError
 
@@ -228,7 +215,7 @@ def _check_header(header: list[str], path: Path) -> None:
             raise DataError(f"{path} has no {what}: name columns state.x [m], delta.x [m], target.gripper, rate.vx.")
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether `path`, or the first folder in it, holds a table and a video."""
     if not path.is_dir():
         return False
@@ -238,3 +225,7 @@ def recognises(path: Path) -> bool:
         and any(item.suffix.lower() in SUFFIXES for item in folder.iterdir())
         for folder in folders
     )
+
+
+# After those that may hold a table and a video besides.
+FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=1)

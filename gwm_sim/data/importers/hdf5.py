@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers.source import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+from gwm_sim.data.importers.source import Source
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000
@@ -24,23 +26,20 @@ _BLOCK_BYTES = 16_000_000
 """Pictures read at a time: whole chunks are decompressed once, and memory stays small."""
 
 
-class Hdf5Files:
-    """Opens HDF5 files and keeps the last one open: episodes of one file are read one after the other."""
+class Hdf5Source(Source):
+    """A source in HDF5 files that keeps the last one open: episodes of one file are read one after the other."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
-        self._file: h5py.File | None = None
-        self._path: Path | None = None
+    _file: h5py.File | None = None
+    _path: Path | None = None
 
-    def __getitem__(self, path: Path) -> h5py.File:
-        """Return the open file at `path`."""
+    def _open(self, path: Path) -> h5py.File:
         if self._file is None or path != self._path:
             self.close()
             self._file, self._path = open_hdf5(path), path
         return self._file
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the open file."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -70,6 +69,18 @@ def hdf5_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path} holds no .hdf5 file. Give the file, or the folder that holds it.")
     return files
+
+
+@contextmanager
+def first_data(path: Path) -> Iterator[h5py.Group | None]:
+    """Open the group /data of an HDF5 file, or of the first one in a folder; None where there is no such group."""
+    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
+    if not files or not is_hdf5(files[0]):
+        yield None
+        return
+    with open_hdf5(files[0]) as file:
+        data = member(file, "data")
+        yield data if isinstance(data, h5py.Group) else None
 
 
 def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
@@ -158,8 +169,8 @@ def pictures(dataset: h5py.Dataset, rows: Array, count: int) -> Iterator[Array]:
         wanted = rows[(rows >= first) & (rows < first + block)] - first
         if len(wanted):
             with reading(where):
-                held = dataset[first : first + int(wanted[-1]) + 1]
-            yield from held[wanted]
+                rows_read = dataset[first : first + int(wanted[-1]) + 1]
+            yield from rows_read[wanted]
 
 
 def text_attribute(item: h5py.Group, name: str) -> str | None:

@@ -22,24 +22,20 @@ from typing import Any
 import numpy as np
 
 from gwm_sim.data.images import decode_picture
-from gwm_sim.data.importers.source import (
+from gwm_sim.data.importers.checks import (
     MAX_COLUMNS,
     MAX_ROWS,
-    Action,
     Array,
-    Column,
-    Kind,
-    Layout,
-    Recording,
-    Source,
     brief,
+    json_object,
     matrix,
     moments,
     reading,
     rows_of,
 )
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
 from gwm_sim.data.importers.videos import frames_at, inside
-from gwm_sim.errors import DataError, MissingDependency
+from gwm_sim.errors import DataError
 
 _STATE, _ACTION, _PICTURES = "observation.state", "action", "observation.image"
 _REWARD, _SUCCESS = "next.reward", "next.success"
@@ -63,7 +59,7 @@ class LeRobotSource(Source):
     def __init__(self, path: Path) -> None:
         """Read the metadata of all episodes."""
         self._root = path
-        self._info = _json_object(path / _INFO)
+        self._info = _info(path / _INFO)
         self._rate = _positive(self._info.get("fps"), path / _INFO)
         self._features = _features(self._info, path / _INFO)
         self._cameras = {_camera(key): key for key, feature in self._features.items() if _shows_colours(feature)}
@@ -236,10 +232,8 @@ class LeRobotSource(Source):
 
 def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
     """Read columns of a parquet file, of one episode if told; statistics of the row groups keep the rest unread."""
-    try:
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise MissingDependency('LeRobot data needs pyarrow. Run: pip install "gwm-sim[data]"') from error
+    import pyarrow.parquet  # late: it is optional
+
     filters = None if episode is None else [("episode_index", "=", episode)]
     try:
         found = set(pyarrow.parquet.read_schema(path).names)
@@ -254,14 +248,10 @@ def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
         ) from error
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def _info(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
-    with reading(path):
-        value = json.loads(path.read_text())
-    if not isinstance(value, dict):
-        raise DataError(f"{path} is {type(value).__name__}, expected a JSON object.")
-    return value
+    return json_object(path)
 
 
 def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
@@ -301,6 +291,9 @@ def _kind(name: str) -> Kind | None:
     return "delta" if re.match(r"delta_|d[xyz]$|dR[xyz]$", name) else None
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether `path` is the folder of a LeRobot dataset."""
     return (path / _INFO).is_file()
+
+
+FORMAT = ImportFormat("lerobot", LeRobotSource, _recognises, packages=("pyarrow",))

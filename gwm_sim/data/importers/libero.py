@@ -14,10 +14,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers import robomimic
+from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.hdf5 import place, text_attribute
-from gwm_sim.data.importers.robomimic import RobomimicSource
-from gwm_sim.data.importers.source import Array, Recording
+from gwm_sim.data.importers.robomimic import LIBERO_PICTURES, RobomimicSource, observed
+from gwm_sim.data.importers.source import ImportFormat, Recording
 from gwm_sim.errors import DataError
 
 
@@ -47,6 +47,8 @@ class LiberoSource(RobomimicSource):
             yield np.flipud(picture) if upside_down else picture
 
 
-def recognises(path: Path) -> bool:
-    """Return whether `path` looks like LIBERO's layout."""
-    return robomimic.is_demo_file(path) and robomimic.has_rgb(path)
+def _recognises(path: Path) -> bool:
+    return LIBERO_PICTURES in (observed(path) or ())
+
+
+FORMAT = ImportFormat("libero", LiberoSource, _recognises)

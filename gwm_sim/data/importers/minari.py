@@ -19,7 +19,9 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.importers.hdf5 import (
+    Hdf5Source,
     array_at,
     dataset_at,
     group_at,
@@ -31,17 +33,7 @@ from gwm_sim.data.importers.hdf5 import (
     pictures,
     place,
 )
-from gwm_sim.data.importers.source import (
-    Action,
-    Array,
-    Column,
-    Layout,
-    Recording,
-    Source,
-    reading,
-    rows_of,
-    side_by_side,
-)
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
@@ -50,19 +42,18 @@ _GOALS = ("achieved_goal", "desired_goal")
 _SUCCESS = ("infos/success", "infos/is_success")
 
 
-class MinariSource(Source):
+class MinariSource(Hdf5Source):
     """Episodes of a dataset, in numeric order."""
 
     def __init__(self, path: Path) -> None:
         """Open the data file and read the columns of the first episode."""
-        data = _data_file(path)
+        self._data = data = _data_file(path)
         metadata = _metadata(data.with_name("metadata.json"))
-        self._file = open_hdf5(data)
-        names = [name for name in self._file if re.fullmatch(r"episode_\d{1,9}", name)]
+        names = [name for name in self._open(data) if re.fullmatch(r"episode_\d{1,9}", name)]
         self._episodes = sorted(names, key=lambda name: int(name[8:]))
         if not self._episodes:
             raise DataError(f"{data} holds no episode.")
-        first = group_at(self._file, self._episodes[0])
+        first = group_at(self._open(self._data), self._episodes[0])
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
         self._cameras = {_name(key): key for key, item in observations.items() if is_picture(item) or _is_jpeg(item)}
@@ -86,15 +77,11 @@ class MinariSource(Source):
         """Return the number of episodes."""
         return len(self._episodes)
 
-    def close(self) -> None:
-        """Close the data file."""
-        self._file.close()
-
     def _recording(self, k: int) -> Recording:
-        episode = group_at(self._file, self._episodes[k])
+        episode = group_at(self._open(self._data), self._episodes[k])
         if _telemetry(dict(_observations(episode))) != self._numbers:
             raise DataError(f"{place(episode)} holds other observations than the first episode.")
-        telemetry = side_by_side({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
+        telemetry = join_columns({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
         actions = matrix_at(episode, "actions")
         rewards = rows_of(array_at(episode, "rewards"), len(actions), place(episode, "rewards"))
         key = next((key for key in _SUCCESS if member(episode, key) is not None), None)
@@ -109,7 +96,7 @@ class MinariSource(Source):
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
-        episode = group_at(self._file, self._episodes[k])
+        episode = group_at(self._open(self._data), self._episodes[k])
         stored, count = dataset_at(episode, self._cameras[camera]), len(dataset_at(episode, "actions")) + 1
         if is_picture(stored):
             yield from pictures(stored, rows, count)
@@ -134,13 +121,7 @@ def _data_file(path: Path) -> Path:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    with reading(path):
-        value = json.loads(path.read_text())
-    if not isinstance(value, dict):
-        raise DataError(f"{path} is {type(value).__name__}, expected a JSON object.")
-    return value
+    return json_object(path) if path.is_file() else {}
 
 
 def _observations(episode: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -197,7 +178,7 @@ def _limit(limits: object, i: int, width: int) -> float | None:
     return float(limit) if isinstance(limit, int | float) and np.isfinite(limit) else None
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether `path` is a Minari dataset, its data folder, or its data file."""
     if path.is_dir():
         return any((path / name).exists() for name in (f"data/{_DATA}", _DATA)) or (
@@ -207,3 +188,6 @@ def recognises(path: Path) -> bool:
         return False
     with open_hdf5(path) as file:
         return any(name.startswith("episode_") for name in file)
+
+
+FORMAT = ImportFormat("minari", MinariSource, _recognises)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Array, Kind
+from gwm_sim.data.importers.checks import Array
+from gwm_sim.data.importers.source import Kind
 from gwm_sim.errors import ConfigError, DataError
 
 GAP_PERIODS = 1.75

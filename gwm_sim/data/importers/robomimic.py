@@ -20,38 +20,30 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers.checks import Array, brief, join_columns, rows_of
 from gwm_sim.data.importers.hdf5 import (
-    Hdf5Files,
+    Hdf5Source,
     attribute,
     dataset_at,
+    first_data,
     group_at,
     hdf5_files,
-    is_hdf5,
     is_picture,
     json_attribute,
     matrix_at,
     member,
-    open_hdf5,
     pictures,
     place,
     text_attribute,
 )
-from gwm_sim.data.importers.source import (
-    Action,
-    Array,
-    Column,
-    Kind,
-    Layout,
-    Recording,
-    Source,
-    brief,
-    rows_of,
-    side_by_side,
-)
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
 """Observations that no robot reports, or that repeat others: simulator state, angles twice, depth, ee_pos + ee_ori."""
+
+LIBERO_PICTURES = "agentview_rgb"
+"""By this observation LIBERO's files are told apart."""
 
 _UNITS = (
     (r"joint_(pos|states)", "rad"),
@@ -106,7 +98,7 @@ class Signal:
         return values
 
 
-class RobomimicSource(Source):
+class RobomimicSource(Hdf5Source):
     """Demos of one file, or of several files of the same robot in one folder."""
 
     camera_suffix = "_image"
@@ -115,7 +107,6 @@ class RobomimicSource(Source):
 
     def __init__(self, path: Path) -> None:
         """Read the structure of all files and the columns of the first demo."""
-        self._files = Hdf5Files()
         self._demos = [(file, name) for file in hdf5_files(path) for name in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")
@@ -128,20 +119,16 @@ class RobomimicSource(Source):
         """Return the number of demos."""
         return len(self._demos)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _demos_of(self, path: Path) -> list[str]:
         """List the demos of a file in numeric order: demo_10 comes after demo_9."""
-        data = group_at(self._files[path], "data")
+        data = group_at(self._open(path), "data")
         if "gwm_schema" in data.attrs:
             raise ConfigError(f"{path} is an episode file already: give it to gwm inspect or gwm train as it is.")
         return sorted((name for name in data if re.fullmatch(r"demo_\d{1,9}", name)), key=lambda name: int(name[5:]))
 
     def _demo(self, k: int) -> h5py.Group:
         path, name = self._demos[k]
-        demo = group_at(self._files[path], f"data/{name}")
+        demo = group_at(self._open(path), f"data/{name}")
         if member(demo, "obs") is None:
             raise DataError(
                 f"{place(demo)} has no observations: this is a raw recording of simulator states. "
@@ -181,6 +168,7 @@ class RobomimicSource(Source):
         columns = tuple(column for signal in self._signals for column in signal.columns())
         names = [column.name for column in columns]
         eef = next((name[:-2] for name in names if re.search(r"(eef|ee)_pos_x$", name)), None)
+        fingers = [name for name in names if re.search(r"gripper_(qpos|states)(_\d+)?$", name)]
         robot = str(self._args.get("env_name") or text_attribute(demo.parent, "env_name") or "robomimic")
         return Layout(
             robot=robot,
@@ -189,6 +177,7 @@ class RobomimicSource(Source):
             actions=self._action_columns(matrix_at(demo, "actions").shape[1]),
             cameras=cameras,
             effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
+            gripper=tuple(map(names.index, fingers)) if len(fingers) <= 2 else (),  # more are joints of a hand [rad]
             task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
         )
 
@@ -224,7 +213,7 @@ class RobomimicSource(Source):
         if self._find_signals(group_at(demo, "obs")) != self._signals:
             raise DataError(f"{place(demo, 'obs')} holds other telemetry than the first demo. Import it on its own.")
         actions = matrix_at(demo, "actions")
-        telemetry = side_by_side({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
+        telemetry = join_columns({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
         if len(telemetry) - len(actions) not in (0, 1):
             raise DataError(f"{place(demo)} has {len(actions)} actions, but observations of {len(telemetry)} rows.")
         samples = attribute(demo, "num_samples")
@@ -284,27 +273,23 @@ def _controllers(config: Any) -> list[dict[str, Any]]:
     return [arm for side in ("right", "left") for arm in _controllers(parts.get(side))]
 
 
-def recognises(path: Path) -> bool:
+def observed(path: Path) -> tuple[str, ...] | None:
+    """Return what the first demo of a file, or of a folder's first file, observes; None if it is not this layout.
+
+    A file that gwm_sim wrote has this layout too, but is no foreign recording.
+    """
+    with first_data(path) as data:
+        demo = None if data is None else next((name for name in data if name.startswith("demo_")), None)
+        if data is None or demo is None or "gwm_schema" in data.attrs:
+            return None
+        observations = member(data, f"{demo}/obs")
+        return tuple(observations) if isinstance(observations, h5py.Group) else ()
+
+
+def _recognises(path: Path) -> bool:
     """Return whether `path` looks like robomimic's layout, raw recordings included."""
-    return is_demo_file(path) and not has_rgb(path)
+    keys = observed(path)
+    return keys is not None and LIBERO_PICTURES not in keys
 
 
-def is_demo_file(path: Path) -> bool:
-    """Return whether `path` is a file with `/data/demo_*` that gwm_sim did not write, or a folder of such files."""
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    if not files or not is_hdf5(files[0]):
-        return False
-    with open_hdf5(files[0]) as file:
-        data = member(file, "data")
-        if not isinstance(data, h5py.Group) or "gwm_schema" in data.attrs:
-            return False
-        return any(name.startswith("demo_") for name in data)
-
-
-def has_rgb(path: Path) -> bool:
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    with open_hdf5(files[0]) as file:
-        data = group_at(file, "data")
-        name = next(name for name in data if name.startswith("demo_"))
-        observations = member(data, f"{name}/obs")
-        return isinstance(observations, h5py.Group) and "agentview_rgb" in observations
+FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises)

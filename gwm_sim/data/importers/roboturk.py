@@ -17,20 +17,20 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers.checks import Array, moments
 from gwm_sim.data.importers.hdf5 import (
-    Hdf5Files,
+    Hdf5Source,
     array_at,
+    first_data,
     group_at,
     hdf5_files,
-    is_hdf5,
     matrix_at,
     member,
-    open_hdf5,
     place,
     text_attribute,
 )
 from gwm_sim.data.importers.resampling import rate_of
-from gwm_sim.data.importers.source import Action, Array, Column, Layout, Recording, Source, moments
+from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.data.importers.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
@@ -38,13 +38,12 @@ _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"
 
 
-class RoboTurkSource(Source):
+class RoboTurkSource(Hdf5Source):
     """Demos of all users in the aligned files of a folder, in the order of user and time."""
 
     def __init__(self, path: Path) -> None:
         """List the demos; those whose operator recorded nothing are passed over."""
         self._root = path if path.is_dir() else path.parent
-        self._files = Hdf5Files()
         self._demos = [(file, *demo) for file in hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
@@ -68,19 +67,16 @@ class RoboTurkSource(Source):
             ),
             cameras=cameras,
             effector=(0, 1, 2),
+            gripper=(7,),
         )
 
     def __len__(self) -> int:
         """Return the number of demos."""
         return len(self._demos)
 
-    def close(self) -> None:
-        """Close the open file."""
-        self._files.close()
-
     def _demos_of(self, path: Path) -> list[tuple[str, str]]:
-        data = group_at(self._files[path], "data")
-        if any(is_pilot(member(data, name)) for name in data):
+        data = group_at(self._open(path), "data")
+        if any(_is_pilot(member(data, name)) for name in data):
             raise DataError(
                 f"{path} is RoboTurk's simulation pilot: it holds simulator states and no images. Render it with "
                 "robomimic's convert_roboturk_pilot.py and dataset_states_to_obs.py, then import it as robomimic. "
@@ -97,7 +93,7 @@ class RoboTurkSource(Source):
 
     def _demo(self, k: int) -> h5py.Group:
         path, user, demo = self._demos[k]
-        return group_at(self._files[path], f"data/{user}/{demo}")
+        return group_at(self._open(path), f"data/{user}/{demo}")
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
@@ -147,21 +143,19 @@ def _rate(demo: h5py.Group) -> float:
     return rate_of(times, place(demo, f"{_OBSERVATION}/eef_times"))
 
 
-def is_pilot(item: object) -> bool:
+def _is_pilot(item: object) -> bool:
     """Return whether a member of /data is a demo of the simulation pilot."""
     return isinstance(item, h5py.Group) and ("gripper_actuations" in item or "joint_velocities" in item)
 
 
-def recognises(path: Path) -> bool:
+def _recognises(path: Path) -> bool:
     """Return whether `path` looks like a RoboTurk file or folder, the pilot included."""
-    files = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    if not files or not is_hdf5(files[0]):
-        return False
-    with open_hdf5(files[0]) as file:
-        data = member(file, "data")
-        if not isinstance(data, h5py.Group):
-            return False
-        members = [member(data, name) for name in list(data)[:3]]
+    with first_data(path) as data:
+        members = [] if data is None else [member(data, name) for name in list(data)[:3]]
         demos = [member(user, name) for user in members if isinstance(user, h5py.Group) for name in list(user)[:1]]
         real = any(isinstance(demo, h5py.Group) and _OBSERVATION in demo for demo in demos)
-        return real or any(is_pilot(item) for item in members)
+        return real or any(_is_pilot(item) for item in members)
+
+
+# Before robomimic, whose raw recordings the pilot looks like.
+FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=-1)

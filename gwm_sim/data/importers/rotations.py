@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Array
+from gwm_sim.data.importers.checks import Array
 from gwm_sim.errors import DataError
 
 

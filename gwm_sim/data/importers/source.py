@@ -1,36 +1,28 @@
-"""What every importer gives: the numbers of an episode at once, its pictures one by one.
+"""The contract of an import format: the numbers of an episode at once, its pictures one by one.
 
 A `Source` is a recording in a foreign format. Its rows are moments: at each there is telemetry and one picture per
 camera, and action r leads from row r to row r+1. A format whose files say otherwise is shifted or cut to this by its
 own module, so nothing downstream knows of it. Whatever a file does wrong becomes a `DataError` here.
+
+A format of your own is a module in this folder with a subclass of `Source`, which writes `__len__`, `_recording` and
+`_frames`, and with a constant `FORMAT`. `gwm_sim.testing.source` tests whether it keeps to the contract.
 """
 
 from __future__ import annotations
 
-import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import av.error
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from gwm_sim.errors import DataError, GwmError
-
-Array = NDArray[Any]
+from gwm_sim.data.importers.checks import Array, reading
+from gwm_sim.errors import DataError
 
 Kind = Literal["delta", "target", "rate"]
 """How an action adds up over time: changes are summed, of absolute targets the last one counts, rates are averaged."""
-
-MAX_ROWS = 1_000_000
-"""Rows of an episode beyond which a file is damaged rather than long: ten hours at 30 Hz."""
-
-MAX_COLUMNS = 1_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,8 @@ class Layout:
     cameras: tuple[str, ...]
     effector: tuple[int, ...] = ()
     """Columns of the telemetry that are the measured end-effector position [m]."""
+    gripper: tuple[int, ...] = ()
+    """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
     task: str | None = None
     """Name of the task that the rewards speak of."""
 
@@ -94,21 +88,35 @@ class Recording:
 
 
 class Source(ABC):
-    """Episodes in a foreign format; a context that closes its files."""
+    """Episodes in a foreign format; a context that closes its files.
+
+    Episodes are numbered from 0 in an order that does not change, and reading one again gives the same. The constructor
+    takes a path and reads as much as `layout` and the number of episodes need. Files are read, never written.
+    """
 
     layout: Layout
+    """Set by the constructor, and true of every episode; one that differs is refused when it is read."""
     unsaid: Kind | None = None
-    """How actions add up of which the recordings do not say so, where whoever reads them knows."""
+    """How actions add up of which the recordings do not say so, where whoever reads them knows. Matters to formats
+    that leave rows out themselves, as where a table is faster than its videos."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of episodes."""
+        """Return the number of episodes, at least 1: the constructor refuses a recording that has none."""
 
     @abstractmethod
-    def _recording(self, k: int) -> Recording: ...
+    def _recording(self, k: int) -> Recording:
+        """Read the numbers of the k-th episode; all of them, whatever the rows that are wanted later.
+
+        It may raise anything that a parser raises: `recording` makes a `DataError` of it, and checks the shapes.
+        """
 
     @abstractmethod
-    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]: ...
+    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        """Yield the pictures of some rows of `_recording(k)` in their order, (H, W, 3) uint8 in RGB, the top row first.
+
+        One picture is in memory at a time. Ending early says that the file is truncated.
+        """
 
     def recording(self, k: int) -> Recording:
         """Read the numbers of the k-th episode.
@@ -147,93 +155,30 @@ class Source(ABC):
             )
 
     def close(self) -> None:
-        """Close what is open; most sources open files only while they read."""
+        """Close what is open; closing twice does no harm. Most sources open files only while they read."""
         return
 
     def __enter__(self) -> Self:
         """Return the source."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close what is open."""
         self.close()
 
 
-@contextmanager
-def reading(where: str | Path) -> Iterator[None]:
-    """Turn what a parser raises over a damaged file into a `DataError` that names the place."""
-    try:
-        yield
-    except GwmError:
-        raise
-    except (
-        *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
-        *(MemoryError, csv.Error, av.error.FFmpegError),
-    ) as error:
-        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
-        raise DataError(f"{where} cannot be read: {reason}. Copy it again, or leave it out.") from error
+@dataclass(frozen=True)
+class ImportFormat:
+    """What a module says of the format that it reads, as `FORMAT`: by that alone `gwm import` knows it."""
 
-
-def brief(value: object) -> str:
-    """Show a value that a file gives, which may be of any length, in a message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def matrix(values: ArrayLike, where: str) -> Array:
-    """Return numbers as (R, columns) float32; one number per row may come without its axis.
-
-    Raises:
-        DataError: They are no numbers, have a wrong number of axes, or are too large for float32.
-    """
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
-        raise DataError(f"{where} is {array.dtype} {array.shape}, expected numbers with one or two axes.")
-    array = array[:, None] if array.ndim == 1 else array
-    if array.shape[1] > MAX_COLUMNS or array.shape[0] > MAX_ROWS:
-        raise DataError(f"{where} has shape {array.shape}: more than an episode can hold.")
-    with np.errstate(over="ignore"):
-        numbers = array.astype(np.float32)
-    wrong = np.argwhere(~np.isfinite(numbers))
-    if len(wrong):
-        row, column = map(int, wrong[0])
-        raise DataError(f"{where} holds {array[row, column]} at row {row}, column {column}. Repair or remove it.")
-    return numbers
-
-
-def side_by_side(parts: dict[str, Array], where: str) -> Array:
-    """Join the columns of named parts (R, ...) that must have equally many rows."""
-    if len({len(part) for part in parts.values()}) > 1:
-        rows = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
-        raise DataError(f"{where}: its parts have different numbers of rows: {brief(rows)}. Is it finished?")
-    return np.concatenate(list(parts.values()), axis=1)
-
-
-def rows_of(values: ArrayLike, count: int, where: str) -> Array:
-    """Return one number per row as (count,) float32."""
-    numbers = matrix(values, where)
-    if numbers.shape != (count, 1):
-        raise DataError(f"{where} has shape {numbers.shape}, expected {count} rows of one number.")
-    return numbers[:, 0]
-
-
-def moments(values: ArrayLike, where: str) -> Array:
-    """Return times [s] as (R,) float64; they must be finite and increase."""
-    times = np.asarray(values)
-    if times.ndim != 1 or times.dtype.kind not in "fiu":
-        raise DataError(f"{where} is {times.dtype} {times.shape}, expected one time per row.")
-    times = times.astype(np.float64)
-    if not np.isfinite(times).all():
-        raise DataError(f"{where} holds {times[~np.isfinite(times)][0]}; times must be finite.")
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if len(back):
-        row = int(back[0])
-        raise DataError(
-            f"{where} goes from {times[row]:.6f} s to {times[row + 1]:.6f} s at row {row + 1}: sort the rows."
-        )
-    return times
+    name: str
+    source: Callable[[Path], Source]
+    recognises: Callable[[Path], bool]
+    """Whether an existing path is of this format; looks at names and a few heads, and reads no episode."""
+    packages: tuple[str, ...] = ()
+    """Optional packages that it needs, by the names under which they are imported."""
+    rank: int = 0
+    """When `detect` asks for it, lowest first: a format that looks like another comes before it, a slow one last."""
 
 
 def _check(recording: Recording, layout: Layout) -> None:

@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 
-GRIPPER = "gripper_opening"  # its name in the telemetry
 FARTHEST = 40.0  # steps; goals farther away are said to be as far as this
 
 
@@ -39,8 +38,7 @@ def posture(schema: Schema) -> list[int]:
     """Columns of the telemetry that say how the robot stands to its objects: end-effector and gripper, if known."""
     if not schema.effector:
         return list(range(len(schema.telemetry_names)))
-    gripper = [i for i, name in enumerate(schema.telemetry_names) if name == GRIPPER]
-    return [*schema.effector, *gripper]
+    return [*schema.effector, *schema.gripper]
 
 
 class Proposal(NamedTuple):

@@ -8,7 +8,6 @@ the same robot that looks from the same place: that one then reads the pictures 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gwm_sim.data.images import shrink
 from gwm_sim.data.views import main_view
 from gwm_sim.errors import CheckpointError
+from gwm_sim.files import replacing
 from gwm_sim.model.checkpoint import SHIPPED, find_checkpoint, shipped_models
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.state import PhysicalState, Rollout, WorldState
@@ -34,6 +34,7 @@ from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyCo
 from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 
 GUIDE_FILE = "guide.safetensors"
+DEMONSTRATIONS = "demonstrations."  # begins the names of their tensors in the file
 
 
 class Guide:
@@ -87,8 +88,8 @@ class Guide:
         columns = self.policy.columns
         ends = PhysicalState(goal.telemetry[0].cpu(), goal.objects[0].cpu())
         scale = self.policy.telemetry_std[columns].cpu()
-        bodies = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
-        return [self._pose(PhysicalState(*(x[None] for x in body))) for body in zip(*bodies, strict=True)]
+        found = self.demonstrations.subgoals(self.model.config.dynamics, world.objects[0].cpu(), ends, columns, scale)
+        return [self._pose(PhysicalState(*(x[None] for x in stop))) for stop in zip(*found, strict=True)]
 
     def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
         """What the policy would do in each of B worlds toward its goal, (B, steps, A).
@@ -102,7 +103,7 @@ class Guide:
         return actions[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        """A `Measure`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
+        """A `StageCost`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
         now = PhysicalState(rollout.telemetry, rollout.objects)
         before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
         target = PhysicalState(
@@ -120,16 +121,13 @@ class Guide:
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all."""
-        tensors = {f"demonstrations.{name}": value for name, value in self.demonstrations._asdict().items()}
-        for part, module in (("policy", self.policy), ("reader", self.reader)):
-            tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
+        tensors = {f"{DEMONSTRATIONS}{name}": value for name, value in self.demonstrations._asdict().items()}
+        tensors |= nn.ModuleDict({"policy": self.policy, "reader": self.reader}).state_dict()
         header = {"policy": asdict(self.policy.config), "tokenizer": self.model.tokenizer_digest()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
         stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(stored, temporary, {"guide": json.dumps(header)})
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(stored, temporary, {"guide": json.dumps(header)})
+            temporary.chmod(0o644)
 
     @classmethod
     def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> Guide:
@@ -146,11 +144,15 @@ class Guide:
                 raise CheckpointError(
                     f"{path} was learned for another model than {model.config.name}: learn a new one with --demos"
                 )
-            guide = blank_guide(model, GoalPolicyConfig(**header["policy"]), tensors, eyes)
+            policy, reader = GoalPolicy(GoalPolicyConfig(**header["policy"]), model), PictureReader(eyes or model)
+            parts = {name: tensors.pop(f"{DEMONSTRATIONS}{name}").cpu() for name in Demonstrations._fields}
+            modules = nn.ModuleDict({"policy": policy, "reader": reader}).to(model.device).eval()
+            modules.load_state_dict(tensors)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(f"{path} is not a complete guide: {error}") from error
+        guide = cls(model, policy, reader, Demonstrations(**parts), eyes)
         guide.file = path
         return guide
 
@@ -182,24 +184,8 @@ def looks_alike(one: WorldModelConfig, other: WorldModelConfig) -> bool:
 
 
 def wanted(goal: Goal, like: PhysicalState) -> PhysicalState:
-    """What a goal asks for, in the shapes of a body; NaN where it asks for nothing."""
+    """What a goal asks for, in the shapes of a physical state; NaN where it asks for nothing."""
     return PhysicalState(
         torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
         torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,
     )
-
-
-def blank_guide(
-    model: WorldModel, config: GoalPolicyConfig, tensors: dict[str, Tensor], eyes: WorldModel | None
-) -> Guide:
-    """A guide with the weights of a file."""
-    policy = GoalPolicy(config, model).to(model.device)
-    reader = PictureReader(eyes or model).to(model.device)
-    for part, module in (("policy", policy), ("reader", reader)):
-        weights = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
-        module.load_state_dict(weights)
-    parts = {name: tensors[f"demonstrations.{name}"].cpu() for name in Demonstrations._fields}
-    return Guide(model, policy.eval(), reader.eval(), Demonstrations(**parts), eyes)
-
-
-__all__ = ["GUIDE_FILE", "Guide"]

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.data.episode_file import EpisodeFile, Schema
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
@@ -61,9 +62,7 @@ class Experience:
     waypoint: Tensor  # (F,) frame of the next waypoint
     end: Tensor  # (F,) last frame of the episode
     demonstrations: list[PhysicalState]  # what succeeded, from its first frame to its last success
-    pictures: list[
-        tuple[Tensor, Tensor]
-    ]  # frames (T, H, W, 3) that look familiar, and the numbers of their frames (T,)
+    pictures: list[tuple[Tensor, Tensor]]  # frames (T, H, W, 3) that look familiar, and their numbers (T,)
 
 
 def learn_guide(model: WorldModel, paths: Sequence[Path], config: LearnConfig | None = None) -> Guide:
@@ -98,10 +97,8 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     """Read recordings."""
     if not paths:
         raise ConfigError("no recordings to learn from: give episode files, as made by `gwm collect`")
-    dynamics, camera = model.dynamics, model.config.camera
-    parts: dict[str, list[Tensor]] = {
-        name: [] for name in ("telemetry", "before", "objects", "actions", "waypoint", "end")
-    }
+    dynamics, statistics, camera = model.config.dynamics, model.statistics, model.config.camera
+    rows: list[tuple[Tensor, ...]] = []
     demonstrations: list[PhysicalState] = []
     pictures: list[tuple[Tensor, Tensor]] = []
     at = 0
@@ -116,17 +113,12 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
                 episode = file.read(k, cameras=(camera,) if familiar else ())
                 telemetry, n = torch.from_numpy(episode.telemetry), len(episode.telemetry)
                 places = torch.zeros(n, 0, 3) if episode.objects is None else torch.from_numpy(episode.objects[..., :3])
-                objects = places.float().clamp(dynamics.objects_low.cpu(), dynamics.objects_high.cpu())
-                turns = torch.tensor(turning_points(telemetry, dynamics.config))
+                objects = places.float().clamp(statistics.objects_low.cpu(), statistics.objects_high.cpu())
+                turns = torch.tensor(turning_points(telemetry, dynamics))
                 upcoming = turns[torch.searchsorted(turns, torch.arange(n), right=True).clamp_max(len(turns) - 1)]
-                parts["telemetry"].append(telemetry)
-                parts["before"].append(torch.cat((telemetry[:1], telemetry[:-1])))
-                parts["objects"].append(objects)
-                parts["actions"].append(
-                    torch.cat((torch.from_numpy(episode.actions), torch.zeros(1, dynamics.config.actions)))
-                )
-                parts["waypoint"].append(upcoming + at)
-                parts["end"].append(torch.full((n,), at + n - 1))
+                before = torch.cat((telemetry[:1], telemetry[:-1]))
+                actions = torch.cat((torch.from_numpy(episode.actions), torch.zeros(1, dynamics.actions)))
+                rows.append((telemetry, before, objects, actions, upcoming + at, torch.full((n,), at + n - 1)))
                 task = file.schema.task
                 success = episode.labels[task].success if task in episode.labels else np.zeros(n, bool)
                 if success[-SUSTAINED_STEPS:].all():
@@ -138,9 +130,8 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
         raise ConfigError("no recording ends with its task fulfilled: sub-goals need demonstrations that succeed")
     if not pictures:
         raise ConfigError(f"no recording looks like the data of {model.config.name}: goal pictures cannot be learned")
-    return Experience(
-        **{name: torch.cat(values) for name, values in parts.items()}, demonstrations=demonstrations, pictures=pictures
-    )
+    telemetry, before, objects, actions, waypoint, end = (torch.cat(values) for values in zip(*rows, strict=True))
+    return Experience(telemetry, before, objects, actions, waypoint, end, demonstrations, pictures)
 
 
 def looks_familiar(schema: Schema, world: WorldModelConfig) -> bool:
@@ -262,6 +253,3 @@ def fit(name: str, module: nn.Module, steps: int, loss: Loss) -> None:
             optimiser.step()
             if step % 50 == 0 or step + 1 == steps:
                 show((step + 1) / steps, "  ".join(f"{key} {number:.4g}" for key, number in parts.items()))
-
-
-__all__ = ["Experience", "LearnConfig", "learn_guide"]

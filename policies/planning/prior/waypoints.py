@@ -67,6 +67,3 @@ def linger(path: Array, index: int, tolerance: float) -> int:
     """The last moment of a rest: how long a path (T, D) stays within `tolerance` of where it is at `index`."""
     away = np.linalg.norm(path[index:] - path[index], axis=-1) > tolerance
     return index + (int(away.argmax()) if away.any() else len(away)) - 1
-
-
-__all__ = ["deviations", "linger", "waypoints"]

@@ -1,17 +1,20 @@
 """`gwm plan`: goal images are reached with the shipped model; what cannot be a goal is refused beforehand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from models import make_model
 
 from gwm_sim.cli import main
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.policies.commands.plan import PlanConfig, episode_problems, make_env
+from gwm_sim.policies.planning.problems import episode_problems, make_env
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +42,20 @@ def test_demonstrations_that_failed_are_skipped(demonstrations: Path, capsys: py
 
 def test_a_learned_world_begins_where_the_demonstration_did(demonstrations: Path) -> None:
     model = WorldModel.load("gwm-mini", "cpu")
-    config = PlanConfig(env="GWM-BlockReach-v0", goal_episode=f"{demonstrations}:1")
-    (problem,), _ = episode_problems(config, model, None)
-    env = make_env(config.env, model.config, config.model)
+    (problem,), _ = episode_problems(f"{demonstrations}:1", "GWM-BlockReach-v0", model, None)
+    env = make_env("GWM-BlockReach-v0", model, "gwm-mini")
     observation, _ = env.reset(seed=problem.seed, options=problem.options)
     with EpisodeFile(demonstrations) as file:
         np.testing.assert_allclose(observation["agent_pos"], file[1].telemetry[0], atol=1e-5)
+
+
+def test_a_twin_is_drawn_by_default_where_data_do_not_say_how() -> None:
+    model = WorldModel.load("gwm-mini", "cpu")
+    model.config = replace(model.config, schema=replace(model.config.schema, env_kwargs={}))
+    env = make_env("MuJoCo-BlockReach-v0", model, "own")
+    assert env.reset(seed=0)[0]["pixels"].shape == (64, 64, 3)
+    with pytest.raises(ConfigError, match="BlockReach-v0 has another robot than test, which was learned from"):
+        make_env("MuJoCo-BlockReach-v0", make_model(), "own")
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def test_subgoals_are_where_the_end_effector_turns(model: WorldModel) -> None:
 
 
 def test_subgoals_move_with_the_object_that_they_are_close_to(model: WorldModel) -> None:
-    body, shift = carry(), torch.tensor([0.05, -0.02, 0.0])
-    demonstrations = Demonstrations.of(model.config.dynamics, [body])
-    now = body.objects[0] + torch.stack((shift, -shift))
+    demonstration, shift = carry(), torch.tensor([0.05, -0.02, 0.0])
+    demonstrations = Demonstrations.of(model.config.dynamics, [demonstration])
+    now = demonstration.objects[0] + torch.stack((shift, -shift))
     goal = PhysicalState(torch.full((TELEMETRY,), torch.nan), torch.full((2, 3), torch.nan))
     found = demonstrations.subgoals(model.config.dynamics, now, goal, (0, 1, 2), torch.ones(3))
     torch.testing.assert_close(found.telemetry[:, :3], CORNERS[1:3] + shift)
@@ -110,8 +110,7 @@ def test_proposals_are_within_the_bounds_of_the_actions(model: WorldModel) -> No
 
 
 def test_posture_is_end_effector_and_gripper_or_everything() -> None:
-    names = ("x", "y", "z", "gripper_opening", "cmd_x")
-    assert posture(replace(SCHEMA, telemetry_names=names)) == [0, 1, 2, 3]
+    assert posture(replace(SCHEMA, gripper=(3,))) == [0, 1, 2, 3]
     assert posture(replace(SCHEMA, effector=())) == [0, 1, 2, 3, 4]
 
 
@@ -125,35 +124,35 @@ def test_the_learned_distance_is_a_term_of_an_objective(model: WorldModel) -> No
     assert cost.shape == (3,) and torch.isfinite(cost).all()
 
 
-# --- pursuit ----------------------------------------------------------------------------------------------------------
+# --- schedule ---------------------------------------------------------------------------------------------------------
 
 
 def test_subgoals_are_looked_up_and_left_when_reached_and_looked_up_anew_when_late(model: WorldModel) -> None:
     guide = make_guide(model)
-    body = carry()
+    demonstration = carry()
     world = model.encode(*make_context(model, 1, 2))
-    world.telemetry, world.objects = body.telemetry[:1], body.objects[:1]
-    goal = Goal(telemetry=body.telemetry[-1:], objects=body.objects[-1:])
-    pursuit = SubgoalSchedule(model, [goal], guide, Progress(patience=1.0))
-    first = pursuit.goal(world, 0.0)
+    world.telemetry, world.objects = demonstration.telemetry[:1], demonstration.objects[:1]
+    goal = Goal(telemetry=demonstration.telemetry[-1:], objects=demonstration.objects[-1:])
+    schedule = SubgoalSchedule(model, [goal], guide, Progress(patience=1.0))
+    first = schedule.goal(world, 0.0)
     assert first.telemetry is not None and first.telemetry[0, :3].tolist() == pytest.approx(CORNERS[1].tolist())
-    world.telemetry = body.telemetry[8:9]
-    second = pursuit.goal(world, 0.5)
+    world.telemetry = demonstration.telemetry[8:9]
+    second = schedule.goal(world, 0.5)
     assert second.telemetry is not None and second.telemetry[0, :3].tolist() == pytest.approx(CORNERS[2].tolist())
-    assert pursuit.current == 1 and pursuit.given == 0
-    world.objects = body.objects[:1] + 0.04  # somebody moved the objects: back to the beginning, where they are now
-    again = pursuit.goal(world, 1.6)
-    assert pursuit.current == 0
+    assert schedule.current == 1 and schedule.given == 0
+    world.objects = demonstration.objects[:1] + 0.04  # somebody moved them: back to the beginning
+    again = schedule.goal(world, 1.6)
+    assert schedule.current == 0
     assert again.telemetry is not None and float(again.telemetry[0, 0]) == pytest.approx(0.24)
 
 
 def test_goals_of_telemetry_alone_are_reached(model: WorldModel) -> None:
     world = model.encode(*make_context(model, 1, 2))
     goals = [Goal(telemetry=world.telemetry + away) for away in (0.0, 1.0)]
-    pursuit = SubgoalSchedule(model, goals, None, Progress(patience=100.0))
-    pursuit.goal(world, 0.0)
-    pursuit.goal(world, 0.1)
-    assert pursuit.current == 1 and not pursuit.reached(world)
+    schedule = SubgoalSchedule(model, goals, None, Progress(patience=100.0))
+    schedule.goal(world, 0.0)
+    schedule.goal(world, 0.1)
+    assert schedule.current == 1 and not schedule.reached(world)
 
 
 # --- files and learning -----------------------------------------------------------------------------------------------

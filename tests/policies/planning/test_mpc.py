@@ -26,13 +26,12 @@ from gwm_sim.policies.planning import (
     MpcConfig,
     MpcPolicy,
     Objective,
-    Start,
     Term,
+    WarmStart,
     default_objective,
     plan,
 )
 from gwm_sim.policies.planning.objectives import (
-    differing_codes,
     failure,
     latent_distance,
     missing_reward,
@@ -113,7 +112,7 @@ def test_one_goal_is_shared_by_all_rows(model: WorldModel) -> None:
 # --- objectives -------------------------------------------------------------------------------------------------------
 
 
-def test_measures_are_what_they_say(model: WorldModel) -> None:
+def test_stage_costs_are_what_they_say(model: WorldModel) -> None:
     rollout, actions = make_rollout(model, 2, 3)
     codes, place = rollout.codes[:, 1].clone(), rollout.objects[:, 1].clone()
     place[:, 0, 0] += 0.3
@@ -125,11 +124,11 @@ def test_measures_are_what_they_say(model: WorldModel) -> None:
 
     torch.testing.assert_close(telemetry_distance((0, 1, 2))(rollout, actions, goal)[:, 1], torch.full((2,), 5.0))
     torch.testing.assert_close(object_distance(rollout, actions, goal)[:, 1], torch.full((2,), 0.3))
-    for measure in (differing_codes, latent_distance(levels)):
-        value = measure(rollout, actions, goal)
-        assert (value[:, 1] == 0).all() and (value[:, [0, 2]] > 0).all()
-    opposite = Goal(codes=torch.where(codes < levels // 2 + 1, levels - 1, 0).to(torch.uint8))
-    assert (differing_codes(rollout, actions, opposite)[:, 1] == 1).all()
+    away = latent_distance(levels)(rollout, actions, goal)
+    assert (away[:, 1] == 0).all() and (away[:, [0, 2]] > 0).all()
+    edges = Goal(codes=torch.zeros_like(codes))
+    unit = 2 * rollout.codes[:, 1].float() / (levels - 1)
+    torch.testing.assert_close(latent_distance(levels)(rollout, actions, edges)[:, 1], unit.square().mean(dim=(-2, -1)))
     torch.testing.assert_close(missing_reward(1)(rollout, actions, goal), 1 - rollout.reward[..., 1])
     torch.testing.assert_close(failure(0)(rollout, actions, goal), 1 - rollout.success[..., 0])
     assert torch.equal(uncertainty(rollout, actions, goal), rollout.uncertainty)
@@ -201,7 +200,7 @@ def test_goals_of_other_rows_are_refused(model: WorldModel) -> None:
 
 def test_actions_have_the_shape_and_bounds_of_the_environment(model: WorldModel) -> None:
     goal = Goal.positions(model, effector=(0.5, 0.5, 0.5))
-    policy = MpcPolicy(model, goal, config=replace(SMALL, ternary=("gripper",)))
+    policy = MpcPolicy(model, goal, config=replace(SMALL, three_level=("gripper",)))
     many, _ = policy.predict(observe(model, torch.rand(3, TELEMETRY)), None, np.ones(3, bool))
     one, memory = policy.predict(observe(model, torch.rand(TELEMETRY)), None, np.ones(1, bool))
     assert many.shape == (3, ACTIONS) and one.shape == (ACTIONS,)
@@ -212,7 +211,7 @@ def test_actions_have_the_shape_and_bounds_of_the_environment(model: WorldModel)
     assert explanation.frames.shape == (1, 6, 32, 32, 3)
     assert explanation.cost.isfinite().all()
     with pytest.raises(ConfigError, match="has the actions dx, dy, gripper, not \\['jaw'\\]"):
-        MpcPolicy(model, goal, config=replace(SMALL, ternary=("jaw",)))
+        MpcPolicy(model, goal, config=replace(SMALL, three_level=("jaw",)))
 
 
 def test_a_plan_is_made_once_per_block_and_at_every_start(model: WorldModel) -> None:
@@ -356,6 +355,6 @@ def test_planners_and_costs_fit_together_without_the_policy(gantry: Gantry) -> N
     goal = Goal.positions(gantry, effector=(0.5, 0.5, 0.5))
     cost = ModelCost(gantry, state, default_objective(gantry, goal), goal, block=2)
     bounds = Bounds(torch.full((ACTIONS,), -1.0), torch.ones(ACTIONS))
-    found = plan(cost, Start.hold(1, 4, ACTIONS), bounds, [torch.Generator()], IcemSettings())
+    found = plan(cost, WarmStart.hold(1, 4, ACTIONS), bounds, [torch.Generator()], IcemSettings())
     assert found.cost < cost(torch.zeros(1, 1, 4, ACTIONS))[0]
     assert cost.explain(found.actions).rollout.objects.shape == (1, 8, OBJECTS, 3)

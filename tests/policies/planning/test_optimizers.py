@@ -1,6 +1,5 @@
 """Planners on problems whose optimum is known; rows are independent, bounds hold, deadlines give the best so far."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,7 @@ from gwm_sim.policies.planning.optimizers import (
     MppiSettings,
     Plan,
     Settings,
-    Start,
+    WarmStart,
     coloured_noise,
     plan,
 )
@@ -64,7 +63,7 @@ def test_the_minimum_of_a_quadratic_is_found_where_bounds_are_active(name: str) 
     def cost(actions: Tensor) -> Tensor:
         return ((actions - targets[:, None]) / unit).square().sum(dim=(-2, -1))
 
-    found = plan(cost, Start.hold(4, 3, 2), bounds, generators(4), THOROUGH[name])
+    found = plan(cost, WarmStart.hold(4, 3, 2), bounds, generators(4), THOROUGH[name])
     assert ((found.actions - best) / unit).abs().max() < 0.1
     torch.testing.assert_close(found.cost, cost(found.actions[:, None])[:, 0])
 
@@ -78,7 +77,7 @@ def test_the_deeper_of_two_valleys_is_found(name: str) -> None:
         narrow = 3 * (actions - deep).square().sum(dim=-1)
         return torch.minimum(wide, narrow).sum(dim=-1)
 
-    found = plan(cost, Start.hold(3, 1, 2), UNIT, generators(3), THOROUGH[name])
+    found = plan(cost, WarmStart.hold(3, 1, 2), UNIT, generators(3), THOROUGH[name])
     assert (found.actions - deep).abs().max() < 0.05
 
 
@@ -121,7 +120,7 @@ def test_a_double_integrator_is_driven_as_by_the_riccati_solution(name: str) -> 
         "icem": IcemSettings(population=400, iterations=25, elites=40, min_std=0.0, colour=0.5, decay=1.0, reuse=0.1),
         "mppi": MppiSettings(population=400, iterations=25, anneal=0.85),
     }
-    found = plan(cost, Start.hold(2, steps, 1), bounds, generators(2), patient[name])
+    found = plan(cost, WarmStart.hold(2, steps, 1), bounds, generators(2), patient[name])
     least = cost(optimal[:, None])[:, 0]
     assert (found.cost >= least * (1 - 1e-5)).all()
     assert (found.cost <= least * 1.02).all()
@@ -135,7 +134,7 @@ def test_icem_needs_fewer_samples_than_cem_where_actions_must_be_smooth() -> Non
         position = actions.cumsum(dim=2).cumsum(dim=2)[:, :, -1] / 200
         return (position - 0.8).square().sum(dim=-1)
 
-    start, size = Start.hold(16, 20, 2), {"population": 24, "iterations": 3, "elites": 6}
+    start, size = WarmStart.hold(16, 20, 2), {"population": 24, "iterations": 3, "elites": 6}
     plain = plan(cost, start, UNIT, generators(16), CemSettings(**size))
     improved = plan(cost, start, UNIT, generators(16), IcemSettings(**size))
     assert improved.cost.mean() < 0.5 * plain.cost.mean()
@@ -154,7 +153,7 @@ def test_every_candidate_is_in_the_bounds_and_the_best_one_is_returned(name: str
         seen.append((actions, costs))
         return costs
 
-    start = Start.hold(2, 4, 2).add(torch.full((2, 1, 4, 2), 9.0))  # zeros and the guess are both outside
+    start = WarmStart.hold(2, 4, 2).add(torch.full((2, 1, 4, 2), 9.0))  # zeros and the guess are both outside
     found = plan(cost, start, bounds, generators(2), replace(PLANNERS[name], std=2.0))
     actions, costs = (torch.cat(parts, dim=1) for parts in zip(*seen, strict=True))
     assert (actions >= bounds.low).all() and (actions <= bounds.high).all()
@@ -168,18 +167,17 @@ def test_every_candidate_is_in_the_bounds_and_the_best_one_is_returned(name: str
 def test_a_row_is_planned_as_it_would_be_alone(name: str) -> None:
     targets = draw_targets(3, 4)
     guesses = draw_targets(3, 4, seed=8)[:, None]
-    start = Start(draw_targets(3, 4, scale=0.2, seed=9), guesses)
+    start = WarmStart(draw_targets(3, 4, scale=0.2, seed=9), guesses)
     together = plan(squared_distance(targets), start, UNIT, generators(3), PLANNERS[name])
     for i in range(3):
-        alone = plan(
-            squared_distance(targets[i : i + 1]), start.select([i]), UNIT, generators(1, seed=i), PLANNERS[name]
-        )
+        cost, begin = squared_distance(targets[i : i + 1]), start.select([i])
+        alone = plan(cost, begin, UNIT, generators(1, seed=i), PLANNERS[name])
         torch.testing.assert_close(alone.actions[0], together.actions[i], rtol=1e-4, atol=1e-4)
 
 
 @each_planner
 def test_the_generators_decide(name: str) -> None:
-    cost, start = squared_distance(draw_targets(2, 4)), Start.hold(2, 4, 2)
+    cost, start = squared_distance(draw_targets(2, 4)), WarmStart.hold(2, 4, 2)
     torch.manual_seed(1)
     first = plan(cost, start, UNIT, generators(2), PLANNERS[name])
     torch.manual_seed(2)
@@ -190,7 +188,7 @@ def test_the_generators_decide(name: str) -> None:
 @each_planner
 def test_a_good_proposal_is_never_lost(name: str) -> None:
     targets = draw_targets(2, 8)
-    start = Start.hold(2, 8, 2).add(torch.stack((draw_targets(2, 8, seed=6), targets), dim=1))
+    start = WarmStart.hold(2, 8, 2).add(torch.stack((draw_targets(2, 8, seed=6), targets), dim=1))
     found = plan(squared_distance(targets), start, UNIT, generators(2), PLANNERS[name])
     assert torch.equal(found.actions, targets)
     assert (found.cost == 0).all()
@@ -204,21 +202,21 @@ def test_costs_that_are_not_numbers_never_win(name: str) -> None:
         costs[:, 2::3] = torch.inf
         return costs
 
-    found = plan(cost, Start.hold(2, 3, 2), UNIT, generators(2), PLANNERS[name])
+    found = plan(cost, WarmStart.hold(2, 3, 2), UNIT, generators(2), PLANNERS[name])
     assert found.cost.max() < 1.0
     assert found.start.mean.isfinite().all()
 
     def nonsense(actions: Tensor) -> Tensor:
         return torch.full(actions.shape[:2], torch.nan)
 
-    lost = plan(nonsense, Start.hold(1, 3, 2), UNIT, generators(1), PLANNERS[name])
+    lost = plan(nonsense, WarmStart.hold(1, 3, 2), UNIT, generators(1), PLANNERS[name])
     assert torch.equal(lost.actions, torch.zeros(1, 3, 2))  # what it began with
     assert lost.start.mean.isfinite().all()
 
 
 @each_planner
 def test_a_gripper_is_opened_held_or_closed_and_nothing_between(name: str) -> None:
-    bounds = replace(UNIT, ternary=(1,))
+    bounds = replace(UNIT, three_level=(1,))
     targets = torch.tensor([[[0.37, 1.0], [-0.2, -1.0], [0.0, 0.0], [0.5, 1.0]]])
     seen: list[Tensor] = []
 
@@ -226,7 +224,7 @@ def test_a_gripper_is_opened_held_or_closed_and_nothing_between(name: str) -> No
         seen.append(actions[..., 1].unique())
         return squared_distance(targets)(actions)
 
-    found = plan(cost, Start.hold(1, 4, 2), bounds, generators(1), THOROUGH[name])
+    found = plan(cost, WarmStart.hold(1, 4, 2), bounds, generators(1), THOROUGH[name])
     assert set(torch.cat(seen).tolist()) <= {-1.0, 0.0, 1.0}
     assert torch.equal(found.actions[..., 1], targets[..., 1])
     assert (found.actions - targets).abs().max() < 0.1
@@ -240,10 +238,10 @@ def test_noise_can_differ_between_actions() -> None:
         return actions.sum(dim=(-2, -1))
 
     settings = CemSettings(population=500, iterations=1, std=(0.02, 0.2), colour=(3.0, 0.0))
-    plan(cost, Start.hold(2, 6, 2), UNIT, generators(2), settings)
+    plan(cost, WarmStart.hold(2, 6, 2), UNIT, generators(2), settings)
     torch.testing.assert_close(spreads[0], torch.tensor([0.02, 0.2]), rtol=0.1, atol=0.0)
     with pytest.raises(ValueError, match=r"std must be one number or one per action \(2\)"):
-        plan(cost, Start.hold(2, 6, 2), UNIT, generators(2), CemSettings(std=(0.1, 0.1, 0.1)))
+        plan(cost, WarmStart.hold(2, 6, 2), UNIT, generators(2), CemSettings(std=(0.1, 0.1, 0.1)))
 
 
 def test_icem_shrinks_its_population_to_twice_the_elites() -> None:
@@ -254,7 +252,7 @@ def test_icem_shrinks_its_population_to_twice_the_elites() -> None:
         return actions.sum(dim=(-2, -1))
 
     settings = IcemSettings(population=40, iterations=5, elites=10, decay=1.25)
-    plan(cost, Start.hold(1, 3, 2), UNIT, generators(1), settings)
+    plan(cost, WarmStart.hold(1, 3, 2), UNIT, generators(1), settings)
     assert sizes == [40, 32, 25, 20, 20]
 
 
@@ -265,7 +263,7 @@ def test_icem_tries_its_mean_first_and_last() -> None:
         tried.append(actions[:, 0])
         return squared_distance(draw_targets(1, 3))(actions)
 
-    start = Start(torch.full((1, 3, 2), 0.25), torch.zeros(1, 0, 3, 2))
+    start = WarmStart(torch.full((1, 3, 2), 0.25), torch.zeros(1, 0, 3, 2))
     settings = IcemSettings(population=40, iterations=3, elites=4, momentum=1.0)  # a mean that stays where it is
     plan(cost, start, UNIT, generators(1), settings)
     assert [bool((first == 0.25).all()) for first in tried] == [True, False, True]
@@ -287,7 +285,7 @@ def test_settings_that_make_no_sense_are_refused(settings: type[CemSettings], me
 
 
 def test_wrong_shapes_are_refused() -> None:
-    start = Start.hold(2, 3, 2)
+    start = WarmStart.hold(2, 3, 2)
     with pytest.raises(ValueError, match=r"costs must have shape \(2, 64\), got \(2,\)"):
         plan(lambda actions: actions.sum(dim=(1, 2, 3)), start, UNIT, generators(2), CemSettings())
     with pytest.raises(ValueError, match="2 problems need as many generators, got 1"):
@@ -298,7 +296,7 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 def test_a_shifted_start_drops_what_was_executed() -> None:
-    start = Start(torch.arange(1.0, 9.0).reshape(1, 4, 2), torch.arange(1.0, 17.0).reshape(1, 2, 4, 2))
+    start = WarmStart(torch.arange(1.0, 9.0).reshape(1, 4, 2), torch.arange(1.0, 17.0).reshape(1, 2, 4, 2))
     shifted = start.shift(1)
     assert torch.equal(shifted.mean[:, :3], start.mean[:, 1:])
     assert torch.equal(shifted.guesses[:, :, :3], start.guesses[:, :, 1:])
@@ -307,8 +305,8 @@ def test_a_shifted_start_drops_what_was_executed() -> None:
 
 
 def test_joined_starts_keep_their_own_guesses() -> None:
-    one = Start(torch.ones(1, 3, 2), 2 * torch.ones(1, 2, 3, 2))
-    joined = Start.join([Start.hold(1, 3, 2), one])
+    one = WarmStart(torch.ones(1, 3, 2), 2 * torch.ones(1, 2, 3, 2))
+    joined = WarmStart.join([WarmStart.hold(1, 3, 2), one])
     assert torch.equal(joined.guesses[0], torch.zeros(2, 3, 2))
     assert torch.equal(joined.guesses[1], one.guesses[0])
     assert torch.equal(joined.select([1]).mean, one.mean)
@@ -319,10 +317,10 @@ def test_a_warm_start_is_better_than_a_cold_one(name: str) -> None:
     """The target moves by one step, as the future does when a step is executed."""
     targets = draw_targets(8, 9)
     settings = replace(PLANNERS[name], population=32)
-    first = plan(squared_distance(targets[:, :8]), Start.hold(8, 8, 2), UNIT, generators(8), THOROUGH[name])
+    first = plan(squared_distance(targets[:, :8]), WarmStart.hold(8, 8, 2), UNIT, generators(8), THOROUGH[name])
     later = squared_distance(targets[:, 1:])
     warm = plan(later, first.start.shift(1), UNIT, generators(8, seed=50), settings)
-    cold = plan(later, Start.hold(8, 8, 2), UNIT, generators(8, seed=50), settings)
+    cold = plan(later, WarmStart.hold(8, 8, 2), UNIT, generators(8, seed=50), settings)
     assert warm.cost.mean() < 0.7 * cold.cost.mean()
 
 
@@ -349,11 +347,11 @@ def test_a_deadline_gives_the_best_so_far(name: str, monkeypatch: pytest.MonkeyP
     clock = Clock(monkeypatch)
     settings = replace(PLANNERS[name], iterations=10)
     cost = clock.charge(squared_distance(draw_targets(2, 4)))
-    found = plan(cost, Start.hold(2, 4, 2), UNIT, generators(2), settings, deadline=clock.now + 3.5)
+    found = plan(cost, WarmStart.hold(2, 4, 2), UNIT, generators(2), settings, deadline=clock.now + 3.5)
     assert found.iterations == 3
     assert clock.now == 103.0  # the fourth iteration would have ended too late
     torch.testing.assert_close(found.cost, cost(found.actions[:, None])[:, 0])
-    unhurried = plan(cost, Start.hold(2, 4, 2), UNIT, generators(2), settings)
+    unhurried = plan(cost, WarmStart.hold(2, 4, 2), UNIT, generators(2), settings)
     assert unhurried.iterations == 10
     assert (unhurried.cost <= found.cost).all()
 
@@ -362,7 +360,7 @@ def test_a_deadline_gives_the_best_so_far(name: str, monkeypatch: pytest.MonkeyP
 def test_a_deadline_in_the_past_gives_the_warm_start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     guesses = draw_targets(2, 4, scale=2.0)[:, None]
-    start = Start.hold(2, 4, 2).add(guesses)
+    start = WarmStart.hold(2, 4, 2).add(guesses)
     cost = clock.charge(squared_distance(guesses[:, 0]))
     found = plan(cost, start, UNIT, generators(2), PLANNERS[name], deadline=clock.now - 1.0)
     assert clock.now == 100.0
@@ -398,5 +396,4 @@ def test_white_noise_is_uncorrelated_and_smooth_noise_is_not() -> None:
     neighbours = (noise[:, 1:] * noise[:, :-1]).mean(dim=(0, 1))
     assert abs(neighbours[0]) < 0.03
     assert neighbours[1] > 0.8
-    across = (noise[..., 0] * noise[..., 1]).mean()
-    assert math.isclose(float(across), 0.0, abs_tol=0.03)
+    assert abs((noise[..., 0] * noise[..., 1]).mean()) < 0.03

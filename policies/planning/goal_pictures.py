@@ -8,11 +8,15 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gwm_sim.data.images import decode_picture, shrink
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live.camera import Picture
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.prior.guide import Guide
+
+Picture = NDArray[np.uint8]
 
 SAME_SCENE: Final = 10.0
 """Median difference between two pictures of one fixed camera in one light [grey levels]: most of a picture is bench,
@@ -57,7 +61,9 @@ def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture,
     return [shrink(picture, size) for picture in pictures]
 
 
-def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture) -> None:
+def check_pictures(
+    model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture, way_out: str = ""
+) -> None:
     """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
 
     Args:
@@ -65,14 +71,14 @@ def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Pic
         paths: Files of the goals, for messages.
         goals: The goals (H, W, 3) at the model's size.
         seen: What the camera sees, at the same size.
+        way_out: Option that goes on regardless, for messages.
 
     Raises:
         ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.
     """
-    remedy = (
-        f"Was it taken by the camera {model.config.camera!r}, from the same place, in this light? "
-        "--no-check_pictures goes on regardless."
-    )
+    remedy = f"Was it taken by the camera {model.config.camera!r}, from the same place, in this light?"
+    if way_out:
+        remedy += f" {way_out} goes on regardless."
     for path, goal in zip(paths, goals, strict=True):
         difference = float(np.median(np.abs(goal.astype(np.int16) - seen)))
         if difference > SAME_SCENE:
@@ -91,11 +97,15 @@ def check_pictures(model: WorldModel, paths: Sequence[Path], goals: Sequence[Pic
             )
 
 
+def read_goal(
+    model: WorldModel, guide: Guide | None, picture: Picture, telemetry: NDArray[np.float32] | None = None
+) -> Goal:
+    """What a goal picture asks for: positions where there is a guide that reads them, else the picture as a whole."""
+    return Goal.image(model, picture, telemetry) if guide is None else guide.goal(picture, telemetry)
+
+
 @torch.inference_mode()
 def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
     frames = torch.from_numpy(picture[None])
     return float(model.novelty(frames))
-
-
-__all__ = ["check_pictures", "fit_goals", "novelty", "read_picture"]

@@ -17,8 +17,9 @@ from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
+from gwm_sim.policies.live.robots import SimulatedRobot
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.protocol import FIRST_EVALUATION_SEED, SUSTAINED_STEPS
+from gwm_sim.protocol import FIRST_EVALUATION_SEED, SustainedSuccess
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
 NOISE: Final = 0.5  # of its camera, standard deviation [grey levels]: no real sensor gives the same picture twice
@@ -28,7 +29,7 @@ Positions = NDArray[np.float64]
 _ROW: Final = np.array([0])
 
 
-class TwinRobot:
+class TwinRobot(SimulatedRobot):
     """The simulated arm. Time passes with every action by one control period; the camera looks whenever it likes."""
 
     def __init__(self, world: WorldModelConfig, seed: str = str(FIRST_EVALUATION_SEED), task: str = "grasp") -> None:
@@ -44,6 +45,7 @@ class TwinRobot:
         """
         if task not in spec.TASKS:
             raise ValueError(f"task must be one of {', '.join(spec.TASKS)}, got {task!r}")
+        super().__init__(spec.TELEMETRY_NAMES, spec.ACTION_NAMES)
         options = twin_options(world)
         model = make_model(options["rendering"])
         self._simulation = Simulation(model, num_rows=1)
@@ -51,27 +53,9 @@ class TwinRobot:
         self._simulation.reset(_ROW, [start], [spec.PROPERTY_DEFAULTS])
         self._lock = Lock()  # the camera looks from its own thread
         self._task = TASK[task]
-        self._in_a_row = 0
-        self._connected = False
-        self.succeeded = False
-        """Whether the task's success has been held."""
+        self._success = SustainedSuccess()
         renderer = FrameRenderer(model, options["size"], options["cameras"], rendering=options["rendering"])
         self.camera = TwinCamera(self, renderer, world.camera, int(seed))
-
-    @property
-    def observation_features(self) -> dict[str, type]:
-        return dict.fromkeys(spec.TELEMETRY_NAMES, float)
-
-    @property
-    def action_features(self) -> dict[str, type]:
-        return dict.fromkeys(spec.ACTION_NAMES, float)
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connected
-
-    def connect(self) -> None:
-        self._connected = True
 
     def get_observation(self) -> dict[str, float]:
         return dict(zip(spec.TELEMETRY_NAMES, self._simulation.telemetry()[0].tolist(), strict=True))
@@ -80,12 +64,13 @@ class TwinRobot:
         values = spec.check_action([action[name] for name in spec.ACTION_NAMES], spec.action_space())
         with self._lock:
             self._simulation.step(_ROW, values[None])
-        self._in_a_row = self._in_a_row + 1 if self._task.success(self._simulation.task_state()[0]) else 0
-        self.succeeded = self.succeeded or self._in_a_row >= SUSTAINED_STEPS
+        self._success.add(bool(self._task.success(self._simulation.task_state()[0])))
         return dict(zip(spec.ACTION_NAMES, values.tolist(), strict=True))
 
-    def disconnect(self) -> None:
-        self._connected = False
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task's success was sustained."""
+        return bool(self._success)
 
     def positions(self) -> Positions:
         """Generalised positions, which are all that a picture depends on; may be called from any thread."""
@@ -94,7 +79,7 @@ class TwinRobot:
 
 
 class TwinCamera:
-    """A camera that looks at the twin at its own rate, with a little noise; a `Source`."""
+    """A camera that looks at the twin at its own rate, with a little noise; a `FrameSource`."""
 
     def __init__(self, robot: TwinRobot, renderer: FrameRenderer, name: str, seed: int) -> None:
         self._robot = robot
@@ -120,6 +105,3 @@ class TwinCamera:
     def close(self) -> None:
         """Free the graphics context, which belongs to the thread that reads."""
         self._renderer.close()
-
-
-__all__ = ["TwinCamera", "TwinRobot"]

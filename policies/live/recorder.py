@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 import gwm_sim
-from gwm_sim.data.episode_file import Episode, EpisodeWriter, Schema, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, parts_folder
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.safety import Vector
 
 
-class Recording:
+class LiveRecorder:
     """Collects frames and the one action between each two, in memory: half a gigabyte an hour at 64 px and 10 Hz."""
 
     def __init__(self) -> None:
@@ -92,13 +93,9 @@ def check_vacant(path: Path) -> None:
         raise ConfigError(f"--record {path} exists already: name a new file")
 
 
-def write(path: Path, recording: Recording, schema: Schema) -> None:
+def write(path: Path, recorder: LiveRecorder, schema: Schema) -> None:
     """Store a recording as an episode file with one episode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     (camera,) = schema.cameras
     writer = EpisodeWriter(path, schema)
-    writer.write(0, recording.episode(camera))
+    writer.write(0, recorder.episode(camera))
     writer.merge()
-
-
-__all__ = ["Recording", "check_vacant", "live_schema", "write"]

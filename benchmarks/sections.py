@@ -1,0 +1,227 @@
+"""Measured tables, each from the results of one program. Knows only the numbers in `results/`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+FIDELITY_ROWS = (
+    ("object error, median [cm]", "object_error_cm", "{:.2f}"),
+    ("same, last frame copied [cm]", "object_error_cm_floor", "{:.2f}"),
+    ("object error, 90th percentile [cm]", "object_error_cm_p90", "{:.2f}"),
+    ("drift of cubes that stay [cm]", "static_drift_cm", "{:.2f}"),
+    ("object permanence [%]", "object_permanence", "{:.1%}"),
+    ("end-effector error [mm]", "telemetry_error_mm", "{:.1f}"),
+    ("PSNR [dB]", "psnr", "{:.1f}"),
+    ("same, last frame copied [dB]", "psnr_floor", "{:.1f}"),
+    ("foreground PSNR [dB]", "fg_psnr", "{:.1f}"),
+    ("same, last frame copied [dB]", "fg_psnr_floor", "{:.1f}"),
+)
+
+OWN_ROBOT_ROWS = tuple(row for row in FIDELITY_ROWS if row[1].startswith(("telemetry", "psnr", "fg_psnr")))
+"""What can be measured of a world whose objects nobody tracked."""
+
+# What a horizon must reach to be trusted: median error of moved cubes, share of the visible ones that are there.
+TRUSTED_ERROR_CM, TRUSTED_PERMANENCE = 2.0, 0.95
+
+THROUGHPUT_KINDS = {
+    "unwatched": "learned, no picture",
+    "latent": "learned, latents of each picture",
+    "decoded": "learned, decoded",
+}
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+
+
+def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
+    """Table of `gwm eval`'s numbers, horizons from left to right; those that `report` lacks are of longer episodes."""
+    horizons = minute["horizons"] | report["horizons"]
+    horizons = {horizon: horizons[horizon] for horizon in sorted(horizons, key=int)}
+    lines = horizon_lines(horizons, FIDELITY_ROWS)
+    outcome, control, machine = report["outcome"], report["controllability"], report["machine"]
+    first, last = report["data"]["seeds"]
+    lines += [
+        "",
+        f"To be trusted for **{trusted_horizon(horizons)} steps**: the longest horizon at which moved cubes are "
+        f"within {TRUSTED_ERROR_CM:g} cm on the median and {TRUSTED_PERMANENCE:.0%} of the visible ones are there.",
+        "",
+        f"Outcome of an episode (stacked, held, neither) open loop from its first 4 frames: balanced accuracy "
+        f"{outcome['balanced_accuracy']:.2f}, kappa {outcome['kappa']:.2f} (n = {outcome['n']}). Errors grow "
+        f"{control['action_shuffle_ratio']:.1f}-fold when the actions are swapped between windows.",
+        "",
+        f"Model `{report['model']}`, hash `{report['model_hash']}`; {report['episodes']} held-out episodes, "
+        f"seeds {first} to {last}, and for 600 steps {minute['episodes']} of a minute; measured on {machine['cores']} "
+        f"cores of {machine['cpu']} ({machine['device']}) by `gwm eval`, definitions in "
+        "`gwm_sim/evaluation/` and `envs/blocks/`.",
+    ]
+    return "\n".join(lines)
+
+
+def horizon_lines(horizons: dict[str, Any], rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Lines of a table with horizons from left to right; a row is label, key and form of a number."""
+    lines = ["| steps ahead | " + " | ".join(horizons) + " |", "|---|" + "---|" * len(horizons)]
+    for label, key, form in rows:
+        cells = [form.format(h[key]).rstrip("%") if h[key] is not None else "" for h in horizons.values()]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return [*lines, "| windows | " + " | ".join(str(h["n"]) for h in horizons.values()) + " |"]
+
+
+def own_robot_table(report: dict[str, Any]) -> str:
+    """Table of a world that is not ours, learned from imported recordings."""
+    control, machine = report["controllability"], report["machine"]
+    lines = [
+        "A world that is not ours: Gymnasium-Robotics' `FetchPickAndPlace-v4` at 25 Hz, filmed, imported and learned "
+        "from nothing by `benchmarks/own_robot.sh`:",
+        "",
+        *horizon_lines(report["horizons"], OWN_ROBOT_ROWS),
+        "",
+        f"{report['episodes']} held-out episodes; the errors of the end-effector after {control['steps']} steps grow "
+        f"{control['action_shuffle_ratio']:.1f}-fold when the actions are swapped between windows. Not shipped, hash "
+        f"`{report['model_hash']}`; measured on {machine['cores']} cores of {machine['cpu']} ({machine['device']}) by "
+        "`gwm eval`.",
+    ]
+    return "\n".join(lines)
+
+
+def trusted_horizon(horizons: dict[str, Any]) -> int:
+    """The longest horizon up to which all are good enough; 0 if none is."""
+    trusted = 0
+    for horizon, numbers in horizons.items():
+        if numbers["object_error_cm"] > TRUSTED_ERROR_CM or numbers["object_permanence"] < TRUSTED_PERMANENCE:
+            break
+        trusted = int(horizon)
+    return trusted
+
+
+def experts_table(report: dict[str, Any]) -> str:
+    """Sustained success of experts and floors in the twin."""
+    lines = [
+        "| task / policy | sustained success in the twin | 95 % interval | steps, median | episodes |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [success_row(name, result) for name, result in report["results"].items()]
+    return "\n".join(lines)
+
+
+def planning_table(report: dict[str, Any]) -> str:
+    """Sustained success of planners in the twin, from a goal picture."""
+    lines = [
+        "| goal picture / planner | sustained success in the twin | 95 % interval | steps, median | episodes |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [success_row(name, result) for name, result in report["results"].items()]
+    times = ", ".join(f"{name} {t['p50']:.0f} ms ({t['p95']:.0f} ms)" for name, t in report["plan_ms"].items())
+    lines += [
+        "",
+        "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with "
+        "at most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
+        "mixed behaviour; a run has 2 N steps, with 50 only the 80 of a task. `prior` follows the cloned policy "
+        "without a search; `icem-simulator` searches as `icem` does but in the true simulator. "
+        f"Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
+        f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",
+    ]
+    return "\n".join(lines)
+
+
+def transfer_table(report: dict[str, Any]) -> str:
+    """Success of policies that were trained in the learned world, and how rightly it ranks policies."""
+    lines = [
+        "| trained in the learned world | success there | in the twin | warm start alone | policies | r | MMRV |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ratios = []
+    for task, result in report["tasks"].items():
+        cells = [share(result[key]) for key in ("learned_success", "twin_success", "warm_start_success")]
+        ranked = [f"{result[key]:.3f}" if result[key] is not None else "" for key in ("pearson", "mmrv")]
+        lines.append(f"| {task} | " + " | ".join([*cells, str(len(result["policies"])), *ranked]) + " |")
+        if (clock := result["wall_clock_ratio"]) is not None:
+            bound = "at most " if clock["bound"] else ""
+            ratios.append(
+                f"Training time until {task} succeeds in 80 % of the twin's starts, in the learned world over the same "
+                f"algorithm on the twin's rendered pictures with the same cores: {bound}{clock['without_model']:.2f}, "
+                f"and {bound}{clock['with_model']:.2f} with the training of the world model itself."
+            )
+    lines += [
+        "",
+        f"{report['episodes']} episodes each from the same starts in both worlds, 95 % intervals; the ranking is over "
+        "trained policies, their checkpoints and experts made clumsy (Pearson's r, MMRV). The agents learned in "
+        "earlier weights of the model than these where their `config.json` has another hash. " + " ".join(ratios),
+        "",
+        f"`benchmarks/transfer.py`, hash `{report['model_hash']}`, seeds from {report['seed']}; {report['machine']}.",
+    ]
+    return "\n".join(lines)
+
+
+def share(success: dict[str, Any] | None) -> str:
+    """A rate of success with its interval."""
+    if success is None:
+        return ""
+    low, high = success["wilson"]
+    return f"{100 * success['rate']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def success_row(name: str, result: dict[str, Any]) -> str:
+    """One line of a table of sustained success."""
+    low, high = result["wilson"]
+    steps = "" if result["median_steps"] is None else f"{result['median_steps']:.0f}"
+    rate = f"{100 * result['success_rate']:.1f} %"
+    return f"| {name} | {rate} | {100 * low:.1f} to {100 * high:.1f} % | {steps} | {result['episodes']} |"
+
+
+def uncertainty_text(report: dict[str, Any]) -> str:
+    """What `gwm/uncertainty` is worth, in words."""
+    error, unfamiliar = report["error"], report["unfamiliar"]
+    ranks = error["error_pictures"]
+    areas = ", ".join(f"{kind} {numbers['auroc_at'][0]:.2f}" for kind, numbers in unfamiliar["kinds"].items())
+    return (
+        f"`gwm/uncertainty` after {error['steps']} steps and the true error then, of cubes that moved: rank correlation"
+        f" {ranks['uncertainty_at']:.2f} ({ranks['windows']} windows; predicted motion alone "
+        f"{ranks['motion_displacement']:.2f}). At reset it tells unfamiliar scenes from familiar ones, AUROC: {areas} "
+        f"({unfamiliar['scenes']} scenes each). `benchmarks/uncertainty.py`, hash `{report['model_hash']}`."
+    )
+
+
+def properties_text(report: dict[str, Any]) -> str:
+    """How well the world obeys friction and gravity, in words."""
+    obeys = "; ".join(
+        f"{numbers['measure']} against {name} {numbers['spearman']:.2f} "
+        f"({numbers['spearman_pictures']:.2f} from pictures)"
+        for name, numbers in report["properties"].items()
+    )
+    levels = {len(numbers["levels"]) for numbers in report["properties"].values()}.pop()
+    return (
+        f"Told other properties, it follows the twin, rank correlation of the means of {levels} levels with "
+        f"{report['episodes']} episodes each: {obeys}. `benchmarks/properties.py`, hash `{report['model_hash']}`."
+    )
+
+
+def throughput_table(report: dict[str, Any]) -> str:
+    """Rates of the learned world, numbers of rows from left to right, and of the twin; with what the machine could."""
+    batches = report["devices"]["cpu"]["batches"]
+    lines = ["| env-steps per second, rows | " + " | ".join(batches) + " |", "|---|" + "---|" * len(batches)]
+    for device, numbers in report["devices"].items():
+        cells = numbers["batches"].values()
+        for kind, words in THROUGHPUT_KINDS.items():
+            rates = (f"{cell[kind]['steps_per_second']:,.0f}" for cell in cells)
+            lines.append(f"| {words}, {DEVICES[device]} | " + " | ".join(rates) + " |")
+            parts = (f"{100 * cell[kind]['matmul_share']:.0f}" for cell in cells)
+            lines.append("| share of the rate of matrix products [%] | " + " | ".join(parts) + " |")
+    twin, machine, versions = report["twin"], report["machine"], report["versions"]
+    twins = " and ".join(f"{twin[key]['steps_per_second']:,.0f} with `{key}`" for key in ("fast", "rich"))
+    gpu = f" and {machine['gpu']}" if machine["gpu"] is not None else ""
+    lines += [
+        "",
+        f"The twin on {twin['processes']} worker processes, in the same run: {twins} rendering. Over `rich`, the "
+        f"learned world on the CPU is {report['unwatched_over_rich']:.1f} times as fast when no picture is drawn, "
+        f"{report['latent_over_rich']:.1f} times with latents and {report['decoded_over_rich']:.1f} times decoded. "
+        "A step of the single learned environment, decoded, takes "
+        f"{report['single_step_ms_p50']:.1f} ms (99th percentile {report['single_step_ms_p99']:.1f} ms).",
+        "",
+        f"Model `{report['model']}`, hash `{report['model_hash']}`; frames of {report['size']} px; {machine['cores']} "
+        f"cores of {machine['cpu']}{gpu}, torch {versions['torch']}, MuJoCo {versions['mujoco']}; medians of "
+        f"{report['rounds']} rounds by `benchmarks/throughput.py`.",
+    ]
+    return "\n".join(lines)
+
+
+def rate(result: dict[str, Any]) -> str:
+    """A rate of success with its interval [%]."""
+    low, high = result["wilson"]
+    return f"{100 * result['success_rate']:.1f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -1,0 +1,135 @@
+"""`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.formats import Readable, detect
+from gwm_sim.data.inspection import Summary, TaskSuccess, summarize
+from gwm_sim.data.ranges import Range
+from gwm_sim.data.survey import Survey, Watched, survey
+from gwm_sim.files import write_json
+from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_sheet
+from gwm_sim.progress import progress
+from gwm_sim.protocol import SUSTAINED_STEPS
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """Summarise an episode file or a foreign recording, and check every number in it."""
+
+    file: tyro.conf.Positional[Path]
+    """Episode file, finished or still being written; or a recording that gwm import reads."""
+    format: Readable | None = None
+    """Who wrote the recording; by default found out."""
+    video: Path | None = None
+    """Write a contact sheet here: a picture if the name ends in .png, else a film of the episodes side by side."""
+    json: Path | None = None
+    """Write the printed numbers here."""
+
+
+def main(config: InspectConfig) -> int:
+    """Run `gwm inspect`."""
+    console = Console()
+    format = config.format or detect(config.file)
+    result: Summary | Survey
+    if format is None:
+        with EpisodeFile(config.file) as file:
+            result = summarize(file)
+            _show_summary(result, console)
+            if config.video is not None:
+                _draw_file(file, config.video)
+    else:
+        with progress("inspect") as show:
+            result = survey(format, config.file, show, partial(_draw_recording, config.video))
+        _show_survey(result, console)
+    if config.json is not None:
+        write_json(config.json, asdict(result))
+    if config.video is not None:
+        console.print(f"wrote {config.video}", soft_wrap=True)
+    return 0
+
+
+def _draw_file(file: EpisodeFile, path: Path) -> None:
+    """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
+    camera = next(iter(file.schema.cameras))
+    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen_episodes(len(file))}
+    moments = {
+        f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))] for k, frames in episodes.items()
+    }
+    write_sheet(moments, list(episodes.values()), path, file.schema.rate)
+
+
+def _draw_recording(path: Path | None, episodes: list[Watched], rate: float) -> None:
+    if path is not None:
+        moments = {str(watched.episode): watched.moments for watched in episodes}
+        write_sheet(moments, [watched.stretch for watched in episodes], path, rate)
+
+
+def _show_summary(summary: Summary, console: Console) -> None:
+    """Print a summary as tables."""
+    facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
+    cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
+    facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
+    facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
+    facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
+    facts.add_row("cameras", cameras)
+    facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
+    facts.add_row("seeds", "none" if summary.seeds is None else f"{summary.seeds[0]} to {summary.seeds[1]}")
+    for name, (low, high) in summary.properties.items():
+        facts.add_row(name, f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
+    facts.add_row("settings", ", ".join(f"{name} {value}" for name, value in summary.settings.items()))
+    facts.add_row("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items()))
+    console.print(facts)
+    if summary.success:
+        console.print(success_table(summary.success))
+    console.print(_range_table("actions", summary.actions))
+    console.print(_range_table("telemetry", summary.telemetry))
+    console.print(f"digest {summary.digest}", soft_wrap=True)
+
+
+def _show_survey(result: Survey, console: Console) -> None:
+    """Print a survey as tables, warnings last."""
+    facts = Table(show_header=False, title=f"{result.source} ({result.format})")
+    rate = "unknown rate" if result.rate is None else f"{result.rate:.4g} Hz"
+    if result.measured_rates:
+        rate += f" (measured {result.measured_rates[0]:.4g} to {result.measured_rates[1]:.4g} Hz)"
+    facts.add_row("robot", f"{result.robot}, {rate}")
+    facts.add_row(
+        "episodes", f"{result.episodes:,} of {result.shortest} to {result.longest} rows, {result.rows:,} in all"
+    )
+    facts.add_row("cameras", ", ".join(f"{name} {height}x{width}" for name, (height, width) in result.cameras.items()))
+    facts.add_row("outcomes", ", ".join(f"{name} {count}" for name, count in result.outcomes.items()))
+    facts.add_row("actions", ", ".join(f"{name} {kind}" for name, kind in result.kinds.items()))
+    facts.add_row("steps without motion", f"{result.still:.1%}")
+    if result.coverage is not None:
+        facts.add_row("coverage", f"{result.coverage:.0%} of the cells around the end-effector's places")
+    console.print(facts)
+    console.print(_range_table("actions", result.actions))
+    console.print(_range_table("telemetry", result.telemetry))
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+
+
+def success_table(success: dict[str, TaskSuccess]) -> Table:
+    """Lay out success shares as a table."""
+    sustained = f"at {SUSTAINED_STEPS} in a row"
+    table = Table("task", "at some step", sustained, "at the end", title="success, share of episodes")
+    for task, shares in success.items():
+        table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
+    return table
+
+
+def _range_table(title: str, ranges: dict[str, Range]) -> Table:
+    """Lay out ranges as a table."""
+    table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
+    for name, span in ranges.items():
+        table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")
+    return table

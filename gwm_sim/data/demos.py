@@ -1,0 +1,151 @@
+"""How an episode lies in HDF5: the head of a file, its demos, and what makes one sound.
+
+Private to `episode_file`, whose docstring draws the layout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.data.schema import FORMAT, Schema
+from gwm_sim.errors import DataError
+
+Array = NDArray[Any]
+
+_ROBOMIMIC_GYM = 2
+"""robomimic's code for a Gym environment in `env_args`."""
+
+
+def env_args(schema: Schema, env_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what robomimic makes an environment from."""
+    version = schema.versions.get("gwm_sim", "")
+    return {"env_name": schema.env_id, "env_version": version, "type": _ROBOMIMIC_GYM, "env_kwargs": env_kwargs}
+
+
+def write_attributes(
+    demo: h5py.Group, length: int, policy: str, properties: dict[str, float], seed: int | None
+) -> None:
+    """Write what a demo says of itself."""
+    demo.attrs["num_samples"] = length
+    demo.attrs["policy"] = policy
+    demo.attrs["properties"] = json.dumps(properties, sort_keys=True)
+    if seed is not None:
+        demo.attrs["seed"] = seed
+
+
+def write_head(file: h5py.File, schema: Schema) -> h5py.Group:
+    """Make the group of all demos, which says what they are."""
+    data = file.create_group("data")
+    data.attrs["env_args"] = json.dumps(env_args(schema, schema.env_kwargs))
+    data.attrs["gwm_schema"] = json.dumps(schema.to_json())
+    return data
+
+
+_CHUNK_BYTES = 100_000
+"""Target size of a chunk of frames: neighbours compress together, yet a short window reads little it does not need."""
+
+
+def frame_storage(shape: tuple[int, ...]) -> dict[str, Any]:
+    frames = max(1, _CHUNK_BYTES // int(np.prod(shape[1:])))
+    return {"chunks": (min(frames, shape[0]), *shape[1:]), "compression": "gzip", "compression_opts": 1}
+
+
+def copy_demo(demo: h5py.Group, data: h5py.Group) -> int:
+    """Copy a demo without recompressing its frames; its virtual datasets are made anew."""
+    name = demo.name.rsplit("/", 1)[-1]
+    target = data.create_group(name)
+    for key, value in demo.attrs.items():
+        target.attrs[key] = value
+    for key in demo:
+        if key not in ("obs", "next_obs"):
+            demo.copy(key, target)
+    link_observations(target)
+    return int(target.attrs["num_samples"])
+
+
+def link_observations(group: h5py.Group) -> None:
+    """Make robomimic's `obs` and `next_obs` as views of the sources: all rows but the last, all but the first."""
+    sources = {f"{camera}_image": frames for camera, frames in group.get("frames", {}).items()}
+    sources |= {f"{camera}_depth": depth for camera, depth in group.get("depth", {}).items()}
+    sources["agent_pos"] = group["telemetry"]
+    length = int(group.attrs["num_samples"])
+    for view, first in (("obs", 0), ("next_obs", 1)):
+        for key, dataset in sources.items():
+            layout = h5py.VirtualLayout(shape=(length, *dataset.shape[1:]), dtype=dataset.dtype)
+            source = h5py.VirtualSource(".", dataset.name, shape=dataset.shape, dtype=dataset.dtype)
+            layout[:] = source[first : first + length]
+            group.create_virtual_dataset(f"{view}/{key}", layout)
+
+
+def open_file(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is truncated or no HDF5 file: {error}") from error
+
+
+def demo_names(file: h5py.File) -> list[str]:
+    if not isinstance(file.get("data"), h5py.Group):
+        raise DataError(f"{file.filename} is not a gwm_sim or robomimic file: it has no /data group.")
+    return [name for name in file["data"] if name.startswith("demo_") and name[5:].isdigit()]
+
+
+def demo_number(demo: str) -> int:
+    return int(demo[5:])
+
+
+def read_schema(file: h5py.File, path: Path) -> Schema:
+    demo_names(file)
+    text = file["data"].attrs.get("gwm_schema")
+    if text is None:
+        raise DataError(f"{path} has no gwm_schema: gwm_sim did not make it, and reads only its own.")
+    try:
+        value = json.loads(text)
+        if value["format"] > FORMAT:
+            raise DataError(f"{path} has format {value['format']}; this version reads up to {FORMAT}. Upgrade gwm_sim.")
+        return Schema.from_json(value)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: /data has a damaged gwm_schema: {error!r}") from error
+
+
+def check_structure(group: h5py.Group, path: Path, schema: Schema) -> int:
+    """Check names, shapes and types of a demo without reading its arrays; return its number of actions."""
+    if "num_samples" not in group.attrs:
+        raise DataError(f"{path}: {group.name} has no attribute num_samples.")
+    length = int(group.attrs["num_samples"])
+    for key, (shape, dtype) in schema.layout(length).items():
+        where = f"{path}: {group.name}/{key}"
+        dataset = group.get(key)
+        if not isinstance(dataset, h5py.Dataset):
+            raise DataError(f"{where} is missing.")
+        check_dataset(dataset, shape, dtype, where)
+    return length
+
+
+def check_dataset(dataset: Array | h5py.Dataset, shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
+    if dataset.shape != shape or dataset.dtype != dtype:
+        raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected {dtype} {shape}.")
+
+
+def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
+    where = f"{path}: {group.name}/{name}"
+    try:
+        array: Array = group[name][rows]
+    except OSError as error:
+        raise DataError(f"{where} is damaged: {error}") from error
+    check_finite(array, rows.start, where)
+    return array
+
+
+def check_finite(array: Array, first_row: int, where: str) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    row, *column = np.argwhere(~np.isfinite(array))[0]
+    at = f" column {tuple(map(int, column)) if len(column) > 1 else int(column[0])}" if column else ""
+    raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}.")

@@ -1,0 +1,77 @@
+"""Formats of others that are read and written: every module in `importers` and `exporters` that has a `FORMAT`.
+
+This is the one place that knows them all; a new format is a new file there, and commands, their help and `detect` know
+it from then on.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gwm_sim.data import exporters, importers
+from gwm_sim.data.exporters.recordings import ExportFormat
+from gwm_sim.data.importers.checks import reading
+from gwm_sim.data.importers.source import ImportFormat, Source
+from gwm_sim.errors import DataError
+from gwm_sim.extras import missing
+
+
+def _formats_in(package: Any) -> Iterator[Any]:
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        format = getattr(import_module(module.name), "FORMAT", None)
+        if format is not None:
+            yield format
+
+
+IMPORT_FORMATS: dict[str, ImportFormat] = {
+    format.name: format for format in sorted(_formats_in(importers), key=lambda format: format.rank)
+}
+"""Formats that are read, by name, in the order in which `detect` asks."""
+
+EXPORT_FORMATS: dict[str, ExportFormat] = {format.name: format for format in _formats_in(exporters)}
+"""Formats that are written, by name."""
+
+if TYPE_CHECKING:
+    Readable = str
+    Writable = str
+else:  # the choice that commands offer
+    Readable = Literal[tuple(IMPORT_FORMATS)]
+    Writable = Literal[tuple(EXPORT_FORMATS)]
+
+
+def open_source(format: Readable, path: Path) -> Source:
+    """Open a recording.
+
+    Args:
+        format: Who wrote it.
+        path: File or folder, as the format has it.
+
+    Raises:
+        DataError: There is no such recording, or it is damaged.
+        MissingDependency: The format needs a package that is not installed.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
+    require(IMPORT_FORMATS[format])
+    with reading(path):
+        return IMPORT_FORMATS[format].source(path)
+
+
+def detect(path: Path) -> Readable | None:
+    """Return the format of a recording, None when it is no known one."""
+    if not path.exists():
+        return None
+    with reading(path):
+        return next((format.name for format in IMPORT_FORMATS.values() if format.recognises(path)), None)
+
+
+def require(format: ImportFormat | ExportFormat) -> None:
+    """Raise MissingDependency unless the optional packages of a format are installed."""
+    for package in format.packages:
+        if find_spec(package) is None:
+            raise missing(package, f"{format.name} data")

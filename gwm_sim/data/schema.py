@@ -1,0 +1,132 @@
+"""What the columns of an episode mean, and what all episodes of a file have in common.
+
+Knows nothing of files: `Schema` goes to JSON and back, into episode files as well as checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gwm_sim.data.cameras import Camera
+
+FORMAT = 1
+"""Version of the layout; raised when an older reader would misread a newer file."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A quantity that the controller integrates exactly: command <- clip(command + scale * action)."""
+
+    telemetry: int
+    """Index of the commanded quantity in the telemetry."""
+    action: int
+    """Index of the action that changes it."""
+    scale: float
+    """Change per unit of action, in the unit of the telemetry."""
+    measured: int
+    """Index of the measured counterpart in the telemetry."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What all episodes of a file have in common: the meaning of the columns and how they were made."""
+
+    env_id: str
+    """Environment or robot that was recorded."""
+    rate: float
+    """Frames and actions per second [Hz]."""
+    telemetry_names: tuple[str, ...]
+    telemetry_units: tuple[str, ...]
+    telemetry_low: tuple[float, ...]
+    telemetry_high: tuple[float, ...]
+    action_names: tuple[str, ...]
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    cameras: dict[str, Camera]
+    """Calibration at the start of the first episode; of a camera on the arm only picture size and `fovy` stay true."""
+    commands: tuple[Command, ...] = ()
+    """Telemetry that is commanded, not measured, and therefore known in advance."""
+    effector: tuple[int, ...] = ()
+    """Telemetry indices of the end-effector position, in the frame of the object poses; empty if unknown."""
+    gripper: tuple[int, ...] = ()
+    """Telemetry indices of how far the gripper or each finger is open [m]; empty if unknown."""
+    object_names: tuple[str, ...] = ()
+    """Objects whose poses are stored; empty when none are."""
+    object_size: float = 0.0
+    """Edge length of the objects [m]."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that every frame is labelled for."""
+    task: str | None = None
+    """The task whose reward robomimic sees as `rewards`."""
+    depth: tuple[str, ...] = ()
+    """Cameras that also measured depth."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the environment."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Everything else that decides the content, such as policy and first seed."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that made the data; not part of the content digest."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the schema as a JSON object."""
+        value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
+        # What older files do not know is left out where they would say nothing else: they keep their digest.
+        if not self.depth:
+            del value["depth"]
+        if self.gripper in ((), _named_gripper(self.telemetry_names)):
+            del value["gripper"]
+        return {"format": FORMAT, **json.loads(json.dumps(value))}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Schema:
+        """Make a schema from what `to_json` returned."""
+        members = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+        del members["format"]
+        cameras = {name: Camera.from_json(camera) for name, camera in value["cameras"].items()}
+        commands = tuple(Command(**command) for command in value["commands"])
+        gripper = members.get("gripper", _named_gripper(value["telemetry_names"]))
+        return cls(**members | {"cameras": cameras, "commands": commands, "gripper": gripper})
+
+    def differences(self, other: Schema) -> list[str]:
+        """Name every entry in which two schemas differ, as `settings.seed: 0, here 5`."""
+        ours, theirs = _flatten(self.to_json()), _flatten(other.to_json())
+        return [
+            f"{key}: {ours.get(key, 'absent')}, here {theirs.get(key, 'absent')}"
+            for key in sorted(ours.keys() | theirs.keys())
+            if ours.get(key) != theirs.get(key)
+        ]
+
+    def layout(self, length: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Return shape and type of every source dataset of an episode with `length` actions."""
+        rows, float32 = length + 1, np.dtype(np.float32)
+        layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+            "actions": ((length, len(self.action_names)), float32),
+            "telemetry": ((rows, len(self.telemetry_names)), float32),
+        }
+        for name, camera in self.cameras.items():
+            layout[f"frames/{name}"] = ((rows, camera.height, camera.width, 3), np.dtype(np.uint8))
+        for name in self.depth:
+            layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
+        if self.object_names:
+            layout["objects"] = ((rows, len(self.object_names), 7), float32)
+        for task in self.tasks:
+            layout[f"labels/{task}/reward"] = ((rows,), float32)
+            layout[f"labels/{task}/success"] = ((rows,), np.dtype(np.bool_))
+        return layout
+
+
+def _named_gripper(telemetry_names: Sequence[str]) -> tuple[int, ...]:
+    """Find the gripper by the name that it has in files which do not say where it is."""
+    return tuple(i for i, name in enumerate(telemetry_names) if name == "gripper_opening")
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return flat

@@ -1,0 +1,175 @@
+"""One plan, for whoever acts: encode what was seen, look around what a prior proposes, search, take the first block.
+
+`MpcPolicy` makes its plans between the steps of environments, `ModelPlanner` beside a robot that moves meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gwm_sim.errors import ConfigError
+from gwm_sim.model.state import WorldState
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.planning.context_window import Context
+from gwm_sim.policies.planning.cost import ModelCost
+from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.objectives import Objective, default_objective
+from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan
+from gwm_sim.policies.planning.prior.guide import Guide
+from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
+
+GRIPPER_RATE = "gripper"
+"""Name of the action that opens a gripper at its lowest and closes it at its highest."""
+
+SPREAD = 0.1  # of the candidates around a proposal, in halves of the range
+
+
+@dataclass(frozen=True)
+class MpcConfig:
+    """How to plan; the defaults imagine about 900 steps per plan, for two CPU cores."""
+
+    planner: Settings | None = IcemSettings(population=24, iterations=3, elites=6)
+    """Which planner, and its settings; None does what the prior proposes, without a search."""
+    horizon: int = 3
+    """Length of a plan in plan steps."""
+    block: int = 5
+    """Environment steps per plan step, in which the action stays the same."""
+    execute: int = 1
+    """Plan steps that are executed before the next plan is made."""
+    three_level: tuple[str, ...] = ()
+    """Names of actions that are either lowest, in the middle or highest, such as gripper."""
+    progress: Progress = Progress()
+    """When to go on to the next goal."""
+    time_budget: float | None = None
+    """Time for a plan, reading the frames included [s]; None plans to the end."""
+    chunk: int = 64
+    """Worlds that are imagined at a time."""
+    seed: int = 0
+    """Row i of a batch searches with its own generator, seeded seed + i."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.execute <= self.horizon or self.block < 1:
+            raise ConfigError(
+                f"execute must be from 1 to the horizon and block at least 1, got execute={self.execute}, "
+                f"horizon={self.horizon}, block={self.block}"
+            )
+
+
+def guided_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
+    """How to plan around what a guide proposes: 64 imagined steps per plan, for two CPU cores in real time.
+
+    The search varies where the robot goes and leaves the gripper to the guide: how firmly something is grasped is not
+    seen before it slips.
+
+    Args:
+        model: The world to plan in.
+        planner: Replaces the search, but for the spread of its candidates.
+        changes: Replace other fields of the configuration.
+    """
+    names = model.config.schema.action_names
+    spread = tuple(0.0 if name == GRIPPER_RATE else SPREAD for name in names)
+    search = replace(planner or IcemSettings(population=8, iterations=1, elites=2), std=spread)
+    grippers = tuple(name for name in names if name == GRIPPER_RATE)
+    return replace(MpcConfig(search, horizon=8, block=1, execute=5, three_level=grippers), **changes)
+
+
+class Step(NamedTuple):
+    """A plan for each of B worlds."""
+
+    plans: Tensor  # (B, T, A), plan steps
+    actions: NDArray[np.float32]  # (B, K, A), those of the environment that are executed before the next plan
+    following: WarmStart  # where the next search begins, the executed steps left behind
+
+
+class PlanStep:
+    """Plans in a world model, for B present worlds at once."""
+
+    def __init__(
+        self, model: WorldModel, objective: Objective | None, config: MpcConfig | None, guide: Guide | None
+    ) -> None:
+        """Join what a plan is made of.
+
+        Args:
+            model: The world to plan in.
+            objective: What plans are judged by; None takes `default_objective` of each goal.
+            config: How to plan.
+            guide: Gives sub-goals to a single goal, and a proposal around which every search begins.
+
+        Raises:
+            ConfigError: There is neither a planner nor a guide to follow.
+        """
+        self.model, self.objective, self.guide = model, objective, guide
+        self.config = MpcConfig() if config is None else config
+        if self.config.planner is None and guide is None:
+            raise ConfigError("without a planner there must be a guide, whose proposals are followed")
+        self.bounds = action_bounds(model, self.config.three_level)
+
+    def hold(self) -> WarmStart:
+        """Where the first search of one world begins."""
+        return WarmStart.hold(1, self.config.horizon, len(self.bounds.low), self.model.device)
+
+    def schedule(self, goals: Sequence[Goal]) -> SubgoalSchedule:
+        """The goals of one world one after the other, or sub-goals of a single one."""
+        return SubgoalSchedule(self.model, goals, self.guide, self.config.progress)
+
+    def encode(self, contexts: Sequence[Context]) -> WorldState:
+        """The present worlds, one row each."""
+        return self.model.encode(*(torch.from_numpy(np.stack(rows)) for rows in zip(*contexts, strict=True)))
+
+    def cost(self, worlds: WorldState, goal: Goal) -> ModelCost:
+        """What plans cost that begin in some worlds, each with its row of the goal."""
+        objective = self.objective or default_objective(self.model, goal)
+        return ModelCost(self.model, worlds, objective, goal, self.config.block, self.config.chunk)
+
+    def plan(
+        self,
+        worlds: WorldState,
+        goal: Goal,
+        start: WarmStart,
+        generators: Sequence[torch.Generator],
+        cost: Cost,
+        begun: float,
+    ) -> Step:
+        """Make a plan for every world.
+
+        Args:
+            worlds: Where the plans begin.
+            goal: What to reach, a row for each world.
+            start: What the plans before have left.
+            generators: One per world; nothing else is random.
+            cost: What plans cost, as `cost` says or otherwise.
+            begun: Reading of `time.monotonic()` from which the time for a plan counts [s].
+        """
+        c = self.config
+        if self.guide is not None:
+            start = start.around(self.bounds.admit(self.guide.propose(worlds, goal, c.horizon, c.block)))
+        plans, following = start.mean, start
+        if c.planner is not None:
+            deadline = None if c.time_budget is None else begun + c.time_budget
+            found = plan(cost, start, self.bounds, generators, c.planner, deadline)
+            plans, following = found.actions, found.start
+        actions = plans[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
+        return Step(plans, actions, following.shift(c.execute))
+
+
+def action_bounds(model: WorldModel, three_level: Sequence[str] = ()) -> Bounds:
+    """The permitted actions of the data that a model learned from.
+
+    Raises:
+        ConfigError: There is no action of a name in `three_level`.
+    """
+    schema = model.config.schema
+    if unknown := sorted(set(three_level) - set(schema.action_names)):
+        raise ConfigError(f"{model.config.name} has the actions {', '.join(schema.action_names)}, not {unknown}")
+    low, high = (
+        torch.tensor(limit, dtype=torch.float32, device=model.device)
+        for limit in (schema.action_low, schema.action_high)
+    )
+    return Bounds(low, high, tuple(schema.action_names.index(name) for name in three_level))
