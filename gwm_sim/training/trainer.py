@@ -6,7 +6,8 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,9 +217,22 @@ class Trainer:
         """Context in which matrices are multiplied in the precision that is faster here."""
         return torch.autocast(self.model.device.type, self.precision, enabled=self.precision != torch.float32)
 
-    def averaged(self) -> Averaged:
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """Context in which the model has the averaged weights."""
-        return Averaged(self.model, self.average)
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's weights for the averaged ones, or back."""
+        for name, parameter in self.model.named_parameters():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.average[name])
+            self.average[name] = kept
 
     def save(
         self,
@@ -262,26 +276,6 @@ class Trainer:
         self.best_weights = strip(tensors, "best.")
         self.validation = self.saved.get("held_out", {})
         self.optimiser_state = strip(tensors, "optimiser.")
-
-
-class Averaged:
-    """Swap a model's weights for averaged ones, and back."""
-
-    def __init__(self, model: WorldModel, average: dict[str, Tensor]) -> None:
-        self.model, self.average = model, average
-
-    def __enter__(self) -> None:
-        self.swap()
-
-    def __exit__(self, *_: object) -> None:
-        self.swap()
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            kept = parameter.detach().clone()
-            parameter.copy_(self.average[name])
-            self.average[name] = kept
 
 
 def strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

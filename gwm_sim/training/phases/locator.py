@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
@@ -17,10 +16,6 @@ class LocatorPhase(WorldModelPhase):
     name = "locator"
     rate = 1e-3
     learned = ("locator.",)
-
-    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
-        super().__init__(model, data, preset, seed)
-        self.windows, self.validation = data.samplers(1, seen=True)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         index = windows.draw(2 * self.preset.frames_per_batch, generator)

@@ -35,11 +35,10 @@ class ObjectDynamicsPhase(WorldModelPhase):
     spared = (RENDERS,)
 
     def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
-        super().__init__(model, data, preset, seed)
+        super().__init__(model, data, preset, seed, length=preset.rollouts[-1], seen=False)
         assert isinstance(model.dynamics, ObjectDynamics)
         self.dynamics = model.dynamics
-        samplers = [data.samplers(length) for length in preset.rollouts]
-        self.lengths, self.validation = [windows for windows, _ in samplers], samplers[-1][1]
+        self.lengths = [data.samplers(length)[0] for length in preset.rollouts]
         self.captured: dict[tuple[bool, int, int], Capture] = {}
 
     def loss(self, step: int, progress: float) -> Loss:

@@ -45,13 +45,13 @@ class WorldModelPhase(ABC):
     """How the names of the weights begin that are learned,"""
     spared: ClassVar[tuple[str, ...]] = ()
     """but for those that begin so."""
-    windows: WindowSampler
-    """Of training episodes."""
-    validation: WindowSampler | None
-    """Of validation episodes, None if these are too short."""
 
-    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
+    def __init__(
+        self, model: WorldModel, data: TrainingData, preset: Preset, seed: int, length: int = 1, seen: bool = True
+    ) -> None:
+        """Learn from windows of `length` frames, `seen` ones if pictures are needed."""
         self.model, self.data, self.preset, self.seed = model, data, preset, seed
+        self.windows, self.validation = data.samplers(length, seen)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """What is optimised, by name."""

@@ -25,9 +25,8 @@ class RendererPhase(WorldModelPhase):
     learned = (RENDERS,)
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
-        super().__init__(model, data, preset, seed)
+        super().__init__(model, data, preset, seed, length=OWN_PICTURES + 2)
         self.codes = codes
-        self.windows, self.validation = data.samplers(OWN_PICTURES + 2, seen=True)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         dynamics, device, count = self.model.dynamics, self.model.device, step % (OWN_PICTURES + 1)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.config import Preset
-from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.dataset import WindowSampler
 from gwm_sim.training.phases.locator import misplacement
 from gwm_sim.training.phases.phase import SEES_FRAMES, Loss, WorldModelPhase
 
@@ -19,10 +17,6 @@ class TokenizerPhase(WorldModelPhase):
     name = "tokenizer"
     rate = 1.5e-3
     learned = SEES_FRAMES
-
-    def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
-        super().__init__(model, data, preset, seed)
-        self.windows, self.validation = data.samplers(1, seen=True)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         model = self.model

@@ -25,10 +25,9 @@ class VideoDynamicsPhase(WorldModelPhase):
     learned = ("dynamics.", "task_head.")
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
-        super().__init__(model, data, preset, seed)
+        super().__init__(model, data, preset, seed, length=preset.frames_per_window + 1)
         assert isinstance(model.dynamics, VideoDynamics)
         self.codes, self.dynamics = codes, model.dynamics
-        self.windows, self.validation = data.samplers(preset.frames_per_window + 1)
 
     def loss(self, step: int, progress: float) -> Loss:
         imagining = progress > IMAGINE_AFTER and step % 2 == 1
