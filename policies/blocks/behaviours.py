@@ -368,7 +368,7 @@ def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
     if kind == "mixed":
         return mixed(env, seed)
     if kind in ("handling", "towers"):
-        from gwm_sim.policies.blocks.handling import build, handle  # late: they are made of the pieces above
+        from gwm_sim.policies.blocks.clumsy import build, handle  # late: they are made of the pieces above
 
         return ScriptedPolicy(env, handle if kind == "handling" else build, kind, seed)
     if kind == "loose":
