@@ -127,7 +127,7 @@ class Bench:
             return job, None, []
         env, goal = problem
         policy = self.policy(job, env, goal)
-        result = evaluate(policy, env, 1, job.seed, until_held=True).episodes[0]
+        result = evaluate(policy, env, 1, job.seed, until_sustained=True).episodes[0]
         return job, result, getattr(policy, "plan_seconds", [])
 
     def policy(self, job: Job, env: gym.Env[Any, Any], goal: Goal) -> Policy:

@@ -150,7 +150,7 @@ class Spectator:
         if spec not in self._entrants:
             self._entrants[spec] = make_policy(spec, self._arena.make("twin"), self._seed, self._arena.world_model)
         policy, env = self._entrants[spec]
-        return evaluate(policy, env, 1, seed, until_held=True).episodes[0]
+        return evaluate(policy, env, 1, seed, until_sustained=True).episodes[0]
 
 
 def _run(spec: str, env: VectorEnv[Any, Any, Any], config: CompareConfig, arena: PairedWorlds) -> Evaluation:

@@ -252,7 +252,7 @@ def solve(
         for number, problem in enumerate(problems, start=1):
             policy = MpcPolicy(model, problem.goals, config=mpc_config(config, model), guide=guide)
             watched = Filmed(policy, problem.picture, film) if config.video is not None and number <= FILMED else policy
-            run = evaluate(watched, env, 1, problem.seed, problem.options, until_held=True)
+            run = evaluate(watched, env, 1, problem.seed, problem.options, until_sustained=True)
             results += run.episodes
             seconds += policy.plan_seconds
             solved = sum(result.success for result in results)
