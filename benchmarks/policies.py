@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from gwm_sim.envs.blocks.spec import env_id
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.policies.rl.training import RlTrainConfig, train
 
 Task = Literal["reach", "grasp", "stack"]

@@ -273,14 +273,12 @@ class TwinJob(NamedTuple):
 class TwinWorker:
     """Lives in a worker process and steps twins there; each is made for its first turn."""
 
-    greeting = None
-
     def __init__(self, size: int, cameras: tuple[str, ...], seed: int) -> None:
         self._options = {"size": size, "cameras": cameras}
         self._seed = seed
         self._subjects: dict[tuple[str, int], Environments] = {}
 
-    def __call__(self, job: TwinJob) -> float:
+    def rate(self, job: TwinJob) -> float:
         """Return env-steps per second."""
         key = job.rendering, job.rows
         if key not in self._subjects:
@@ -301,9 +299,9 @@ class Twins:
     def __init__(self, config: ThroughputConfig, size: int, cameras: tuple[str, ...]) -> None:
         """Start the processes, make the twins and warm them up."""
         self._exit = ExitStack()
-        self._crews = [
+        self._pools = [
             self._exit.enter_context(
-                WorkerPool(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i))
+                WorkerPool(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i), workers=1)
             )
             for i in range(TWIN_PROCESSES)
         ]
@@ -314,8 +312,8 @@ class Twins:
 
     def rate(self, rendering: str, rows: int, seconds: float) -> float:
         """Env-steps per second of all processes together."""
-        job = TwinJob(rendering, rows, seconds)
-        return sum(self._threads.map(lambda crew: sum(crew.run([job], workers=1)), self._crews))
+        job = partial(TwinWorker.rate, job=TwinJob(rendering, rows, seconds))
+        return sum(self._threads.map(lambda pool: sum(pool.run([job])), self._pools))
 
     def __enter__(self) -> "Twins":
         return self

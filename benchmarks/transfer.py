@@ -26,7 +26,7 @@ from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.agreement import mean_maximum_rank_violation, pearson
-from gwm_sim.policies.commands.compare import CompareConfig, compare
+from gwm_sim.policies.comparison import CompareConfig, compare
 from gwm_sim.policies.rl.curve import read_curve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

@@ -16,7 +16,7 @@ import tyro
 
 import gwm_sim
 from gwm_sim.evaluation.fidelity import EvalConfig, evaluate
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.training.train import TrainConfig
 from gwm_sim.training.train import main as train
 

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from gwm_sim.policies.policy import Policy
-from gwm_sim.policies.rollout import Env, rollout
+from gwm_sim.policies.rollout import Env, rollout, rows_of
 from gwm_sim.protocol import SustainedSuccess
 
 _NORMAL_95: Final = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
@@ -134,7 +133,7 @@ def evaluate(
     results: list[EpisodeResult] = []
     while len(results) < episodes:
         observation, _ = env.reset(seed=seed + len(results), options=options)
-        rows = min(env.num_envs if isinstance(env, VectorEnv) else 1, episodes - len(results))
+        rows = min(rows_of(env), episodes - len(results))
         tallies = [_Tally(seed + len(results) + row) for row in range(rows)]
         for step in rollout(policy, env, observation, deterministic):
             success = step.last("success")

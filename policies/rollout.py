@@ -37,17 +37,21 @@ class Step(NamedTuple):
         return np.where(self.done & self.info.get("_final_info", False), final, now)
 
 
+def rows_of(env: Env) -> int:
+    """Episodes that run at a time."""
+    return env.num_envs if isinstance(env, VectorEnv) else 1
+
+
 def rollout(policy: Policy, env: Env, observation: Observation, deterministic: bool = True) -> Iterator[Step]:
     """Act from the observation of a reset on: in a single environment to its end, in a vector of them for ever."""
-    vector = isinstance(env, VectorEnv)
-    state, start = None, np.ones(env.num_envs if vector else 1, bool)
+    state, start = None, np.ones(rows_of(env), bool)
     while True:
         action, state = policy.predict(observation, state=state, episode_start=start, deterministic=deterministic)
-        observation, reward, terminated, truncated, info = env.step(action)
+        observation, rewards, terminated, truncated, info = env.step(action)
         start = np.atleast_1d(terminated | truncated)
-        yield Step(action, observation, np.atleast_1d(reward), start, info)
-        if start.all() and not vector:
+        yield Step(action, observation, np.atleast_1d(np.asarray(rewards)), start, info)
+        if start.all() and not isinstance(env, VectorEnv):
             return
 
 
-__all__ = ["Env", "Step", "rollout"]
+__all__ = ["Env", "Step", "rollout", "rows_of"]

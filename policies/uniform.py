@@ -1,9 +1,9 @@
-"""The floors: uniformly random actions, and holding still."""
+"""Policies that look at nothing: uniformly random actions, holding still, and following a recording."""
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.spec import ACTION_NAMES
 from gwm_sim.policies.policy import Observation, State
 
 
@@ -12,9 +12,15 @@ class UniformPolicy:
 
     name = "uniform"
 
-    def __init__(self, seed: int = 0, actions: int = len(ACTION_NAMES)) -> None:
-        """Draw vectors of so many numbers."""
-        self._rng, self._actions = np.random.default_rng(seed), actions
+    def __init__(self, space: spaces.Box, seed: int = 0) -> None:
+        """Draw from the bounds of one action.
+
+        Raises:
+            ValueError: They are not finite.
+        """
+        if not space.is_bounded():
+            raise ValueError(f"uniform actions need finite bounds, got {space}")
+        self._space, self._rng = space, np.random.default_rng(seed)
 
     def predict(
         self,
@@ -23,9 +29,10 @@ class UniformPolicy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """Draw actions in [-1, 1]."""
-        shape = (*observation["agent_pos"].shape[:-1], self._actions)
-        return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32), None
+        """Draw actions."""
+        low, high = self._space.low.astype(np.float64), self._space.high.astype(np.float64)
+        shape = (*observation["agent_pos"].shape[:-1], *self._space.shape)
+        return self._rng.uniform(low, high, shape).astype(np.float32), None
 
 
 class HoldPolicy:
@@ -33,9 +40,9 @@ class HoldPolicy:
 
     name = "hold"
 
-    def __init__(self, actions: int = len(ACTION_NAMES)) -> None:
-        """Give vectors of so many zeros."""
-        self._actions = actions
+    def __init__(self, space: spaces.Box) -> None:
+        """Hold by zeros, or where zero is out of the bounds of an action by what comes nearest."""
+        self._action = np.zeros(space.shape, np.float32).clip(space.low, space.high)
 
     def predict(
         self,
@@ -44,5 +51,25 @@ class HoldPolicy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """Return zeros."""
-        return np.zeros((*observation["agent_pos"].shape[:-1], self._actions), np.float32), None
+        """Return the null action."""
+        return np.tile(self._action, (*observation["agent_pos"].shape[:-1], 1)), None
+
+
+class RecordedPolicy:
+    """Follows actions (T, A), each step the next one."""
+
+    name = "recorded"
+
+    def __init__(self, actions: NDArray[np.float32]) -> None:
+        """Begin with the first action."""
+        self._actions = iter(actions)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Return the next action, in every row."""
+        return np.tile(next(self._actions), (*observation["agent_pos"].shape[:-1], 1)), None

@@ -1,28 +1,35 @@
-"""Hands that do not follow the script: pressed on, half closed, let go little by little, unsteady, absent.
+"""Hands that do not follow the script: pressed on, half closed, let go little by little, unsteady, absent, misled.
 
-A policy that is still learning does all of this. A model that has only seen clean grips believes whatever it likes of
+A policy that is still learning does all of this, as data (`handle`, `build`) or as a rival (`disturbed_expert`). A model that has only seen clean grips believes whatever it likes of
 the others: fingers that close through a cube, or carry it without touching it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, GRIPPER_SCALE
+from gwm_sim.envs.blocks.tasks import TaskState
+from gwm_sim.envs.learned.observations import grasped_by_sight
+from gwm_sim.envs.wrappers import GRIPPER
+from gwm_sim.errors import ConfigError
 from gwm_sim.policies.blocks import behaviours
+from gwm_sim.policies.blocks.behaviours import Piece, Rng
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.blocks.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
-
-Rng = np.random.Generator
+from gwm_sim.policies.policy import Observation, Policy, State
 
 
 def handle(bench: Bench, rng: Rng) -> Script:
     """Take cubes, carry and stack them for ever, each time with other habits."""
     yield from hold(int(rng.integers(0, 5)))
     while True:
-        pieces = WHILE_HOLDING if behaviours.held(bench) is not None else PIECES
+        pieces = WHILE_HOLDING if behaviours.grasped(bench) is not None else PIECES
         piece = pieces[rng.integers(len(pieces))]
         yield from habitual(piece(bench, rng), rng)
         yield from hold(1)
@@ -88,7 +95,7 @@ def half_grip(bench: Bench, rng: Rng) -> Script:
 
 
 def slacken(bench: Bench, rng: Rng) -> Script:
-    """Open a little while something is held, standing or moving."""
+    """Open a little while something is grasped, standing or moving."""
     yield from lift(bench, bench.command[2] + rng.uniform(0.0, 0.1))
     drift = rng.uniform(-0.5, 0.5, 3) * (rng.random() < 0.5)
     for _ in range(int(rng.integers(1, 6))):
@@ -96,7 +103,6 @@ def slacken(bench: Bench, rng: Rng) -> Script:
     yield from hold(int(rng.integers(1, 6)))
 
 
-Piece = Callable[[Bench, Rng], Iterator[Array]]
 PIECES: Final[tuple[Piece, ...]] = (
     *(behaviours.stack_up,) * 3,
     *(behaviours.pick_up,) * 3,
@@ -112,3 +118,93 @@ WHILE_HOLDING: Final[tuple[Piece, ...]] = (
     behaviours.failed_stack,
     behaviours.drop,
 )
+
+
+DISTURBANCES: Final = ("noise", "lapse", "offset", "press")
+"""What can be wrong with an expert, see `gwm_sim.policies.registry`."""
+
+NOISY: Final = np.array([1.0, 1.0, 1.0, 0.0])  # the movements alone: an unsteady gripper drops whatever it holds
+
+
+def disturbed_expert(env: Any, seed: int = 0, offset: float | None = None, **disturbances: float) -> Policy:
+    """The expert of an environment's task, which tells by sight what it grasps, with what is wrong with it.
+
+    Args:
+        env: The environment it will act in, single or vector.
+        seed: Of what it draws.
+        offset: By how much it misjudges where the cubes are [m].
+        disturbances: Arguments of `Clumsy`.
+
+    Raises:
+        ConfigError: There is no expert for the environment.
+    """
+    task = getattr(env.unwrapped, "task", None)
+    if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
+        raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
+    judged = Numb(env) if offset is None else Misjudged(Numb(env), offset, seed)
+    policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
+    return Clumsy(policy, seed, **disturbances) if disturbances else policy
+
+
+class Clumsy:
+    """A policy with Gaussian noise on its movements, random ones in place of a share of them, or a pressing hand."""
+
+    def __init__(self, policy: Policy, seed: int, noise: float = 0.0, lapse: float = 0.0, press: float = 0.0) -> None:
+        self._policy, self._noise, self._lapse, self._press = policy, noise, lapse, bool(press)
+        self._rate: NDArray[np.float32] = np.zeros((), np.float32)  # of the gripper, the last one that was not zero
+        self._rng = np.random.default_rng([seed, 2])
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        begins = state is None
+        action, state = self._policy.predict(observation, state, episode_start, deterministic)
+        if self._press:
+            rate = action[..., GRIPPER]
+            fresh = begins if episode_start is None else episode_start.reshape(rate.shape)
+            self._rate = np.where(rate == 0, np.where(fresh, 0.0, self._rate), rate)
+            action = np.concatenate([action[..., :GRIPPER], self._rate[..., None]], axis=-1)
+        noisy = (action + self._noise * self._rng.normal(size=action.shape) * NOISY).clip(-1.0, 1.0)
+        lapses = self._rng.random((*action.shape[:-1], 1)) < self._lapse
+        return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state
+
+
+class Numb:
+    """An environment in which nobody feels a cube: grasps are told by sight.
+
+    A policy must be told the same in both worlds to be compared. The twin's fingers lose touch for a moment whenever a
+    grasped cube is pressed on something; an expert that minds picks again, and a learned world knows nothing of it.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self.unwrapped = self
+        self._env: Any = env.unwrapped
+        self.num_envs = getattr(env, "num_envs", 1)
+        self._opening: NDArray[np.float64] | None = None
+
+    def task_state(self) -> TaskState:
+        state: TaskState = self._env.task_state()
+        before = state.gripper_opening if self._opening is None else self._opening
+        self._opening = np.array(state.gripper_opening)
+        grasped = grasped_by_sight(state.position, state.end_effector, state.gripper_opening, before)
+        return replace(state, grasped=grasped)
+
+
+class Misjudged:
+    """An environment whose cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
+
+    def __init__(self, env: Numb, offset: float, seed: int) -> None:
+        self.unwrapped = self
+        self._env = env
+        rows = env.num_envs
+        angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, rows)
+        self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros(rows)], axis=-1)
+
+    def task_state(self) -> TaskState:
+        state: TaskState = self._env.task_state()
+        shift = self._shift[:, None] if state.position.ndim == 3 else self._shift[0]
+        return replace(state, position=state.position + shift)

@@ -27,7 +27,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build
 from gwm_sim.training.dataset import TrainingData, load_training_data

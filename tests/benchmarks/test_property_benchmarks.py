@@ -22,7 +22,7 @@ from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.evaluation.statistics import auroc, ranks, spearman
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.protocol import CONTEXT
 
 Array = NDArray[Any]

@@ -22,7 +22,7 @@ from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, WorldModelConfig
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
 from gwm_sim.training.dataset import WindowSampler, load_training_data

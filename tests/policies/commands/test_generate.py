@@ -13,7 +13,8 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.world_model import BANK_FILE, WorldModel, find_checkpoint
-from gwm_sim.policies.commands.generate import Film, GenerateConfig, main
+from gwm_sim.policies.commands.generate import main
+from gwm_sim.policies.film import Film, GenerateConfig
 from gwm_sim.policies.planning import Guide
 from gwm_sim.protocol import CONTEXT
 

@@ -10,7 +10,7 @@ from gwm_sim.cli import main
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.policies.commands.plan import PlanConfig, episode_problems, make_env
 
 
