@@ -1,7 +1,7 @@
 """Policies in both worlds from the same starts: can the learned one be believed when it ranks them?
 
-What is compared is sustained success. Over policies: correlation, rank correlation, MMRV and the gap; over the starts of
-one policy: how often both worlds agree on whether it succeeds from there.
+What is compared is sustained success. Over policies: correlation, rank correlation, MMRV and the gap; over the starts
+of one policy: how often both worlds agree on whether it succeeds from there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Hands that do not follow the script: pressed on, half closed, let go little by little, unsteady, absent, misled.
 
-A policy that is still learning does all of this, as data (`handle`, `build`) or as a rival (`disturbed_expert`). A model that has only seen clean grips believes whatever it likes of
-the others: fingers that close through a cube, or carry it without touching it.
+A policy that is still learning does all of this. A model that has only seen clean grips believes whatever it likes of
+the others: fingers that close through a cube, or carry it without touching it. Data are made of them by `handle` and
+`build`, policies to be ranked by `disturbed_expert`.
 """
 
 from __future__ import annotations

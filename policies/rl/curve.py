@@ -1,13 +1,13 @@
 """Scores in both worlds along a training run: a JSON file and a plot of the gap between them."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from gwm_sim.envs.tabletop.paired import WORLDS, World
+from gwm_sim.files import write_json
 from gwm_sim.policies.evaluation import wilson_interval
 
 CURVE_FILE: Final = "curve.json"
@@ -16,7 +16,7 @@ PLOT_FILE: Final = "gap.png"
 
 @dataclass(frozen=True)
 class Score:
-    """Held successes in both worlds, from the same starts."""
+    """Sustained successes in both worlds, from the same starts."""
 
     steps: int
     """Environment steps learned from."""
@@ -42,9 +42,7 @@ def read_curve(folder: Path) -> list[Score]:
 
 def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
     """Write the scores, and the plot where matplotlib is installed."""
-    temporary = folder / f"{CURVE_FILE}.tmp"
-    temporary.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
-    os.replace(temporary, folder / CURVE_FILE)
+    write_json(folder / CURVE_FILE, [asdict(score) for score in scores])
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -57,7 +55,7 @@ def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
         low, high = zip(*(wilson_interval(getattr(s, world), s.episodes) for s in scores), strict=True)
         (line,) = axes.plot(minutes, rates, marker="o", label={"twin": "physics twin"}.get(world, "learned world"))
         axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15)
-    axes.set(xlabel="training [min]", ylabel="held success", ylim=(-0.02, 1.02), title=title)
+    axes.set(xlabel="training [min]", ylabel="sustained success", ylim=(-0.02, 1.02), title=title)
     axes.legend()
     figure.savefig(folder / PLOT_FILE, dpi=120)
 
