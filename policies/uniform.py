@@ -20,7 +20,8 @@ class UniformPolicy:
         """
         if not space.is_bounded():
             raise ValueError(f"uniform actions need finite bounds, got {space}")
-        self._space, self._rng = space, np.random.default_rng(seed)
+        self._low, self._high = space.low.astype(np.float64), space.high.astype(np.float64)
+        self._rng = np.random.default_rng(seed)
 
     def predict(
         self,
@@ -30,9 +31,8 @@ class UniformPolicy:
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         """Draw actions."""
-        low, high = self._space.low.astype(np.float64), self._space.high.astype(np.float64)
-        shape = (*observation["agent_pos"].shape[:-1], *self._space.shape)
-        return self._rng.uniform(low, high, shape).astype(np.float32), None
+        shape = (*observation["agent_pos"].shape[:-1], *self._low.shape)
+        return self._rng.uniform(self._low, self._high, shape).astype(np.float32), None
 
 
 class HoldPolicy:
