@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -59,8 +59,7 @@ class CompareConfig:
             raise ConfigError(f"--policies names one twice: {' '.join(self.policies)}")
 
 
-@dataclass(frozen=True)
-class Duel:
+class Duel(NamedTuple):
     """One policy in both worlds, start by start."""
 
     policy: str

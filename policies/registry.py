@@ -13,7 +13,7 @@
                               shipped agents that learned inside gwm-mini
     FOLDER                    an agent as `gwm rl train` makes it
 
-A new kind is an entry of `KINDS`: a function of the options, the environment, a seed and the world model.
+A new kind is an entry of `KINDS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,7 +67,8 @@ def make_policy(spec: str, env: Env, seed: int = 0, model: str | Path | WorldMod
     """
     name, *words = spec.split(":")
     if name in KINDS and not Path(spec).is_dir():
-        return KINDS[name](_options(spec, words), env, seed, model)
+        kind = KINDS[name]
+        return PolicySpec(kind.make(env, seed, model, **_options(spec, words, kind.options)), env)
     return _agent(spec, env)
 
 
@@ -77,41 +78,18 @@ def needs_pixels(spec: str) -> bool:
     return name in PLANNERS or name not in KINDS
 
 
-def _scripted(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
-    _only(options, *DISTURBANCES)
-    return PolicySpec(disturbed_expert(env, seed, **options), env)
-
-
-def _uniform(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
-    _only(options)
-    return PolicySpec(UniformPolicy(_actions(env), seed), env)
-
-
-def _hold(options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
-    _only(options)
-    return PolicySpec(HoldPolicy(_actions(env)), env)
-
-
-def _actions(env: Env) -> gym.spaces.Box:
-    space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
-    assert isinstance(space, gym.spaces.Box)
-    return space
-
-
-def _plan(planner: str, options: Mapping[str, float], env: Env, seed: int, model: Any) -> PolicySpec:
-    _only(options, "population", "iterations", "horizon")
+def _plan(
+    planner: str, env: Env, seed: int, model: Any, population: float = 24, iterations: float = 3, horizon: float = 3
+) -> Policy:
     world = model if isinstance(model, WorldModel) else WorldModel.load(model)
     task = getattr(env.unwrapped, "task", None)
     if task is None:
         raise ConfigError(f"no task to plan for in {env.spec.id if env.spec else env}")
-    size: dict[str, Any] = {
-        "population": int(options.get("population", 24)),
-        "iterations": int(options.get("iterations", 3)),
-    }
+    size: dict[str, Any] = {"population": int(population), "iterations": int(iterations)}
     if isinstance(PLANNERS[planner], CemSettings):
         size["elites"] = max(2, size["population"] // 4)
-    config = MpcConfig(replace(PLANNERS[planner], **size), horizon=int(options.get("horizon", 3)), seed=seed)
-    return PolicySpec(MpcPolicy(world, Goal.solve(world, task), config=config), env)
+    config = MpcConfig(replace(PLANNERS[planner], **size), horizon=int(horizon), seed=seed)
+    return MpcPolicy(world, Goal.solve(world, task), config=config)
 
 
 def find_agent(spec: str) -> Path | None:
@@ -155,24 +133,35 @@ def _agent(spec: str, env: Env) -> PolicySpec:
     return PolicySpec(policy, env)
 
 
-KINDS: Final[Mapping[str, Callable[[Mapping[str, float], Env, int, Any], PolicySpec]]] = {
-    "scripted": _scripted,
-    "uniform": _uniform,
-    "hold": _hold,
-    **{name: partial(_plan, name) for name in PLANNERS},
+class Kind(NamedTuple):
+    """Policies of one name: what makes them of environment, seed, world model and options, and which options."""
+
+    make: Callable[..., Policy]
+    options: tuple[str, ...] = ()
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "scripted": Kind(lambda env, seed, model, **options: disturbed_expert(env, seed, **options), DISTURBANCES),
+    "uniform": Kind(lambda env, seed, model: UniformPolicy(action_bounds(env), seed)),
+    "hold": Kind(lambda env, seed, model: HoldPolicy(action_bounds(env))),
+    **{name: Kind(partial(_plan, name), ("population", "iterations", "horizon")) for name in PLANNERS},
 }
 
 
-def _options(spec: str, words: list[str]) -> dict[str, float]:
+def action_bounds(env: Env) -> gym.spaces.Box:
+    """Space of one action, (A,)."""
+    space: Any = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
+    return space
+
+
+def _options(spec: str, words: list[str], known: tuple[str, ...]) -> dict[str, float]:
     try:
-        return {name: float(value) for name, value in (word.split("=") for word in words)}
+        options = {name: float(value) for name, value in (word.split("=") for word in words)}
     except ValueError:
         raise ConfigError(f"options of a policy are name=number, separated by colons, got {spec!r}") from None
-
-
-def _only(options: Mapping[str, float], *known: str) -> None:
     if unknown := sorted(options.keys() - set(known)):
         raise ConfigError(f"unknown options {unknown} of a policy; it takes {', '.join(known) or 'none'}")
+    return options
 
 
 __all__ = ["SHIPPED", "PolicySpec", "find_agent", "make_policy", "needs_pixels"]

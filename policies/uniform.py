@@ -1,5 +1,8 @@
 """Policies that look at nothing: uniformly random actions, holding still, and following a recording."""
 
+from collections.abc import Iterable
+from itertools import repeat
+
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -35,32 +38,12 @@ class UniformPolicy:
         return self._rng.uniform(self._low, self._high, shape).astype(np.float32), None
 
 
-class HoldPolicy:
-    """The null action at every step."""
-
-    name = "hold"
-
-    def __init__(self, space: spaces.Box) -> None:
-        """Hold by zeros, or where zero is out of the bounds of an action by what comes nearest."""
-        self._action = np.zeros(space.shape, np.float32).clip(space.low, space.high)
-
-    def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
-        """Return the null action."""
-        return np.tile(self._action, (*observation["agent_pos"].shape[:-1], 1)), None
-
-
 class RecordedPolicy:
-    """Follows actions (T, A), each step the next one."""
+    """Follows actions (A,), each step the next one."""
 
     name = "recorded"
 
-    def __init__(self, actions: NDArray[np.float32]) -> None:
+    def __init__(self, actions: Iterable[NDArray[np.float32]]) -> None:
         """Begin with the first action."""
         self._actions = iter(actions)
 
@@ -73,3 +56,13 @@ class RecordedPolicy:
     ) -> tuple[NDArray[np.float32], State | None]:
         """Return the next action, in every row."""
         return np.tile(next(self._actions), (*observation["agent_pos"].shape[:-1], 1)), None
+
+
+class HoldPolicy(RecordedPolicy):
+    """The null action at every step: zeros, or where zero is out of bounds what comes nearest."""
+
+    name = "hold"
+
+    def __init__(self, space: spaces.Box) -> None:
+        """Hold within the bounds of one action."""
+        super().__init__(repeat(np.zeros(space.shape, np.float32).clip(space.low, space.high)))

@@ -18,7 +18,6 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final, Generic, Self, TypeVar
@@ -29,6 +28,7 @@ ATTEMPTS: Final = 2  # processes that a job may cost before it is reported
 
 Worker = TypeVar("Worker")
 Result = TypeVar("Result")
+_Task = tuple[Callable[[Any], Any], int]  # a job, and which attempt at it this is
 
 
 class WorkerPool(Generic[Worker]):
@@ -58,36 +58,41 @@ class WorkerPool(Generic[Worker]):
             GwmError: A worker or a job raised it, or a job has cost `ATTEMPTS` processes their life.
             RuntimeError: A worker or a job failed in another way; the message holds its traceback.
         """
-        waiting, again = iter(jobs), list[_Task]()
+        waiting: Iterator[_Task] = ((job, 1) for job in jobs)
+        again: list[_Task] = []
         running: dict[Connection, _Task] = {}
         try:
             while True:
-                while len(running) < self._limit and (task := again.pop() if again else _next(waiting)) is not None:
-                    running[self._give(task)] = task
+                while len(running) < self._limit and (task := again.pop() if again else next(waiting, None)):
+                    running[self._give(task[0])] = task
                 if not running:
                     return
                 for connection in wait(list(running)):
                     assert isinstance(connection, Connection)
-                    task = running.pop(connection)
+                    job, attempt = running.pop(connection)
                     try:
-                        reply: _Done | _Failed = connection.recv()
+                        result, error = connection.recv()
                     except (EOFError, ConnectionError):
-                        again.append(task.after_death(self._bury(connection)))
+                        code = self._bury(connection)
+                        if attempt == ATTEMPTS:
+                            died = f"{attempt} worker processes died over the same job, the last with exit code {code}"
+                            raise GwmError(died) from None
+                        again.append((job, attempt + 1))
                         continue
                     self._idle.append(connection)
-                    if isinstance(reply, _Failed):
-                        raise reply.error
-                    yield reply.result
+                    if error is not None:
+                        raise error
+                    yield result
         finally:
             for connection in running:  # what they still do is nobody's any more
                 self._bury(connection)
 
-    def _give(self, task: _Task) -> Connection:
-        """The process that has the task now: one that is idle and alive, or a new one."""
+    def _give(self, job: Callable[[Worker], Any]) -> Connection:
+        """The process that has the job now: one that is idle and alive, or a new one."""
         while self._idle:
             connection = self._idle.pop()
             try:
-                connection.send(task.job)
+                connection.send(job)
                 return connection
             except ConnectionError:
                 self._bury(connection)
@@ -97,7 +102,7 @@ class WorkerPool(Generic[Worker]):
         theirs.close()  # so that the worker's death closes the pipe
         self._processes[ours] = process
         with suppress(ConnectionError):  # one that is dead already is found so by whoever waits for its result
-            ours.send(task.job)
+            ours.send(job)
         return ours
 
     def _bury(self, connection: Connection) -> int | None:
@@ -116,31 +121,6 @@ class WorkerPool(Generic[Worker]):
             self._bury(connection)
 
 
-@dataclass(frozen=True)
-class _Task:
-    job: Callable[[Any], Any]
-    deaths: int = 0
-
-    def after_death(self, exit_code: int | None) -> _Task:
-        if self.deaths + 1 >= ATTEMPTS:
-            raise GwmError(f"{ATTEMPTS} worker processes died over the same job, the last with exit code {exit_code}")
-        return _Task(self.job, self.deaths + 1)
-
-
-@dataclass(frozen=True)
-class _Done:
-    result: Any
-
-
-@dataclass(frozen=True)
-class _Failed:
-    error: GwmError | RuntimeError
-
-
-def _next(jobs: Iterator[Callable[[Any], Any]]) -> _Task | None:
-    return next((_Task(job) for job in jobs), None)
-
-
 def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     worker = None
@@ -149,11 +129,11 @@ def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
             job = connection.recv()
             try:
                 worker = make_worker() if worker is None else worker
-                reply: _Done | _Failed = _Done(job(worker))
+                reply: tuple[Any, Exception | None] = job(worker), None
             except GwmError as error:
-                reply = _Failed(error)
+                reply = None, error
             except Exception:
-                reply = _Failed(RuntimeError(f"a worker process failed: {traceback.format_exc()}"))
+                reply = None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")
             connection.send(reply)
     except (EOFError, ConnectionError):
         return  # nobody is at the other end any more

@@ -127,7 +127,7 @@ DISTURBANCES: Final = ("noise", "lapse", "offset", "press")
 NOISY: Final = np.array([1.0, 1.0, 1.0, 0.0])  # the movements alone: an unsteady gripper drops whatever it holds
 
 
-def disturbed_expert(env: Any, seed: int = 0, offset: float | None = None, **disturbances: float) -> Policy:
+def disturbed_expert(env: Any, seed: int = 0, offset: float = 0.0, **disturbances: float) -> Policy:
     """The expert of an environment's task, which tells by sight what it grasps, with what is wrong with it.
 
     Args:
@@ -142,8 +142,7 @@ def disturbed_expert(env: Any, seed: int = 0, offset: float | None = None, **dis
     task = getattr(env.unwrapped, "task", None)
     if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
         raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
-    judged = Numb(env) if offset is None else Misjudged(Numb(env), offset, seed)
-    policy = ScriptedPolicy(judged, EXPERTS[task], f"scripted-{task}", seed)
+    policy = ScriptedPolicy(BySight(env, offset, seed), EXPERTS[task], f"scripted-{task}", seed)
     return Clumsy(policy, seed, **disturbances) if disturbances else policy
 
 
@@ -174,38 +173,27 @@ class Clumsy:
         return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state
 
 
-class Numb:
-    """An environment in which nobody feels a cube: grasps are told by sight.
+class BySight:
+    """An environment as it looks: nobody feels a cube, grasps are told by sight, and cubes may be misjudged.
 
     A policy must be told the same in both worlds to be compared. The twin's fingers lose touch for a moment whenever a
     grasped cube is pressed on something; an expert that minds picks again, and a learned world knows nothing of it.
     """
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: Any, offset: float = 0.0, seed: int = 0) -> None:
+        """Look at `env`; its cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
         self.unwrapped = self
         self._env: Any = env.unwrapped
-        self.num_envs = getattr(env, "num_envs", 1)
         self._opening: NDArray[np.float64] | None = None
+        angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, getattr(env, "num_envs", 1))
+        self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
 
     def task_state(self) -> TaskState:
+        """Where everything seems to be."""
         state: TaskState = self._env.task_state()
         before = state.gripper_opening if self._opening is None else self._opening
         self._opening = np.array(state.gripper_opening)
         grasped = grasped_by_sight(state.position, state.end_effector, state.gripper_opening, before)
+        if self._shift.any():
+            state = replace(state, position=state.position + self._shift.reshape(*state.position.shape[:-2], 1, 3))
         return replace(state, grasped=grasped)
-
-
-class Misjudged:
-    """An environment whose cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
-
-    def __init__(self, env: Numb, offset: float, seed: int) -> None:
-        self.unwrapped = self
-        self._env = env
-        rows = env.num_envs
-        angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, rows)
-        self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros(rows)], axis=-1)
-
-    def task_state(self) -> TaskState:
-        state: TaskState = self._env.task_state()
-        shift = self._shift[:, None] if state.position.ndim == 3 else self._shift[0]
-        return replace(state, position=state.position + shift)

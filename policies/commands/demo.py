@@ -1,6 +1,5 @@
 """`gwm demo`: the learned world beside the physics twin, with the same actions from the same starts."""
 
-from pathlib import Path
 from typing import Final
 
 import gymnasium as gym
@@ -47,20 +46,13 @@ def main(config: DemoConfig) -> int:
     fidelity.show_report(report, console)
     rates = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
     console.print(f"env steps per second: {rates}", highlight=False)
-    console.print(
-        files_table({"film": film, "strip of ten moments": strip, "numbers": numbers, "recording": recording})
-    )
+    table = Table.grid(padding=(0, 2))
+    for row in (("film", film), ("strip of ten moments", strip), ("numbers", numbers), ("recording", recording)):
+        table.add_row(*map(str, row))
+    console.print(table)
     learned.close()
     twin.close()
     return 0
-
-
-def files_table(files: dict[str, Path]) -> Table:
-    """What was written where."""
-    table = Table.grid(padding=(0, 2))
-    for label, path in files.items():
-        table.add_row(label, str(path))
-    return table
 
 
 __all__ = ["DemoConfig", "main"]

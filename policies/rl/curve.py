@@ -11,7 +11,6 @@ from gwm_sim.files import write_json
 from gwm_sim.policies.evaluation import wilson_interval
 
 CURVE_FILE: Final = "curve.json"
-PLOT_FILE: Final = "gap.png"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
         axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15)
     axes.set(xlabel="training [min]", ylabel="sustained success", ylim=(-0.02, 1.02), title=title)
     axes.legend()
-    figure.savefig(folder / PLOT_FILE, dpi=120)
+    figure.savefig(folder / "gap.png", dpi=120)
 
 
 __all__ = ["Score", "read_curve", "write_curve"]

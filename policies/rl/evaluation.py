@@ -32,10 +32,10 @@ class RlEvalConfig:
     """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, sac-grasp, or a folder of `gwm rl train`."""
     env: str
     """Environment id, of either world."""
-    model: str = "gwm-mini"
-    """World model of a learned environment, and what planners see the twin through: a shipped one, or a folder."""
     episodes: int = 200
     """Number of episodes."""
+    model: str = "gwm-mini"
+    """World model of a learned environment, and what planners see the twin through: a shipped one, or a folder."""
     seed: int = FIRST_EVALUATION_SEED
     """Seed of the first start; episode i starts from seed + i."""
     rows: int = 20

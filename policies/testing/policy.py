@@ -54,7 +54,7 @@ class PolicyConformance:
             env = self.make_env(2)
             observation, _ = env.reset(seed=0)
             actions.append(self.make_policy(env).predict(observation, None, start, True)[0])
-        np.testing.assert_array_equal(*actions)
+        np.testing.assert_array_equal(actions[0], actions[1])
 
     def test_acts_on_into_the_next_episode(self) -> None:
         """The memory of an episode that was broken off is taken, and a new one begun."""

@@ -65,7 +65,8 @@ class TestRecorded(TestUniform):
 class TestScripted(PolicyConformance):
     def make_env(self, num_envs: int | None) -> Env:
         pytest.importorskip("mujoco")
-        name, options = spec.env_id("twin", "grasp"), {"size": 4, "rendering": "fast"}
+        name = spec.env_id("twin", "grasp")
+        options: dict[str, Any] = {"size": 4, "rendering": "fast"}
         return gym.make(name, **options) if num_envs is None else gym.make_vec(name, num_envs=num_envs, **options)
 
     def make_policy(self, env: Env) -> Policy:
