@@ -67,7 +67,7 @@ class ClipsConfig:
 
 
 class Studio:
-    """A `Worker` that draws clips by number and stores each as a part of the file."""
+    """Draws clips, in a worker process, by number and stores each as a part of the file."""
 
     def __init__(self, config: ClipsConfig) -> None:
         self._config = config
@@ -94,11 +94,10 @@ class Studio:
         self._joints = [model.joint(f"joint_{i + 1}").qposadr[0] for i in range(7)]
         self._fingers = [model.joint(f"{side}_finger").qposadr[0] for side in ("left", "right")]
         self._cubes = [model.joint(name).qposadr[0] for name in spec.OBJECT_NAMES]
-        self.greeting = self._schema()
 
-    def __call__(self, job: int) -> int:
-        self._writer.write(job, self.draw(job))
-        return job
+    def store(self, index: int) -> None:
+        """Draw clip `index` as a part of the file."""
+        self._writer.write(index, self.draw(index))
 
     def draw(self, index: int) -> Episode:
         """Draw clip `index`."""
@@ -155,7 +154,8 @@ class Studio:
             self._qpos[address : address + 7] = pose
         return self._qpos
 
-    def _schema(self) -> Schema:
+    def schema(self) -> Schema:
+        """Describe the file that the clips belong to."""
         config, usual, first = self._config, self._files[0].schema, self._recorded(0)
         assert first.objects is not None
         self._place(first.telemetry[0], first.objects[0])
@@ -179,18 +179,19 @@ class Studio:
 
     @cached_property
     def _writer(self) -> EpisodeWriter:
-        return EpisodeWriter(self._config.out, self.greeting)
+        return EpisodeWriter(self._config.out, self.schema())
 
 
 def main(config: ClipsConfig) -> int:
     """Draw what is missing in `config.out` and finish the file."""
-    with WorkerPool(partial(Studio, config)) as crew:
-        writer = EpisodeWriter(config.out, crew.greeting)
+    with WorkerPool(partial(Studio, config), config.workers) as pool:
+        (schema,) = pool.run([Studio.schema])
+        writer = EpisodeWriter(config.out, schema)
         with exclusive(parts_folder(config.out) / "lock", str(config.out)):
             missing = [index for index in range(config.clips) if not writer.has(index)]
             with progress("draw") as show:
-                workers = config.workers or len(os.sched_getaffinity(0))
-                for done, _ in enumerate(crew.run(missing, workers), start=1):
+                jobs = [partial(Studio.store, index=index) for index in missing]
+                for done, _ in enumerate(pool.run(jobs), start=1):
                     show(done / len(missing), f"{done} of {len(missing)} clips")
             writer.merge()
     print(f"{config.out}: {config.clips} clips of {config.steps} steps, digest {EpisodeFile(config.out).digest()}")

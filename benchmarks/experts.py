@@ -6,6 +6,7 @@ python benchmarks/experts.py --json benchmarks/results/experts.json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 from program import launch
@@ -36,10 +37,11 @@ def main(config: ExpertsConfig) -> None:
     results = {}
     for task in TASKS:
         env = gym.make(env_id("twin", task), rendering="fast")
+        space: Any = env.action_space
         for name, policy in (
             ("scripted", expert(env)),
-            ("uniform", UniformPolicy(config.seed)),
-            ("hold", HoldPolicy()),
+            ("uniform", UniformPolicy(space, config.seed)),
+            ("hold", HoldPolicy(space)),
         ):
             evaluation = evaluate(policy, env, config.episodes, config.seed)
             low, high = evaluation.interval

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from peers.simulator import SimulatorPolicy
 from program import launch, resumed
 
-from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id, image_key
+from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id, image_key
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.behaviours import make_behaviour
+from gwm_sim.policies.blocks.behaviours import mixed
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate
@@ -103,9 +103,7 @@ class Reached(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class Bench:
-    """A `Worker` that does runs: one world model, and per task a twin to act in and a plain one for demonstrations."""
-
-    greeting = None
+    """Does runs, in a worker process: one world model, and per task a twin to act in and one for demonstrations."""
 
     def __init__(self, model: str, threads: int | None) -> None:
         if threads is not None:
@@ -117,20 +115,20 @@ class Bench:
         self.guide = guide
         self._twins: dict[str, tuple[gym.Env[Any, Any], gym.Env[Any, Any]]] = {}
 
-    def __call__(self, job: Job) -> tuple[Job, EpisodeResult | None, list[float]]:
+    def attempt(self, job: Job) -> tuple[Job, EpisodeResult | None, list[float]]:
         """Do a run; the result is None where there is nothing to reach."""
         problem = self.offset(job) if job.kind.startswith("offset") else self.demonstration(job)
         if problem is None:
             return job, None, []
         env, goal = problem
         policy = self.policy(job, env, goal)
-        result = evaluate(policy, env, 1, job.seed, until_held=True).episodes[0]
+        result = evaluate(policy, env, 1, job.seed, until_sustained=True).episodes[0]
         return job, result, getattr(policy, "plan_seconds", [])
 
     def policy(self, job: Job, env: gym.Env[Any, Any], goal: Goal) -> Policy:
         """The system under test."""
         if job.system == "hold":
-            return HoldPolicy()
+            return HoldPolicy(action_space())
         planner: Any = job.system.partition("-")[0]
         config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model)
         if job.system.endswith("simulator"):
@@ -153,7 +151,7 @@ class Bench:
         twin, plain = self.twins("stack")
         steps = int(job.kind.removeprefix("offset-"))
         observation, _ = plain.reset(seed=job.seed)
-        policy: Any = make_behaviour("mixed", plain, job.seed)
+        policy = mixed(plain, job.seed)
         memory, snapshots = None, []
         for _ in range(FIRST_MOMENT + steps + 1):
             snapshots.append(plain.unwrapped.get_state())  # type: ignore[attr-defined]
@@ -213,10 +211,10 @@ def main(config: PlanningConfig) -> None:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)
-    with WorkerPool(partial(Bench, config.model, 1)) as crew:
+    with WorkerPool(partial(Bench, config.model, 1), config.workers) as pool:
         for name, jobs in jobs_of(config).items():
             if report["results"].get(name, {}).get("runs", 0) < len(jobs):
-                report["results"][name] = run(crew, name, jobs, config.workers or os.cpu_count() or 1)
+                report["results"][name] = run(pool, name, jobs)
                 write(config, report)
 
 
@@ -225,17 +223,18 @@ def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, 
     seconds: list[float] = []
     for task in TASKS:
         for i in range(config.timed):
-            seconds += bench(Job(planner, task, config.seed + i))[2]
+            seconds += bench.attempt(Job(planner, task, config.seed + i))[2]
     p50, p95 = np.percentile(1000 * np.array(seconds), (50, 95))
     print(f"{planner:6} plan {p50:.0f} ms, 95th percentile {p95:.0f} ms", flush=True)
     return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "plans": len(seconds)}
 
 
-def run(crew: WorkerPool, name: str, jobs: list[Job], workers: int) -> dict[str, Any]:
+def run(pool: WorkerPool[Bench], name: str, jobs: list[Job]) -> dict[str, Any]:
     """Do the runs of one system."""
     results: list[EpisodeResult] = []
     with progress(name) as show:
-        for done, (_, result, _) in enumerate(crew.run(jobs, workers), start=1):
+        attempts = pool.run(partial(Bench.attempt, job=job) for job in jobs)
+        for done, (_, result, _) in enumerate(attempts, start=1):
             if result is not None:
                 results.append(result)
             show(done / len(jobs), f"{sum(r.success for r in results)} of {len(results)} solved")

@@ -17,8 +17,9 @@ import torch
 from program import launch
 
 from gwm_sim.envs.blocks.spec import env_id
-from gwm_sim.policies.commands.collect import CollectConfig, collect
-from gwm_sim.policies.rl.training import RlTrainConfig, train
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
+from gwm_sim.policies.commands.rl import main_train
+from gwm_sim.policies.rl.training import RlTrainConfig
 
 Task = Literal["reach", "grasp", "stack"]
 MINUTES: Final[dict[Task, float]] = {"reach": 5.0, "grasp": 15.0, "stack": 12.0}
@@ -53,7 +54,7 @@ def main(config: PoliciesConfig) -> None:
     for task in config.tasks:
         for run in runs(config, task):
             if not (run.out / "finished.json").is_file():
-                train(run)
+                main_train(run)
 
 
 def runs(config: PoliciesConfig, task: Task) -> list[RlTrainConfig]:

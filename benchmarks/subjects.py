@@ -130,14 +130,12 @@ class TwinJob(NamedTuple):
 class TwinWorker:
     """Lives in a worker process and steps twins there; each is made for its first turn."""
 
-    greeting = None
-
     def __init__(self, size: int, cameras: tuple[str, ...], seed: int) -> None:
         self._options = {"size": size, "cameras": cameras}
         self._seed = seed
         self._subjects: dict[tuple[str, int], Environments] = {}
 
-    def __call__(self, job: TwinJob) -> float:
+    def rate(self, job: TwinJob) -> float:
         """Return env-steps per second."""
         key = job.rendering, job.rows
         if key not in self._subjects:

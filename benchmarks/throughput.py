@@ -170,9 +170,9 @@ class Twins:
     def __init__(self, config: ThroughputConfig, size: int, cameras: tuple[str, ...]) -> None:
         """Start the processes, make the twins and warm them up."""
         self._exit = ExitStack()
-        self._crews = [
+        self._pools = [
             self._exit.enter_context(
-                WorkerPool(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i))
+                WorkerPool(partial(TwinWorker, size, cameras, config.seed + max(config.twin_rows) * i), workers=1)
             )
             for i in range(TWIN_PROCESSES)
         ]
@@ -183,8 +183,8 @@ class Twins:
 
     def rate(self, rendering: str, rows: int, seconds: float) -> float:
         """Env-steps per second of all processes together."""
-        job = TwinJob(rendering, rows, seconds)
-        return sum(self._threads.map(lambda crew: sum(crew.run([job], workers=1)), self._crews))
+        job = partial(TwinWorker.rate, job=TwinJob(rendering, rows, seconds))
+        return sum(self._threads.map(lambda pool: sum(pool.run([job])), self._pools))
 
     def __enter__(self) -> "Twins":
         return self

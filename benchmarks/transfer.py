@@ -22,7 +22,8 @@ from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.evaluation.statistics import mean_maximum_rank_violation, pearson, spearman
 from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.commands.compare import CompareConfig, compare
+from gwm_sim.policies.commands.compare import CompareConfig
+from gwm_sim.policies.comparison import compare
 from gwm_sim.policies.rl.curve import read_curve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 

@@ -44,7 +44,7 @@ def main(task: str = "grasp", seed: int = 300_000, out: Path = Path("out/plan.pn
     picture = observation["pixels"]
 
     policy = MpcPolicy(model, guide.goal(picture), config=guided_config(model), guide=guide)
-    result = evaluate(policy, env, 1, seed, until_held=True).episodes[0]
+    result = evaluate(policy, env, 1, seed, until_sustained=True).episodes[0]
     seconds = sum(policy.plan_seconds) / len(policy.plan_seconds)
     print(
         f"{task}: {'reached' if result.success else 'not reached'} after {result.length} steps, "

@@ -1,4 +1,13 @@
-"""What a policy is here: anything with stable-baselines3's `predict`."""
+"""The contract of a policy, which stable-baselines3's `predict` fulfils; `policies.testing.PolicyConformance` holds it.
+
+    state, start = None, np.ones(num_envs, bool)
+    while True:
+        actions, state = policy.predict(observation, state, start)
+        observation, rewards, terminated, truncated, infos = env.step(actions)
+        start = terminated | truncated
+
+is what `rollout` does, and all that a policy may rely on.
+"""
 
 from typing import Any, Protocol
 
@@ -12,8 +21,8 @@ State = Any
 class Policy(Protocol):
     """Maps observations to actions, for one environment or for many.
 
-    `state` is whatever the policy remembers between steps: pass back what the last call returned, None at first.
-    Memoryless policies return None.
+    One `predict` is one step of all rows, in the order of time. What a policy remembers of the episodes that it is in
+    belongs in `state`; random numbers may be its own. It is made for one number of rows, or serves any.
     """
 
     def predict(
@@ -23,14 +32,19 @@ class Policy(Protocol):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """Choose actions.
+        """Choose the actions of the next step.
 
         Args:
-            observation: Observation dict of one environment, or batched with a leading num_envs axis.
-            state: The memory returned by the last call, None at first.
-            episode_start: Which rows begin a new episode with this observation (num_envs,); None means none do.
-            deterministic: Whether to take the most likely action instead of sampling one.
+            observation: What the environment returned last, of one environment or with a leading num_envs axis. It has
+                at least `agent_pos`, by whose axes a policy tells the two, and is not to be written to.
+            state: What the last call returned, to be passed back as it is; None at first, when all rows begin. A
+                policy without memory returns None.
+            episode_start: Rows (num_envs,), or (1,) of a single environment, of which this is the first observation of
+                an episode: of what was before them nothing counts. None means none but those that `state` says.
+            deterministic: Whether to take the most likely action instead of sampling one. What has no such choice, such
+                as a script or uniform noise, takes no notice.
 
         Returns:
-            Actions (A,) or (num_envs, A) in [-1, 1], and the memory for the next call.
+            Actions float32 (A,) or (num_envs, A) within the bounds of the environment's action space and in its units,
+            and the memory for the next call.
         """

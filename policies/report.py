@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs.tabletop.paired import WORLDS, World
+from gwm_sim.files import write_text
 from gwm_sim.media.video import contact_sheet, encode_png, write_video
 
 Frames = NDArray[np.uint8]
@@ -44,7 +45,7 @@ def write_report(
     seeds = f"{options['seed']} to {options['seed'] + options['episodes'] - 1}"
     body = [
         f"<h1>{escape(numbers['task'])}: {len(numbers['policies'])} policies in both worlds</h1>",
-        f"<p>{options['episodes']} episodes each from the same starts (seeds {seeds}); success counts when it is held. "
+        f"<p>{options['episodes']} episodes each from the same starts (seeds {seeds}); success counts when sustained. "
         f"Learned world: {escape(numbers['model'])}, hash <code>{numbers['model_hash']}</code>.</p>",
         _statistics(numbers),
         _table(numbers["policies"]),
@@ -53,8 +54,7 @@ def write_report(
         *(_strip(*item) for item in films.items()),
     ]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>gwm compare</title><style>{_STYLE}</style>"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page + "\n".join(body) + "</html>\n")
+    write_text(path, page + "\n".join(body) + "</html>\n")
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
@@ -98,14 +98,14 @@ def _plots(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     scatter.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
     scatter.errorbar(rates["twin"], rates["learned"], errors["learned"], errors["twin"], "o", capsize=2, alpha=0.8)
     scatter.set(
-        xlabel="held success in the twin", ylabel="in the learned world", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
+        xlabel="sustained success in the twin", ylabel="in the learned world", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
     )
     places = np.arange(len(entries))
     for world, shift in zip(WORLDS, (-0.2, 0.2), strict=True):
         bars.barh(places + shift, rates[world], 0.38, xerr=errors[world], label=world, error_kw={"linewidth": 0.8})
     bars.set_yticks(places, [Path(entry["policy"]).name for entry in entries], fontsize=8)
     bars.invert_yaxis()
-    bars.set(xlabel="held success", xlim=(0, 1.03))
+    bars.set(xlabel="sustained success", xlim=(0, 1.03))
     bars.legend()
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg")

@@ -1,9 +1,12 @@
-"""The floors: uniformly random actions, and holding still."""
+"""Policies that look at nothing: uniformly random actions, holding still, and following a recording."""
+
+from collections.abc import Iterable
+from itertools import repeat
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.spec import ACTION_NAMES
 from gwm_sim.policies.policy import Observation, State
 
 
@@ -12,9 +15,16 @@ class UniformPolicy:
 
     name = "uniform"
 
-    def __init__(self, seed: int = 0, actions: int = len(ACTION_NAMES)) -> None:
-        """Draw vectors of so many numbers."""
-        self._rng, self._actions = np.random.default_rng(seed), actions
+    def __init__(self, space: spaces.Box, seed: int = 0) -> None:
+        """Draw from the bounds of one action.
+
+        Raises:
+            ValueError: They are not finite.
+        """
+        if not space.is_bounded():
+            raise ValueError(f"uniform actions need finite bounds, got {space}")
+        self._low, self._high = space.low.astype(np.float64), space.high.astype(np.float64)
+        self._rng = np.random.default_rng(seed)
 
     def predict(
         self,
@@ -23,26 +33,36 @@ class UniformPolicy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """Draw actions in [-1, 1]."""
-        shape = (*observation["agent_pos"].shape[:-1], self._actions)
-        return self._rng.uniform(-1.0, 1.0, shape).astype(np.float32), None
+        """Draw actions."""
+        shape = (*observation["agent_pos"].shape[:-1], *self._low.shape)
+        return self._rng.uniform(self._low, self._high, shape).astype(np.float32), None
 
 
-class HoldPolicy:
-    """The null action at every step."""
+class RecordedPolicy:
+    """Follows actions (A,), each step the next one."""
+
+    name = "recorded"
+
+    def __init__(self, actions: Iterable[NDArray[np.float32]]) -> None:
+        """Begin with the first action."""
+        self._actions = iter(actions)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Return the next action, in every row."""
+        return np.tile(next(self._actions), (*observation["agent_pos"].shape[:-1], 1)), None
+
+
+class HoldPolicy(RecordedPolicy):
+    """The null action at every step: zeros, or where zero is out of bounds what comes nearest."""
 
     name = "hold"
 
-    def __init__(self, actions: int = len(ACTION_NAMES)) -> None:
-        """Give vectors of so many zeros."""
-        self._actions = actions
-
-    def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
-        """Return zeros."""
-        return np.zeros((*observation["agent_pos"].shape[:-1], self._actions), np.float32), None
+    def __init__(self, space: spaces.Box) -> None:
+        """Hold within the bounds of one action."""
+        super().__init__(repeat(np.zeros(space.shape, np.float32).clip(space.low, space.high)))

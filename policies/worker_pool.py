@@ -1,139 +1,139 @@
-"""Worker processes, each at the other end of a pipe.
+"""Worker processes that do jobs side by side and are replaced when they die.
 
-A pipe closes when the process at its other end is gone, even if it was killed, and a worker whose pipe is closed ends
-too. Workers of the standard library's pools would stay behind for ever.
+A job is a function of what every worker process makes once, such as a recorder; results come as they are done. Another
+engine, on other machines, can stand behind the same two: `WorkerPool(make_worker, workers)` and `run(jobs)`.
+
+A process that dies, killed or out of memory, is replaced and its job is done again by the new one; only a job that
+costs two processes their life is reported. Jobs must therefore be such that doing them again does no harm.
+
+Each process is at the other end of a pipe, which closes when either of the two is gone, even if it was killed: nobody
+waits for the dead, and no worker stays behind. Workers of the standard library's pools would, for ever.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 from gwm_sim.errors import GwmError
 
+ATTEMPTS: Final = 2  # processes that a job may cost before it is reported
 
-class Worker(Protocol):
-    """Lives in a worker process and does one job after the other."""
-
-    greeting: Any
-    """What the first process should know before there is work."""
-
-    def __call__(self, job: Any) -> Any:
-        """Do a job and return what to report."""
+Worker = TypeVar("Worker")
+Result = TypeVar("Result")
+_Task = tuple[Callable[[Any], Any], int]  # a job, and which attempt at it this is
 
 
-class WorkerPool:
-    """A context in which workers exist; leaving it ends them at once."""
+class WorkerPool(Generic[Worker]):
+    """A context in which worker processes exist; leaving it ends them at once."""
 
-    def __init__(self, make_worker: Callable[[], Worker]) -> None:
-        """Start the first worker and wait for its `greeting`.
+    def __init__(self, make_worker: Callable[[], Worker], workers: int | None = None) -> None:
+        """Start nothing yet: processes begin when there is work for them.
 
         Args:
-            make_worker: Called in every worker process; must be picklable.
+            make_worker: Called once in every worker process; must be picklable.
+            workers: Processes at most; by default one for every core that this process may use.
         """
         self._make_worker = make_worker
+        self._limit = len(os.sched_getaffinity(0)) if workers is None else workers
         self._context = multiprocessing.get_context("spawn")
-        self._workers: dict[Connection, SpawnProcess] = {}
-        self._hire()
-        try:
-            self.greeting = self._receive(next(iter(self._workers))).content
-        except BaseException:
-            self._dismiss()
-            raise
+        self._processes: dict[Connection, SpawnProcess] = {}
+        self._idle: list[Connection] = []
 
-    def run(self, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
-        """Do all jobs with up to `workers` processes; yield the reports in the order in which they come.
+    def run(self, jobs: Iterable[Callable[[Worker], Result]]) -> Iterator[Result]:
+        """Do all jobs and yield their results in the order in which they come.
+
+        Args:
+            jobs: Picklable functions of the worker. Each is taken when a process is free for it, so that what comes
+                next may depend on results so far.
 
         Raises:
-            GwmError: A worker raised it, or died.
-            RuntimeError: A worker failed in another way; the message holds its traceback.
+            GwmError: A worker or a job raised it, or a job has cost `ATTEMPTS` processes their life.
+            RuntimeError: A worker or a job failed in another way; the message holds its traceback.
         """
-        waiting = iter(jobs)
-        for idle in self._workers:
-            self._assign(idle, waiting)
-        while len(self._workers) < min(workers, len(jobs)):
-            self._hire()
-        reported = 0
-        while reported < len(jobs):
-            for connection in wait(list(self._workers)):
-                assert isinstance(connection, Connection)
-                message = self._receive(connection)
-                self._assign(connection, waiting)
-                if isinstance(message, _Report):
-                    reported += 1
-                    yield message.content
+        waiting: Iterator[_Task] = ((job, 1) for job in jobs)
+        again: list[_Task] = []
+        running: dict[Connection, _Task] = {}
+        try:
+            while True:
+                while len(running) < self._limit and (task := again.pop() if again else next(waiting, None)):
+                    running[self._give(task[0])] = task
+                if not running:
+                    return
+                for connection in wait(list(running)):
+                    assert isinstance(connection, Connection)
+                    job, attempt = running.pop(connection)
+                    try:
+                        result, error = connection.recv()
+                    except (EOFError, ConnectionError):
+                        code = self._bury(connection)
+                        if attempt == ATTEMPTS:
+                            died = f"{attempt} worker processes died over the same job, the last with exit code {code}"
+                            raise GwmError(died) from None
+                        again.append((job, attempt + 1))
+                        continue
+                    self._idle.append(connection)
+                    if error is not None:
+                        raise error
+                    yield result
+        finally:
+            for connection in running:  # what they still do is nobody's any more
+                self._bury(connection)
 
-    def _hire(self) -> None:
+    def _give(self, job: Callable[[Worker], Any]) -> Connection:
+        """The process that has the job now: one that is idle and alive, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                connection.send(job)
+                return connection
+            except ConnectionError:
+                self._bury(connection)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(self._make_worker, theirs), daemon=True)
         process.start()
         theirs.close()  # so that the worker's death closes the pipe
-        self._workers[ours] = process
+        self._processes[ours] = process
+        with suppress(ConnectionError):  # one that is dead already is found so by whoever waits for its result
+            ours.send(job)
+        return ours
 
-    @staticmethod
-    def _assign(connection: Connection, waiting: Iterator[Any]) -> None:
-        for job in waiting:
-            connection.send(job)
-            return
-
-    def _receive(self, connection: Connection) -> _Greeting | _Report:
-        try:
-            message: _Greeting | _Report | _Failure = connection.recv()
-        except (EOFError, ConnectionError):
-            process = self._workers[connection]
-            process.join()
-            raise GwmError(f"a worker process died with exit code {process.exitcode}; repeat the command") from None
-        if not isinstance(message, _Failure):
-            return message
-        if isinstance(message.error, GwmError):
-            raise message.error
-        raise RuntimeError(f"a worker process failed: {message.error}")
-
-    def _dismiss(self) -> None:
-        for connection in self._workers:
-            connection.close()
-        for process in self._workers.values():
-            process.terminate()
-            process.join()
+    def _bury(self, connection: Connection) -> int | None:
+        """End a process, if it lives, and return its exit code."""
+        connection.close()
+        process = self._processes.pop(connection)
+        process.terminate()
+        process.join()
+        return process.exitcode
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._dismiss()
+        for connection in list(self._processes):
+            self._bury(connection)
 
 
-@dataclass(frozen=True)
-class _Greeting:
-    content: Any
-
-
-@dataclass(frozen=True)
-class _Report:
-    content: Any
-
-
-@dataclass(frozen=True)
-class _Failure:
-    error: GwmError | str
-
-
-def _work(make_worker: Callable[[], Worker], connection: Connection) -> None:
+def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    worker = None
     try:
-        worker = make_worker()
-        connection.send(_Greeting(worker.greeting))
         while True:
-            connection.send(_Report(worker(connection.recv())))
+            job = connection.recv()
+            try:
+                worker = make_worker() if worker is None else worker
+                reply: tuple[Any, Exception | None] = job(worker), None
+            except GwmError as error:
+                reply = None, error
+            except Exception:
+                reply = None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")
+            connection.send(reply)
     except (EOFError, ConnectionError):
-        return
-    except GwmError as error:
-        connection.send(_Failure(error))
-    except Exception:
-        connection.send(_Failure(traceback.format_exc()))
+        return  # nobody is at the other end any more

@@ -1,9 +1,8 @@
 """Behaviours of mixed quality, from which a world model learns what actions do and not only what experts do.
 
 Each episode begins with one named behaviour, drawn by `WEIGHTS`, and goes on with further pieces, so that long
-episodes keep
-touching the cubes: a tower is toppled or taken apart, a held cube is put down, thrown or stacked. All of it is
-privileged and drawn from the episode's seed.
+episodes keep touching the cubes: a tower is toppled or taken apart, a grasped cube is put down, thrown or stacked. All
+of it is privileged and drawn from the episode's seed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +33,6 @@ from gwm_sim.policies.blocks.motions import (
     release,
     toward,
 )
-from gwm_sim.policies.policy import Policy
-from gwm_sim.policies.uniform import HoldPolicy
 
 Rng = np.random.Generator
 Piece = Callable[[Bench, Rng], Iterator[Array]]
@@ -57,7 +54,7 @@ def tower(bench: Bench) -> tuple[int, int] | None:
     return None
 
 
-def held(bench: Bench) -> int | None:
+def grasped(bench: Bench) -> int | None:
     """Index of the cube that the gripper holds, or None."""
     return next((index for index in (RED, BLUE) if bench.grasped(index)), None)
 
@@ -99,8 +96,8 @@ def _speed(rng: Rng) -> float:
 
 
 def _take(bench: Bench, rng: Rng) -> Motion:
-    """Hold a cube, picking one where none is held yet."""
-    if held(bench) is not None:
+    """Grasp a cube, picking one where none is grasped yet."""
+    if grasped(bench) is not None:
         return True
     return (yield from pick(bench, choose_cube(bench, rng), speed=_speed(rng)))
 
@@ -148,7 +145,7 @@ def put_down(bench: Bench, rng: Rng) -> Script:
     """Set a cube down on a free part of the table."""
     if not (yield from _take(bench, rng)):
         return
-    index = held(bench)
+    index = grasped(bench)
     yield from lift(bench, max(0.14, bench.command[2]), _speed(rng))
     spot = _free_spot(bench, rng, index)
     if index is None or not (yield from carry(bench, index, lambda: spot + [0.0, 0.0, 0.06], _speed(rng), 0.01)):
@@ -180,7 +177,7 @@ def drop(bench: Bench, rng: Rng) -> Script:
 
 
 def near_miss(bench: Bench, rng: Rng) -> Script:
-    """Close beside or on the edge of a cube, and go up as if it were held."""
+    """Close beside or on the edge of a cube, and go up as if it were grasped."""
     yield from pick(bench, choose_cube(bench, rng), aside(rng, 0.012, 0.05), _speed(rng))
     yield from lift(bench, rng.uniform(0.10, 0.18), _speed(rng))
 
@@ -189,7 +186,7 @@ def failed_stack(bench: Bench, rng: Rng) -> Script:
     """Set one cube on the other off its middle, or let go above it."""
     if not (yield from _take(bench, rng)):
         return
-    index = held(bench)
+    index = grasped(bench)
     if index is None:
         return
     offset, height = aside(rng, 0.012, 0.045), 0.0
@@ -203,7 +200,7 @@ def failed_stack(bench: Bench, rng: Rng) -> Script:
 def push(bench: Bench, rng: Rng) -> Script:
     """Close the gripper, go down beside a cube and push it toward somewhere on the table."""
     index = int(rng.integers(2))
-    if held(bench) is not None:
+    if grasped(bench) is not None:
         yield from release(bench)
     way = inward(bench.cube(index), rng)
     # The closed gripper is wider along y than along x.
@@ -219,7 +216,7 @@ def push(bench: Bench, rng: Rng) -> Script:
 
 def topple(bench: Bench, rng: Rng) -> Script:
     """Strike the tower's upper cube from the side, or a single cube high up; slowly or fast."""
-    if held(bench) is not None:
+    if grasped(bench) is not None:
         yield from release(bench)
     index = choose_cube(bench, rng)
     way = inward(bench.cube(index), rng)
@@ -234,7 +231,7 @@ def topple(bench: Bench, rng: Rng) -> Script:
 
 def strike(bench: Bench, rng: Rng) -> Script:
     """Hit a cube once with closed fingers and stay behind, so that it slides on as friction lets it."""
-    if held(bench) is not None:
+    if grasped(bench) is not None:
         yield from release(bench)
     index, steps, speed = int(rng.integers(2)), int(rng.integers(1, 4)), rng.uniform(0.6, 1.0)
     way = inward(bench.cube(index), rng)
@@ -328,7 +325,7 @@ def behave(name: str) -> ScriptFactory:
 
 
 def _next_piece(bench: Bench, rng: Rng) -> Piece:
-    if held(bench) is not None:
+    if grasped(bench) is not None:
         return _WHILE_HOLDING[rng.integers(len(_WHILE_HOLDING))]
     if tower(bench) is not None:
         return _AFTER_TOWER[rng.integers(len(_AFTER_TOWER))]
@@ -342,41 +339,15 @@ def mixed(env: Any, seed: int) -> ScriptedPolicy:
     return ScriptedPolicy(env, behave(name), name, seed)
 
 
-def _wander_on(bench: Bench, rng: Rng) -> Script:
+def wander_on(bench: Bench, rng: Rng) -> Script:
+    """Smooth random actions for ever."""
     while True:
         yield from wander(bench, rng)
 
 
-def _let_loose(bench: Bench, rng: Rng) -> Script:
+def let_loose(bench: Bench, rng: Rng) -> Script:
     """Strike cubes and let them fall: what friction and gravity decide, and nothing holds back."""
     yield from hold(int(rng.integers(0, 5)))
     while True:
         yield from (strike if rng.random() < 0.6 else drop)(bench, rng)
         yield from hold(int(rng.integers(1, 5)))
-
-
-BEHAVIOURS: Final = ("mixed", "handling", "towers", "loose", "scripted", "uniform", "hold")
-"""Kinds of policies that record data."""
-
-
-def make_behaviour(kind: str, env: Any, seed: int) -> Policy:
-    """Policy of an episode by its kind.
-
-    They are "mixed", "handling" (grips of every quality), "towers" (built by hands of every steadiness), "loose"
-    (strikes and drops), "scripted" (the task's expert), "uniform" (smooth) and "hold".
-    """
-    if kind == "mixed":
-        return mixed(env, seed)
-    if kind in ("handling", "towers"):
-        from gwm_sim.policies.blocks.handling import build, handle  # late: they are made of the pieces above
-
-        return ScriptedPolicy(env, handle if kind == "handling" else build, kind, seed)
-    if kind == "loose":
-        return ScriptedPolicy(env, _let_loose, "loose", seed)
-    if kind == "scripted":
-        return experts.expert(env, seed=seed)
-    if kind == "uniform":
-        return ScriptedPolicy(env, _wander_on, "uniform", seed)
-    if kind == "hold":
-        return HoldPolicy()
-    raise ValueError(f"Unknown behaviour {kind!r}; there are {', '.join(BEHAVIOURS)}")

@@ -30,7 +30,8 @@ class ScriptedPolicy:
         """Make the policy.
 
         Args:
-            env: The environment it will act in, single or vector; it must know its physical state (the twin does).
+            env: The environment it will act in, single or vector; it must tell where its cubes are, as the twin and
+                learned block worlds do.
             script: Makes the script of one episode.
             name: What to call this behaviour.
             seed: Row i draws from its own generator, seeded seed + i.
@@ -38,7 +39,9 @@ class ScriptedPolicy:
         self.name = name
         self._env = env.unwrapped
         if not hasattr(self._env, "task_state"):
-            raise ValueError(f"{type(self._env).__name__} has no task_state(): scripted policies need the physics twin")
+            raise ValueError(
+                f"{type(self._env).__name__} has no task_state(): scripts need a world that tells where its cubes are"
+            )
         self._script = script
         self._seed = seed
 

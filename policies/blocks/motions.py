@@ -42,7 +42,7 @@ class Bench:
         return np.asarray(self.state.position[index])
 
     def grasped(self, index: int) -> bool:
-        """Whether a cube is held."""
+        """Whether a cube is grasped."""
         return bool(self.state.grasped[index])
 
     def is_stacked(self) -> bool:
@@ -95,7 +95,7 @@ def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | None 
 
 
 def pick(bench: Bench, index: int, offset: Array | None = None, speed: float = 1.0) -> Motion:
-    """Come over a cube, go down around it and close; True when it is held."""
+    """Come over a cube, go down around it and close; True when it is grasped."""
     offset = np.zeros(3) if offset is None else offset
     if not (yield from hover(bench, index, OPEN, offset, speed)):
         return False
@@ -122,7 +122,7 @@ def lift(bench: Bench, height: float, speed: float = 1.0) -> Motion:
 def carry(
     bench: Bench, index: int, target: Callable[[], Array], speed: float = 1.0, tolerance: float = 0.005
 ) -> Motion:
-    """Bring a held cube's centre to `target()` [m] along a straight line; False when it is lost."""
+    """Bring a grasped cube's centre to `target()` [m] along a straight line; False when it is lost."""
     for _ in range(40):
         if not bench.grasped(index):
             return False
@@ -136,9 +136,9 @@ def carry(
 
 
 def place(
-    bench: Bench, held: int, onto: int, offset: Array | None = None, drop: float = 0.0, speed: float = 1.0
+    bench: Bench, index: int, onto: int, offset: Array | None = None, drop: float = 0.0, speed: float = 1.0
 ) -> Motion:
-    """Carry a held cube over another and set it down there; False when it is lost.
+    """Carry a grasped cube over another and set it down there; False when it is lost.
 
     For failures on purpose the place can lie `offset` (3,) aside or `drop` above the right one [m].
     """
@@ -150,11 +150,11 @@ def place(
     def above() -> Array:
         return goal() + [0.0, 0.0, PASSAGE]
 
-    while bench.grasped(held) and bench.cube(held)[2] < above()[2] - 0.012 and bench.command[2] < WORKSPACE_HIGH[2]:
+    while bench.grasped(index) and bench.cube(index)[2] < above()[2] - 0.012 and bench.command[2] < WORKSPACE_HIGH[2]:
         yield toward(bench, bench.command + [0.0, 0.0, ACTION_SCALE], speed=speed)
-    if not (yield from carry(bench, held, above, speed, tolerance=ALIGNED)):
+    if not (yield from carry(bench, index, above, speed, tolerance=ALIGNED)):
         return False
-    return (yield from carry(bench, held, goal, 0.7 * speed, tolerance=0.004))
+    return (yield from carry(bench, index, goal, 0.7 * speed, tolerance=0.004))
 
 
 def release(bench: Bench, retreat: float = 0.10) -> Motion:

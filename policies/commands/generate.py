@@ -1,138 +1,22 @@
-"""`gwm generate`: a film of a learned world, of any length, from one start.
-
-A start of the model's bank, a moment of a recorded episode or a single picture; then the actions of the recording, of a
-file or of a policy. Each frame is written when it is imagined, so an hour takes no more memory than a second.
-"""
+"""`gwm generate`: a film of a learned world, of any length, from one start."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.images import shrink
 from gwm_sim.envs import WORLD_ID
-from gwm_sim.envs.learned.starts import split_place
-from gwm_sim.envs.learned.vector import LearnedVectorEnv
-from gwm_sim.errors import ConfigError
+from gwm_sim.files import write_json
 from gwm_sim.media.video import enlarge, write_video
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning import GUIDE_FILE, Guide
-from gwm_sim.policies.planning.goal_pictures import FAMILIAR, novelty, read_picture
-from gwm_sim.policies.policy import Observation, State
+from gwm_sim.policies.film import Film, GenerateConfig, follow, length, start
 from gwm_sim.policies.registry import PolicySpec, make_policy
-from gwm_sim.progress import progress
-from gwm_sim.protocol import CONTEXT
+from gwm_sim.policies.uniform import RecordedPolicy
 
-SECONDS = 60.0
 HEIGHT = 384  # of a film [px]
-FILMS = (".mp4", ".mkv", ".mov")
-
-Actions = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Write a film of a learned world."""
-
-    out: Path
-    """Film to write: .mp4, .mkv or .mov."""
-    model: str = "gwm-mini"
-    """Name of a shipped model, or the folder of one."""
-    bank: int | None = None
-    """Begin at this start state of the model; without any start one is drawn by --seed."""
-    episode: str | None = None
-    """FILE:K, begin in a recorded episode and follow its actions, unless --actions or --policy says otherwise."""
-    step: int | None = None
-    """Frame of the episode to begin at; by default the first that has a whole context before it."""
-    image: Path | None = None
-    """Begin at this picture of the model's (main) camera. What the robot reports is read from it, by the guide of the
-    model or of a shipped one that looks through the same camera."""
-    actions: Path | None = None
-    """Actions to follow, .npy of shape (T, A)."""
-    policy: str | None = None
-    """Who acts: a policy as `gwm compare` knows them; by default uniform, where there are no actions to follow."""
-    seconds: float | None = None
-    """Length of the film; by default that of the actions, or a minute."""
-    seed: int = 0
-    """Of the start, where none is given, and of what the policy draws."""
-    scale: int | None = None
-    """Enlargement of the frames; by default to about 400 pixels of height."""
-    json: Path | None = None
-    """Write the printed numbers here."""
-
-    def __post_init__(self) -> None:
-        starts = [name for name in ("bank", "episode", "image") if getattr(self, name) is not None]
-        if len(starts) > 1:
-            raise ConfigError(f"--{' and --'.join(starts)} exclude each other: give one start")
-        if self.actions is not None and self.policy is not None:
-            raise ConfigError("--actions and --policy exclude each other")
-        if self.out.suffix.lower() not in FILMS:
-            raise ConfigError(f"--out must end in {', '.join(FILMS)}, got {self.out}")
-        if self.step is not None and self.episode is None:
-            raise ConfigError("--step says where in an episode to begin: give --episode FILE:K beside it")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise ConfigError(f"--seconds must be positive and finite, got {self.seconds:g}")
-        if self.scale is not None and self.scale < 1:
-            raise ConfigError(f"--scale must be at least 1, got {self.scale}")
-
-
-class Recorded:
-    """A policy that follows actions (T, A)."""
-
-    name = "recorded"
-
-    def __init__(self, actions: Actions) -> None:
-        self._actions = iter(actions)
-
-    def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Actions, State | None]:
-        """Return the next action, (1, A)."""
-        return next(self._actions)[None], None
-
-
-@dataclass
-class Film:
-    """A world that is filmed: frames while it is imagined, and what is known of it at the end."""
-
-    world: LearnedVectorEnv  # of one row
-    entrant: PolicySpec
-    options: dict[str, Any]
-    seed: int
-    steps: int
-    uncertainty: float = 0.0
-
-    def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """The frame that the world begins with, and one for each step, (H, W, 3)."""
-        policy, env = self.entrant
-        try:
-            observation, _ = env.reset(seed=self.seed, options=self.options)
-        except ValueError as error:
-            raise ConfigError(f"no start: {error}") from error
-        yield self.world.frames()[0]
-        state, begins = None, np.ones(1, bool)
-        with progress("generate") as show:
-            for step in range(1, self.steps + 1):
-                action, state = policy.predict(observation, state, begins, deterministic=True)
-                observation, *_, info = env.step(action)
-                begins, self.uncertainty = np.zeros(1, bool), float(info["gwm/uncertainty"][0])
-                show(step / self.steps, f"{step} of {self.steps} steps")
-                yield self.world.frames()[0]
 
 
 def main(config: GenerateConfig) -> int:
@@ -145,10 +29,10 @@ def main(config: GenerateConfig) -> int:
     steps = length(config, rate, actions)
     torch.manual_seed(config.seed)  # what agents draw from
     if actions is None:
-        entrant = make_policy(config.policy or "uniform", env, config.seed, model)
+        actor = make_policy(config.policy or "uniform", env, config.seed, model)
     else:
-        entrant = PolicySpec(Recorded(actions), env)
-    film = Film(world, entrant, start(config, model), config.seed, steps)
+        actor = PolicySpec(RecordedPolicy(actions), env)
+    film = Film(world, actor, start(config, model), config.seed, steps)
     scale = config.scale or max(1, round(HEIGHT / model.config.tokenizer.height))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
@@ -158,103 +42,21 @@ def main(config: GenerateConfig) -> int:
     finally:
         temporary.unlink(missing_ok=True)  # of a film that was not finished
     seconds = time.perf_counter() - begun
-    report = {
-        "film": str(config.out),
-        "model": model.config.name,
-        "model_hash": model.digest(),
-        "seconds": steps / rate,
-        "steps": steps,
-        "steps_per_second": round(steps / seconds, 1),
-        "uncertainty": film.uncertainty,
-    }
     unit = "cm" if model.config.dynamics.objects else "grey levels"
     print(f"{config.out}: {steps / rate:g} s of {model.config.name}, {steps / seconds:.0f} steps a second")
     print(f"expected error at the end: {film.uncertainty:.1f} {unit}")
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1) + "\n")
+        report = {
+            "film": str(config.out),
+            "model": model.config.name,
+            "model_hash": model.digest(),
+            "seconds": steps / rate,
+            "steps": steps,
+            "steps_per_second": round(steps / seconds, 1),
+            "uncertainty": film.uncertainty,
+        }
+        write_json(config.json, report)
     return 0
-
-
-def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
-    """Reset options of the start.
-
-    Raises:
-        ConfigError: A picture cannot be read or is of something else, or the model has no guide to read the robot from
-            it.
-    """
-    if config.bank is not None:
-        return {"bank": config.bank}
-    if config.episode is not None:
-        return {"episode": config.episode} | ({} if config.step is None else {"step": config.step})
-    if config.image is None:
-        return {}
-    guide = Guide.beside(model, config.model, borrow=True)
-    if guide is None:
-        raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
-    height, width = model.config.tokenizer.height, model.config.tokenizer.width
-    if height != width:
-        raise ConfigError(f"--image is for models of square pictures, {config.model} has {width} x {height}")
-    picture = shrink(read_picture(config.image, "--image"), height)
-    if (unknown := novelty(model, picture)) > FAMILIAR:
-        raise ConfigError(
-            f"--image {config.image} looks like nothing that {config.model} was trained on: its novelty is "
-            f"{unknown:.1f}, usual is 1. Take it with the model's camera, from its place and in its light."
-        )
-    telemetry = guide.read(picture).telemetry[0].cpu().numpy()
-    for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
-        telemetry[command.telemetry] = telemetry[command.measured]
-    return {"frames": picture, "telemetry": telemetry}
-
-
-def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
-    """Actions (T, A) of the file or of the recording; None where a policy acts.
-
-    Raises:
-        ConfigError: The file holds no actions of the model's robot.
-    """
-    expected = model.config.dynamics.actions
-    if config.actions is not None:
-        try:
-            actions = np.asarray(np.load(config.actions, allow_pickle=False), np.float32)
-        except (OSError, EOFError, TypeError, ValueError) as error:
-            raise ConfigError(f"--actions {config.actions} is no .npy file of numbers: {error}") from error
-        if actions.ndim != 2 or actions.shape[1] != expected or not np.isfinite(actions).all() or not len(actions):
-            raise ConfigError(
-                f"--actions {config.actions} must hold finite numbers of shape (T, {expected}), got {actions.shape}"
-            )
-        return actions
-    if config.episode is None or config.policy is not None:
-        return None
-    try:
-        path, k = split_place(config.episode)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    with EpisodeFile(path) as file:
-        if k >= len(file):
-            raise ConfigError(f"{path} has {len(file)} episodes, number {k} is not among them")
-        first = CONTEXT - 1 if config.step is None else config.step
-        actions = file.read(k, cameras=()).actions[first:]
-    if not len(actions):
-        raise ConfigError(f"--episode {config.episode} has no action after frame {first}")
-    return actions
-
-
-def length(config: GenerateConfig, rate: float, actions: Actions | None) -> int:
-    """Steps of the film.
-
-    Raises:
-        ConfigError: There are fewer actions than that.
-    """
-    if actions is None:
-        return max(1, round(rate * (config.seconds or SECONDS)))
-    steps = len(actions) if config.seconds is None else max(1, round(rate * config.seconds))
-    if steps > len(actions):
-        raise ConfigError(
-            f"there are {len(actions)} actions to follow, {len(actions) / rate:g} s of them: "
-            "give fewer --seconds, or a --policy"
-        )
-    return steps
 
 
 __all__ = ["GenerateConfig", "main"]

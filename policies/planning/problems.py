@@ -148,7 +148,7 @@ def solve(
         for number, problem in enumerate(problems, start=1):
             policy = MpcPolicy(model, problem.goals, config=config, guide=guide)
             watched = Filmed(policy, problem.picture, film) if film is not None and number <= FILMED else policy
-            runs.append(evaluate(watched, env, 1, problem.seed, problem.options, until_held=True))
+            runs.append(evaluate(watched, env, 1, problem.seed, problem.options, until_sustained=True))
             seconds += policy.plan_seconds
             show(number / len(problems), f"{sum(run.successes for run in runs)} of {number} solved")
     return Evaluation(tuple(episode for run in runs for episode in run.episodes)), seconds

@@ -8,7 +8,6 @@ the folder holds one whole checkpoint.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -28,6 +27,8 @@ from torch import Tensor
 from gwm_sim.envs.learned.observations import MISREAD, read_frames
 from gwm_sim.envs.wrappers import ternary
 from gwm_sim.errors import CheckpointError, ConfigError
+from gwm_sim.extras import missing
+from gwm_sim.files import replacing, write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.policies.rl.features import NormalisedReLU, ReadingsExtractor
@@ -71,14 +72,15 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     """Class of an algorithm.
 
     Raises:
-        ConfigError: There is none of that name, or the package that it is in is not installed.
+        ConfigError: There is none of that name.
+        MissingDependency: The package that it is in is not installed.
     """
     if name not in ALGORITHMS:
         raise ConfigError(f"--algo must be one of {', '.join(ALGORITHMS)}, got {name!r}")
     try:
         found: type[BaseAlgorithm] = getattr(import_module(ALGORITHMS[name]), name.upper())
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{name} is in sb3-contrib, which is not installed: pip install sb3-contrib") from error
+        raise missing(ALGORITHMS[name], f"--algo {name}") from error
     return found
 
 
@@ -104,15 +106,13 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
         folder: Where to write; an older checkpoint there is replaced.
         resumable: Whether to write what training needs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = agent.policy.state_dict()
     acting = {name: value for name, value in weights.items() if not name.startswith(TRAINING_ONLY)}
     parts = {"policy": acting} | ({"training": _training_tensors(agent)} if resumable else {})
     files = {part: f"{part}-{config.steps:08d}.safetensors" for part in parts}
     for part, tensors in parts.items():
-        temporary = folder / f"{files[part]}.tmp"
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
-        os.replace(temporary, folder / files[part])
+        with replacing(folder / files[part]) as temporary:
+            save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
     value = {
         "format": FORMAT,
         **asdict(config),
@@ -122,10 +122,8 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
             for key, box in _boxes(agent.observation_space).items()
         },
     }
-    temporary = folder / f"{CONFIG_FILE}.tmp"
-    temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
-    os.replace(temporary, folder / CONFIG_FILE)
-    for stale in (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.tmp")):
+    write_json(folder / CONFIG_FILE, value)
+    for stale in folder.glob("*.safetensors*"):
         if stale.name not in files.values():
             stale.unlink()
 
@@ -177,10 +175,10 @@ class AgentPolicy:
             lambda _: 0.0,
             **policy_kwargs(self.config),
         )
-        missing, unexpected = self._network.load_state_dict(weights, strict=False)
-        missing = [name for name in missing if not name.startswith(TRAINING_ONLY)]
-        if missing or unexpected:
-            raise CheckpointError(f"{folder}: weights do not fit the configuration ({[*missing, *unexpected][:3]} ...)")
+        absent, unexpected = self._network.load_state_dict(weights, strict=False)
+        absent = [name for name in absent if not name.startswith(TRAINING_ONLY)]
+        if absent or unexpected:
+            raise CheckpointError(f"{folder}: weights do not fit the configuration ({[*absent, *unexpected][:3]} ...)")
         self._network.set_training_mode(False)
 
     def predict(

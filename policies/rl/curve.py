@@ -1,7 +1,6 @@
 """Scores in both worlds along a training run: a JSON file and a plot of the gap between them."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import Final
 
 from gwm_sim.envs.tabletop.paired import WORLDS, World
 from gwm_sim.evaluation.statistics import wilson_interval
+from gwm_sim.files import write_json
 
 CURVE_FILE: Final = "curve.json"
-PLOT_FILE: Final = "gap.png"
 
 
 @dataclass(frozen=True)
 class Score:
-    """Held successes in both worlds, from the same starts."""
+    """Sustained successes in both worlds, from the same starts."""
 
     steps: int
     """Environment steps learned from."""
@@ -42,9 +41,7 @@ def read_curve(folder: Path) -> list[Score]:
 
 def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
     """Write the scores, and the plot where matplotlib is installed."""
-    temporary = folder / f"{CURVE_FILE}.tmp"
-    temporary.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
-    os.replace(temporary, folder / CURVE_FILE)
+    write_json(folder / CURVE_FILE, [asdict(score) for score in scores])
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -57,9 +54,9 @@ def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
         low, high = zip(*(wilson_interval(getattr(s, world), s.episodes) for s in scores), strict=True)
         (line,) = axes.plot(minutes, rates, marker="o", label={"twin": "physics twin"}.get(world, "learned world"))
         axes.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15)
-    axes.set(xlabel="training [min]", ylabel="held success", ylim=(-0.02, 1.02), title=title)
+    axes.set(xlabel="training [min]", ylabel="sustained success", ylim=(-0.02, 1.02), title=title)
     axes.legend()
-    figure.savefig(folder / PLOT_FILE, dpi=120)
+    figure.savefig(folder / "gap.png", dpi=120)
 
 
 __all__ = ["Score", "read_curve", "write_curve"]

@@ -1,8 +1,7 @@
-"""`gwm rl eval`: any policy in any environment, with numbers and a film."""
+"""Any policy in any environment, with numbers and a film."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks.spec import is_twin, task_of
 from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.evaluation import Evaluation, evaluate
 from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
+from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -33,10 +32,10 @@ class RlEvalConfig:
     """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, sac-grasp, or a folder of `gwm rl train`."""
     env: str
     """Environment id, of either world."""
-    model: str = "gwm-mini"
-    """World model of a learned environment, and what planners see the twin through: a shipped one, or a folder."""
     episodes: int = 200
     """Number of episodes."""
+    model: str = "gwm-mini"
+    """World model of a learned environment, and what planners see the twin through: a shipped one, or a folder."""
     seed: int = FIRST_EVALUATION_SEED
     """Seed of the first start; episode i starts from seed + i."""
     rows: int = 20
@@ -53,9 +52,9 @@ class RlEvalConfig:
             raise ConfigError(f"--episodes and --rows must be at least 1, got {self.episodes} and {self.rows}")
 
 
-def evaluate_policy(config: RlEvalConfig) -> int:
-    """Evaluate, print and write."""
-    worlds = make_world(config, gym.make_vec, num_envs=_rows(config))
+def evaluate_policy(config: RlEvalConfig) -> Evaluation:
+    """Run the episodes."""
+    worlds = make_world(config, gym.make_vec, num_envs=min(config.rows, config.episodes))
     if not needs_pixels(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
         worlds.unwrapped.observe_readings(())
     policy, env = make_policy(config.policy, worlds, config.seed, config.model)
@@ -64,21 +63,7 @@ def evaluate_policy(config: RlEvalConfig) -> int:
         evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
         show(1.0, "")
     env.close()
-    low, high = evaluation.interval
-    steps = "" if evaluation.median_steps is None else f", median {evaluation.median_steps:.0f} steps"
-    print(
-        f"{config.policy} in {config.env}: held success {evaluation.success_rate:.1%} [{low:.1%}, {high:.1%}] "
-        f"of {config.episodes} episodes{steps}"
-    )
-    if config.json is not None:
-        about = {"policy": config.policy, "env": config.env, "seed": config.seed, "stochastic": config.stochastic}
-        if (world := _world(config)) is not None:
-            about |= {"model": world.config.name, "model_hash": world.digest()}
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(about | evaluation.to_json(), indent=1) + "\n")
-    if config.video is not None:
-        film(config, config.video)
-    return 0
+    return evaluation
 
 
 def film(config: RlEvalConfig, path: Path) -> None:
@@ -88,27 +73,14 @@ def film(config: RlEvalConfig, path: Path) -> None:
     for seed in range(config.seed, config.seed + min(FILMED, config.episodes)):
         policy, seen = make_policy(config.policy, env, seed, config.model)
         observation, _ = seen.reset(seed=seed)
-        frames: list[NDArray[Any]] = [env.render()]
-        state, done = None, False
-        while not done:
-            action, state = policy.predict(observation, state, deterministic=not config.stochastic)
-            observation, _, terminated, truncated, _ = seen.step(action)
-            frames.append(env.render())
-            done = terminated or truncated
-        shown.append(frames)
-    write_film([_stack(frames) for frames in shown], path, env.metadata["render_fps"])
+        frames = [env.render()]
+        frames += [env.render() for _ in rollout(policy, seen, observation, not config.stochastic)]
+        shown.append(np.stack(frames)[:, ::2, ::2])
+    write_film(shown, path, env.metadata["render_fps"])
     env.close()
 
 
-def _stack(frames: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.stack([frame[::2, ::2] for frame in frames])
-
-
-def _rows(config: RlEvalConfig) -> int:
-    return min(config.rows, config.episodes)
-
-
-def _world(config: RlEvalConfig) -> WorldModel | None:
+def read_by(config: RlEvalConfig) -> WorldModel | None:
     """The world model that a run depends on: the learned world, or what reads the twin's pictures; None for neither."""
     name: str | Path = config.model
     if is_twin(config.env):
@@ -132,7 +104,7 @@ def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -
     if not is_twin(config.env):
         options["model"] = config.model
     else:  # as what reads its pictures learned to see, or as cheaply as can be where nobody looks
-        world = _world(config)
+        world = read_by(config)
         options |= {"rendering": "fast"} if world is None else twin_options(world.config)
     try:
         return make(config.env, **options)

@@ -1,4 +1,4 @@
-"""`gwm rl train`: an agent that learns inside a world, scored in both worlds on the way.
+"""An agent that learns inside a world, scored in both worlds on the way.
 
 The twin's steps are never learned from: it only says, now and then, what the policy is worth outside. Seeds from
 300,000 belong to evaluations and are refused here.
@@ -112,17 +112,17 @@ class RlTrainConfig:
             raise ConfigError(f"--minutes must be positive, got {self.minutes}")
 
 
-def train(config: RlTrainConfig) -> int:
-    """Train, and leave the policy in `config.out`."""
+def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
+    """Train, leave the policy in `config.out`, and return what it is and how it was scored last."""
     task = task_of(config.env)
     if task is None:
         raise ConfigError(f"--env {config.env} names none of the tasks {', '.join(TASKS)}: try GWM-BlockGrasp-v0")
     recipe = find_recipe(config.algo, config.env, config.hyperparams)
     algorithm(config.algo)
-    env, arena = make_env(config, recipe), PairedWorlds(task, config.model, rows=min(20, config.eval_episodes))
+    env, worlds = make_env(config, recipe), PairedWorlds(task, config.model, rows=min(20, config.eval_episodes))
     prepare_folder(config)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
-        return _train(config, recipe, env, arena)
+        return _train(config, recipe, env, worlds)
 
 
 def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
@@ -181,8 +181,10 @@ def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: Agent
     return agent
 
 
-def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: PairedWorlds) -> int:
-    world = arena.world_model
+def _train(
+    config: RlTrainConfig, recipe: Recipe, env: VecEnv, worlds: PairedWorlds
+) -> tuple[AgentConfig, Score | None]:
+    world = worlds.world_model
     about = AgentConfig(
         algo=config.algo,
         env=config.env,
@@ -207,14 +209,14 @@ def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: PairedWorl
     steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
     budget = Budget(config.minutes, steps, about.seconds)
     if config.warm_start is not None:
-        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, arena.task)
+        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, worlds.task)
         remember(agent, demonstrations)
         if not config.resume:
             clone(agent, demonstrations, config.seed)
     if config.resume:
         restore(agent, config.out)
     with progress(f"{config.algo} in {config.env}") as show:
-        keeper = Keeper(config, about, arena, budget, show)
+        keeper = Keeper(config, about, worlds, budget, show)
         try:
             agent.learn(
                 total_timesteps=(2**40 if budget.steps is None else budget.steps)
@@ -228,15 +230,7 @@ def _train(config: RlTrainConfig, recipe: Recipe, env: VecEnv, arena: PairedWorl
             raise
         score = keeper.finish()
     env.close()
-    report = {**asdict(keeper.about), "scores": score and asdict(score)}
-    if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(report, indent=1, default=str) + "\n")
-    print(f"{keeper.about.steps} steps in {keeper.about.seconds / 60:.1f} minutes; the policy is in {config.out}")
-    if score is not None:
-        rates = ", ".join(f"{score.rate(w):.0%} in the {w} world" for w in WORLDS).replace("twin world", "twin")
-        print(f"held success of {score.episodes} episodes: {rates}")
-    return 0
+    return keeper.about, score
 
 
 class Budget:
@@ -264,15 +258,15 @@ class Keeper(BaseCallback):
     """Ends the training in time, keeps checkpoints, scores them in both worlds and draws the gap."""
 
     def __init__(
-        self, config: RlTrainConfig, about: AgentConfig, arena: PairedWorlds, budget: Budget, show: Show
+        self, config: RlTrainConfig, about: AgentConfig, worlds: PairedWorlds, budget: Budget, show: Show
     ) -> None:
         """Prepare."""
         super().__init__()
         self.about = about
-        self._config, self._arena, self._budget, self._show = config, arena, budget, show
+        self._config, self._worlds, self._budget, self._show = config, worlds, budget, show
         self._scores: list[Score] = read_curve(config.out) if config.resume else []
         self._scored_at = self._written_at = budget.seconds
-        self._worlds: dict[str, Any] = {}
+        self._envs: dict[str, Any] = {}
 
     def _on_training_start(self) -> None:
         self.checkpoint()  # so that a run can be resumed whenever it is killed
@@ -306,10 +300,10 @@ class Keeper(BaseCallback):
         """Evaluate the written checkpoint in both worlds, from the same starts."""
         successes = {}
         for world in WORLDS:
-            if world not in self._worlds:
-                self._worlds[world] = self._arena.make(world)
-            policy, env = make_policy(str(self._config.out), self._worlds[world])
-            self._worlds[world] = env
+            if world not in self._envs:
+                self._envs[world] = self._worlds.make(world)
+            policy, env = make_policy(str(self._config.out), self._envs[world])
+            self._envs[world] = env
             evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
             successes[world] = evaluation.successes
             self.logger.record(f"eval/success_{world}", evaluation.success_rate)
@@ -327,7 +321,8 @@ class Keeper(BaseCallback):
         if recent:
             words += f", return {np.mean([episode['r'] for episode in recent]):.1f}"
         if self._scores:
-            words += f", held {self._scores[-1].rate('learned'):.0%} learned {self._scores[-1].rate('twin'):.0%} twin"
+            last = self._scores[-1]
+            words += f", success {last.rate('learned'):.0%} learned {last.rate('twin'):.0%} twin"
         return words
 
 

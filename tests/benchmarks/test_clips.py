@@ -1,5 +1,6 @@
 """`benchmarks/clips.py` draws recorded moments as the twin would have drawn them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,8 @@ import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.policies.worker_pool import WorkerPool
 
 
@@ -31,9 +33,9 @@ def test_clips_show_what_the_twin_showed(tmp_path: Path) -> None:
             difference = clip.frames[camera].astype(int) - seen.frames[camera][start : start + 3]
             assert np.abs(difference).mean() < 0.5
     # Calibration is that of the first frame, from which learners tell how a camera sits on the arm.
-    first, wrist = studio.draw(0), studio.greeting.cameras["wrist"]
-    effector = first.telemetry[0][list(studio.greeting.effector)]
-    usual = EpisodeFile(path).schema.cameras["wrist"].position - seen.telemetry[0][list(studio.greeting.effector)]
+    first, wrist = studio.draw(0), studio.schema().cameras["wrist"]
+    effector = first.telemetry[0][list(studio.schema().effector)]
+    usual = EpisodeFile(path).schema.cameras["wrist"].position - seen.telemetry[0][list(studio.schema().effector)]
     np.testing.assert_allclose(wrist.position - effector, usual, atol=0.005)
 
 
@@ -52,14 +54,14 @@ def test_killed_drawing_goes_on_to_the_same_file(tiny_data: Path, tmp_path: Path
     assert clips.main(whole) == 0
     studio = clips.Studio(broken)
     for index in (0, 2):  # what was done when it was killed
-        studio(index)
+        studio.store(index)
     assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
     drawn: list[int] = []
     run = WorkerPool.run
 
-    def watched(pool: Any, jobs: list[int], workers: int) -> Any:
-        drawn.extend(jobs)
-        return run(pool, jobs, workers)
+    def watched(pool: Any, jobs: list[Any]) -> Any:
+        drawn.extend(job.keywords["index"] for job in jobs if isinstance(job, partial))
+        return run(pool, jobs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WorkerPool, "run", watched)

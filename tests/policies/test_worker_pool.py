@@ -1,9 +1,12 @@
-"""Workers report what they did, and nobody waits for a worker that is gone."""
+"""Workers report what they did, and one that dies is replaced."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,35 +15,78 @@ from gwm_sim.policies.worker_pool import WorkerPool
 
 
 class Doubler:
-    def __init__(self, greeting: str) -> None:
-        if greeting == "impossible":
+    def __init__(self, possible: bool = True) -> None:
+        if not possible:
             raise ConfigError("this cannot be made")
-        self.greeting = greeting
 
-    def __call__(self, job: int) -> int:
-        if job < 0:
-            os._exit(3)
-        return 2 * job + 1 // (job - 100)
+    def double(self, number: int) -> int:
+        return 2 * number + 1 // (number - 100)
+
+    def die_once(self, marker: Path) -> int:
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    def die(self) -> None:
+        os._exit(3)
+
+    def pid(self) -> int:
+        return os.getpid()
 
 
-def test_all_jobs_are_reported() -> None:
-    with WorkerPool(partial(Doubler, "hello")) as crew:
-        assert crew.greeting == "hello"
-        assert list(crew.run([], workers=2)) == []
-        assert sorted(crew.run(range(1, 8), workers=2)) == [2 * job - 1 for job in range(1, 8)]
+def doubles(numbers: range) -> list[partial[int]]:
+    return [partial(Doubler.double, number=number) for number in numbers]
 
 
-def test_workers_of_one_run_do_the_next() -> None:
-    with WorkerPool(partial(Doubler, "hello")) as crew:
+def test_all_jobs_are_done_by_the_same_processes() -> None:
+    with WorkerPool(Doubler, workers=2) as pool:
+        assert list(pool.run([])) == [] and not pool._processes
         for _ in range(3):
-            assert sorted(crew.run([1, 2, 3], workers=2)) == [1, 3, 5]
-        assert len(crew._workers) == 2
+            assert sorted(pool.run(doubles(range(1, 8)))) == [2 * number - 1 for number in range(1, 8)]
+        assert len(pool._processes) == 2
+
+
+def test_jobs_may_depend_on_results() -> None:
+    found = [5]
+
+    def jobs() -> Iterator[partial[int]]:
+        for _ in range(3):
+            yield partial(Doubler.double, number=found[-1])
+
+    with WorkerPool(Doubler, workers=1) as pool:
+        for result in pool.run(jobs()):
+            found.append(result)
+    assert found == [5, 9, 17, 33]
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    with WorkerPool(Doubler, workers=2) as pool:
+        (before,) = pool.run([Doubler.pid])
+        jobs = [*doubles(range(1, 4)), partial(Doubler.die_once, marker=tmp_path / "killed"), *doubles(range(4, 8))]
+        results = list(pool.run(jobs))
+        assert len(results) == 8 and {2 * number - 1 for number in range(1, 8)} < set(results)
+        os.kill(next(iter(pool._processes.values())).pid or before, signal.SIGKILL)  # and one that has nothing to do
+        assert sorted(pool.run(doubles(range(1, 4)))) == [1, 3, 5]
+
+
+def test_a_job_that_kills_its_workers_is_reported() -> None:
+    with WorkerPool(Doubler, workers=2) as pool:
+        with pytest.raises(GwmError, match="2 worker processes died over the same job, the last with exit code 3"):
+            list(pool.run([Doubler.die]))
+        assert list(pool.run(doubles(range(1, 2)))) == [1]
+
+
+def test_results_that_nobody_waits_for_are_not_mistaken_for_others() -> None:
+    with WorkerPool(Doubler, workers=2) as pool:
+        for result in pool.run(doubles(range(1, 20))):
+            assert result > 0
+            break
+        assert sorted(pool.run(doubles(range(50, 53)))) == [99, 101, 103]
 
 
 def test_errors_of_workers_arrive() -> None:
-    with pytest.raises(ConfigError, match="this cannot be made"):
-        WorkerPool(partial(Doubler, "impossible"))
-    with WorkerPool(partial(Doubler, "hello")) as crew, pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        list(crew.run([100], workers=1))
-    with WorkerPool(partial(Doubler, "hello")) as crew, pytest.raises(GwmError, match="died with exit code 3"):
-        list(crew.run([-1], workers=1))
+    with WorkerPool(partial(Doubler, possible=False)) as pool, pytest.raises(ConfigError, match="this cannot be made"):
+        list(pool.run(doubles(range(1))))
+    with WorkerPool(Doubler) as pool, pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        list(pool.run(doubles(range(100, 101))))

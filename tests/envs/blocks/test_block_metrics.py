@@ -14,7 +14,8 @@ from gwm_sim.envs.blocks.detector import detect
 from gwm_sim.envs.blocks.metrics import Scene, Scores, outcomes, score, silhouette_area, summarize
 from gwm_sim.evaluation.metrics import Metric, find_metrics
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.testing.metric import MetricConformance
 
 CAMERAS = ("front", "wrist")

@@ -1,4 +1,4 @@
-"""Experts solve their tasks, behaviours are seeded and busy, and the evaluation loop counts held success."""
+"""Experts solve their tasks, behaviours are seeded and busy, and the evaluation loop counts sustained success."""
 
 from typing import Any
 
@@ -12,7 +12,9 @@ pytest.importorskip("mujoco")
 import gwm_sim  # noqa: E402, F401
 from gwm_sim.envs.blocks import spec  # noqa: E402
 from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
-from gwm_sim.policies.blocks.behaviours import WEIGHTS, behave, make_behaviour, mixed  # noqa: E402
+from gwm_sim.errors import ConfigError  # noqa: E402
+from gwm_sim.policies.blocks.behaviours import WEIGHTS, behave, mixed  # noqa: E402
+from gwm_sim.policies.blocks.collection import find_behaviour  # noqa: E402
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.blocks.motions import Bench, Script, hold  # noqa: E402
 from gwm_sim.policies.evaluation import Evaluation, evaluate  # noqa: E402
@@ -42,7 +44,7 @@ def test_experts_hold_success_over_200_seeds(task: str, share: float) -> None:
     assert evaluate_expert(task, 200).success_rate >= share
 
 
-@pytest.mark.parametrize("policy", [HoldPolicy(), UniformPolicy(0)])
+@pytest.mark.parametrize("policy", [HoldPolicy(spec.action_space()), UniformPolicy(spec.action_space())])
 def test_floors_do_not_solve_stacking(policy: Any) -> None:
     env = gym.make(spec.env_id("twin", "stack"), size=TINY, rendering="fast")
     evaluation = evaluate(policy, env, 2, SEED)
@@ -78,10 +80,10 @@ class Blinking(gym.Env[Any, Any]):
         return observation, 0.5, False, self._step == self._length, {"success": self._step in self._steps}
 
 
-def test_success_counts_when_held_for_five_steps() -> None:
-    four = evaluate(HoldPolicy(), Blinking({1, 2, 3, 4, 6, 7, 8, 9}), 1, 0)
+def test_success_counts_when_sustained_for_five_steps() -> None:
+    four = evaluate(HoldPolicy(spec.action_space()), Blinking({1, 2, 3, 4, 6, 7, 8, 9}), 1, 0)
     assert not four.episodes[0].success
-    five = evaluate(HoldPolicy(), Blinking({3, 4, 5, 6, 7}), 1, 0)
+    five = evaluate(HoldPolicy(spec.action_space()), Blinking({3, 4, 5, 6, 7}), 1, 0)
     assert five.episodes[0].success
     assert five.episodes[0].steps_to_success == 7
     assert five.episodes[0].total_reward == 6.0
@@ -122,7 +124,7 @@ def test_hands_press_on_and_close_by_half() -> None:
     env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=8, max_episode_steps=-1)
     for seed in range(6):
         observation, _ = env.reset(seed=seed)
-        policy, memory = make_behaviour("handling", env, seed), None
+        policy, memory = find_behaviour("handling")(env, seed), None
         for _ in range(80):
             action, memory = policy.predict(observation, memory)
             state = env.unwrapped.task_state()
@@ -138,7 +140,7 @@ def test_towers_of_unsteady_hands_stand_or_fall() -> None:
     env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=TINY, max_episode_steps=-1)
     for seed in range(8):
         observation, _ = env.reset(seed=seed)
-        policy, memory = make_behaviour("towers", env, seed), None
+        policy, memory = find_behaviour("towers")(env, seed), None
         stacked = []
         for _ in range(80):
             action, memory = policy.predict(observation, memory)
@@ -153,7 +155,7 @@ def test_towers_of_unsteady_hands_stand_or_fall() -> None:
 def test_cubes_that_are_let_loose_move() -> None:
     moved = []
     for seed in range(6):
-        _, objects = run(lambda env, seed=seed: make_behaviour("loose", env, seed), seed=seed, steps=60)
+        _, objects = run(lambda env, seed=seed: find_behaviour("loose")(env, seed), seed=seed, steps=60)
         moved.append(np.linalg.norm(objects[..., :3] - objects[0, :, :3], axis=-1).max())
     assert np.median(moved) > 0.03
 
@@ -173,14 +175,14 @@ def test_a_fresh_start_begins_a_fresh_script() -> None:
     env.close()
 
 
-def test_scripted_policies_need_the_twin() -> None:
-    with pytest.raises(ValueError, match="physics twin"):
+def test_scripts_need_a_world_that_tells_where_cubes_are() -> None:
+    with pytest.raises(ValueError, match="tells where its cubes are"):
         expert(Blinking(set()), "stack")
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are mixed, handling, towers"):
-        make_behaviour("clever", None, 0)
+    with pytest.raises(ConfigError, match="one of mixed, handling, towers"):
+        find_behaviour("clever")
 
 
 def test_behaviour_does_not_follow_from_the_start() -> None:

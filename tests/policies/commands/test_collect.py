@@ -19,7 +19,8 @@ from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.commands.collect import CollectConfig, Recorder, collect, main
+from gwm_sim.policies.blocks.collection import CollectConfig, Recorder, collect
+from gwm_sim.policies.commands.collect import main
 
 SEED = 300_000
 COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2 --rendering fast".split()

@@ -14,7 +14,8 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.checkpoint import BANK_FILE, find_checkpoint
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.commands.generate import Film, GenerateConfig, main
+from gwm_sim.policies.commands.generate import main
+from gwm_sim.policies.film import Film, GenerateConfig
 from gwm_sim.policies.planning import Guide
 from gwm_sim.protocol import CONTEXT
 

@@ -21,7 +21,8 @@ from gwm_sim.envs.tabletop.paired_starts import twin_options
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.blocks.collection import CollectConfig, collect
+from gwm_sim.policies.commands.rl import main
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import make_policy, needs_pixels
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
@@ -77,7 +78,7 @@ def trained(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("runs")
     configs = {algo: configure(folder, tiny_checkpoint, algo) for algo in EXTRA}
     for config in configs.values():
-        assert train(config) == 0
+        train(config)
     return configs
 
 
@@ -103,7 +104,7 @@ def test_a_resumed_run_goes_on_with_its_optimisers(
 ) -> None:
     config = replace(trained[algo], out=tmp_path / "copy")
     shutil.copytree(trained[algo].out, config.out)
-    assert train(replace(config, resume=True, steps=200)) == 0
+    train(replace(config, resume=True, steps=200))
     assert AgentPolicy(config.out).config.steps == 200
     assert len(list(config.out.glob("*.safetensors"))) == 2  # those of the older checkpoint are gone
 
@@ -165,7 +166,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_agent(
         folder = tmp_path / str(moment)
         shutil.copytree(config.out, folder)
         with monkeypatch.context() as patch:
-            patch.setattr("gwm_sim.policies.rl.agents.os.replace", replace_until(moment))
+            patch.setattr("gwm_sim.files.os.replace", replace_until(moment))
             with contextlib.suppress(Killed):
                 save_agent(agent, replace(load_config(folder), steps=500), folder)
         assert AgentPolicy(folder).config.steps == (500 if moment == 3 else 120)
@@ -184,7 +185,7 @@ def test_a_killed_run_can_be_resumed_from_its_first_moment(
         patch.setattr(Keeper, "_on_step", die)
         with pytest.raises(RuntimeError, match="killed"):
             train(config)
-    assert train(replace(config, resume=True)) == 0
+    train(replace(config, resume=True))
     assert load_config(config.out).steps == 120
 
 
@@ -192,7 +193,7 @@ def test_latents_of_another_model_are_refused(tiny_checkpoint: Path, tmp_path: P
     config = configure(tmp_path, tiny_checkpoint, steps=40)
     recipe = (tmp_path / "ppo.yml").read_text().replace("[objects]", "[latents]")
     (tmp_path / "ppo.yml").write_text(recipe)
-    assert train(config) == 0
+    train(config)
     env = gym.make_vec("GWM-BlockReach-v0", num_envs=2, model=tiny_checkpoint)
     assert make_policy(str(config.out), env).env is not env
     path = config.out / "config.json"
@@ -217,7 +218,7 @@ def test_cloning_fits_the_demonstrated_actions(
     config = configure(tmp_path, tiny_checkpoint, algo, steps=0, warm_start=demonstrations)
     recipe = find_recipe(algo, config.env, config.hyperparams)
     env = make_env(config, recipe)
-    assert train(config) == 0
+    train(config)
     policy = AgentPolicy(config.out)
     assert policy.config.steps == 0
     shown = read_demonstrations(demonstrations, WorldModel.load(tiny_checkpoint), recipe.readings, "reach")
@@ -266,7 +267,7 @@ def test_a_gripper_opens_closes_or_holds(trained: dict[str, RlTrainConfig]) -> N
 
 def test_both_worlds_are_scored_and_the_gap_is_drawn(tiny_checkpoint: Path, tmp_path: Path) -> None:
     config = configure(tmp_path, tiny_checkpoint, eval_minutes=0.0, keep=True, json=tmp_path / "report.json")
-    assert train(config) == 0
+    assert main(config) == 0
     assert AgentPolicy(config.out / "checkpoints" / "00000120").config.steps == 120
     curve = json.loads((config.out / "curve.json").read_text())
     assert [score["episodes"] for score in curve] == [2] and (config.out / "gap.png").is_file()

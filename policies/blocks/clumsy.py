@@ -1,0 +1,199 @@
+"""Hands that do not follow the script: pressed on, half closed, let go little by little, unsteady, absent, misled.
+
+A policy that is still learning does all of this. A model that has only seen clean grips believes whatever it likes of
+the others: fingers that close through a cube, or carry it without touching it. Data are made of them by `handle` and
+`build`, policies to be ranked by `disturbed_expert`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, GRIPPER_SCALE
+from gwm_sim.envs.blocks.tasks import TaskState
+from gwm_sim.envs.learned.observations import grasped_by_sight
+from gwm_sim.envs.wrappers import GRIPPER
+from gwm_sim.errors import ConfigError
+from gwm_sim.policies.blocks import behaviours
+from gwm_sim.policies.blocks.behaviours import Piece, Rng
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
+from gwm_sim.policies.blocks.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
+from gwm_sim.policies.policy import Observation, Policy, State
+
+
+def handle(bench: Bench, rng: Rng) -> Script:
+    """Take cubes, carry and stack them for ever, each time with other habits."""
+    yield from hold(int(rng.integers(0, 5)))
+    while True:
+        pieces = WHILE_HOLDING if behaviours.grasped(bench) is not None else PIECES
+        piece = pieces[rng.integers(len(pieces))]
+        yield from habitual(piece(bench, rng), rng)
+        yield from hold(1)
+
+
+def habitual(script: Iterator[Array], rng: Rng) -> Iterator[Array]:
+    """The same movements by a hand with habits: it goes on closing or opening, does so gently, trembles, has lapses."""
+    presses = rng.random() < 0.5
+    gain = 1.0 if rng.random() < 0.6 else rng.uniform(0.15, 0.8)
+    tremor = 0.0 if rng.random() < 0.4 else rng.uniform(0.05, 0.5)
+    lapse = 0.0 if rng.random() < 0.7 else rng.uniform(0.03, 0.2)
+    yield from clumsy(script, rng, presses, gain, tremor, lapse)
+
+
+def clumsy(
+    script: Iterator[Array], rng: Rng, presses: bool, gain: float, tremor: float, lapse: float
+) -> Iterator[Array]:
+    """The same movements by another hand.
+
+    Args:
+        script: Actions (4,).
+        rng: What the hand draws from.
+        presses: Whether it goes on closing or opening where it would hold still.
+        gain: Factor on the rate of the gripper.
+        tremor: Standard deviation of the noise on its movements, in units of the fastest one.
+        lapse: Share of the actions in whose place it does anything at all.
+    """
+    rate = KEEP
+    for action in script:
+        if rng.random() < lapse:
+            yield rng.uniform(-1.0, 1.0, 4)
+            continue
+        if not presses or action[3] != KEEP:
+            rate = action[3]
+        yield np.append(action[:3] + tremor * rng.normal(size=3), gain * rate)
+
+
+def build(bench: Bench, rng: Rng) -> Script:
+    """Stack red on blue and take it down for ever, each time with another steadiness: of a tower that falls, the cube
+    was let go of aside, too high, or turned."""
+    yield from hold(int(rng.integers(0, 5)))
+    while True:
+        tremor = rng.uniform(0.0, 0.4)
+        lapse = 0.0 if rng.random() < 0.6 else rng.uniform(0.05, 0.4)
+        yield from clumsy(behaviours.stack_up(bench, rng), rng, False, 1.0, tremor, lapse)
+        yield from hold(1)
+
+
+def half_grip(bench: Bench, rng: Rng) -> Script:
+    """Close around a cube to some opening, wider than the cube or hardly narrower, and go up."""
+    index = behaviours.choose_cube(bench, rng)
+    offset = behaviours.aside(rng, 0.0, 0.012)
+    if not (yield from hover(bench, index, offset=offset, speed=rng.uniform(0.5, 1.0))):
+        return
+    yield from move(bench, lambda: bench.cube(index) + offset, tolerance=0.008, limit=8)
+    wanted, steps = rng.uniform(CUBE_SIZE - 0.004, GRIPPER_MAX - 0.005), int(rng.integers(1, 4))
+    rate = (GRIPPER_MAX - wanted) / GRIPPER_SCALE / steps
+    yield from hold(steps, min(rate, 1.0))
+    yield from lift(bench, bench.command[2] + rng.uniform(0.03, 0.15), rng.uniform(0.3, 1.0))
+    aside = bench.command + behaviours.aside(rng, 0.0, 0.08)
+    yield from move(bench, lambda: aside, tolerance=0.02, limit=6)
+    yield from hold(int(rng.integers(1, 6)))
+
+
+def slacken(bench: Bench, rng: Rng) -> Script:
+    """Open a little while something is grasped, standing or moving."""
+    yield from lift(bench, bench.command[2] + rng.uniform(0.0, 0.1))
+    drift = rng.uniform(-0.5, 0.5, 3) * (rng.random() < 0.5)
+    for _ in range(int(rng.integers(1, 6))):
+        yield np.append(drift, rng.uniform(-0.4, 0.0))
+    yield from hold(int(rng.integers(1, 6)))
+
+
+PIECES: Final[tuple[Piece, ...]] = (
+    *(behaviours.stack_up,) * 3,
+    *(behaviours.pick_up,) * 3,
+    *(half_grip,) * 2,
+    behaviours.around,
+    behaviours.near_miss,
+)
+WHILE_HOLDING: Final[tuple[Piece, ...]] = (
+    *(behaviours.stack_up,) * 2,
+    *(behaviours.pick_up,) * 2,
+    slacken,
+    behaviours.put_down,
+    behaviours.failed_stack,
+    behaviours.drop,
+)
+
+
+DISTURBANCES: Final = ("noise", "lapse", "offset", "press")
+"""What can be wrong with an expert, see `gwm_sim.policies.registry`."""
+
+NOISY: Final = np.array([1.0, 1.0, 1.0, 0.0])  # the movements alone: an unsteady gripper drops whatever it holds
+
+
+def disturbed_expert(env: Any, seed: int = 0, offset: float = 0.0, **disturbances: float) -> Policy:
+    """The expert of an environment's task, which tells by sight what it grasps, with what is wrong with it.
+
+    Args:
+        env: The environment it will act in, single or vector.
+        seed: Of what it draws.
+        offset: By how much it misjudges where the cubes are [m].
+        disturbances: Arguments of `Clumsy`.
+
+    Raises:
+        ConfigError: There is no expert for the environment.
+    """
+    task = getattr(env.unwrapped, "task", None)
+    if task not in EXPERTS or not hasattr(env.unwrapped, "task_state"):
+        raise ConfigError(f"no expert for {env.spec.id if env.spec else env}: it is scripted for {', '.join(EXPERTS)}")
+    policy = ScriptedPolicy(BySight(env, offset, seed), EXPERTS[task], f"scripted-{task}", seed)
+    return Clumsy(policy, seed, **disturbances) if disturbances else policy
+
+
+class Clumsy:
+    """A policy with Gaussian noise on its movements, random ones in place of a share of them, or a pressing hand."""
+
+    def __init__(self, policy: Policy, seed: int, noise: float = 0.0, lapse: float = 0.0, press: float = 0.0) -> None:
+        self._policy, self._noise, self._lapse, self._press = policy, noise, lapse, bool(press)
+        self._rate: NDArray[np.float32] = np.zeros((), np.float32)  # of the gripper, the last one that was not zero
+        self._rng = np.random.default_rng([seed, 2])
+
+    def predict(
+        self,
+        observation: Observation,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        begins = state is None
+        action, state = self._policy.predict(observation, state, episode_start, deterministic)
+        if self._press:
+            rate = action[..., GRIPPER]
+            fresh = begins if episode_start is None else episode_start.reshape(rate.shape)
+            self._rate = np.where(rate == 0, np.where(fresh, 0.0, self._rate), rate)
+            action = np.concatenate([action[..., :GRIPPER], self._rate[..., None]], axis=-1)
+        noisy = (action + self._noise * self._rng.normal(size=action.shape) * NOISY).clip(-1.0, 1.0)
+        lapses = self._rng.random((*action.shape[:-1], 1)) < self._lapse
+        return np.where(lapses, self._rng.uniform(-1.0, 1.0, action.shape), noisy).astype(np.float32), state
+
+
+class BySight:
+    """An environment as it looks: nobody feels a cube, grasps are told by sight, and cubes may be misjudged.
+
+    A policy must be told the same in both worlds to be compared. The twin's fingers lose touch for a moment whenever a
+    grasped cube is pressed on something; an expert that minds picks again, and a learned world knows nothing of it.
+    """
+
+    def __init__(self, env: Any, offset: float = 0.0, seed: int = 0) -> None:
+        """Look at `env`; its cubes seem to be `offset` [m] aside, in a direction drawn once per row."""
+        self.unwrapped = self
+        self._env: Any = env.unwrapped
+        self._opening: NDArray[np.float64] | None = None
+        angle = np.random.default_rng([seed, 3]).uniform(0, 2 * np.pi, getattr(env, "num_envs", 1))
+        self._shift = offset * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
+
+    def task_state(self) -> TaskState:
+        """Where everything seems to be."""
+        state: TaskState = self._env.task_state()
+        before = state.gripper_opening if self._opening is None else self._opening
+        self._opening = np.array(state.gripper_opening)
+        grasped = grasped_by_sight(state.position, state.end_effector, state.gripper_opening, before)
+        if self._shift.any():
+            state = replace(state, position=state.position + self._shift.reshape(*state.position.shape[:-2], 1, 3))
+        return replace(state, grasped=grasped)
