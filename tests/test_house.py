@@ -111,4 +111,5 @@ def test_the_block_world_is_in_rooms_called_blocks() -> None:
         for name, path in modules().items()
         if not name.startswith(("gwm_sim.envs", "gwm_sim.policies"))
     }
+    told.pop("gwm_sim.data.schema")  # which finds the gripper of older files by the name that it had in them
     assert {name: found for name, found in told.items() if found} == {}

@@ -6,7 +6,7 @@ objects share one network, so what is learned about one is known about all. A st
 whatever the picture shows, and training goes through whole rollouts, so that an error is blamed on the step that made
 it and not on those that only inherit it.
 
-Where a future is open, such as that of a cube set down on an edge, a model may be given random numbers at every step
+Where a future is open, such as that of a thing set down on an edge, a model may be given random numbers at every step
 that choose one (functional generative networks, Alet et al., 2025): one network, whose futures are as many as there are
 seeds. Without them it predicts the most likely one.
 """

@@ -309,7 +309,7 @@ def allocate(
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:
     """Corners (3,) of a box around where objects (F, K, 3) usually are [m].
 
-    A cube that is pushed off the table falls for metres. Such a path must not set the scales of the others, and where
+    What is pushed off a table falls for metres. Such a path must not set the scales of the others, and where
     it ends is nothing that a camera sees: it counts as being at the border.
     """
     places = objects.flatten(0, 1)

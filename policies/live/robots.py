@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -112,13 +112,11 @@ def _null(world: WorldModelConfig) -> Robot:
     return NullRobot(world.schema)
 
 
-def _mujoco(world: WorldModelConfig, **options: str) -> Robot:
-    from gwm_sim.policies.blocks.twin_robot import TwinRobot  # late: MuJoCo is an extra
-
-    return TwinRobot(world, **options)
-
-
-BUILT_IN: Final[Mapping[str, Factory]] = {"null": _null, "mujoco": _mujoco}
+BUILT_IN: Final = (
+    EntryPoint("null", "gwm_sim.policies.live.robots:_null", GROUP),
+    EntryPoint("mujoco", "gwm_sim.policies.blocks.twin_robot:TwinRobot", GROUP),
+)
+"""Robots that need no plug-in; like plug-ins, only the one that is asked for is imported."""
 
 
 def make_robot(name: str, world: WorldModelConfig, options: Sequence[str] = ()) -> Robot:
@@ -132,8 +130,8 @@ def make_robot(name: str, world: WorldModelConfig, options: Sequence[str] = ()) 
     Raises:
         ConfigError: The robot is unknown, takes no such options or does not fit the model.
     """
-    plugins = {point.name: point for point in entry_points(group=GROUP)}
-    known = sorted({*BUILT_IN, *plugins})
+    robots = {point.name: point for point in (*entry_points(group=GROUP), *BUILT_IN)}
+    known = sorted(robots)
     if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
@@ -141,7 +139,7 @@ def make_robot(name: str, world: WorldModelConfig, options: Sequence[str] = ()) 
             f"--robot {name} is unknown; there are {', '.join(known)}.{hint} "
             f"Packages add robots as entry points of the group {GROUP}."
         )
-    factory: Factory = BUILT_IN[name] if name in BUILT_IN else plugins[name].load()
+    factory: Factory = robots[name].load()
     pairs = [option.partition("=") for option in options]
     if malformed := [key for key, equals, _ in pairs if not (key and equals)]:
         raise ConfigError(f"--robot_options are NAME=VALUE, got {malformed[0]!r}")
