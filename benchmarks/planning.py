@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,7 @@ from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
 from gwm_sim.policies.policy import Policy
+from gwm_sim.policies.rollout import rollout
 from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
@@ -139,11 +141,10 @@ class Bench:
         """Start and goal of the scripted expert; None where it fails."""
         twin, plain = self.twins(job.kind)
         observation, _ = plain.reset(seed=job.seed)
-        policy, memory, last = expert(plain, seed=job.seed), None, None
-        for _ in range(TIME_LIMIT[job.kind]):
-            action, memory = policy.predict(observation, memory)
-            observation, *_, info = plain.step(action)
-            last = plain.unwrapped.get_state() if info["success"] else last  # type: ignore[attr-defined]
+        acting = rollout(expert(plain, seed=job.seed), plain, observation)
+        last = None
+        for step in islice(acting, TIME_LIMIT[job.kind]):
+            last = plain.unwrapped.get_state() if step.info["success"] else last  # type: ignore[attr-defined]
         return None if last is None else (twin, self.goal(twin, last))
 
     def offset(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
@@ -151,13 +152,9 @@ class Bench:
         twin, plain = self.twins("stack")
         steps = int(job.kind.removeprefix("offset-"))
         observation, _ = plain.reset(seed=job.seed)
-        policy = mixed(plain, job.seed)
-        memory, snapshots = None, []
-        for _ in range(FIRST_MOMENT + steps + 1):
-            snapshots.append(plain.unwrapped.get_state())  # type: ignore[attr-defined]
-            action, memory = policy.predict(observation, memory)
-            observation, *_ = plain.step(action.clip(-1, 1))
-        start, end = snapshots[FIRST_MOMENT], snapshots[-1]
+        acting = islice(rollout(mixed(plain, job.seed), plain, observation), FIRST_MOMENT + steps)
+        snapshots = [plain.unwrapped.get_state() for _ in acting]  # type: ignore[attr-defined]
+        start, end = snapshots[FIRST_MOMENT - 1], snapshots[-1]
         goal = self.goal(twin, end)
         there: Any = twin.unwrapped
         effector, objects = there.task_state().end_effector, there.objects()[:, :3].astype(np.float64)
@@ -175,9 +172,8 @@ class Bench:
     def twins(self, task: str) -> tuple[gym.Env[Any, Any], gym.Env[Any, Any]]:
         """A twin that looks as the model's data, and one for scripts, which is drawn small and plainly."""
         if task not in self._twins:
-            needs_pixels = gym.make(env_id("twin", task), **twin_options(self.model.config))
             self._twins[task] = (
-                needs_pixels,
+                gym.make(env_id("twin", task), **twin_options(self.model.config)),
                 gym.make(env_id("twin", task), size=8, rendering="fast", max_episode_steps=-1),
             )
         return self._twins[task]
