@@ -5,7 +5,7 @@ quantisation, Mentzer et al., 2023), packed into square tokens. A frame holds th
 (`views.py`); each is encoded alone by the same weights, and N counts the tokens of all. Integers let the dynamics
 predict by classification, so that an imagined frame snaps back to valid codes instead of fading.
 
-Small objects decide the loss: 7 pixels square are one percent of a 64x64 frame, and a decoder that drops it still scores
+Small objects decide: 7 by 7 pixels are one percent of a 64x64 frame, and a decoder that drops them still scores
 30 dB. Pixels are therefore weighted by how far they are from the median background, the worst pixels count extra (as
 in delta-IRIS, Micheli et al., 2024), and the median background is the decoder's bias, so that the code is spent on
 what moves.
