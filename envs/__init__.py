@@ -8,7 +8,7 @@ from gymnasium.envs.registration import register, registry
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
 
 _ENTRY_POINTS = {
-    "learned": ("gwm_sim.envs.learned.single:LearnedEnv", "gwm_sim.envs.learned.vector:LearnedVectorEnv"),
+    "learned": ("gwm_sim.envs.learned.imagination:LearnedEnv", "gwm_sim.envs.learned.vector:LearnedVectorEnv"),
     "twin": ("gwm_sim.envs.blocks.mujoco.twin:MuJoCoEnv", "gwm_sim.envs.blocks.mujoco.vector:MuJoCoVectorEnv"),
 }
 WORLD_ID = "GWM-World-v0"

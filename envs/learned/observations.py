@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.vector_world import Observation
 from gwm_sim.model.latents import centred
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel

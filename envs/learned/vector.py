@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.learned.observations import LATENTS, readings_space
-from gwm_sim.envs.learned.single import Imagination, LearnedEnv, TimeLimit, check_words, displayed
-from gwm_sim.envs.vector_env import Observation, Options, Rows, RowsEnv
+from gwm_sim.envs.learned.imagination import Imagination, LearnedEnv, TimeLimit, check_words, displayed
+from gwm_sim.envs.vector_world import Observation, Options, Rows, RowsEnv
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from gwm_sim.envs.blocks.spec import TIME_LIMIT, env_id
 from gwm_sim.envs.tabletop.paired_starts import HELD, PairedStart, start_twin, twin_options
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.vector_world import Observation
 from gwm_sim.model.world_model import WorldModel
 
 World = Literal["twin", "learned"]

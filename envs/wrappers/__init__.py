@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gwm_sim.envs.blocks.spec import ACTION_NAMES, image_key
 from gwm_sim.envs.learned.goals import read_goal
 from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, read_frames, readings_space
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.vector_world import Observation
 from gwm_sim.model.world_model import WorldModel
 
 UNCERTAINTY: Final = "gwm/uncertainty"

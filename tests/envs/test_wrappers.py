@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from gwm_sim.envs import wrappers
 from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
-from gwm_sim.envs.learned.single import Imagination
+from gwm_sim.envs.learned.imagination import Imagination
 from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
 from gwm_sim.model.world_model import WorldModel
 

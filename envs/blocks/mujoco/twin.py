@@ -14,7 +14,7 @@ from gwm_sim.envs.blocks.mujoco.scene import Rendering, make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.vector_world import Observation
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
 REWARDS: Final = ("dense", "sparse")

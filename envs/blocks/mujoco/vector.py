@@ -15,7 +15,7 @@ from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.mujoco.twin import RENDER_SIZE, MuJoCoEnv, check_arguments, requested_properties
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.vector_env import Observation, Options, Rows, RowsEnv
+from gwm_sim.envs.vector_world import Observation, Options, Rows, RowsEnv
 
 
 class MuJoCoVectorEnv(RowsEnv):

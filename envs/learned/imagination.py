@@ -15,7 +15,7 @@ from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.learned.goals import Goal, Goals, read_goal
 from gwm_sim.envs.learned.observations import LATENTS, believed_state, read_state, readings_space
 from gwm_sim.envs.learned.starts import Starts
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.vector_world import Observation
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.dynamics import Segment
 from gwm_sim.model.state import WorldState
