@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 import gwm_sim
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.spaces import picture
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import aside
 from gwm_sim.policies.blocks.experts import ScriptedPolicy
@@ -130,7 +131,7 @@ def record(
     first = moment + 1 - CONTEXT
     eyes.reset(seed=seed)
     return Case(
-        frames=np.stack([spec.picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
+        frames=np.stack([picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
         telemetry=np.stack(reported[first : moment + 1]),
         past=np.stack(actions[first:moment]),
         actions=np.stack(actions[moment : moment + HORIZON]),

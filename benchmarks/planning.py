@@ -30,8 +30,9 @@ from peers.simulator import SimulatorPolicy
 
 import gwm_sim
 import gwm_sim.envs  # registers the ids
-from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id, image_key
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.model.world_model import WorldModel

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.evaluation.fidelity import processor
 from gwm_sim.evaluation.statistics import spearman
@@ -106,7 +107,7 @@ def score(config: TransferConfig, task: Task, known: dict[str, dict[str, Any]]) 
     if not missing:
         return
     options = CompareConfig(missing, task, config.episodes, config.seed, config.model)
-    for duel in compare(options, PairedWorlds(task, config.model, min(options.rows, config.episodes))):
+    for duel in compare(options, PairedWorlds(world_ids(task), config.model, min(options.rows, config.episodes))):
         numbers = duel.to_json()
         done[names[duel.policy]] = {
             "policy": names[duel.policy],

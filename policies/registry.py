@@ -28,10 +28,11 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from gwm_sim.envs.blocks.domain import grasped_by_sight
+from gwm_sim.envs.blocks.spec import GRIPPER
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.learned.observations import LATENTS, grasped_by_sight
+from gwm_sim.envs.learned.observations import LATENTS
 from gwm_sim.envs.wrappers import (
-    GRIPPER,
     LatentObservation,
     TernaryAction,
     VectorLatentObservation,

@@ -35,6 +35,7 @@ from gwm_sim.data.episode_file import (
 )
 from gwm_sim.data.inspection import Summary, success_table, summarize
 from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.spaces import depth_key, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.blocks.behaviours import BEHAVIOURS, make_behaviour
@@ -191,9 +192,9 @@ class Recorder:
 
     def _moment(self, observation: dict[str, Any]) -> _Moment:
         return _Moment(
-            frames={name: observation[spec.image_key(name)] for name in self._config.cameras},
+            frames={name: observation[image_key(name)] for name in self._config.cameras},
             depth={
-                name: (observation[spec.depth_key(name)] / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
+                name: (observation[depth_key(name)] / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
                 for name in (self._config.cameras if self._config.depth else ())
             },
             telemetry=observation["agent_pos"],

@@ -23,6 +23,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.views import main_view
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
@@ -91,7 +92,7 @@ class Duel:
 
 def main(config: CompareConfig) -> int:
     """Compare, print and write."""
-    arena = PairedWorlds(config.task, config.model, min(config.rows, config.episodes))
+    arena = PairedWorlds(world_ids(config.task), config.model, min(config.rows, config.episodes))
     for spec in config.policies:
         make_policy(spec, arena.make("learned"), model=config.model)  # a wrong name is told before hours of work
     duels = list(compare(config, arena))
@@ -141,7 +142,7 @@ class Spectator:
     def __init__(self, task: str, model: str, seed: int) -> None:
         torch.set_num_threads(1)  # there is one of these on every core
         self._seed = seed  # of what policies draw, the same in every process
-        self._arena = PairedWorlds(task, model, rows=1)
+        self._arena = PairedWorlds(world_ids(task), model, rows=1)
         self._entrants: dict[str, PolicySpec] = {}
 
     def __call__(self, job: tuple[str, int]) -> EpisodeResult:
@@ -199,7 +200,7 @@ def table(numbers: dict[str, Any]) -> str:
 
 def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
     """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
-    arena = PairedWorlds(config.task, config.model, rows=1)
+    arena = PairedWorlds(world_ids(config.task), config.model, rows=1)
     return {spec: {world: record(spec, arena, world, config.seed) for world in WORLDS} for spec in config.policies}
 
 

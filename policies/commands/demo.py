@@ -21,7 +21,8 @@ from rich.table import Table
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
+from gwm_sim.envs.spaces import picture
+from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation import fidelity
 from gwm_sim.media.comparison import write_comparison
@@ -147,7 +148,7 @@ def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any],
 def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], cameras: Sequence[str]) -> tuple[Frames, float]:
     """Frames (T, H, V*W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
     begin = time.perf_counter()
-    frames = [spec.picture(env.step(action)[0], cameras) for action in actions]
+    frames = [picture(env.step(action)[0], cameras) for action in actions]
     return np.stack(frames), time.perf_counter() - begin
 
 

@@ -19,8 +19,9 @@ from rich.console import Console
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import main_view
-from gwm_sim.envs.blocks.spec import TASKS, image_key, is_twin, task_of
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet, write_video
 from gwm_sim.model.world_model import WorldModel, WorldModelConfig, check_fit

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.spaces import picture
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
@@ -132,7 +132,7 @@ class MpcPolicy:
         """Continue the plan of every row, or make a new one; `deterministic` changes nothing."""
         begun = monotonic()
         telemetry = np.asarray(observation["agent_pos"], np.float32)
-        frames = spec.picture(observation, self.model.config.cameras)
+        frames = picture(observation, self.model.config.cameras)
         batched = telemetry.ndim == 2
         if not batched:
             telemetry, frames = telemetry[None], frames[None]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.initial_state import draw_initial_state
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS
@@ -28,7 +28,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_twin_mirrored_does_what_the_mirror_shows(tool: Any) -> None:
     """A cube is gripped off its middle, turned by that, lifted and let fall, in both worlds at once."""
-    start = draw_start(TASK["grasp"], np.random.default_rng(5))
+    start = draw_initial_state(TASK["grasp"], np.random.default_rng(5))
     cube = start.cubes[0]
     start = replace(start, end_effector=np.array([cube[0] + 0.008, cube[1], 0.12]))
     other = replace(start, end_effector=start.end_effector * FLIP, cubes=start.cubes * FLIP[:2], yaws=-start.yaws)

@@ -17,8 +17,7 @@ from stable_baselines3.common import env_checker as sb3_checker
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.learned.imagination import LearnedEnv
-from gwm_sim.envs.learned.vector import LearnedVectorEnv
+from gwm_sim.envs.learned.vector import LearnedEnv, LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.world_model import BANK_FILE
 

@@ -9,9 +9,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from gwm_sim.envs import wrappers
-from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
 from gwm_sim.envs.learned.imagination import Imagination
+from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
 from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.envs.wrappers.uncertainty_penalty import last_uncertainty
 from gwm_sim.model.world_model import WorldModel
 
 ACTION = np.array([0.4, -0.3, -0.5, 0.0], np.float32)
@@ -122,7 +123,7 @@ def test_penalty_charges_the_growth_of_uncertainty(tiny_checkpoint: Path) -> Non
     before = plain.reset(seed=0)[1]["gwm/uncertainty"]
     for _ in range(2):
         charged, (_, paid, _, _, infos) = vector.step(np.stack([ACTION] * 3))[1], plain.step(np.stack([ACTION] * 3))
-        after = wrappers.last_uncertainty(infos)
+        after = last_uncertainty(infos)
         assert (after > before).all()
         np.testing.assert_allclose(charged, paid - 0.5 * (after - before))
         assert single.step(ACTION)[1] == pytest.approx(charged[0], abs=1e-3)

@@ -12,10 +12,12 @@ pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
 from gwm_sim.envs.blocks import spec  # noqa: E402
-from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, draw_start  # noqa: E402
+from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, draw_initial_state  # noqa: E402
 from gwm_sim.envs.blocks.mujoco.scene import make_model  # noqa: E402
-from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
-from gwm_sim.envs.blocks.mujoco.vector import MuJoCoVectorEnv  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.twin import (
+    MuJoCoEnv,  # noqa: E402
+    MuJoCoVectorEnv,  # noqa: E402
+)
 from gwm_sim.envs.blocks.tasks import TASK  # noqa: E402
 from gwm_sim.envs.tabletop.mujoco.physics import HAS_BATCH, BatchPhysics, LoopPhysics  # noqa: E402
 
@@ -141,7 +143,7 @@ def test_a_restored_state_continues_bit_for_bit(env: MuJoCoEnv) -> None:
 @pytest.mark.parametrize("task", spec.TASKS)
 def test_starts_keep_their_distance_and_are_not_solved(task: str, env: MuJoCoEnv) -> None:
     for seed in range(200):
-        start = draw_start(TASK[task], np.random.default_rng(seed))
+        start = draw_initial_state(TASK[task], np.random.default_rng(seed))
         assert np.linalg.norm(start.cubes[0] - start.cubes[1]) >= CUBE_DISTANCE
     for seed in range(5):
         env.reset(seed=seed)
@@ -249,7 +251,7 @@ def test_the_batch_and_the_loop_agree_bit_for_bit() -> None:
     rows = np.arange(3)
     targets = np.random.default_rng(0).uniform(-0.5, 0.5, (10, 3, model.nu))
     states = []
-    for physics in (LoopPhysics(model, 3), BatchPhysics(model, 3)):
+    for physics in (form(model, 3, spec.OBJECT_NAMES) for form in (LoopPhysics, BatchPhysics)):
         physics.set_properties(rows, np.array([0.2, 0.6, 1.0]), np.array([2.0, 9.81, 14.0]))
         for target in targets:
             physics.step(rows, target, 50)
