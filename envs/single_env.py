@@ -9,9 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 
-from gwm_sim.envs.vector_world import VectorWorld
+from gwm_sim.envs.vector_world import Frame, VectorWorld
 
 AnyVector = VectorEnv[Any, Any, Any]
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
@@ -20,19 +19,17 @@ Step = tuple[Any, float, bool, bool, dict[str, Any]]
 class _OneRow:
     """What is asked of a single environment, asked of the vector of one row behind it."""
 
-    rows: Any
+    rows: AnyVector
 
     @property
     def observation_space(self) -> gym.Space[Any]:
         """That of the row, also when it changes later."""
-        space: gym.Space[Any] = self.rows.single_observation_space
-        return space
+        return self.rows.single_observation_space
 
     @property
     def action_space(self) -> gym.Space[Any]:
         """That of the row."""
-        space: gym.Space[Any] = self.rows.single_action_space
-        return space
+        return self.rows.single_action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; see the class for the options."""
@@ -50,6 +47,7 @@ class SingleEnv(_OneRow, gym.Env[Any, Any]):  # type: ignore[override]
 
     vector: ClassVar[type[VectorWorld]]
     """The vector form."""
+    rows: VectorWorld
 
     def __init__(self, **options: Any) -> None:
         """Make the environment; the arguments are those of the vector form that are not about many rows."""
@@ -60,8 +58,7 @@ class SingleEnv(_OneRow, gym.Env[Any, Any]):  # type: ignore[override]
     @property
     def np_random(self) -> np.random.Generator:
         """The generator of the row."""
-        generator: np.random.Generator = self.rows.np_random[0]
-        return generator
+        return self.rows.np_random[0]
 
     @np_random.setter
     def np_random(self, generator: np.random.Generator) -> None:
@@ -72,18 +69,16 @@ class SingleEnv(_OneRow, gym.Env[Any, Any]):  # type: ignore[override]
     @property
     def np_random_seed(self) -> int:
         """The seed of the row."""
-        return int(self.rows.np_random_seed[0])
+        return self.rows.np_random_seed[0]
 
     @property
     def task(self) -> str | None:
         """Task that reward and success are read for."""
-        task: str | None = self.rows.task
-        return task
+        return self.rows.task
 
-    def render(self) -> NDArray[np.uint8]:
+    def render(self) -> Frame:
         """The present picture, large enough to look at."""
-        frame: NDArray[np.uint8] = self.rows.render()[0]
-        return frame
+        return self.rows.render()[0]
 
     def close(self) -> None:
         """Free what the environment holds."""

@@ -78,15 +78,15 @@ def check_action(action: ArrayLike, space: spaces.Space[Any]) -> NDArray[np.floa
     return values.clip(space.low, space.high)
 
 
-def check_words(given: Mapping[str, Any], known: Mapping[str, Collection[Any]]) -> None:
-    """Refuse arguments of environments that are not among the known words.
+def check_words(**given: tuple[str | None, Collection[str | None]]) -> None:
+    """Refuse words that are not among the known ones; both are given by the name of the argument.
 
     Raises:
         ValueError: One is not.
     """
-    for name, words in known.items():
-        if given[name] not in words:
-            raise ValueError(f"{name} must be one of {tuple(words)}, got {given[name]!r}")
+    for name, (word, known) in given.items():
+        if word not in known:
+            raise ValueError(f"{name} must be one of {tuple(known)}, got {word!r}")
 
 
 def resolve_properties(

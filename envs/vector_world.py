@@ -5,7 +5,7 @@ A world only says how its rows reset, advance and look; see `VectorWorld`.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from gymnasium import error, spaces
@@ -14,7 +14,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.spaces import Observation, check_action
+from gwm_sim.envs.spaces import Observation, check_action, check_words
+
+REWARDS: Final = ("dense", "sparse")
 
 Frame = NDArray[np.uint8]
 Rows = NDArray[np.intp]
@@ -28,6 +30,9 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     Row i of a batch seeded s is the single environment seeded s + i. In SAME_STEP, the default, a finished row's last
     observation is in `info["final_obs"]` and its last info in `info["final_info"]`.
     """
+
+    task: str | None
+    """What reward and success are read for."""
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             autoreset_mode: What happens to a finished row; None leaves it to whoever steps, who may also go on.
             render_mode: None or "rgb_array".
         """
+        check_words(render_mode=(render_mode, (None, "rgb_array")))
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.num_envs = num_envs

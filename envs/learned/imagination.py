@@ -3,23 +3,19 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from gwm_sim.envs.learned.domain import find_domain
 from gwm_sim.envs.learned.goals import GoalLatents, Goals, read_goal
-from gwm_sim.envs.learned.observations import read_state
 from gwm_sim.envs.learned.starts import Starts
-from gwm_sim.envs.spaces import MAX_DEPTH, Observation, check_words, depth_key, robot_space
+from gwm_sim.envs.spaces import MAX_DEPTH, Observation, depth_key, robot_space
 from gwm_sim.model.dynamics import Segment
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel, find_checkpoint
-
-TimeLimit = int | Literal["checkpoint"] | None
 
 SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
 
@@ -36,7 +32,6 @@ class Imagination:
         goal: NDArray[np.uint8] | None,
     ) -> None:
         """Load the model and open its start states."""
-        check_words({"reward": reward}, {"reward": ("dense", "sparse")})
         folder = find_checkpoint(model)
         self.model = WorldModel.load(folder, device)
         config = self.model.config
@@ -51,7 +46,7 @@ class Imagination:
         self._sparse = reward == "sparse"
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
         self._default_goal = self._read_goal(goal)
-        self._goals = Goals()
+        self.goals = Goals()
         self.depth_observed = False
         self.watched = True
         """Whether somebody looks at every step; without, pictures are drawn when asked for."""
@@ -90,10 +85,6 @@ class Imagination:
         if not len(self.starts):
             lacking["starts"] = "start states: every reset needs `episode` or `frames`"
         return lacking
-
-    def set_goal(self, rows: Sequence[int], goal: GoalLatents | None) -> None:
-        """Give some rows a goal, or take it away."""
-        self._goals.set(rows, goal)
 
     def split(self, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], GoalLatents | None]:
         """Reset options that say where to begin, and the goal: that of the options, else the default."""
@@ -142,10 +133,6 @@ class Imagination:
         )
         return Box(low, high, dtype=np.float32)
 
-    def time_limit(self, limit: TimeLimit) -> int | None:
-        """Time limit [steps] that `limit` means."""
-        return self.model.config.time_limit if limit == "checkpoint" else limit
-
     def begin(self, read: Sequence[Segment], rngs: Sequence[np.random.Generator]) -> WorldState:
         """States of rows that begin from latents read before, grouped by length of context; each row's own generator
         says which future it goes into, if its model knows several."""
@@ -163,7 +150,7 @@ class Imagination:
 
     def step(self, actions: NDArray[np.float64]) -> None:
         """Advance all rows by one step of checked actions (n, A)."""
-        draw = self.watched or len(self._goals) > 0
+        draw = self.watched or len(self.goals) > 0
         self.state = self.model.step_(self.state, torch.from_numpy(actions).float(), draw=draw)
 
     def frames(self) -> NDArray[np.uint8]:
@@ -177,10 +164,6 @@ class Imagination:
         depth = self.model.depth(self.state).clamp_max(MAX_DEPTH)
         return {depth_key(self.model.config.camera): depth.cpu().numpy()}
 
-    def telemetry(self) -> NDArray[np.float32]:
-        """Telemetry of all rows, (n, P), fresh memory."""
-        return self.state.telemetry.cpu().numpy().copy()
-
     def judge(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Reward and success of all rows, each (n,); without labels for the task and goal image these are zeros."""
         if self._column is None:
@@ -188,16 +171,4 @@ class Imagination:
         else:
             reward, probability = (x[:, self._column].double().cpu().numpy() for x in self.model.judge(self.state))
             success = probability > SUCCESS_PROBABILITY
-        return self._goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success
-
-    def readings(self, keys: Sequence[str]) -> Observation:
-        """What the model knows of all rows without a picture, each (n, ...), fresh memory; see `observations.py`."""
-        return read_state(self.model, self.state, keys)
-
-    def task_state(self) -> Any:
-        """What the model believes of all rows, as the tasks of its domain look at it."""
-        return find_domain(self.model.config.schema.env_id).task_state(self.model, self.state)
-
-    def uncertainty(self) -> NDArray[np.float64]:
-        """Uncertainty of all rows, (n,)."""
-        return self.state.uncertainty.double().cpu().numpy()
+        return self.goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success

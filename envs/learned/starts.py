@@ -103,10 +103,6 @@ class Starts:
         bounds = zip(statistics.properties_low.tolist(), statistics.properties_high.tolist(), strict=True)
         of_data = dict(zip(config.properties, bounds, strict=True))
         ranges = {name: self._domain.property_ranges.get(name, of_data[name]) for name in config.properties}
-        if isinstance(requested, Mapping) and (unknown := sorted(set(requested) - set(ranges))):
-            raise ValueError(
-                f"Unknown properties {unknown}: {config.name} is conditioned on {', '.join(ranges) or 'none'}"
-            )
         defaults = {**context.properties, **self._domain.property_defaults}
         slack = 0.0 if self._domain.property_ranges else SLACK
         return replace(context, properties=resolve_properties(requested, defaults, ranges, rng, slack))

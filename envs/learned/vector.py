@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -10,11 +10,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.learned.imagination import Imagination, TimeLimit
-from gwm_sim.envs.learned.observations import LATENTS, readings_space
+from gwm_sim.envs.learned.domain import find_domain
+from gwm_sim.envs.learned.imagination import Imagination
+from gwm_sim.envs.learned.observations import LATENTS, read_state, readings_space
 from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words, observed
-from gwm_sim.envs.vector_world import Frame, Options, Rows, VectorWorld
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
@@ -39,7 +40,7 @@ class LearnedVectorEnv(VectorWorld):
         reward: str = "dense",
         render_mode: str | None = None,
         device: str | None = None,
-        time_limit: TimeLimit = None,
+        time_limit: int | Literal["checkpoint"] | None = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
         goal: NDArray[np.uint8] | None = None,
@@ -63,14 +64,16 @@ class LearnedVectorEnv(VectorWorld):
             autoreset_mode: What happens to a finished row.
             goal: Goal image (H, W, 3) uint8 of every episode whose reset options give no other one.
         """
-        check_words({"render_mode": render_mode}, {"render_mode": (None, "rgb_array")})
+        check_words(reward=(reward, REWARDS))
         self._imagination = Imagination(model, task, reward, device, goal)
         self.task = self._imagination.task
+        if max_episode_steps is None:
+            max_episode_steps = self.world_model.config.time_limit if time_limit == "checkpoint" else time_limit
         super().__init__(
             num_envs,
             self._imagination.observation_space(size, cameras, depth, rendering),
             self._imagination.action_space(),
-            self._imagination.time_limit(time_limit) if max_episode_steps is None else max_episode_steps,
+            max_episode_steps,
             autoreset_mode,
             render_mode,
         )
@@ -93,7 +96,7 @@ class LearnedVectorEnv(VectorWorld):
 
     def task_state(self) -> Any:
         """What the model believes of all rows, as the tasks of its domain look at it: scripted policies act on it."""
-        return self._imagination.task_state()
+        return find_domain(self.world_model.config.schema.env_id).task_state(self.world_model, self._imagination.state)
 
     def frames(self) -> Frame:
         """Pictures (num_envs, H, V*W, 3) of the present, also where readings are observed."""
@@ -114,7 +117,7 @@ class LearnedVectorEnv(VectorWorld):
     def _reset_rows(self, rows: Rows, options: Options) -> None:
         rest, goal = self._imagination.split(options)
         resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
-        self._imagination.set_goal(rows.tolist(), goal)
+        self._imagination.goals.set(rows.tolist(), goal)
         fresh = self._imagination.begin([read for _, read in resolved], [self._rngs[row] for row in rows])
         frames = np.stack([context.frames[-1] for context, _ in resolved])
         if len(rows) == self.num_envs:
@@ -132,14 +135,15 @@ class LearnedVectorEnv(VectorWorld):
 
     def _observe(self, rows: Rows) -> Observation:
         if self._readings is not None:
-            return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
+            read = read_state(self.world_model, self._imagination.state, self._readings)
+            return {key: value[rows] for key, value in read.items()}
         pictures = observed(self.frames()[rows], self.world_model.config.cameras)
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
-        return {**pictures, **depths, "agent_pos": self._imagination.telemetry()[rows]}
+        return {**pictures, **depths, "agent_pos": self._imagination.state.telemetry.cpu().numpy()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
-        uncertainty = self._imagination.uncertainty()
+        uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()
         return rewards, {"is_success": success, "success": success.copy(), "gwm/uncertainty": uncertainty}
 
     def _elapsed(self) -> NDArray[np.int_]:

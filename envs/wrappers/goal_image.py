@@ -111,8 +111,8 @@ class GoalImage(SingleWrapper):
     """`VectorGoalImage` of a single environment."""
 
     vector = VectorGoalImage
+    rows: VectorGoalImage
 
     def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[np.float32]:
         """Rewards (...) of latents (..., L) for goals of the same shape."""
-        rewards: NDArray[np.float32] = self.rows.compute_reward(achieved, desired, info)
-        return rewards
+        return self.rows.compute_reward(achieved, desired, info)

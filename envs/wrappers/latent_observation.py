@@ -82,12 +82,12 @@ class LatentObservation(SingleWrapper):
     """`VectorLatentObservation` of a single environment."""
 
     vector = VectorLatentObservation
+    rows: VectorLatentObservation
 
     @property
     def reader(self) -> WorldModel:
         """The model whose readings these are."""
-        reader: WorldModel = self.rows.reader
-        return reader
+        return self.rows.reader
 
 
 def _fitting(model: Model, space: spaces.Space[Any]) -> WorldModel:

@@ -32,11 +32,11 @@ class TernaryAction(SingleWrapper):
     """`VectorTernaryAction` of a single environment."""
 
     vector = VectorTernaryAction
+    rows: VectorTernaryAction
 
     def action(self, action: Any) -> NDArray[np.float32]:
         """Action (A,) of the environment for one of the policy."""
-        taken: NDArray[np.float32] = self.rows.actions(action)
-        return taken
+        return self.rows.actions(action)
 
 
 def ternary(actions: Any, columns: Sequence[int], space: spaces.Space[Any]) -> NDArray[np.float32]:

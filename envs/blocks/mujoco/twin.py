@@ -1,6 +1,6 @@
 """The physics twin as environments: many in one process, stepped together on all cores, or one of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,15 +16,9 @@ from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
 from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words, resolve_properties
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer, Rendering
-from gwm_sim.envs.vector_world import Frame, Options, Rows, VectorWorld
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
-WORDS: Final[Mapping[str, Sequence[str | None]]] = {
-    "task": spec.TASKS,
-    "reward": ("dense", "sparse"),
-    "render_mode": (None, "rgb_array"),
-    "device": (None, "cpu"),
-}
 
 
 class MuJoCoVectorEnv(VectorWorld):
@@ -35,6 +29,8 @@ class MuJoCoVectorEnv(VectorWorld):
         "render_fps": spec.CONTROL_RATE,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+
+    task: str
 
     def __init__(
         self,
@@ -66,7 +62,7 @@ class MuJoCoVectorEnv(VectorWorld):
             max_episode_steps: Time limit of an episode; None for no limit. `gymnasium.make_vec` fills it in.
             autoreset_mode: What happens to a finished row.
         """
-        check_words({"task": task, "reward": reward, "render_mode": render_mode, "device": device}, WORDS)
+        check_words(task=(task, spec.TASKS), reward=(reward, REWARDS), device=(device, (None, "cpu")))
         model = make_model(rendering)
         self._simulation = Simulation(model, num_envs)
         self._renderer = FrameRenderer(model, size, cameras, depth, rendering)
