@@ -187,6 +187,21 @@ def test_rows_keep_their_goal_until_they_end(tiny_checkpoint: Path) -> None:
         assert rewards[row] == env.compute_reward(final["achieved_goal"], final["desired_goal"], {})
 
 
+def test_any_single_environment_can_be_wrapped() -> None:
+    """What the wrapper does not look at passes as it is: other spaces, rewards and infos."""
+    plain = gym.make("CartPole-v1")
+    env = wrappers.TruncateOnUncertainty(wrappers.UncertaintyPenalty(gym.make("CartPole-v1"), weight=1.0), limit=1.0)
+    assert env.observation_space == plain.observation_space and env.action_space == plain.action_space
+    assert env.unwrapped is not plain.unwrapped and type(env.unwrapped) is type(plain.unwrapped)
+    np.testing.assert_array_equal(env.reset(seed=3)[0], plain.reset(seed=3)[0])
+    ends = False
+    while not ends:
+        expected, given = plain.step(1), env.step(1)
+        np.testing.assert_array_equal(given[0], expected[0])
+        assert given[1:] == expected[1:]
+        ends = bool(given[2])
+
+
 def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint)
     env = LatentObservation(make_single("MuJoCo", tiny_checkpoint), keys=(LATENTS,), model=model)

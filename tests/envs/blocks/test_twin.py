@@ -84,11 +84,16 @@ def test_every_camera_and_depth_have_their_entries() -> None:
         {"rendering": "best"},
         {"reward": "big"},
         {"size": 9999},
+        {"device": "cuda"},
     ],
 )
 def test_unknown_words_are_refused(keywords: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|must be among"):
         MuJoCoEnv(**keywords)
+
+
+def test_the_device_that_it_runs_on_may_be_named() -> None:
+    MuJoCoEnv(rendering="fast", device="cpu").close()
 
 
 def test_bad_actions_are_refused_and_large_ones_clipped(env: MuJoCoEnv) -> None:
