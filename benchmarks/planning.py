@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from peers.simulator import SimulatorPolicy
 from program import launch, resumed
 
-from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id, image_key
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json

@@ -25,6 +25,7 @@ from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeW
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.spaces import depth_key, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.blocks.behaviours import let_loose, mixed, wander_on
@@ -165,7 +166,7 @@ class Recorder:
             return np.stack([observation[key] for observation in observations])
 
         return Episode(
-            frames={name: seen(spec.image_key(name)) for name in self._config.cameras},
+            frames={name: seen(image_key(name)) for name in self._config.cameras},
             telemetry=seen("agent_pos"),
             actions=np.stack(actions),
             labels={
@@ -180,7 +181,7 @@ class Recorder:
             seed=seed,
             policy=policy.name,
             depth={
-                name: (seen(spec.depth_key(name)) / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
+                name: (seen(depth_key(name)) / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
                 for name in self._depth
             },
         )

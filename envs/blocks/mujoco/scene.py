@@ -4,17 +4,14 @@ The arm's links are drawn but do not collide; the hand and the fingers do. The t
 at the origin. Colours are chosen so that only the cubes are saturated: a colour-blob detector finds them and no more.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import mujoco
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
 from gwm_sim.envs.tabletop.mujoco import kinematics
-
-Rendering = Literal["fast", "rich"]
-RENDERINGS: Final = ("fast", "rich")
-CAMERAS: Final = ("front", "wrist")
+from gwm_sim.envs.tabletop.mujoco.rendering import RENDERINGS, Rendering
 
 TIMESTEP: Final = 0.002  # [s]
 CUBE_MASS: Final = 0.1  # [kg]
