@@ -1,7 +1,7 @@
 """`benchmarks/clips.py` draws recorded moments as the twin would have drawn them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import clips
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.commands.collect import CollectConfig, collect
+from gwm_sim.policies.worker_pool import WorkerPool
 
 
 def test_clips_show_what_the_twin_showed(tmp_path: Path) -> None:
@@ -54,14 +55,14 @@ def test_killed_drawing_goes_on_to_the_same_file(tiny_data: Path, tmp_path: Path
         studio(index)
     assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
     drawn: list[int] = []
-    run = clips.WorkerPool.run
+    run = WorkerPool.run
 
     def watched(crew: Any, jobs: list[int], workers: int) -> Any:
         drawn.extend(jobs)
         return run(crew, jobs, workers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clips.WorkerPool, "run", watched)
+        patch.setattr(WorkerPool, "run", watched)
         assert clips.main(broken) == 0
     assert drawn == [1, 3]
     with EpisodeFile(whole.out) as one, EpisodeFile(broken.out) as other:
@@ -75,7 +76,7 @@ def test_rare_places_are_drawn_as_often_as_others(
     monkeypatch.setattr(clips, "FEW", 1)
     monkeypatch.setattr(clips, "SQUARE", 0.1)
 
-    def places(alike: str) -> np.ndarray:
+    def places(alike: Literal["moments", "places"]) -> np.ndarray:
         config = clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "c.hdf5", steps=2, size=16, alike=alike)
         studio = clips.Studio(config)
         found = [studio._recorded(index) for index in range(400)]

@@ -38,6 +38,7 @@ def test_the_twin_mirrored_does_what_the_mirror_shows() -> None:
     recorded = Episode({}, robot[0], actions, {}, cubes[0], {}, None, "")
     mirrored = mirror.mirror(recorded)
     np.testing.assert_allclose(mirrored.telemetry, robot[1], atol=2e-3)
+    assert mirrored.objects is not None
     np.testing.assert_allclose(mirrored.objects, cubes[1], atol=2e-3)
     again = mirror.mirror(mirrored)
     for name in ("telemetry", "actions", "objects"):

@@ -15,8 +15,9 @@ from interruption import compute_alike, kill_training
 from numpy.typing import NDArray
 from peers import training
 from peers.bounds import SHIFT, ShiftedTwin, copy_last_frame
+from peers.layers import divergence
 from peers.report import comparison_table, peer_over_model
-from peers.rssm import RSSM, RSSMPredictor, World, divergence
+from peers.rssm import RSSM, RSSMPredictor, World
 from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase, cut, search, train_rssm
 from safetensors.torch import load_file
 

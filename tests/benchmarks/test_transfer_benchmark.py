@@ -41,6 +41,7 @@ def test_time_counts_until_the_first_good_score(tmp_path: Path) -> None:
         scores = [Score(1, seconds / 2, 10, twin=7, learned=9), Score(2, seconds, 10, twin=8, learned=9)]
         write_curve(scores, tmp_path / world, world)
     ratio = transfer.wall_clock(tmp_path, 60.0)
+    assert ratio is not None
     assert ratio["without_model"] == pytest.approx(0.25) and ratio["with_model"] == pytest.approx(0.4)
     assert not ratio["bound"]
 
@@ -50,6 +51,7 @@ def test_a_run_that_never_succeeds_gives_a_bound(tmp_path: Path) -> None:
         (tmp_path / world).mkdir()
         write_curve([Score(1, 100.0, 10, twin=successes, learned=9)], tmp_path / world, world)
     ratio = transfer.wall_clock(tmp_path, 60.0)
+    assert ratio is not None
     assert ratio["bound"] and ratio["without_model"] == pytest.approx(1.0)
 
 
