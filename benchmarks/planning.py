@@ -4,7 +4,7 @@ python benchmarks/planning.py --json benchmarks/results/planning.json
 
 Full episodes: start and goal are those of a scripted demonstration, the goal being the picture of its last success and
 nothing else. Offsets: start and goal are two moments of a recording of mixed behaviour, so many steps apart; reached is
-what brings end-effector and both cubes within 2 cm. Success is held success, starts are unsolved. Systems that are
+what brings end-effector and both cubes within 2 cm. Success is sustained success, starts are unsolved. Systems that are
 compared meet the same starts. The time of a plan is measured first, alone; then runs are spread over worker processes.
 """
 

@@ -205,7 +205,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             )
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
         title = task if result["pearson"] is None else f"{task}: r = {result['pearson']:.2f}, MMRV {result['mmrv']:.2f}"
-        axes.set(xlabel="held success in the twin", ylabel="in the learned world", title=title)
+        axes.set(xlabel="sustained success in the twin", ylabel="in the learned world", title=title)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
