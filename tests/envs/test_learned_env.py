@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common import env_checker as sb3_checker
+from world_conformance import WorldConformance
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.envs.blocks import spec
@@ -57,14 +58,18 @@ def row(observation: Observation, i: int) -> Observation:
 # --- what Gymnasium and SB3 ask for -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
-def test_gymnasium_accepts_the_environment(env_id: str, tiny_checkpoint: Path) -> None:
-    check_env(gym.make(env_id, model=tiny_checkpoint).unwrapped)
+class TestLearnedEnv(WorldConformance):
+    world = "learned"
+
+    @pytest.fixture
+    def options(self, tiny_checkpoint: Path) -> dict[str, Any]:
+        return {"model": tiny_checkpoint}
 
 
-@pytest.mark.parametrize("env_id", IDS)
-def test_stable_baselines3_accepts_the_environment(env_id: str, tiny_checkpoint: Path) -> None:
-    sb3_checker.check_env(gym.make(env_id, model=tiny_checkpoint))
+def test_checkers_accept_a_world_without_a_task(tiny_checkpoint: Path) -> None:
+    env = gym.make("GWM-World-v0", model=tiny_checkpoint)
+    check_env(env.unwrapped)
+    sb3_checker.check_env(env)
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -135,27 +140,7 @@ def test_an_unknown_model_is_refused() -> None:
         LearnedEnv(model="no-such-model")
 
 
-def test_sparse_reward_is_the_success(tiny_checkpoint: Path) -> None:
-    env = LearnedEnv(task="reach", model=tiny_checkpoint, reward="sparse")
-    env.reset(seed=0)
-    for action in draw_actions(10):
-        _, reward, _, _, info = env.step(action)
-        assert reward == float(info["success"])
-
-
 # --- actions ----------------------------------------------------------------------------------------------------------
-
-
-def test_bad_actions_are_refused_and_large_ones_clipped(env: LearnedEnv) -> None:
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="shape"):
-        env.step(np.zeros(3, np.float32))
-    with pytest.raises(ValueError, match="finite"):
-        env.step(np.array([np.nan, 0, 0, 0], np.float32))
-    state = env.get_state()
-    large = env.step(np.array([9, -9, 9, 9], np.float32))[0]
-    env.set_state(state)
-    assert same(large, env.step(np.array([1, -1, 1, 1], np.float32))[0])
 
 
 def test_bad_actions_of_a_batch_are_refused(tiny_checkpoint: Path) -> None:
@@ -385,14 +370,6 @@ def copy_with_bank(checkpoint: Path, folder: Path, solved: range) -> Path:
 # --- time limit and autoreset -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", spec.TASKS)
-def test_the_time_limit_truncates_and_nothing_terminates(task: str, tiny_checkpoint: Path) -> None:
-    env = gym.make(spec.env_id("learned", task), model=tiny_checkpoint)
-    env.reset(seed=0)
-    ends = [env.step(HOLD)[2:4] for _ in range(spec.TIME_LIMIT[task])]
-    assert ends == [(False, False)] * (len(ends) - 1) + [(False, True)]
-
-
 def test_a_world_without_a_task_takes_the_limit_of_its_data(tiny_checkpoint: Path) -> None:
     env = gym.make("GWM-World-v0", model=tiny_checkpoint)
     envs = gym.make_vec("GWM-World-v0", num_envs=2, model=tiny_checkpoint)
@@ -521,9 +498,3 @@ def test_human_rendering_opens_a_window(tiny_checkpoint: Path) -> None:
     assert env.step(HOLD) is not None and env.render() is None
     assert pygame.display.get_surface().get_size() == (512, 512)
     env.close()
-
-
-def test_rendering_without_a_mode_is_refused(env: LearnedEnv) -> None:
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="render_mode"):
-        env.render()
