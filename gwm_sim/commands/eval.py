@@ -3,8 +3,6 @@
 `gwm_sim.evaluation` says what is predicted and what every number means. What happened is read from the episode file.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -3,8 +3,6 @@
 One episode at a time is in memory. What is written appears under its name when it is complete, or not at all.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ One episode at a time is in memory, its videos are decoded frame by frame. Every
 once; the same command goes on where a killed one stopped.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path

@@ -4,8 +4,6 @@ A person looks at a picture of each episode and answers; or the answers are give
 a person can tell, so the reward of the task is success as a number. The file that is labelled is never changed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

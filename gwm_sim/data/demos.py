@@ -3,8 +3,6 @@
 Private to `episode_file`, whose docstring draws the layout.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

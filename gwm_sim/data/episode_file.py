@@ -17,8 +17,6 @@ A writer makes one part file per episode and renames it into place, so a killed 
 Knows numpy and h5py; nothing of environments, policies or models.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -4,8 +4,6 @@ This is the one place that knows them all; a new format is a new file there, and
 it from then on.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module

@@ -4,8 +4,6 @@ All numbers are read, one episode at a time; pictures only of some episodes. A m
 where actions vary, the robot moves, time is even and the camera stands still: the warnings say where that is not so.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ So tokenizer, renderer and planner see all of them at once, whoever makes the pi
 of one size. Knows numpy only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pictures of a prediction beside what really happened: real | predicted | difference, as a strip or as a film."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Contact sheets: some episodes as rows of moments in a picture, or playing side by side in a film."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Frames are uint8 (H, W, 3) here as everywhere. Files are written by PyAV, which 
 use a small pixel font of our own, so nothing else has to be installed to look at results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain

@@ -8,8 +8,6 @@
 Give it at least one episode. Formats with several variants inherit once for each.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import get_args

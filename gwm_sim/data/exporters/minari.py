@@ -8,8 +8,6 @@
 A picture is a file in a row of bytes, as Minari has it, but PNG instead of JPEG: Minari reads both, and PNG is exact.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

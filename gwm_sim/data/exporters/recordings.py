@@ -1,7 +1,5 @@
 """What is exported: the episodes of a file one after the other, and what every format says about them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -10,8 +10,6 @@ every observation is stored twice, in `obs` and in `next_obs`, as robomimic does
     /mask/train, /mask/valid      names of demos, when asked for
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Statistics of columns and of pictures as LeRobot stores them, of an episode and of a whole dataset."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Video files that LeRobot reads: AV1 or H.264 in MP4. Every second frame is a key frame, so any is found quickly."""
 
-from __future__ import annotations
-
 import os
 from fractions import Fraction
 from pathlib import Path

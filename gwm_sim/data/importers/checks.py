@@ -1,7 +1,5 @@
 """What strangers wrote, checked: numbers and JSON that an episode can hold, or a `DataError` that names the place."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator

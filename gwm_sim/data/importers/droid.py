@@ -11,8 +11,6 @@ Row i belongs to frame i, up to the end of the shorter. Rows in which the operat
 skipped, are left out: their actions did nothing. What is left has gaps in time, at which an import cuts the episode.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

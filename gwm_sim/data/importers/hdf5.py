@@ -4,8 +4,6 @@ A link or an external dataset could make a file show any other file of this mach
 itself is read.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

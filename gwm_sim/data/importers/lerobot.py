@@ -10,8 +10,6 @@ A row has its picture at `from_timestamp + timestamp` seconds in the video. The 
 also lie in the parquet files, as PNG or JPEG. Units are not stored: degrees, radians and percent all occur.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

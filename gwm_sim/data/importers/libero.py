@@ -6,8 +6,6 @@
 - `ee_ori` is an axis-angle of a gripper that points down, which jumps between +pi and -pi.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

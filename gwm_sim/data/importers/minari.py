@@ -7,8 +7,6 @@
 Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

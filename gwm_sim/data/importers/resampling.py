@@ -1,7 +1,5 @@
 """From the rows of a recording to those of an episode: where to cut, what to keep, what actions then amount to."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

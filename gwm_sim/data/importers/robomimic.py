@@ -8,8 +8,6 @@ obs[t] and action t lead to next_obs[t]. Where `next_obs` was left out to save s
 that was stored and is left out.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Row i belongs to frame i of the videos, up to the end of the shorter. Commands w
 action is what happened: the change of the end-effector pose, and where the gripper went.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
