@@ -9,12 +9,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.schema import FORMAT, Schema
 from gwm_sim.errors import DataError
-
-Array = NDArray[Any]
 
 _ROBOMIMIC_GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""

@@ -24,12 +24,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.demos import (
     check_dataset,
     check_finite,
@@ -48,8 +48,6 @@ from gwm_sim.data.demos import (
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive, replacing
-
-Array = NDArray[Any]
 
 DEPTH_UNIT = 1e-4
 """Metres per unit of a stored depth image."""

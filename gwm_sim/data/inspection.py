@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.ranges import Range
 from gwm_sim.protocol import SustainedSuccess
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
@@ -20,8 +19,6 @@ from gwm_sim.data.importers.source import Recording, Source
 from gwm_sim.data.ranges import Range, Tally
 from gwm_sim.media.sheets import chosen_episodes, chosen_rows
 from gwm_sim.progress import Show
-
-Array = NDArray[Any]
 
 _SIZE = 64
 """Height and width at which pictures are judged and drawn [px]."""

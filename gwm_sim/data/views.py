@@ -5,12 +5,10 @@ of one size. Knows numpy only.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from gwm_sim.arrays import Array
 
 
 def side_by_side(views: Mapping[str, Array], cameras: Sequence[str]) -> Array:

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.media.video import contact_sheet, mosaic, write_png, write_video
-
-Array = NDArray[Any]
 
 _EPISODES = 12
 _MOMENTS = 10

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from gwm_sim.arrays import Array
 
 # Capitals of 3 by 5 pixels: one octal digit per row, from the top; its three bits are the pixels from left to right.
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+=/:%"

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.exporters.summaries import Summaries
@@ -29,8 +29,6 @@ from gwm_sim.data.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
-
-Array = NDArray[Any]
 
 _CHUNK_FILES = 1000
 _DATA_MEGABYTES = 100

@@ -16,15 +16,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.schema import Schema
 from gwm_sim.files import write_json
 from gwm_sim.media.video import encode_png
-
-Array = NDArray[Any]
 
 _MINARI_VERSION = "0.5.3"
 """Release whose layout this is."""

@@ -12,18 +12,15 @@ every observation is stored twice, in `obs` and in `next_obs`, as robomimic does
 
 import json
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.demos import env_args, write_attributes
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.errors import ConfigError
-
-Array = NDArray[Any]
 
 _SPLIT_SEED = 0
 

@@ -4,10 +4,8 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-
+from gwm_sim.arrays import Array
 
 Statistics = dict[str, list[Any]]
 """min, max, mean, std and quantiles per column, (C,), or per colour, (3, 1, 1) in [0, 1]; and count, (1,)."""

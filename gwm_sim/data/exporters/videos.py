@@ -7,12 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
 from gwm_sim.errors import ConfigError, MissingDependency
-
-Array = NDArray[Any]
 
 Codec = Literal["av1", "h264"]
 """AV1 is LeRobot's own choice and smaller, H.264 plays everywhere and takes pictures of any even size."""
