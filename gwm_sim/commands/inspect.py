@@ -10,11 +10,10 @@ from rich.table import Table
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import Readable, detect
-from gwm_sim.data.inspection import Summary, TaskSuccess, summarize
-from gwm_sim.data.ranges import Range
+from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.survey import Survey, Watched, survey
 from gwm_sim.files import write_json
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_sheet
+from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
 from gwm_sim.progress import progress
 
 
@@ -57,7 +56,7 @@ def main(config: InspectConfig) -> int:
 def _draw_file(file: EpisodeFile, path: Path) -> None:
     """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
     camera = next(iter(file.schema.cameras))
-    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen_episodes(len(file))}
+    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in spread(len(file))}
     moments = {
         f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))] for k, frames in episodes.items()
     }

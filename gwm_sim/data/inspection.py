@@ -1,6 +1,4 @@
-"""What is in an episode file, in numbers."""
-
-from __future__ import annotations
+"""What is in an episode file, in numbers; and what columns of numbers did, whatever they were read from."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +9,59 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.ranges import Range
 from gwm_sim.protocol import SustainedSuccess
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number did."""
+
+    unit: str
+    low: float
+    high: float
+    at_limit: float
+    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
+
+
+class Tally:
+    """Ranges of columns, from blocks of rows that need not be in memory together."""
+
+    def __init__(self, width: int) -> None:
+        """Begin with no rows of `width` columns."""
+        self.rows = 0
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        self._at_low, self._at_high = np.zeros(width), np.zeros(width)
+
+    def add(self, values: Array) -> None:
+        """Count rows, (R, width)."""
+        self.rows += len(values)
+        low, high = np.minimum(self.low, values.min(axis=0)), np.maximum(self.high, values.max(axis=0))
+        # A new extreme begins a new count.
+        self._at_low = np.where(low < self.low, 0, self._at_low) + (values <= low).sum(axis=0)
+        self._at_high = np.where(high > self.high, 0, self._at_high) + (values >= high).sum(axis=0)
+        self.low, self.high = low, high
+
+    @property
+    def at_ends(self) -> Array:
+        """Share of the rows at the lowest or highest value, (width,); 1 for a column that never changes."""
+        shares: Array = np.where(self.low == self.high, 1.0, (self._at_low + self._at_high) / self.rows)
+        return shares
+
+    def ranges(self, names: Sequence[str], units: Sequence[str]) -> dict[str, Range]:
+        """Name the columns."""
+        return _named(names, units, self.low, self.high, self.at_ends)
+
+
+@dataclass(frozen=True)
+class TaskSuccess:
+    """Shares of the episodes in which a task was fulfilled."""
+
+    any: float
+    """At some step."""
+    held: float
+    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
+    end: float
+    """At the last step."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +100,6 @@ class Summary:
         """Say in a line what is in the file, and its digest in another."""
         content = f"{self.episodes} episodes, {self.frames:,} frames of {', '.join(self.cameras)}, {self.rate:g} Hz"
         return f"{self.file}: {content}\ndigest {self.digest}"
-
-
-@dataclass(frozen=True)
-class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
-
-    any: float
-    """At some step."""
-    held: float
-    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
-    end: float
-    """At the last step."""
 
 
 def summarize(file: EpisodeFile) -> Summary:
@@ -126,9 +163,14 @@ def _ranges(
     values: Array, names: Sequence[str], units: Sequence[str], low: Sequence[float], high: Sequence[float]
 ) -> dict[str, Range]:
     at_limit = ((values <= np.array(low, values.dtype)) | (values >= np.array(high, values.dtype))).mean(axis=0)
-    columns = zip(names, units, values.min(axis=0), values.max(axis=0), at_limit, strict=True)
+    return _named(names, units, values.min(axis=0), values.max(axis=0), at_limit)
+
+
+def _named(names: Sequence[str], units: Sequence[str], *found: Array) -> dict[str, Range]:
+    """Name columns by their lowest values, highest values and shares at the limit."""
     return {
-        name: Range(unit, float(lowest), float(highest), float(share)) for name, unit, lowest, highest, share in columns
+        name: Range(unit, *numbers)
+        for name, unit, numbers in zip(names, units, np.stack(found, 1).tolist(), strict=True)
     }
 
 

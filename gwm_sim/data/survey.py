@@ -16,8 +16,8 @@ from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import Recording, Source
-from gwm_sim.data.ranges import Range, Tally
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows
+from gwm_sim.data.inspection import Range, Tally
+from gwm_sim.media.sheets import chosen_rows, spread
 from gwm_sim.progress import Show
 
 _SIZE = 64
@@ -222,7 +222,7 @@ class _Numbers:
 
 def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
     """Read pictures of some episodes."""
-    for k in chosen_episodes(len(source)):
+    for k in spread(len(source)):
         recording = source.recording(k)
         stretch = min(_WATCHED, len(recording))
         shown = chosen_rows(len(recording))
