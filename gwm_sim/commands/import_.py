@@ -6,7 +6,7 @@ once; the same command goes on where a killed one stopped.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import tyro
 
@@ -33,8 +33,7 @@ class ImportConfig(Selection):
     """Write the printed numbers here."""
 
 
-@dataclass(frozen=True)
-class Import:
+class Import(NamedTuple):
     """What a call of `import_episodes` did."""
 
     summary: Summary
@@ -43,10 +42,6 @@ class Import:
     """Episodes written by this call."""
     notes: list[str]
     """What was left out, in words."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the printed numbers as a JSON object."""
-        return asdict(self.summary) | {"imported": self.imported, "notes": self.notes}
 
 
 def import_episodes(config: ImportConfig) -> Import:
@@ -65,10 +60,11 @@ def import_episodes(config: ImportConfig) -> Import:
         writer = EpisodeWriter(config.out, conversion.schema)
         with writer.finishing(), progress("import") as show:
             imported, count = 0, len(conversion.clips)
-            for index, episode in conversion.episodes(lambda index: not writer.has(index)):
-                writer.write(index, episode)
-                imported += 1
-                show((index + 1) / count, f"{index + 1} of {count} episodes")
+            for index, clip in enumerate(conversion.clips):
+                if not writer.has(index):
+                    writer.write(index, conversion.episode(clip))
+                    imported += 1
+                    show((index + 1) / count, f"{index + 1} of {count} episodes")
     with EpisodeFile(config.out) as file:
         return Import(summarize(file), imported, conversion.notes)
 
@@ -89,5 +85,5 @@ def main(config: ImportConfig) -> int:
     print(f"imported {result.imported} episodes" if result.imported else "nothing to import: the file is complete")
     print(result.summary)
     if config.json is not None:
-        write_json(config.json, result.to_json())
+        write_json(config.json, asdict(result.summary) | {"imported": result.imported, "notes": result.notes})
     return 0

@@ -5,10 +5,9 @@ a person can tell, so the reward of the task is success as a number. The file th
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
@@ -146,9 +145,10 @@ def write_sheet(file: EpisodeFile, k: int, path: Path) -> None:
 def labelled_schema(schema: Schema, config: LabelConfig) -> Schema:
     """The schema with the task; given answers are among its settings, so that other ones do not mix with them."""
     tasks = schema.tasks if config.task in schema.tasks else (*schema.tasks, config.task)
-    by_hand: Mapping[str, Any] = {**schema.settings.get("by_hand", {}), config.task: list(config.success) or "asked"}
-    settings = schema.settings | {"by_hand": dict(by_hand)}
-    return replace(schema, tasks=tasks, task=schema.task or config.task, settings=settings)
+    by_hand = schema.settings.get("by_hand", {}) | {config.task: list(config.success) or "asked"}
+    return replace(
+        schema, tasks=tasks, task=schema.task or config.task, settings=schema.settings | {"by_hand": by_hand}
+    )
 
 
 def labelled(episode: Episode, task: str, since: int | None) -> Episode:

@@ -42,7 +42,6 @@ from gwm_sim.data.demos import (
     open_file,
     read_array,
     read_schema,
-    write_attributes,
     write_head,
 )
 from gwm_sim.data.schema import Schema
@@ -129,16 +128,20 @@ class EpisodeWriter:
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
         with replacing(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
-            write_head(file, self.schema)
-            _write_demo(file["data"], f"demo_{index}", episode, self.schema)
-            file["data"].attrs["total"] = len(episode)
+            data = write_head(file, self.schema)
+            _write_demo(data, f"demo_{index}", episode, self.schema)
+            data.attrs["total"] = len(episode)
 
     def merge(self) -> None:
         """Make the file out of what it held before and all parts, then remove the parts."""
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
         if sources.keys() != self._merged:
-            with replacing(self.path) as temporary:
-                self._copy_all(sources, temporary)
+            with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
+                data, total = write_head(file, self.schema), 0
+                for index in sorted(sources):
+                    with open_file(sources[index]) as source:
+                        total += copy_demo(source[f"data/demo_{index}"], data)
+                data.attrs["total"] = total
             self._merged = set(sources)
         shutil.rmtree(self._parts)
 
@@ -157,15 +160,6 @@ class EpisodeWriter:
                 kept = f"Finished episodes are kept in {self._parts}: the same command goes on."
                 raise KeyboardInterrupt(kept) from None
             self.merge()
-
-    def _copy_all(self, sources: dict[int, Path], target: Path) -> None:
-        with h5py.File(target, "w") as file:
-            data = write_head(file, self.schema)
-            total = 0
-            for index in sorted(sources):
-                with h5py.File(sources[index], "r") as source:
-                    total += copy_demo(source[f"data/demo_{index}"], data)
-            data.attrs["total"] = total
 
     def _part(self, index: int) -> Path:
         return self._parts / f"{index:06d}.hdf5"
@@ -344,12 +338,12 @@ _DIGEST_ROWS = 256
 
 def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
     length = len(episode)
-    arrays = _arrays(episode)
+    arrays = arrays_of(episode)
     layout = schema.layout(length)
     if arrays.keys() != layout.keys():
         raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
     group = data.create_group(name)
-    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
+    write_attributes(group, episode)
     for key, array in arrays.items():
         check_dataset(array, *layout[key], where=f"{name}/{key}")
         check_finite(array, first_row=0, where=f"{name}/{key}")
@@ -363,7 +357,17 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
     link_observations(group)
 
 
-def _arrays(episode: Episode) -> dict[str, Array]:
+def write_attributes(demo: h5py.Group, episode: Episode) -> None:
+    """Write what a demo says of itself."""
+    demo.attrs["num_samples"] = len(episode)
+    demo.attrs["policy"] = episode.policy
+    demo.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
+    if episode.seed is not None:
+        demo.attrs["seed"] = episode.seed
+
+
+def arrays_of(episode: Episode) -> dict[str, Array]:
+    """Return all arrays of an episode by the names of their datasets."""
     arrays = {"actions": episode.actions, "telemetry": episode.telemetry}
     arrays |= {f"frames/{name}": frames for name, frames in episode.frames.items()}
     arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}

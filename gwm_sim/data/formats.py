@@ -20,10 +20,8 @@ from gwm_sim.extras import missing
 
 
 def _formats_in(package: Any) -> Iterator[Any]:
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        format = getattr(import_module(module.name), "FORMAT", None)
-        if format is not None:
-            yield format
+    modules = (import_module(found.name) for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."))
+    return (module.FORMAT for module in modules if hasattr(module, "FORMAT"))
 
 
 IMPORT_FORMATS: dict[str, ImportFormat] = {

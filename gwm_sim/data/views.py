@@ -32,6 +32,3 @@ def apart(pictures: Array, cameras: Sequence[str]) -> dict[str, Array]:
 def main_view(pictures: Array, cameras: Sequence[str]) -> Array:
     """The main camera's part of pictures (..., H, V*W, 3), which may share their memory, (..., H, W, 3)."""
     return pictures[..., : pictures.shape[-2] // len(cameras), :]
-
-
-__all__ = ["apart", "main_view", "side_by_side"]

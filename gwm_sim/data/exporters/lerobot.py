@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -59,10 +59,10 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
     summaries = Summaries()
     records: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        tables = stack.enter_context(_Series(folder / "data", ".parquet", _DATA_MEGABYTES, _Table))
+        tables = stack.enter_context(closing(_Series(folder / "data", ".parquet", _DATA_MEGABYTES, _Table)))
         make_video = partial(VideoFile, codec=codec, rate=schema.rate)
         videos = {
-            camera: stack.enter_context(_Series(folder / "videos" / key, ".mp4", _VIDEO_MEGABYTES, make_video))
+            camera: stack.enter_context(closing(_Series(folder / "videos" / key, ".mp4", _VIDEO_MEGABYTES, make_video)))
             for camera, key in keys.items()
         }
         start = 0
@@ -83,7 +83,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
     _write_meta(folder / "meta", recordings, codec, records, summaries)
 
 
-def _film(videos: _Series[VideoFile], key: str, frames: Array, rate: float) -> dict[str, Any]:
+def _film(videos: _Series, key: str, frames: Array, rate: float) -> dict[str, Any]:
     """Append an episode to the present video of a camera; return where and when it is found there."""
     video = videos.present()
     first = video.frames
@@ -196,24 +196,15 @@ def _picture_key(camera: str) -> str:
     return f"observation.images.{camera}"
 
 
-class _Growing(Protocol):
-    """A file that grows until it is closed."""
-
-    def close(self) -> None: ...
-
-
-_File = TypeVar("_File", bound=_Growing)
-
-
-class _Series(Generic[_File]):
+class _Series:
     """Files `chunk-000/file-000`, `chunk-000/file-001`, ... below a folder: a new one begins when the last is full."""
 
-    def __init__(self, folder: Path, suffix: str, megabytes: int, make: Callable[[Path], _File]) -> None:
+    def __init__(self, folder: Path, suffix: str, megabytes: int, make: Callable[[Path], Any]) -> None:
         self._folder, self._suffix, self._megabytes, self._make = folder, suffix, megabytes, make
         self._number = -1
-        self._file: _File | None = None
+        self._file: Any = None
 
-    def present(self) -> _File:
+    def present(self) -> Any:
         """Return the file that takes the next episode."""
         if self._file is None or self._path().stat().st_size >= self._megabytes * 1e6:
             self.close()
@@ -236,12 +227,6 @@ class _Series(Generic[_File]):
     def _path(self) -> Path:
         chunk, file = divmod(self._number, _CHUNK_FILES)
         return self._folder / (_FILE.format(chunk_index=chunk, file_index=file) + self._suffix)
-
-    def __enter__(self) -> _Series[_File]:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class _Table:

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.episode_file import Episode
+from gwm_sim.data.episode_file import Episode, arrays_of
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.schema import Schema
 from gwm_sim.files import write_json
@@ -71,11 +71,9 @@ def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Reco
         _store_pictures(group, f"observations/{_pixels(camera)}", frames)
     if labels is not None:
         group["infos/success"] = labels.success
-    if episode.objects is not None:
-        group["infos/objects"] = episode.objects
-    for task, stands in episode.labels.items():
-        group[f"infos/labels/{task}/reward"] = stands.reward
-        group[f"infos/labels/{task}/success"] = stands.success
+    for key, array in arrays_of(episode).items():
+        if key.startswith(("objects", "labels/")):
+            group[f"infos/{key}"] = array
 
 
 def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:

@@ -37,7 +37,8 @@ class DroidSource(Hdf5Source):
 
     def __init__(self, path: Path) -> None:
         """Find the episodes; folders that are links are not entered."""
-        self._folders = [path / folder for folder in _episode_folders(path)]
+        found = (os.path.relpath(folder, path) for folder, _, files in os.walk(path) if _TRAJECTORY in files)
+        self._folders = [path / folder for folder in sorted(found)]
         if not self._folders:
             raise DataError(f"{path} holds no {_TRAJECTORY}, in it or below. Give a folder of DROID's raw data.")
         self.layout = Layout(
@@ -109,11 +110,6 @@ class DroidSource(Hdf5Source):
         return frames(videos[camera], kept[rows])
 
 
-def _episode_folders(root: Path) -> list[str]:
-    found = (os.path.relpath(folder, root) for folder, _, files in os.walk(root) if _TRAJECTORY in files)
-    return sorted(found)
-
-
 def _videos(folder: Path, file: h5py.File) -> dict[str, Path]:
     """Return the left-eye video of each camera, by the serials of the metadata or by their type in the trajectory."""
     serials = _serials_of_metadata(folder) or _serials_of_types(file)
@@ -167,15 +163,12 @@ def _flags(file: h5py.File, path: str, rows: int, *, default: bool) -> Array:
 
 def _succeeded(folder: Path, file: h5py.File) -> bool | None:
     outcomes = {"success": True, "failure": False}
-    flags = [flag for flag in outcomes if attribute(file, flag)] + [
-        part for part in folder.parts[::-1] if part in outcomes
-    ]
-    return outcomes[flags[0]] if flags else None
+    marks = [*(flag for flag in outcomes if attribute(file, flag)), *folder.parts[::-1]]
+    return next((outcomes[mark] for mark in marks if mark in outcomes), None)
 
 
 def _recognises(path: Path) -> bool:
-    """Return whether there is a trajectory in `path` or below."""
-    return path.is_dir() and bool(next((True for _, _, files in os.walk(path) if _TRAJECTORY in files), False))
+    return any(_TRAJECTORY in files for _, _, files in os.walk(path))
 
 
 # Last: to find an episode all folders must be walked through.

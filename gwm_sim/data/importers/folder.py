@@ -10,8 +10,6 @@ clock, such as Unix time, and is taken to begin with them. Without `time`, row i
 faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterator
@@ -47,6 +45,20 @@ class _Table:
     action_columns: tuple[Action, ...]
 
 
+@dataclass(frozen=True)
+class _Take:
+    """One episode: its table, its videos, and how they belong together."""
+
+    table: _Table
+    videos: dict[str, Path]
+    stamps: dict[str, Array]
+    """When the frames of each video are shown [s], counted from its first."""
+    times: Array
+    """Moments of all rows of the table, counted from the first frame of every video [s], (N,)."""
+    kept: Array
+    """Rows that have a picture of their own from every camera, (R,)."""
+
+
 class FolderSource(Source):
     """Episodes in the order of their folders' names."""
 
@@ -55,7 +67,7 @@ class FolderSource(Source):
         if not path.is_dir():
             raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
         below = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
-        self._folders = [folder for folder in (path, *below) if _tables(folder) and _videos(folder)]
+        self._folders = [folder for folder in (path, *below) if _files(folder, ".csv") and _videos(folder)]
         if not self._folders:
             raise DataError(f"{path} holds no episode: a folder with a .csv table and a video such as front.mp4.")
         first = _read_take(self._folders[0])
@@ -84,12 +96,10 @@ class FolderSource(Source):
         missing = [camera for camera in self.layout.cameras if camera not in take.videos]
         if missing:
             raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
-        kinds = [action.kind or self.unsaid for action in self.layout.actions]
-        names = [action.name for action in self.layout.actions]
         return Recording(
             where=str(self._folders[k]),
             telemetry=take.table.telemetry[take.kept],
-            actions=aggregate(take.table.actions, kinds, take.kept, names),
+            actions=aggregate(take.table.actions, self.layout.actions, take.kept, self.unsaid),
             times=take.times[take.kept],
         )
 
@@ -101,22 +111,8 @@ class FolderSource(Source):
         return frames(take.videos[camera], wanted)
 
 
-@dataclass(frozen=True)
-class _Take:
-    """One episode: its table, its videos, and how they belong together."""
-
-    table: _Table
-    videos: dict[str, Path]
-    stamps: dict[str, Array]
-    """When the frames of each video are shown [s], counted from its first."""
-    times: Array
-    """Moments of all rows of the table, counted from the first frame of every video [s], (N,)."""
-    kept: Array
-    """Rows that have a picture of their own from every camera, (R,)."""
-
-
 def _read_take(folder: Path) -> _Take:
-    tables, videos = _tables(folder), _videos(folder)
+    tables, videos = _files(folder, ".csv"), _videos(folder)
     if len(tables) > 1:
         raise DataError(f"{folder} holds {len(tables)} .csv files; an episode has one.")
     table = _read_table(tables[0])
@@ -160,12 +156,12 @@ def _period(times: Array, where: Path) -> float:
     return 1 / rate_of(times, str(where))
 
 
-def _tables(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.suffix.lower() == ".csv")
+def _files(folder: Path, *suffixes: str) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.suffix.lower() in suffixes)
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    videos = sorted(item for item in folder.iterdir() if item.suffix.lower() in SUFFIXES)
+    videos = _files(folder, *SUFFIXES)
     for video in videos:
         if video.is_symlink():
             raise DataError(f"{video} is a symbolic link, which is not followed. Copy with `cp -rL`.")
@@ -187,17 +183,17 @@ def _read_table(path: Path) -> _Table:
             if len(rows) > MAX_ROWS:
                 raise DataError(f"{path} has more than {MAX_ROWS:,} rows.")
     values = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
-    matches = [_HEADER.fullmatch(name) for name in header]
-    states = [i for i, match in enumerate(matches) if match and match[1] == "state"]
-    actions = [i for i, match in enumerate(matches) if match and match[1] != "state"]
+    matches = {i: match for i, name in enumerate(header) if (match := _HEADER.fullmatch(name))}
+    states = {i: Column(match[2], match[3] or "") for i, match in matches.items() if match[1] == "state"}
+    actions = {
+        i: Action(match[2], match[3] or "", _KINDS.get(match[1])) for i, match in matches.items() if i not in states
+    }
     return _Table(
         times=moments(values[:, header.index("time")], f"{path}: time") if "time" in header else None,
-        telemetry=matrix(values[:, states], str(path)),
-        actions=matrix(values[:, actions], str(path)),
-        columns=tuple(Column(match[2], match[3] or "") for match in matches if match and match[1] == "state"),
-        action_columns=tuple(
-            Action(match[2], match[3] or "", _KINDS.get(match[1])) for match in matches if match and match[1] != "state"
-        ),
+        telemetry=matrix(values[:, list(states)], str(path)),
+        actions=matrix(values[:, list(actions)], str(path)),
+        columns=tuple(states.values()),
+        action_columns=tuple(actions.values()),
     )
 
 
@@ -220,11 +216,7 @@ def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return False
     folders = [path, *sorted(item for item in path.iterdir() if item.is_dir())][:3]
-    return any(
-        any(item.suffix.lower() == ".csv" for item in folder.iterdir())
-        and any(item.suffix.lower() in SUFFIXES for item in folder.iterdir())
-        for folder in folders
-    )
+    return any(_files(folder, ".csv") and _files(folder, *SUFFIXES) for folder in folders)
 
 
 # After those that may hold a table and a video besides.

@@ -56,13 +56,15 @@ class LeRobotSource(Source):
 
     def __init__(self, path: Path) -> None:
         """Read the metadata of all episodes."""
-        self._root = path
-        self._info = _info(path / _INFO)
-        self._rate = _positive(self._info.get("fps"), path / _INFO)
-        self._features = _features(self._info, path / _INFO)
+        self._root, info = path, path / _INFO
+        if not info.is_file():
+            raise DataError(f"{info} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
+        self._info = json_object(info)
+        self._rate = _positive(self._info.get("fps"), info)
+        self._features = _features(self._info, info)
         self._cameras = {_camera(key): key for key, feature in self._features.items() if _shows_colours(feature)}
         if not self._cameras:
-            raise DataError(f"{path / _INFO} lists no feature of dtype video or image: there are no pictures.")
+            raise DataError(f"{info} lists no feature of dtype video or image: there are no pictures.")
         self._places = self._find_places()
         if not self._places:
             raise DataError(f"{path} has no episode. Was the recording finished?")
@@ -246,12 +248,6 @@ def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
         ) from error
 
 
-def _info(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
-    return json_object(path)
-
-
 def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
     features = info.get("features")
     if not isinstance(features, dict) or not all(
@@ -289,9 +285,4 @@ def _kind(name: str) -> Kind | None:
     return "delta" if re.match(r"delta_|d[xyz]$|dR[xyz]$", name) else None
 
 
-def _recognises(path: Path) -> bool:
-    """Return whether `path` is the folder of a LeRobot dataset."""
-    return (path / _INFO).is_file()
-
-
-FORMAT = ImportFormat("lerobot", LeRobotSource, _recognises, packages=("pyarrow",))
+FORMAT = ImportFormat("lerobot", LeRobotSource, lambda path: (path / _INFO).is_file(), packages=("pyarrow",))

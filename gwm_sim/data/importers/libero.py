@@ -7,7 +7,6 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -45,8 +44,4 @@ class LiberoSource(RobomimicSource):
             yield np.flipud(picture) if upside_down else picture
 
 
-def _recognises(path: Path) -> bool:
-    return LIBERO_PICTURES in (observed(path) or ())
-
-
-FORMAT = ImportFormat("libero", LiberoSource, _recognises)
+FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()))

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gwm_sim.data.demos import open_file
 from gwm_sim.data.images import decode_picture
 from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.importers.hdf5 import (
@@ -27,7 +28,6 @@ from gwm_sim.data.importers.hdf5 import (
     is_picture,
     matrix_at,
     member,
-    open_hdf5,
     pictures,
     place,
 )
@@ -51,7 +51,7 @@ class MinariSource(Hdf5Source):
         self._episodes = sorted(names, key=lambda name: int(name[8:]))
         if not self._episodes:
             raise DataError(f"{data} holds no episode.")
-        first = group_at(self._open(self._data), self._episodes[0])
+        first = self._episode(0)
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
         self._cameras = {_name(key): key for key, item in observations.items() if is_picture(item) or _is_jpeg(item)}
@@ -75,8 +75,11 @@ class MinariSource(Hdf5Source):
         """Return the number of episodes."""
         return len(self._episodes)
 
+    def _episode(self, k: int) -> h5py.Group:
+        return group_at(self._open(self._data), self._episodes[k])
+
     def _recording(self, k: int) -> Recording:
-        episode = group_at(self._open(self._data), self._episodes[k])
+        episode = self._episode(k)
         if _telemetry(dict(_observations(episode))) != self._numbers:
             raise DataError(f"{place(episode)} holds other observations than the first episode.")
         telemetry = join_columns({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
@@ -94,7 +97,7 @@ class MinariSource(Hdf5Source):
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
-        episode = group_at(self._open(self._data), self._episodes[k])
+        episode = self._episode(k)
         stored, count = dataset_at(episode, self._cameras[camera]), len(dataset_at(episode, "actions")) + 1
         if is_picture(stored):
             yield from pictures(stored, rows, count)
@@ -184,7 +187,7 @@ def _recognises(path: Path) -> bool:
         )
     if not is_hdf5(path):
         return False
-    with open_hdf5(path) as file:
+    with open_file(path) as file:
         return any(name.startswith("episode_") for name in file)
 
 

@@ -34,6 +34,7 @@ from gwm_sim.errors import DataError
 
 _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"
+_TIMES = f"{_OBSERVATION}/eef_times"
 
 
 class RoboTurkSource(Hdf5Source):
@@ -45,14 +46,13 @@ class RoboTurkSource(Hdf5Source):
         self._demos = [(file, *demo) for file in hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
-        self._rows: dict[int, int] = {}
         first = self._demo(0)
         cameras = tuple(name for name in _CAMERAS if text_attribute(first, f"{name}_rgb_video_file"))
         if not cameras:
             raise DataError(f"{place(first)} names no video: it has no attribute front_rgb_video_file.")
         self.layout = Layout(
             robot="Sawyer",
-            rate=_rate(first),
+            rate=rate_of(_times(first), place(first, _TIMES)),
             telemetry=(
                 *(Column(f"eef_pos_{axis}", "m") for axis in "xyz"),
                 *(Column(f"eef_quat_{axis}") for axis in "wxyz"),
@@ -97,7 +97,7 @@ class RoboTurkSource(Hdf5Source):
         demo = self._demo(k)
         poses = matrix_at(demo, f"{_OBSERVATION}/eef_poses")
         gripper = matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
-        times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
+        times = _times(demo)
         if not len(poses) == len(gripper) == len(times) or poses.shape[1] != 7:
             raise DataError(
                 f"{place(demo)}: eef_poses {poses.shape}, eef_times {times.shape} and joint_states_gripper "
@@ -106,11 +106,10 @@ class RoboTurkSource(Hdf5Source):
         rows = min([len(poses), *(frame_count(self._video(k, camera)) for camera in self.layout.cameras)])
         position, quaternion, gripper = poses[:rows, :3], poses[:rows, 3:], gripper[:rows]
         quaternion = rotations.from_xyzw(quaternion, place(demo, f"{_OBSERVATION}/eef_poses"))
-        moved = np.diff(position, axis=0)
         return Recording(
             where=place(demo),
             telemetry=np.concatenate([position, quaternion, gripper], axis=1),
-            actions=np.concatenate([moved, rotations.changes(quaternion), gripper[1:]], axis=1),
+            actions=np.concatenate([np.diff(position, axis=0), rotations.changes(quaternion), gripper[1:]], axis=1),
             times=times[:rows],
         )
 
@@ -136,9 +135,8 @@ class RoboTurkSource(Hdf5Source):
         return sorted(folder.name for folder in videos.iterdir() if folder.is_dir()) if videos.is_dir() else []
 
 
-def _rate(demo: h5py.Group) -> float:
-    times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
-    return rate_of(times, place(demo, f"{_OBSERVATION}/eef_times"))
+def _times(demo: h5py.Group) -> Array:
+    return moments(array_at(demo, _TIMES), place(demo, _TIMES))
 
 
 def _is_pilot(item: object) -> bool:
