@@ -50,7 +50,6 @@ def import_episodes(config: ImportConfig) -> Import:
     Raises:
         ConfigError: The options are impossible, or `config.out` was made with others.
         DataError: The source is damaged; episodes before the damage are kept as parts.
-        KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
     """
     _check_paths(config)
     name = f"{config.format} {config.source.resolve().name}"

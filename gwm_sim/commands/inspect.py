@@ -70,7 +70,6 @@ def _draw_recording(path: Path | None, episodes: list[Watched], rate: float) -> 
 
 
 def _show_summary(summary: Summary, console: Console) -> None:
-    """Print a summary as tables."""
     facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
     cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
     facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
@@ -92,7 +91,6 @@ def _show_summary(summary: Summary, console: Console) -> None:
 
 
 def _show_survey(result: Survey, console: Console) -> None:
-    """Print a survey as tables, warnings last."""
     facts = Table(show_header=False, title=f"{result.source} ({result.format})")
     rate = "unknown rate" if result.rate is None else f"{result.rate:.4g} Hz"
     if result.measured_rates:
@@ -123,7 +121,6 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
 
 
 def _range_table(title: str, ranges: dict[str, Range]) -> Table:
-    """Lay out ranges as a table."""
     table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
     for name, span in ranges.items():
         table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")

@@ -30,20 +30,7 @@ import h5py
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.demos import (
-    check_dataset,
-    check_finite,
-    check_structure,
-    copy_demo,
-    demo_names,
-    demo_number,
-    frame_storage,
-    link_observations,
-    open_file,
-    read_array,
-    read_schema,
-    write_head,
-)
+from gwm_sim.data import demos
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive, replacing
@@ -128,7 +115,7 @@ class EpisodeWriter:
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
         with replacing(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
-            data = write_head(file, self.schema)
+            data = demos.write_head(file, self.schema)
             _write_demo(data, f"demo_{index}", episode, self.schema)
             data.attrs["total"] = len(episode)
 
@@ -137,10 +124,10 @@ class EpisodeWriter:
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
         if sources.keys() != self._merged:
             with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
-                data, total = write_head(file, self.schema), 0
+                data, total = demos.write_head(file, self.schema), 0
                 for index in sorted(sources):
-                    with open_file(sources[index]) as source:
-                        total += copy_demo(source[f"data/demo_{index}"], data)
+                    with demos.open_file(sources[index]) as source:
+                        total += demos.copy_demo(source[f"data/demo_{index}"], data)
                 data.attrs["total"] = total
             self._merged = set(sources)
         shutil.rmtree(self._parts)
@@ -151,7 +138,6 @@ class EpisodeWriter:
 
         Raises:
             ConfigError: Another process is at it.
-            KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
         """
         with exclusive(self._parts / "lock", str(self.path)):
             try:
@@ -171,14 +157,14 @@ class EpisodeWriter:
         """Return the numbers of the episodes in a file; refuse it when its schema is another one."""
         if not path.exists():
             return set()
-        with open_file(path) as file:
-            differences = read_schema(file, path).differences(self.schema)
+        with demos.open_file(path) as file:
+            differences = demos.read_schema(file, path).differences(self.schema)
             if differences:
                 raise ConfigError(
                     f"{path} was made with other settings: {'; '.join(differences)}. "
                     "Repeat the command that made it, or write to another file."
                 )
-            return {demo_number(name) for name in demo_names(file)}
+            return {demos.demo_number(name) for name in demos.demo_names(file)}
 
 
 class EpisodeFile:
@@ -199,11 +185,11 @@ class EpisodeFile:
         self.path = Path(path)
         self._file: h5py.File | None = None
         self._demos = self._find_demos()
-        self.schema = read_schema(self._open(self._demos[0][0]), self._demos[0][0])
+        self.schema = demos.read_schema(self._open(self._demos[0][0]), self._demos[0][0])
         self.lengths, self.seeds, self.policies = [], [], []
         for file, demo in self._demos:
             group = self._open(file)["data"][demo]
-            self.lengths.append(check_structure(group, file, self.schema))
+            self.lengths.append(demos.check_structure(group, file, self.schema))
             self.seeds.append(int(group.attrs["seed"]) if "seed" in group.attrs else None)
             self.policies.append(str(group.attrs.get("policy", "unknown")))
 
@@ -253,7 +239,7 @@ class EpisodeFile:
         rows, between = slice(first, last), slice(first, max(first, last - 1))
 
         def load(name: str, selection: slice = rows) -> Array:
-            return read_array(group, name, selection, file)
+            return demos.read_array(group, name, selection, file)
 
         measured = [name for name in self._known_cameras(cameras) if depth and name in self.schema.depth]
         return Episode(
@@ -285,7 +271,7 @@ class EpisodeFile:
             for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k]).items()):
                 content.update(_canonical([name, shape, dtype.str]))
                 for start in range(0, shape[0], _DIGEST_ROWS):
-                    content.update(read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
+                    content.update(demos.read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
         return content.hexdigest()
 
     def close(self) -> None:
@@ -295,33 +281,31 @@ class EpisodeFile:
             self._file = None
 
     def __enter__(self) -> Self:
-        """Return the open file."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the file."""
         self.close()
 
     def _find_demos(self) -> list[tuple[Path, str]]:
         """List (file, name) of every episode in numeric order; `demo_10` comes after `demo_9`."""
         if self.path.is_file():
-            names = sorted(demo_names(self._open(self.path)), key=demo_number)
-            demos = [(self.path, name) for name in names]
+            names = sorted(demos.demo_names(self._open(self.path)), key=demos.demo_number)
+            found = [(self.path, name) for name in names]
         else:
             folder = self.path if self.path.is_dir() else parts_folder(self.path)
             if not folder.is_dir():
                 raise DataError(f"{self.path}: no such file. Record one with gwm collect.")
             parts = {int(part.stem): part for part in folder.glob("*.hdf5")}
-            demos = [(parts[index], f"demo_{index}") for index in sorted(parts)]
-        if not demos:
+            found = [(parts[index], f"demo_{index}") for index in sorted(parts)]
+        if not found:
             raise DataError(f"{self.path} holds no finished episode.")
-        return demos
+        return found
 
     def _open(self, path: Path) -> h5py.File:
         """Open a file, or return it when it is the one opened last: thousands of parts cannot be open at once."""
         if self._file is None or Path(self._file.filename) != path:
             self.close()
-            self._file = open_file(path)
+            self._file = demos.open_file(path)
         return self._file
 
     def _known_cameras(self, cameras: Collection[str] | None) -> list[str]:
@@ -345,16 +329,16 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
     group = data.create_group(name)
     write_attributes(group, episode)
     for key, array in arrays.items():
-        check_dataset(array, *layout[key], where=f"{name}/{key}")
-        check_finite(array, first_row=0, where=f"{name}/{key}")
-        storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
+        demos.check_dataset(array, *layout[key], where=f"{name}/{key}")
+        demos.check_finite(array, first_row=0, where=f"{name}/{key}")
+        storage = demos.frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
     group.create_dataset("rewards", data=rewards)
     dones = np.zeros(length, np.int64)
     dones[-1:] = 1  # episodes end by their length: no task terminates on success
     group.create_dataset("dones", data=dones)
-    link_observations(group)
+    demos.link_observations(group)
 
 
 def write_attributes(demo: h5py.Group, episode: Episode) -> None:

@@ -49,9 +49,6 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
         folder: Folder to make.
         codec: How to compress the videos.
         task: What the robot was told to do, in words; by default the name of the file's task.
-
-    Raises:
-        ConfigError: A camera's name cannot be that of a folder, or the codec cannot hold its pictures.
     """
     schema, told = recordings.schema, task or recordings.task or "unlabelled"
     check_codec(codec, schema.cameras)

@@ -32,9 +32,6 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
         recordings: The episodes.
         path: File to make.
         valid: Share of the episodes that `mask/valid` names; the others are in `mask/train`. 0 writes no masks.
-
-    Raises:
-        ConfigError: One episode cannot be shared out.
     """
     masks = _split(len(recordings), valid) if valid else {}
     with h5py.File(path, "w") as file:

@@ -85,10 +85,6 @@ class Conversion:
             selection: What to take.
             name: What the source is called in the file, such as `lerobot pusht`.
             show: Told about the progress.
-
-        Raises:
-            ConfigError: The selection does not fit the source.
-            DataError: The source is damaged.
         """
         self._source = source
         self._selection = selection

@@ -60,7 +60,6 @@ class DroidSource(Hdf5Source):
         )
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self._folders)
 
     def _trajectory(self, k: int) -> h5py.File:

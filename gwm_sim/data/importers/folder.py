@@ -81,7 +81,6 @@ class FolderSource(Source):
         )
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self._folders)
 
     def _take(self, k: int) -> _Take:
@@ -130,11 +129,7 @@ def _read_take(folder: Path) -> _Take:
 
 
 def _paired_rows(rows: int, frames: dict[str, int], folder: Path) -> Array:
-    """Return the rows up to the end of the shortest video, when row i belongs to frame i.
-
-    Raises:
-        DataError: The lengths differ by more than a late start or stop explains.
-    """
+    """Return the rows up to the end of the shortest video, when row i belongs to frame i."""
     counts = [rows, *frames.values()]
     if max(counts) - min(counts) > max(_SLACK_ROWS, _SLACK_SHARE * max(counts)):
         raise DataError(

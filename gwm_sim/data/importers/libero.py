@@ -8,13 +8,12 @@
 
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 
 from gwm_sim.data.importers.checks import Array
-from gwm_sim.data.importers.hdf5 import place, text_attribute
+from gwm_sim.data.importers.hdf5 import text_attribute
 from gwm_sim.data.importers.robomimic import LIBERO_PICTURES, RobomimicSource, observed
-from gwm_sim.data.importers.source import ImportFormat, Recording
+from gwm_sim.data.importers.source import ImportFormat
 from gwm_sim.errors import DataError
 
 
@@ -25,18 +24,10 @@ class LiberoSource(RobomimicSource):
     axis_angles = ("ee_ori",)
     default_controller = "OSC_POSE"
 
-    def _aligned(self, demo: h5py.Group, telemetry: Array, actions: Array) -> Recording:
-        if len(telemetry) != len(actions):
-            raise DataError(f"{place(demo)} has next_obs, which LIBERO does not write. Import it as robomimic.")
-        rewards = self._rewards(demo, len(actions))
-        return Recording(
-            where=place(demo),
-            telemetry=telemetry,
-            actions=actions[1:],
-            reward=rewards,
-            success=None if rewards is None else rewards >= 1,
-            succeeded=None if rewards is None else bool((rewards >= 1).any()),
-        )
+    def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
+        if rows != len(actions):
+            raise DataError(f"{where} has next_obs, which LIBERO does not write. Import it as robomimic.")
+        return actions[1:], rewards
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         upside_down = text_attribute(self._demo(k).parent, "macros_image_convention") != "opencv"

@@ -157,11 +157,9 @@ class Source(ABC):
         return
 
     def __enter__(self) -> Self:
-        """Return the source."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close what is open."""
         self.close()
 
 
