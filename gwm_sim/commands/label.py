@@ -53,11 +53,7 @@ class Later(Exception):
 
 
 def label_episodes(config: LabelConfig, ask: Ask = input) -> dict[int, int | None]:
-    """Label what is not labelled yet and finish the file.
-
-    Args:
-        config: What to label.
-        ask: Asks the person.
+    """Label what is not labelled yet, by asking if need be, and finish the file.
 
     Returns:
         The step from which on the task was fulfilled, by episode; None where it was not.

@@ -241,9 +241,9 @@ class EpisodeFile:
         def load(name: str, selection: slice = rows) -> Array:
             return demos.read_array(group, name, selection, file)
 
-        measured = [name for name in self._known_cameras(cameras) if depth and name in self.schema.depth]
+        names = self._known_cameras(cameras)
         return Episode(
-            frames={name: load(f"frames/{name}") for name in self._known_cameras(cameras)},
+            frames={name: load(f"frames/{name}") for name in names},
             telemetry=load("telemetry"),
             actions=load("actions", between),
             labels={t: TaskLabels(load(f"labels/{t}/reward"), load(f"labels/{t}/success")) for t in self.schema.tasks},
@@ -251,7 +251,7 @@ class EpisodeFile:
             properties=json.loads(group.attrs.get("properties", "{}")),
             seed=self.seeds[k],
             policy=self.policies[k],
-            depth={name: load(f"depth/{name}") for name in measured},
+            depth={name: load(f"depth/{name}") for name in names if depth and name in self.schema.depth},
         )
 
     def check(self) -> None:
@@ -334,10 +334,9 @@ def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -
         storage = demos.frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
-    group.create_dataset("rewards", data=rewards)
-    dones = np.zeros(length, np.int64)
-    dones[-1:] = 1  # episodes end by their length: no task terminates on success
-    group.create_dataset("dones", data=dones)
+    group["rewards"] = rewards
+    # Episodes end by their length: no task terminates on success.
+    group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
     demos.link_observations(group)
 
 

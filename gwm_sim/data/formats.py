@@ -1,7 +1,6 @@
 """Formats of others that are read and written: every module in `importers` and `exporters` that has a `FORMAT`.
 
-This is the one place that knows them all; a new format is a new file there, and commands, their help and `detect` know
-it from then on.
+A new format is a new file there; commands, their help and `detect` know it from then on.
 """
 
 import pkgutil
@@ -41,11 +40,7 @@ else:  # the choice that commands offer
 
 
 def open_source(format: Readable, path: Path) -> Source:
-    """Open a recording.
-
-    Args:
-        format: Who wrote it.
-        path: File or folder, as the format has it.
+    """Open the recording at `path`, a file or a folder, as the format has it.
 
     Raises:
         DataError: There is no such recording, or it is damaged.

@@ -106,6 +106,9 @@ def summarize(file: EpisodeFile) -> Summary:
     """Read a whole file once, check its numbers and say what is in it."""
     schema = file.schema
     episodes = [file.read(k, cameras=()) for k in range(len(file))]
+    actions = np.concatenate([episode.actions for episode in episodes])
+    telemetry = np.concatenate([episode.telemetry for episode in episodes])
+    no_units = [""] * len(schema.action_names)
     seeds = [seed for seed in file.seeds if seed is not None]
     return Summary(
         file=str(file.path),
@@ -121,19 +124,9 @@ def summarize(file: EpisodeFile) -> Summary:
         policies=dict(sorted(Counter(file.policies).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
         success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},
-        actions=_ranges(
-            np.concatenate([episode.actions for episode in episodes]),
-            schema.action_names,
-            [""] * len(schema.action_names),
-            schema.action_low,
-            schema.action_high,
-        ),
+        actions=_ranges(actions, schema.action_names, no_units, schema.action_low, schema.action_high),
         telemetry=_ranges(
-            np.concatenate([episode.telemetry for episode in episodes]),
-            schema.telemetry_names,
-            schema.telemetry_units,
-            schema.telemetry_low,
-            schema.telemetry_high,
+            telemetry, schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
         ),
         properties=_property_ranges(episodes),
         settings=schema.settings,

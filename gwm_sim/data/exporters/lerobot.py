@@ -42,14 +42,7 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-    """Write episodes as a dataset.
-
-    Args:
-        recordings: The episodes.
-        folder: Folder to make.
-        codec: How to compress the videos.
-        task: What the robot was told to do, in words; by default the name of the file's task.
-    """
+    """Write episodes as a dataset; `task` is what the robot was told to do, by default the name of the file's task."""
     schema, told = recordings.schema, task or recordings.task or "unlabelled"
     check_codec(codec, schema.cameras)
     keys = {camera: _picture_key(camera) for camera in schema.cameras}

@@ -32,12 +32,7 @@ _SMALLEST_PICTURE = 32
 
 
 def write_minari(recordings: Recordings, folder: Path) -> None:
-    """Write episodes as a dataset.
-
-    Args:
-        recordings: The episodes.
-        folder: Folder to make; its name becomes the id, with `-v0` if it has no version.
-    """
+    """Write episodes as a dataset; the name of the folder becomes the id, with `-v0` if it has no version."""
     data = folder / "data"
     data.mkdir(parents=True)
     policies = set()

@@ -26,13 +26,7 @@ _SPLIT_SEED = 0
 
 
 def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> None:
-    """Write episodes as one HDF5 file.
-
-    Args:
-        recordings: The episodes.
-        path: File to make.
-        valid: Share of the episodes that `mask/valid` names; the others are in `mask/train`. 0 writes no masks.
-    """
+    """Write episodes as one HDF5 file; `valid` is the share of them that `mask/valid` names, 0 writes no masks."""
     masks = _split(len(recordings), valid) if valid else {}
     with h5py.File(path, "w") as file:
         data = file.create_group("data")

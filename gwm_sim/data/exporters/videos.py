@@ -56,13 +56,7 @@ class VideoFile:
     """A video that grows picture by picture."""
 
     def __init__(self, path: Path, codec: Codec, rate: float) -> None:
-        """Begin a file.
-
-        Args:
-            path: File to make.
-            codec: How to compress.
-            rate: Frames per second [Hz].
-        """
+        """Begin a file of `rate` frames per second [Hz]."""
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 else prints its settings; 1 leaves the errors
         encoder = _ENCODERS[codec]
         self.frames = 0

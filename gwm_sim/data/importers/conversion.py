@@ -78,14 +78,7 @@ class Conversion:
     """What was left out, in words."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
-        """Read all numbers of the source once.
-
-        Args:
-            source: Where to read.
-            selection: What to take.
-            name: What the source is called in the file, such as `lerobot pusht`.
-            show: Told about the progress.
-        """
+        """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
         self._source = source
         self._selection = selection
         self._cameras = _known_cameras(source.layout, selection.camera)
