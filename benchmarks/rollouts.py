@@ -13,7 +13,7 @@ from program import launch
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest
-from gwm_sim.media.comparison import write_comparison
+from gwm_sim.media.sheets import write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import progress
 

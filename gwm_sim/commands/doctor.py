@@ -89,7 +89,9 @@ def examine() -> Iterator[Finding]:
     distributions = metadata.packages_distributions()
     for package in EXTRA_OF_PACKAGE:
         yield _optional_package(package, distributions.get(package, []))
-    yield Finding("cores", f"{_usable_cores()} usable, torch uses {torch.get_num_threads()}")
+    # In a container a process may use fewer cores than the machine has.
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    yield Finding("cores", f"{cores} usable, torch uses {torch.get_num_threads()}")
     yield _bfloat16()
     yield _gpu()
     yield _rendering()
@@ -109,11 +111,6 @@ def _optional_package(package: str, distributions: Sequence[str]) -> Finding:
     if util.find_spec(package) is None:
         return Finding(package, "missing", found=False, remedy=install_command(package))
     return Finding(package, metadata.version(distributions[0]) if distributions else "of unknown version")
-
-
-def _usable_cores() -> int:
-    """Count the cores that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _bfloat16() -> Finding:
@@ -162,13 +159,9 @@ def _rendering() -> Finding:
 
 
 def _broken_rendering(value: str) -> Finding:
-    gl = import_module("gwm_sim.envs.gl")
-    return Finding(
-        "rendering",
-        value,
-        found=False,
-        remedy=f"sudo apt-get install {' '.join(gl.EGL_PACKAGES)}; then try MUJOCO_GL=egl or MUJOCO_GL=osmesa",
-    )
+    packages = " ".join(import_module("gwm_sim.envs.gl").EGL_PACKAGES)
+    remedy = f"sudo apt-get install {packages}; then try MUJOCO_GL=egl or MUJOCO_GL=osmesa"
+    return Finding("rendering", value, found=False, remedy=remedy)
 
 
 def _cameras() -> Finding:

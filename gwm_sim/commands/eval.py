@@ -3,8 +3,6 @@
 `gwm_sim.evaluation` says what is predicted and what every number means. What happened is read from the episode file.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys
@@ -14,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.metrics import Row, find_metrics, number
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
 from gwm_sim.files import write_json
-from gwm_sim.media.comparison import write_comparison
+from gwm_sim.media.sheets import spread, write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
@@ -58,10 +55,7 @@ class EvalConfig:
     """Write real | predicted | difference of some episodes here: a strip if the name ends in .png, else a film."""
 
     def __post_init__(self) -> None:
-        limit = [] if self.limit is None else [self.limit]
-        for name, values in (("context", [self.context]), ("batch", [self.batch]), ("limit", limit)):
-            if any(value < 1 for value in values):
-                raise ConfigError(f"--{name} must be at least 1, got {values[0]}")
+        check_at_least_one(context=self.context, batch=self.batch, limit=self.limit)
         if not self.horizons or min(self.horizons) < 1:
             raise ConfigError(f"--horizons must be numbers of steps from 1, got {list(self.horizons)}")
 
@@ -115,9 +109,8 @@ def evaluate(
 def film(path: Path, predict: Predictor, test: OpenLoopTest, steps: int) -> None:
     """Write real | predicted | difference of the openings of episodes spread over the file, at most `steps` long."""
     filmable = sorted({slot.episode for slot in test.slots})
-    chosen = np.unique(np.linspace(0, len(filmable) - 1, _FILMED_EPISODES).round().astype(int)).tolist()
     rollouts = {}
-    for episode in (filmable[i] for i in chosen):
+    for episode in (filmable[i] for i in spread(len(filmable), _FILMED_EPISODES)):
         windows = test.opening(episode, steps)
         predicted = predict(windows, windows.actions, range(1, windows.actions.shape[1] + 1)).frames[0]
         rollouts[f"{episode} {test.file.policies[episode]}"] = (windows.true_frames[0], predicted)

@@ -3,14 +3,13 @@
 One episode at a time is in memory. What is written appears under its name when it is complete, or not at all.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import tyro
 
@@ -54,24 +53,9 @@ class ExportConfig:
         check_at_least_one(limit=self.limit)
 
 
-@dataclass(frozen=True)
-class Export:
-    """What was written."""
-
-    out: str
-    format: str
-    episodes: int
-    frames: int
-    """Frames per camera, over all episodes."""
-    cameras: list[str]
-    rate: float
-    """[Hz]"""
-    imagined: dict[str, str] | None
-    """Name and hash of the model that imagined the episodes; None when they were recorded."""
-
-
-def export_episodes(config: ExportConfig) -> Export:
-    """Write the episodes of `config.file` to `config.out`.
+def export_episodes(config: ExportConfig) -> dict[str, Any]:
+    """Write the episodes of `config.file` to `config.out` and return the numbers to print: `frames` per camera over all
+    episodes, `rate` in [Hz], and as `imagined` name and hash of the model that imagined them, None for recordings.
 
     Raises:
         ConfigError: `config.out` exists, or the options are impossible.
@@ -85,15 +69,15 @@ def export_episodes(config: ExportConfig) -> Export:
         recordings = Recordings(file, config.limit, show)
         with _appearing_whole(config.out) as path:
             format.write(recordings, path, **{name: getattr(config, name) for name in format.options})
-        return Export(
-            out=str(config.out),
-            format=config.format,
-            episodes=len(recordings),
-            frames=sum(recordings.lengths) + len(recordings),
-            cameras=list(recordings.schema.cameras),
-            rate=recordings.schema.rate,
-            imagined=recordings.imagined,
-        )
+        return {
+            "out": str(config.out),
+            "format": config.format,
+            "episodes": len(recordings),
+            "frames": sum(recordings.lengths) + len(recordings),
+            "cameras": list(recordings.schema.cameras),
+            "rate": recordings.schema.rate,
+            "imagined": recordings.imagined,
+        }
 
 
 @contextmanager
@@ -115,10 +99,10 @@ def _refuse_existing(out: Path) -> None:
 def main(config: ExportConfig) -> int:
     """Run `gwm export`."""
     result = export_episodes(config)
-    cameras = ", ".join(result.cameras)
-    print(f"{result.out}: {result.episodes} episodes, {result.frames:,} frames of {cameras}, {result.rate:g} Hz")
-    if result.imagined:
-        print(f"imagined by {result.imagined['model']} ({result.imagined['hash']}); the metadata say so")
+    content = f"{result['episodes']} episodes, {result['frames']:,} frames of {', '.join(result['cameras'])}"
+    print(f"{config.out}: {content}, {result['rate']:g} Hz")
+    if who := result["imagined"]:
+        print(f"imagined by {who['model']} ({who['hash']}); the metadata say so")
     if config.json is not None:
-        write_json(config.json, asdict(result))
+        write_json(config.json, result)
     return 0

@@ -1,7 +1,5 @@
 """`gwm imagine`: recorded episodes as a world model believes that they would have gone, as an episode file."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal

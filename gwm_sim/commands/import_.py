@@ -4,11 +4,9 @@ One episode at a time is in memory, its videos are decoded frame by frame. Every
 once; the same command goes on where a killed one stopped.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import tyro
 
@@ -35,8 +33,7 @@ class ImportConfig(Selection):
     """Write the printed numbers here."""
 
 
-@dataclass(frozen=True)
-class Import:
+class Import(NamedTuple):
     """What a call of `import_episodes` did."""
 
     summary: Summary
@@ -46,10 +43,6 @@ class Import:
     notes: list[str]
     """What was left out, in words."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the printed numbers as a JSON object."""
-        return asdict(self.summary) | {"imported": self.imported, "notes": self.notes}
-
 
 def import_episodes(config: ImportConfig) -> Import:
     """Import what is missing in `config.out` and finish the file.
@@ -57,7 +50,6 @@ def import_episodes(config: ImportConfig) -> Import:
     Raises:
         ConfigError: The options are impossible, or `config.out` was made with others.
         DataError: The source is damaged; episodes before the damage are kept as parts.
-        KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
     """
     _check_paths(config)
     name = f"{config.format} {config.source.resolve().name}"
@@ -67,10 +59,11 @@ def import_episodes(config: ImportConfig) -> Import:
         writer = EpisodeWriter(config.out, conversion.schema)
         with writer.finishing(), progress("import") as show:
             imported, count = 0, len(conversion.clips)
-            for index, episode in conversion.episodes(lambda index: not writer.has(index)):
-                writer.write(index, episode)
-                imported += 1
-                show((index + 1) / count, f"{index + 1} of {count} episodes")
+            for index, clip in enumerate(conversion.clips):
+                if not writer.has(index):
+                    writer.write(index, conversion.episode(clip))
+                    imported += 1
+                    show((index + 1) / count, f"{index + 1} of {count} episodes")
     with EpisodeFile(config.out) as file:
         return Import(summarize(file), imported, conversion.notes)
 
@@ -91,5 +84,5 @@ def main(config: ImportConfig) -> int:
     print(f"imported {result.imported} episodes" if result.imported else "nothing to import: the file is complete")
     print(result.summary)
     if config.json is not None:
-        write_json(config.json, result.to_json())
+        write_json(config.json, asdict(result.summary) | {"imported": result.imported, "notes": result.notes})
     return 0

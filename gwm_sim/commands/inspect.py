@@ -1,7 +1,5 @@
 """`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +10,10 @@ from rich.table import Table
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import Readable, detect
-from gwm_sim.data.inspection import Summary, TaskSuccess, summarize
-from gwm_sim.data.ranges import Range
+from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.survey import Survey, Watched, survey
 from gwm_sim.files import write_json
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows, write_sheet
+from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
 from gwm_sim.progress import progress
 
 
@@ -59,7 +56,7 @@ def main(config: InspectConfig) -> int:
 def _draw_file(file: EpisodeFile, path: Path) -> None:
     """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
     camera = next(iter(file.schema.cameras))
-    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in chosen_episodes(len(file))}
+    episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in spread(len(file))}
     moments = {
         f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))] for k, frames in episodes.items()
     }
@@ -73,7 +70,6 @@ def _draw_recording(path: Path | None, episodes: list[Watched], rate: float) -> 
 
 
 def _show_summary(summary: Summary, console: Console) -> None:
-    """Print a summary as tables."""
     facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
     cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
     facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
@@ -95,7 +91,6 @@ def _show_summary(summary: Summary, console: Console) -> None:
 
 
 def _show_survey(result: Survey, console: Console) -> None:
-    """Print a survey as tables, warnings last."""
     facts = Table(show_header=False, title=f"{result.source} ({result.format})")
     rate = "unknown rate" if result.rate is None else f"{result.rate:.4g} Hz"
     if result.measured_rates:
@@ -126,7 +121,6 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
 
 
 def _range_table(title: str, ranges: dict[str, Range]) -> Table:
-    """Lay out ranges as a table."""
     table = Table("name", "unit", "lowest", "highest", "at limit", title=title)
     for name, span in ranges.items():
         table.add_row(name, span.unit, f"{span.low:.3f}", f"{span.high:.3f}", f"{span.at_limit:.1%}")

@@ -4,13 +4,10 @@ A person looks at a picture of each episode and answers; or the answers are give
 a person can tell, so the reward of the task is success as a number. The file that is labelled is never changed.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
@@ -56,11 +53,7 @@ class Later(Exception):
 
 
 def label_episodes(config: LabelConfig, ask: Ask = input) -> dict[int, int | None]:
-    """Label what is not labelled yet and finish the file.
-
-    Args:
-        config: What to label.
-        ask: Asks the person.
+    """Label what is not labelled yet, by asking if need be, and finish the file.
 
     Returns:
         The step from which on the task was fulfilled, by episode; None where it was not.
@@ -148,9 +141,10 @@ def write_sheet(file: EpisodeFile, k: int, path: Path) -> None:
 def labelled_schema(schema: Schema, config: LabelConfig) -> Schema:
     """The schema with the task; given answers are among its settings, so that other ones do not mix with them."""
     tasks = schema.tasks if config.task in schema.tasks else (*schema.tasks, config.task)
-    by_hand: Mapping[str, Any] = {**schema.settings.get("by_hand", {}), config.task: list(config.success) or "asked"}
-    settings = schema.settings | {"by_hand": dict(by_hand)}
-    return replace(schema, tasks=tasks, task=schema.task or config.task, settings=settings)
+    by_hand = schema.settings.get("by_hand", {}) | {config.task: list(config.success) or "asked"}
+    return replace(
+        schema, tasks=tasks, task=schema.task or config.task, settings=schema.settings | {"by_hand": by_hand}
+    )
 
 
 def labelled(episode: Episode, task: str, since: int | None) -> Episode:

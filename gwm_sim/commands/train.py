@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gwm_sim.files import write_json
-from gwm_sim.training.config import TrainConfig
+from gwm_sim.training.config import TrainConfig as TrainConfig
 from gwm_sim.training.pipeline import train
 
 
@@ -17,6 +17,3 @@ def main(config: TrainConfig) -> int:
     print(f"{config.out}: model {report['model_hash']}. Measure it:")
     print(f"gwm eval --model {config.out} --data TEST.hdf5 --json {config.out / 'evaluation.json'}")
     return 0
-
-
-__all__ = ["TrainConfig", "main"]

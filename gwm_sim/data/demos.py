@@ -1,9 +1,7 @@
 """How an episode lies in HDF5: the head of a file, its demos, and what makes one sound.
 
-Private to `episode_file`, whose docstring draws the layout.
+`episode_file` draws the layout.
 """
-
-from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -11,38 +9,25 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.schema import FORMAT, Schema
 from gwm_sim.errors import DataError
-
-Array = NDArray[Any]
 
 _ROBOMIMIC_GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""
 
 
-def env_args(schema: Schema, env_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return what robomimic makes an environment from."""
-    version = schema.versions.get("gwm_sim", "")
-    return {"env_name": schema.env_id, "env_version": version, "type": _ROBOMIMIC_GYM, "env_kwargs": env_kwargs}
-
-
-def write_attributes(
-    demo: h5py.Group, length: int, policy: str, properties: dict[str, float], seed: int | None
-) -> None:
-    """Write what a demo says of itself."""
-    demo.attrs["num_samples"] = length
-    demo.attrs["policy"] = policy
-    demo.attrs["properties"] = json.dumps(properties, sort_keys=True)
-    if seed is not None:
-        demo.attrs["seed"] = seed
+def env_args(schema: Schema, **more: Any) -> str:
+    """Return what robomimic makes an environment from, as JSON; `more` are further keyword arguments of it."""
+    version, kwargs = schema.versions.get("gwm_sim", ""), schema.env_kwargs | more
+    return json.dumps({"env_name": schema.env_id, "env_version": version, "type": _ROBOMIMIC_GYM, "env_kwargs": kwargs})
 
 
 def write_head(file: h5py.File, schema: Schema) -> h5py.Group:
     """Make the group of all demos, which says what they are."""
     data = file.create_group("data")
-    data.attrs["env_args"] = json.dumps(env_args(schema, schema.env_kwargs))
+    data.attrs["env_args"] = env_args(schema)
     data.attrs["gwm_schema"] = json.dumps(schema.to_json())
     return data
 
@@ -60,8 +45,7 @@ def copy_demo(demo: h5py.Group, data: h5py.Group) -> int:
     """Copy a demo without recompressing its frames; its virtual datasets are made anew."""
     name = demo.name.rsplit("/", 1)[-1]
     target = data.create_group(name)
-    for key, value in demo.attrs.items():
-        target.attrs[key] = value
+    target.attrs.update(demo.attrs)
     for key in demo:
         if key not in ("obs", "next_obs"):
             demo.copy(key, target)
@@ -87,7 +71,7 @@ def open_file(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path} is truncated or no HDF5 file: {error}") from error
+        raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
 
 
 def demo_names(file: h5py.File) -> list[str]:

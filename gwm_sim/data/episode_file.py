@@ -17,8 +17,6 @@ A writer makes one part file per episode and renames it into place, so a killed 
 Knows numpy and h5py; nothing of environments, policies or models.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -26,32 +24,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from gwm_sim.data.demos import (
-    check_dataset,
-    check_finite,
-    check_structure,
-    copy_demo,
-    demo_names,
-    demo_number,
-    frame_storage,
-    link_observations,
-    open_file,
-    read_array,
-    read_schema,
-    write_attributes,
-    write_head,
-)
+from gwm_sim.arrays import Array
+from gwm_sim.data import demos
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive, replacing
-
-Array = NDArray[Any]
 
 DEPTH_UNIT = 1e-4
 """Metres per unit of a stored depth image."""
@@ -133,16 +115,20 @@ class EpisodeWriter:
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
         with replacing(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
-            write_head(file, self.schema)
-            _write_demo(file["data"], f"demo_{index}", episode, self.schema)
-            file["data"].attrs["total"] = len(episode)
+            data = demos.write_head(file, self.schema)
+            _write_demo(data, f"demo_{index}", episode, self.schema)
+            data.attrs["total"] = len(episode)
 
     def merge(self) -> None:
         """Make the file out of what it held before and all parts, then remove the parts."""
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
         if sources.keys() != self._merged:
-            with replacing(self.path) as temporary:
-                self._copy_all(sources, temporary)
+            with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
+                data, total = demos.write_head(file, self.schema), 0
+                for index in sorted(sources):
+                    with demos.open_file(sources[index]) as source:
+                        total += demos.copy_demo(source[f"data/demo_{index}"], data)
+                data.attrs["total"] = total
             self._merged = set(sources)
         shutil.rmtree(self._parts)
 
@@ -152,7 +138,6 @@ class EpisodeWriter:
 
         Raises:
             ConfigError: Another process is at it.
-            KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
         """
         with exclusive(self._parts / "lock", str(self.path)):
             try:
@@ -161,15 +146,6 @@ class EpisodeWriter:
                 kept = f"Finished episodes are kept in {self._parts}: the same command goes on."
                 raise KeyboardInterrupt(kept) from None
             self.merge()
-
-    def _copy_all(self, sources: dict[int, Path], target: Path) -> None:
-        with h5py.File(target, "w") as file:
-            data = write_head(file, self.schema)
-            total = 0
-            for index in sorted(sources):
-                with h5py.File(sources[index], "r") as source:
-                    total += copy_demo(source[f"data/demo_{index}"], data)
-            data.attrs["total"] = total
 
     def _part(self, index: int) -> Path:
         return self._parts / f"{index:06d}.hdf5"
@@ -181,14 +157,14 @@ class EpisodeWriter:
         """Return the numbers of the episodes in a file; refuse it when its schema is another one."""
         if not path.exists():
             return set()
-        with open_file(path) as file:
-            differences = read_schema(file, path).differences(self.schema)
+        with demos.open_file(path) as file:
+            differences = demos.read_schema(file, path).differences(self.schema)
             if differences:
                 raise ConfigError(
                     f"{path} was made with other settings: {'; '.join(differences)}. "
                     "Repeat the command that made it, or write to another file."
                 )
-            return {demo_number(name) for name in demo_names(file)}
+            return {demos.demo_number(name) for name in demos.demo_names(file)}
 
 
 class EpisodeFile:
@@ -209,11 +185,11 @@ class EpisodeFile:
         self.path = Path(path)
         self._file: h5py.File | None = None
         self._demos = self._find_demos()
-        self.schema = read_schema(self._open(self._demos[0][0]), self._demos[0][0])
+        self.schema = demos.read_schema(self._open(self._demos[0][0]), self._demos[0][0])
         self.lengths, self.seeds, self.policies = [], [], []
         for file, demo in self._demos:
             group = self._open(file)["data"][demo]
-            self.lengths.append(check_structure(group, file, self.schema))
+            self.lengths.append(demos.check_structure(group, file, self.schema))
             self.seeds.append(int(group.attrs["seed"]) if "seed" in group.attrs else None)
             self.policies.append(str(group.attrs.get("policy", "unknown")))
 
@@ -263,11 +239,11 @@ class EpisodeFile:
         rows, between = slice(first, last), slice(first, max(first, last - 1))
 
         def load(name: str, selection: slice = rows) -> Array:
-            return read_array(group, name, selection, file)
+            return demos.read_array(group, name, selection, file)
 
-        measured = [name for name in self._known_cameras(cameras) if depth and name in self.schema.depth]
+        names = self._known_cameras(cameras)
         return Episode(
-            frames={name: load(f"frames/{name}") for name in self._known_cameras(cameras)},
+            frames={name: load(f"frames/{name}") for name in names},
             telemetry=load("telemetry"),
             actions=load("actions", between),
             labels={t: TaskLabels(load(f"labels/{t}/reward"), load(f"labels/{t}/success")) for t in self.schema.tasks},
@@ -275,7 +251,7 @@ class EpisodeFile:
             properties=json.loads(group.attrs.get("properties", "{}")),
             seed=self.seeds[k],
             policy=self.policies[k],
-            depth={name: load(f"depth/{name}") for name in measured},
+            depth={name: load(f"depth/{name}") for name in names if depth and name in self.schema.depth},
         )
 
     def check(self) -> None:
@@ -295,7 +271,7 @@ class EpisodeFile:
             for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k]).items()):
                 content.update(_canonical([name, shape, dtype.str]))
                 for start in range(0, shape[0], _DIGEST_ROWS):
-                    content.update(read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
+                    content.update(demos.read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
         return content.hexdigest()
 
     def close(self) -> None:
@@ -305,33 +281,31 @@ class EpisodeFile:
             self._file = None
 
     def __enter__(self) -> Self:
-        """Return the open file."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the file."""
         self.close()
 
     def _find_demos(self) -> list[tuple[Path, str]]:
         """List (file, name) of every episode in numeric order; `demo_10` comes after `demo_9`."""
         if self.path.is_file():
-            names = sorted(demo_names(self._open(self.path)), key=demo_number)
-            demos = [(self.path, name) for name in names]
+            names = sorted(demos.demo_names(self._open(self.path)), key=demos.demo_number)
+            found = [(self.path, name) for name in names]
         else:
             folder = self.path if self.path.is_dir() else parts_folder(self.path)
             if not folder.is_dir():
                 raise DataError(f"{self.path}: no such file. Record one with gwm collect.")
             parts = {int(part.stem): part for part in folder.glob("*.hdf5")}
-            demos = [(parts[index], f"demo_{index}") for index in sorted(parts)]
-        if not demos:
+            found = [(parts[index], f"demo_{index}") for index in sorted(parts)]
+        if not found:
             raise DataError(f"{self.path} holds no finished episode.")
-        return demos
+        return found
 
     def _open(self, path: Path) -> h5py.File:
         """Open a file, or return it when it is the one opened last: thousands of parts cannot be open at once."""
         if self._file is None or Path(self._file.filename) != path:
             self.close()
-            self._file = open_file(path)
+            self._file = demos.open_file(path)
         return self._file
 
     def _known_cameras(self, cameras: Collection[str] | None) -> list[str]:
@@ -348,26 +322,35 @@ _DIGEST_ROWS = 256
 
 def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
     length = len(episode)
-    arrays = _arrays(episode)
+    arrays = arrays_of(episode)
     layout = schema.layout(length)
     if arrays.keys() != layout.keys():
         raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
     group = data.create_group(name)
-    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
+    write_attributes(group, episode)
     for key, array in arrays.items():
-        check_dataset(array, *layout[key], where=f"{name}/{key}")
-        check_finite(array, first_row=0, where=f"{name}/{key}")
-        storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
+        demos.check_dataset(array, *layout[key], where=f"{name}/{key}")
+        demos.check_finite(array, first_row=0, where=f"{name}/{key}")
+        storage = demos.frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
-    group.create_dataset("rewards", data=rewards)
-    dones = np.zeros(length, np.int64)
-    dones[-1:] = 1  # episodes end by their length: no task terminates on success
-    group.create_dataset("dones", data=dones)
-    link_observations(group)
+    group["rewards"] = rewards
+    # Episodes end by their length: no task terminates on success.
+    group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
+    demos.link_observations(group)
 
 
-def _arrays(episode: Episode) -> dict[str, Array]:
+def write_attributes(demo: h5py.Group, episode: Episode) -> None:
+    """Write what a demo says of itself."""
+    demo.attrs["num_samples"] = len(episode)
+    demo.attrs["policy"] = episode.policy
+    demo.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
+    if episode.seed is not None:
+        demo.attrs["seed"] = episode.seed
+
+
+def arrays_of(episode: Episode) -> dict[str, Array]:
+    """Return all arrays of an episode by the names of their datasets."""
     arrays = {"actions": episode.actions, "telemetry": episode.telemetry}
     arrays |= {f"frames/{name}": frames for name, frames in episode.frames.items()}
     arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}

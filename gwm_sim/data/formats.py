@@ -1,10 +1,7 @@
 """Formats of others that are read and written: every module in `importers` and `exporters` that has a `FORMAT`.
 
-This is the one place that knows them all; a new format is a new file there, and commands, their help and `detect` know
-it from then on.
+A new format is a new file there; commands, their help and `detect` know it from then on.
 """
-
-from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
@@ -22,10 +19,8 @@ from gwm_sim.extras import missing
 
 
 def _formats_in(package: Any) -> Iterator[Any]:
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        format = getattr(import_module(module.name), "FORMAT", None)
-        if format is not None:
-            yield format
+    modules = (import_module(found.name) for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."))
+    return (module.FORMAT for module in modules if hasattr(module, "FORMAT"))
 
 
 IMPORT_FORMATS: dict[str, ImportFormat] = {
@@ -45,11 +40,7 @@ else:  # the choice that commands offer
 
 
 def open_source(format: Readable, path: Path) -> Source:
-    """Open a recording.
-
-    Args:
-        format: Who wrote it.
-        path: File or folder, as the format has it.
+    """Open the recording at `path`, a file or a folder, as the format has it.
 
     Raises:
         DataError: There is no such recording, or it is damaged.

@@ -1,7 +1,5 @@
 """Single pictures: decode PNG and JPEG, and bring every camera to one size."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

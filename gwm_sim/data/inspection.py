@@ -1,6 +1,4 @@
-"""What is in an episode file, in numbers."""
-
-from __future__ import annotations
+"""What is in an episode file, in numbers; and what columns of numbers did, whatever they were read from."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +6,62 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.ranges import Range
 from gwm_sim.protocol import SustainedSuccess
 
-Array = NDArray[Any]
+
+@dataclass(frozen=True)
+class Range:
+    """What a number did."""
+
+    unit: str
+    low: float
+    high: float
+    at_limit: float
+    """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
+
+
+class Tally:
+    """Ranges of columns, from blocks of rows that need not be in memory together."""
+
+    def __init__(self, width: int) -> None:
+        """Begin with no rows of `width` columns."""
+        self.rows = 0
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        self._at_low, self._at_high = np.zeros(width), np.zeros(width)
+
+    def add(self, values: Array) -> None:
+        """Count rows, (R, width)."""
+        self.rows += len(values)
+        low, high = np.minimum(self.low, values.min(axis=0)), np.maximum(self.high, values.max(axis=0))
+        # A new extreme begins a new count.
+        self._at_low = np.where(low < self.low, 0, self._at_low) + (values <= low).sum(axis=0)
+        self._at_high = np.where(high > self.high, 0, self._at_high) + (values >= high).sum(axis=0)
+        self.low, self.high = low, high
+
+    @property
+    def at_ends(self) -> Array:
+        """Share of the rows at the lowest or highest value, (width,); 1 for a column that never changes."""
+        shares: Array = np.where(self.low == self.high, 1.0, (self._at_low + self._at_high) / self.rows)
+        return shares
+
+    def ranges(self, names: Sequence[str], units: Sequence[str]) -> dict[str, Range]:
+        """Name the columns."""
+        return _named(names, units, self.low, self.high, self.at_ends)
+
+
+@dataclass(frozen=True)
+class TaskSuccess:
+    """Shares of the episodes in which a task was fulfilled."""
+
+    any: float
+    """At some step."""
+    held: float
+    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
+    end: float
+    """At the last step."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +102,13 @@ class Summary:
         return f"{self.file}: {content}\ndigest {self.digest}"
 
 
-@dataclass(frozen=True)
-class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
-
-    any: float
-    """At some step."""
-    held: float
-    """At `SUSTAINED_STEPS` consecutive steps: sustained."""
-    end: float
-    """At the last step."""
-
-
 def summarize(file: EpisodeFile) -> Summary:
     """Read a whole file once, check its numbers and say what is in it."""
     schema = file.schema
     episodes = [file.read(k, cameras=()) for k in range(len(file))]
+    actions = np.concatenate([episode.actions for episode in episodes])
+    telemetry = np.concatenate([episode.telemetry for episode in episodes])
+    no_units = [""] * len(schema.action_names)
     seeds = [seed for seed in file.seeds if seed is not None]
     return Summary(
         file=str(file.path),
@@ -86,19 +124,9 @@ def summarize(file: EpisodeFile) -> Summary:
         policies=dict(sorted(Counter(file.policies).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
         success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},
-        actions=_ranges(
-            np.concatenate([episode.actions for episode in episodes]),
-            schema.action_names,
-            [""] * len(schema.action_names),
-            schema.action_low,
-            schema.action_high,
-        ),
+        actions=_ranges(actions, schema.action_names, no_units, schema.action_low, schema.action_high),
         telemetry=_ranges(
-            np.concatenate([episode.telemetry for episode in episodes]),
-            schema.telemetry_names,
-            schema.telemetry_units,
-            schema.telemetry_low,
-            schema.telemetry_high,
+            telemetry, schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
         ),
         properties=_property_ranges(episodes),
         settings=schema.settings,
@@ -128,9 +156,14 @@ def _ranges(
     values: Array, names: Sequence[str], units: Sequence[str], low: Sequence[float], high: Sequence[float]
 ) -> dict[str, Range]:
     at_limit = ((values <= np.array(low, values.dtype)) | (values >= np.array(high, values.dtype))).mean(axis=0)
-    columns = zip(names, units, values.min(axis=0), values.max(axis=0), at_limit, strict=True)
+    return _named(names, units, values.min(axis=0), values.max(axis=0), at_limit)
+
+
+def _named(names: Sequence[str], units: Sequence[str], *found: Array) -> dict[str, Range]:
+    """Name columns by their lowest values, highest values and shares at the limit."""
     return {
-        name: Range(unit, float(lowest), float(highest), float(share)) for name, unit, lowest, highest, share in columns
+        name: Range(unit, *numbers)
+        for name, unit, numbers in zip(names, units, np.stack(found, 1).tolist(), strict=True)
     }
 
 

@@ -4,26 +4,21 @@ All numbers are read, one episode at a time; pictures only of some episodes. A m
 where actions vary, the robot moves, time is even and the camera stands still: the warnings say where that is not so.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import Recording, Source
-from gwm_sim.data.ranges import Range, Tally
-from gwm_sim.media.sheets import chosen_episodes, chosen_rows
+from gwm_sim.data.inspection import Range, Tally
+from gwm_sim.media.sheets import chosen_rows, spread
 from gwm_sim.progress import Show
-
-Array = NDArray[Any]
 
 _SIZE = 64
 """Height and width at which pictures are judged and drawn [px]."""
@@ -227,7 +222,7 @@ class _Numbers:
 
 def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
     """Read pictures of some episodes."""
-    for k in chosen_episodes(len(source)):
+    for k in spread(len(source)):
         recording = source.recording(k)
         stretch = min(_WATCHED, len(recording))
         shown = chosen_rows(len(recording))

@@ -4,15 +4,11 @@ So tokenizer, renderer and planner see all of them at once, whoever makes the pi
 of one size. Knows numpy only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from gwm_sim.arrays import Array
 
 
 def side_by_side(views: Mapping[str, Array], cameras: Sequence[str]) -> Array:
@@ -36,6 +32,3 @@ def apart(pictures: Array, cameras: Sequence[str]) -> dict[str, Array]:
 def main_view(pictures: Array, cameras: Sequence[str]) -> Array:
     """The main camera's part of pictures (..., H, V*W, 3), which may share their memory, (..., H, W, 3)."""
     return pictures[..., : pictures.shape[-2] // len(cameras), :]
-
-
-__all__ = ["apart", "main_view", "side_by_side"]

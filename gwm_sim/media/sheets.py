@@ -1,26 +1,25 @@
-"""Contact sheets: some episodes as rows of moments in a picture, or playing side by side in a film."""
+"""Contact sheets: some episodes as rows of moments in a picture, or playing side by side in a film.
 
-from __future__ import annotations
+Or predictions beside what really happened: real | predicted | difference.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.media.video import contact_sheet, mosaic, write_png, write_video
-
-Array = NDArray[Any]
 
 _EPISODES = 12
 _MOMENTS = 10
 _MOSAIC_COLUMNS = 4
+_FILM_SCALE = 3
 
 
-def chosen_episodes(count: int) -> list[int]:
-    """Return which of `count` episodes a sheet shows: some, spread over all."""
-    chosen: list[int] = np.unique(np.linspace(0, count - 1, _EPISODES).round().astype(int)).tolist()
+def spread(count: int, most: int = _EPISODES) -> list[int]:
+    """Return which of `count` episodes, or frames, are shown: at most `most`, spread over all."""
+    chosen: list[int] = np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
     return chosen
 
 
@@ -52,3 +51,36 @@ def write_film(episodes: list[Array], path: Path, rate: float) -> None:
         mosaic([frames[min(t, len(frames) - 1)] for frames in episodes], _MOSAIC_COLUMNS) for t in range(length)
     )
     write_video(path, pictures, rate)
+
+
+def write_comparison(path: str | Path, rollouts: Mapping[str, tuple[Array, Array]], rate: float) -> None:
+    """Write rollouts beside the recordings that they should repeat; the shorter ones hold their last frame.
+
+    Args:
+        path: A name ending in .png makes a strip of ten moments, any other a film.
+        rollouts: Real and predicted frames of the same instants, each (T, H, W, 3) uint8, by label; frame t is step
+            t + 1.
+        rate: Frames per second of the film [Hz].
+    """
+    length = max(len(real) for real, _ in rollouts.values())
+    columns = {label: _columns(real, predicted) for label, (real, predicted) in rollouts.items()}
+    if Path(path).suffix.lower() == ".png":
+        moments = spread(length, _MOMENTS)
+        rows = {
+            f"{label} {kind}": [frames[min(t, len(frames) - 1)] for t in moments]
+            for label, kinds in columns.items()
+            for kind, frames in kinds.items()
+        }
+        write_png(path, contact_sheet(rows, [f"+{t + 1}" for t in moments]))
+    else:
+        write_video(path, (_film_frame(columns, t) for t in range(length)), rate)
+
+
+def _columns(real: Array, predicted: Array) -> dict[str, Array]:
+    difference = np.abs(predicted.astype(np.int16) - real).astype(np.uint8)
+    return {"real": real, "predicted": predicted, "difference": difference}
+
+
+def _film_frame(columns: Mapping[str, Mapping[str, Array]], t: int) -> Array:
+    rows = {label: [frames[min(t, len(frames) - 1)] for frames in kinds.values()] for label, kinds in columns.items()}
+    return contact_sheet(rows, list(next(iter(columns.values()))), scale=_FILM_SCALE)

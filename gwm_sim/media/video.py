@@ -4,19 +4,15 @@ Frames are uint8 (H, W, 3) here as everywhere. Files are written by PyAV, which 
 use a small pixel font of our own, so nothing else has to be installed to look at results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from gwm_sim.arrays import Array
 
 # Capitals of 3 by 5 pixels: one octal digit per row, from the top; its three bits are the pixels from left to right.
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+=/:%"

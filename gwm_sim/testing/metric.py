@@ -8,8 +8,6 @@
 The test must have what the metric needs, and a few windows.
 """
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path

@@ -8,8 +8,6 @@
 Give it at least one episode. Formats with several variants inherit once for each.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import get_args
@@ -30,12 +28,8 @@ class SourceConformance(ABC):
     def test_layout_names_every_column_once(self, tmp_path: Path) -> None:
         with self.make_source(tmp_path) as source:
             layout = source.layout
-        names = [
-            [column.name for column in layout.telemetry],
-            [action.name for action in layout.actions],
-            list(layout.cameras),
-        ]
-        for group in names:
+        columns = [[column.name for column in group] for group in (layout.telemetry, layout.actions)]
+        for group in [*columns, list(layout.cameras)]:
             assert group and all(group), "telemetry, actions and cameras each have a name, and there is one at least"
             assert len(set(group)) == len(group), f"a name stands twice in {group}"
         assert layout.robot

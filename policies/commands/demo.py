@@ -12,7 +12,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.files import write_json
-from gwm_sim.media.comparison import write_comparison
+from gwm_sim.media.sheets import write_comparison
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.blocks.side_by_side import TASKS, DemoConfig, drive, record, steps_per_second
 

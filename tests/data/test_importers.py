@@ -27,6 +27,7 @@ from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
+from gwm_sim.data.importers.source import Action
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
 
 Array = NDArray[Any]
@@ -348,7 +349,7 @@ def test_uneven_ratio_keeps_the_nearest_rows_and_every_change() -> None:
     rows = rows_at(times, 12.0)
     assert np.abs(times[rows] - np.arange(len(rows)) / 12).max() <= 1 / 60 + 1e-9
     actions = np.random.default_rng(0).normal(size=(30, 1))
-    joined = aggregate(actions, ["delta"], rows, ["dx"])
+    joined = aggregate(actions, [Action("dx", kind="delta")], rows)
     np.testing.assert_allclose(joined.sum(), actions[: rows[-1]].sum(), atol=1e-5)
 
 

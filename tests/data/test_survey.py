@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.formats import detect
-from gwm_sim.data.ranges import Tally
+from gwm_sim.data.inspection import Tally
 from gwm_sim.data.survey import Survey, survey
 from gwm_sim.errors import DataError
 

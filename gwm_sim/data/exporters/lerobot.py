@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.exporters.summaries import Summaries
@@ -29,8 +29,6 @@ from gwm_sim.data.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
-
-Array = NDArray[Any]
 
 _CHUNK_FILES = 1000
 _DATA_MEGABYTES = 100
@@ -44,27 +42,17 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-    """Write episodes as a dataset.
-
-    Args:
-        recordings: The episodes.
-        folder: Folder to make.
-        codec: How to compress the videos.
-        task: What the robot was told to do, in words; by default the name of the file's task.
-
-    Raises:
-        ConfigError: A camera's name cannot be that of a folder, or the codec cannot hold its pictures.
-    """
+    """Write episodes as a dataset; `task` is what the robot was told to do, by default the name of the file's task."""
     schema, told = recordings.schema, task or recordings.task or "unlabelled"
     check_codec(codec, schema.cameras)
     keys = {camera: _picture_key(camera) for camera in schema.cameras}
     summaries = Summaries()
     records: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        tables = stack.enter_context(_Series(folder / "data", ".parquet", _DATA_MEGABYTES, _Table))
+        tables = stack.enter_context(closing(_Series(folder / "data", ".parquet", _DATA_MEGABYTES, _Table)))
         make_video = partial(VideoFile, codec=codec, rate=schema.rate)
         videos = {
-            camera: stack.enter_context(_Series(folder / "videos" / key, ".mp4", _VIDEO_MEGABYTES, make_video))
+            camera: stack.enter_context(closing(_Series(folder / "videos" / key, ".mp4", _VIDEO_MEGABYTES, make_video)))
             for camera, key in keys.items()
         }
         start = 0
@@ -85,7 +73,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
     _write_meta(folder / "meta", recordings, codec, records, summaries)
 
 
-def _film(videos: _Series[VideoFile], key: str, frames: Array, rate: float) -> dict[str, Any]:
+def _film(videos: _Series, key: str, frames: Array, rate: float) -> dict[str, Any]:
     """Append an episode to the present video of a camera; return where and when it is found there."""
     video = videos.present()
     first = video.frames
@@ -198,24 +186,15 @@ def _picture_key(camera: str) -> str:
     return f"observation.images.{camera}"
 
 
-class _Growing(Protocol):
-    """A file that grows until it is closed."""
-
-    def close(self) -> None: ...
-
-
-_File = TypeVar("_File", bound=_Growing)
-
-
-class _Series(Generic[_File]):
+class _Series:
     """Files `chunk-000/file-000`, `chunk-000/file-001`, ... below a folder: a new one begins when the last is full."""
 
-    def __init__(self, folder: Path, suffix: str, megabytes: int, make: Callable[[Path], _File]) -> None:
+    def __init__(self, folder: Path, suffix: str, megabytes: int, make: Callable[[Path], Any]) -> None:
         self._folder, self._suffix, self._megabytes, self._make = folder, suffix, megabytes, make
         self._number = -1
-        self._file: _File | None = None
+        self._file: Any = None
 
-    def present(self) -> _File:
+    def present(self) -> Any:
         """Return the file that takes the next episode."""
         if self._file is None or self._path().stat().st_size >= self._megabytes * 1e6:
             self.close()
@@ -238,12 +217,6 @@ class _Series(Generic[_File]):
     def _path(self) -> Path:
         chunk, file = divmod(self._number, _CHUNK_FILES)
         return self._folder / (_FILE.format(chunk_index=chunk, file_index=file) + self._suffix)
-
-    def __enter__(self) -> _Series[_File]:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class _Table:

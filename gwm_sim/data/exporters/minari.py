@@ -8,8 +8,6 @@
 A picture is a file in a row of bytes, as Minari has it, but PNG instead of JPEG: Minari reads both, and PNG is exact.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -18,15 +16,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode
+from gwm_sim.arrays import Array
+from gwm_sim.data.episode_file import Episode, arrays_of
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.schema import Schema
 from gwm_sim.files import write_json
 from gwm_sim.media.video import encode_png
-
-Array = NDArray[Any]
 
 _MINARI_VERSION = "0.5.3"
 """Release whose layout this is."""
@@ -36,12 +32,7 @@ _SMALLEST_PICTURE = 32
 
 
 def write_minari(recordings: Recordings, folder: Path) -> None:
-    """Write episodes as a dataset.
-
-    Args:
-        recordings: The episodes.
-        folder: Folder to make; its name becomes the id, with `-v0` if it has no version.
-    """
+    """Write episodes as a dataset; the name of the folder becomes the id, with `-v0` if it has no version."""
     data = folder / "data"
     data.mkdir(parents=True)
     policies = set()
@@ -75,11 +66,9 @@ def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Reco
         _store_pictures(group, f"observations/{_pixels(camera)}", frames)
     if labels is not None:
         group["infos/success"] = labels.success
-    if episode.objects is not None:
-        group["infos/objects"] = episode.objects
-    for task, stands in episode.labels.items():
-        group[f"infos/labels/{task}/reward"] = stands.reward
-        group[f"infos/labels/{task}/success"] = stands.success
+    for key, array in arrays_of(episode).items():
+        if key.startswith(("objects", "labels/")):
+            group[f"infos/{key}"] = array
 
 
 def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:

@@ -1,7 +1,5 @@
 """What is exported: the episodes of a file one after the other, and what every format says about them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,16 +30,7 @@ class Recordings:
     """The episodes of a file, read one at a time; can be gone through once or often."""
 
     def __init__(self, file: EpisodeFile, limit: int | None = None, show: Show = lambda share, text: None) -> None:
-        """Choose what to export.
-
-        Args:
-            file: The episodes.
-            limit: Take only the first ones.
-            show: Told about the progress.
-
-        Raises:
-            DataError: An episode has no action.
-        """
+        """Take the first `limit` episodes of a file, or all; one that has no action is a DataError."""
         self._file = file
         self._show = show
         self.schema = file.schema
@@ -53,7 +42,6 @@ class Recordings:
             raise DataError(f"{file.path}: episode {self.lengths.index(0)} has no action. Leave it out.")
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[Episode]:

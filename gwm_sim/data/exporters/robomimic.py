@@ -10,45 +10,29 @@ every observation is stored twice, in `obs` and in `next_obs`, as robomimic does
     /mask/train, /mask/valid      names of demos, when asked for
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from gwm_sim.data.demos import env_args, write_attributes
-from gwm_sim.data.episode_file import Episode
+from gwm_sim.arrays import Array
+from gwm_sim.data.demos import env_args
+from gwm_sim.data.episode_file import Episode, arrays_of, write_attributes
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.errors import ConfigError
-
-Array = NDArray[Any]
 
 _SPLIT_SEED = 0
 
 
 def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> None:
-    """Write episodes as one HDF5 file.
-
-    Args:
-        recordings: The episodes.
-        path: File to make.
-        valid: Share of the episodes that `mask/valid` names; the others are in `mask/train`. 0 writes no masks.
-
-    Raises:
-        ConfigError: One episode cannot be shared out.
-    """
+    """Write episodes as one HDF5 file; `valid` is the share of them that `mask/valid` names, 0 writes no masks."""
     masks = _split(len(recordings), valid) if valid else {}
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["total"] = sum(recordings.lengths)
-        schema = recordings.schema
         # control_freq is where robomimic's files keep their rate.
-        kwargs = schema.env_kwargs | {"control_freq": schema.rate}
-        data.attrs["env_args"] = json.dumps(env_args(schema, kwargs))
+        data.attrs["env_args"] = env_args(recordings.schema, control_freq=recordings.schema.rate)
         for key, value in recordings.origin().items():
             data.attrs[key] = json.dumps(value)
         for k, episode in enumerate(recordings):
@@ -59,19 +43,16 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
 
 def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> None:
     length, labels = len(episode), recordings.labels(episode)
-    write_attributes(group, length, episode.policy, episode.properties, episode.seed)
-    group["actions"] = episode.actions
+    write_attributes(group, episode)
     group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
     group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
     for view, rows in (("obs", slice(0, length)), ("next_obs", slice(1, length + 1))):
         group[f"{view}/agent_pos"] = episode.telemetry[rows]
         for camera, frames in episode.frames.items():
             _store_pictures(group, f"{view}/{camera}_image", frames[rows])
-    if episode.objects is not None:
-        group["objects"] = episode.objects
-    for task, stands in episode.labels.items():
-        group[f"labels/{task}/reward"] = stands.reward
-        group[f"labels/{task}/success"] = stands.success
+    for key, array in arrays_of(episode).items():
+        if key.startswith(("actions", "objects", "labels/")):
+            group[key] = array
 
 
 def _split(count: int, valid: float) -> dict[str, list[int]]:

@@ -1,15 +1,11 @@
 """Statistics of columns and of pictures as LeRobot stores them, of an episode and of a whole dataset."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-
+from gwm_sim.arrays import Array
 
 Statistics = dict[str, list[Any]]
 """min, max, mean, std and quantiles per column, (C,), or per colour, (3, 1, 1) in [0, 1]; and count, (1,)."""

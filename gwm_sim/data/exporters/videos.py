@@ -1,7 +1,5 @@
 """Video files that LeRobot reads: AV1 or H.264 in MP4. Every second frame is a key frame, so any is found quickly."""
 
-from __future__ import annotations
-
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
 from gwm_sim.errors import ConfigError, MissingDependency
-
-Array = NDArray[Any]
 
 Codec = Literal["av1", "h264"]
 """AV1 is LeRobot's own choice and smaller, H.264 plays everywhere and takes pictures of any even size."""
@@ -60,13 +56,7 @@ class VideoFile:
     """A video that grows picture by picture."""
 
     def __init__(self, path: Path, codec: Codec, rate: float) -> None:
-        """Begin a file.
-
-        Args:
-            path: File to make.
-            codec: How to compress.
-            rate: Frames per second [Hz].
-        """
+        """Begin a file of `rate` frames per second [Hz]."""
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 else prints its settings; 1 leaves the errors
         encoder = _ENCODERS[codec]
         self.frames = 0

@@ -1,7 +1,5 @@
 """What strangers wrote, checked: numbers and JSON that an episode can hold, or a `DataError` that names the place."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator
@@ -11,11 +9,10 @@ from typing import Any
 
 import av.error
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gwm_sim.arrays import Array as Array
 from gwm_sim.errors import DataError, GwmError
-
-Array = NDArray[Any]
 
 MAX_ROWS = 1_000_000
 """Rows of an episode beyond which a file is damaged rather than long: ten hours at 30 Hz."""

@@ -8,8 +8,8 @@ episode, so that an import which was killed goes on where it stopped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Kind, Layout, Recording, Source
+from gwm_sim.data.inspection import Tally
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError, check_at_least_one
 from gwm_sim.progress import Show
@@ -76,43 +77,28 @@ class Conversion:
     notes: list[str]
     """What was left out, in words."""
 
-    def __init__(self, source: Source, selection: Selection, name: str, show: Show | None = None) -> None:
-        """Read all numbers of the source once.
-
-        Args:
-            source: Where to read.
-            selection: What to take.
-            name: What the source is called in the file, such as `lerobot pusht`.
-            show: Told about the progress.
-
-        Raises:
-            ConfigError: The selection does not fit the source.
-            DataError: The source is damaged.
-        """
+    def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
+        """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
         self._source = source
         self._selection = selection
         self._cameras = _known_cameras(source.layout, selection.camera)
-        self._rate = self._choose_rate()
-        self._actions = _with_kind(source.layout.actions, selection.actions)
+        rate = selection.fps or source.layout.rate
+        if rate is None:
+            raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
+        self._rate = rate
+        self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
         source.unsaid = selection.actions
         self.clips = []
-        found = _Found()
+        found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
         for k in range(count):
             self._scan(k, found)
-            if show:
-                show((k + 1) / count, f"{k + 1} of {count} recordings")
+            show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
             raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
         self._task = source.layout.task if found.labelled else None
         self.notes = found.notes()
         self.schema = self._make_schema(name, found)
-
-    def _choose_rate(self) -> float:
-        rate = self._selection.fps or self._source.layout.rate
-        if rate is None:
-            raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
-        return rate
 
     def _scan(self, k: int, found: _Found) -> None:
         recording = self._source.recording(k)
@@ -125,7 +111,7 @@ class Conversion:
                 found.short += stop - start
             else:
                 self.clips.append(Clip(k, start, stop))
-                found.add(recording, rows, self._joined(recording, rows))
+                found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
 
     def _times(self, recording: Recording) -> Array:
         """Return the moments of all rows [s], (R,)."""
@@ -136,13 +122,10 @@ class Conversion:
     def _rows(self, times: Array) -> Array:
         return rows_at(times, self._selection.fps if self._source.layout.rate else None)
 
-    def _joined(self, recording: Recording, rows: Array) -> Array:
-        kinds, names = [action.kind for action in self._actions], [action.name for action in self._actions]
-        return aggregate(recording.actions, kinds, rows, names)
-
     def _make_schema(self, name: str, found: _Found) -> Schema:
         layout, size = self._source.layout, self._selection.size
-        telemetry_low, telemetry_high = _telemetry_bounds(found.telemetry_low, found.telemetry_high)
+        low, high = found.telemetry.low, found.telemetry.high
+        margin = np.maximum(_TELEMETRY_MARGIN * (high - low), 1e-3)
         action_low, action_high = _action_bounds(self._actions, found)
         camera = Camera(np.zeros(3), np.eye(3), _NOMINAL_FOVY, height=size, width=size)
         return Schema(
@@ -150,8 +133,8 @@ class Conversion:
             rate=self._rate,
             telemetry_names=tuple(column.name for column in layout.telemetry),
             telemetry_units=tuple(column.unit for column in layout.telemetry),
-            telemetry_low=telemetry_low,
-            telemetry_high=telemetry_high,
+            telemetry_low=tuple((low - margin).tolist()),
+            telemetry_high=tuple((high + margin).tolist()),
             action_names=tuple(action.name for action in self._actions),
             action_low=action_low,
             action_high=action_high,
@@ -170,13 +153,8 @@ class Conversion:
             versions={"gwm_sim": gwm_sim.__version__},
         )
 
-    def episodes(self, wanted: Callable[[int], bool] = lambda index: True) -> Iterator[tuple[int, Episode]]:
-        """Read the episodes one after the other, with their numbers; only those that are wanted are decoded."""
-        for index, clip in enumerate(self.clips):
-            if wanted(index):
-                yield index, self._episode(clip)
-
-    def _episode(self, clip: Clip) -> Episode:
+    def episode(self, clip: Clip) -> Episode:
+        """Read one of the episodes."""
         recording = self._source.recording(clip.recording)
         if len(recording) < clip.stop:
             raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
@@ -184,7 +162,7 @@ class Conversion:
         return Episode(
             frames={camera: self._pictures(clip.recording, camera, rows) for camera in self._cameras},
             telemetry=recording.telemetry[rows],
-            actions=self._joined(recording, rows),
+            actions=aggregate(recording.actions, self._actions, rows),
             labels={self._task: _labels(recording, rows, clip.stop)} if self._task else {},
             objects=None,
             properties={},
@@ -203,35 +181,27 @@ class Conversion:
 class _Found:
     """What the first pass finds: bounds over all clips, and what was left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.gaps = self.short = self.uneven = 0  # places, rows, recordings
         self.steps = 1  # most rows that one action spans
-        self.telemetry_low: Array = np.array(np.inf)
-        self.telemetry_high: Array = np.array(-np.inf)
-        self.action_low: Array = np.array(np.inf)
-        self.action_high: Array = np.array(-np.inf)
+        self.telemetry, self.actions, self._reward = Tally(len(layout.telemetry)), Tally(len(layout.actions)), Tally(1)
         self._clips = self._rewarded = self._outcomes = 0
-        self._reward_low, self._reward_high = np.inf, -np.inf
 
     def add(self, recording: Recording, rows: Array, actions: Array) -> None:
-        telemetry = recording.telemetry[rows]
-        self.telemetry_low = np.minimum(self.telemetry_low, telemetry.min(axis=0))
-        self.telemetry_high = np.maximum(self.telemetry_high, telemetry.max(axis=0))
-        self.action_low = np.minimum(self.action_low, actions.min(axis=0))
-        self.action_high = np.maximum(self.action_high, actions.max(axis=0))
+        self.telemetry.add(recording.telemetry[rows])
+        self.actions.add(actions)
         self.steps = max(self.steps, int(np.diff(rows).max()))
         self._clips += 1
         if (reward := _reward(recording)) is not None:
             self._rewarded += 1
-            self._reward_low = min(self._reward_low, float(reward[rows].min()))
-            self._reward_high = max(self._reward_high, float(reward[rows].max()))
+            self._reward.add(reward[rows, None])
         elif recording.succeeded is not None:
             self._outcomes += 1
 
     @property
     def labelled(self) -> bool:
         """Whether every clip has rewards such as the heads learn, or says when the task is fulfilled."""
-        return self._rewarded == self._clips > 0 and 0 <= self._reward_low and self._reward_high <= 1
+        return self._rewarded == self._clips > 0 and bool(0 <= self._reward.low <= self._reward.high <= 1)
 
     def notes(self) -> list[str]:
         """Say what was left out."""
@@ -243,7 +213,7 @@ class _Found:
         if self.uneven:
             notes.append(f"{self.uneven} recordings ran at another rate than the source says: see gwm inspect.")
         if self._rewarded and not self.labelled:
-            span = f"from {self._reward_low:.3g} to {self._reward_high:.3g}"
+            span = f"from {self._reward.low[0]:.3g} to {self._reward.high[0]:.3g}"
             notes.append(f"rewards {span} were left out: every episode needs some, and all in [0, 1].")
         if self._outcomes:
             notes.append(
@@ -261,11 +231,6 @@ def _known_cameras(layout: Layout, wanted: Sequence[str]) -> tuple[str, ...]:
     if twice:
         raise ConfigError(f"--camera names {twice[0]!r} twice.")
     return tuple(wanted) or layout.cameras
-
-
-def _with_kind(actions: Sequence[Action], kind: Kind | None) -> tuple[Action, ...]:
-    """Give a kind to the actions that have none."""
-    return tuple(Action(a.name, a.unit, a.kind or kind, a.low, a.high) for a in actions)
 
 
 def _reward(recording: Recording) -> Array | None:
@@ -289,15 +254,10 @@ def _labels(recording: Recording, rows: Array, stop: int) -> TaskLabels:
     return TaskLabels(reward=np.where(kept, most, reward[rows]), success=kept)
 
 
-def _telemetry_bounds(low: Array, high: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    margin = np.maximum(_TELEMETRY_MARGIN * (high - low), 1e-3)
-    return tuple((low - margin).tolist()), tuple((high + margin).tolist())
-
-
 def _action_bounds(actions: Sequence[Action], found: _Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Take the declared limits, or what was recorded where none are or where it went beyond."""
     lows, highs = [], []
-    for action, low, high in zip(actions, found.action_low.tolist(), found.action_high.tolist(), strict=True):
+    for action, low, high in zip(actions, found.actions.low.tolist(), found.actions.high.tolist(), strict=True):
         span = found.steps if action.kind == "delta" else 1  # as many changes as one action sums
         low = low if action.low is None else min(low, span * action.low)
         high = high if action.high is None else max(high, span * action.high)

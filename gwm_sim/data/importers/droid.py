@@ -11,8 +11,6 @@ Row i belongs to frame i, up to the end of the shorter. Rows in which the operat
 skipped, are left out: their actions did nothing. What is left has gaps in time, at which an import cuts the episode.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +37,8 @@ class DroidSource(Hdf5Source):
 
     def __init__(self, path: Path) -> None:
         """Find the episodes; folders that are links are not entered."""
-        self._folders = [path / folder for folder in _episode_folders(path)]
+        found = (os.path.relpath(folder, path) for folder, _, files in os.walk(path) if _TRAJECTORY in files)
+        self._folders = [path / folder for folder in sorted(found)]
         if not self._folders:
             raise DataError(f"{path} holds no {_TRAJECTORY}, in it or below. Give a folder of DROID's raw data.")
         self.layout = Layout(
@@ -61,7 +60,6 @@ class DroidSource(Hdf5Source):
         )
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self._folders)
 
     def _trajectory(self, k: int) -> h5py.File:
@@ -109,11 +107,6 @@ class DroidSource(Hdf5Source):
         videos = _videos(self._folders[k], file)
         kept = self._kept_rows(k, len(array_at(file, f"{_STATE}/gripper_position")))
         return frames(videos[camera], kept[rows])
-
-
-def _episode_folders(root: Path) -> list[str]:
-    found = (os.path.relpath(folder, root) for folder, _, files in os.walk(root) if _TRAJECTORY in files)
-    return sorted(found)
 
 
 def _videos(folder: Path, file: h5py.File) -> dict[str, Path]:
@@ -169,15 +162,12 @@ def _flags(file: h5py.File, path: str, rows: int, *, default: bool) -> Array:
 
 def _succeeded(folder: Path, file: h5py.File) -> bool | None:
     outcomes = {"success": True, "failure": False}
-    flags = [flag for flag in outcomes if attribute(file, flag)] + [
-        part for part in folder.parts[::-1] if part in outcomes
-    ]
-    return outcomes[flags[0]] if flags else None
+    marks = [*(flag for flag in outcomes if attribute(file, flag)), *folder.parts[::-1]]
+    return next((outcomes[mark] for mark in marks if mark in outcomes), None)
 
 
 def _recognises(path: Path) -> bool:
-    """Return whether there is a trajectory in `path` or below."""
-    return path.is_dir() and bool(next((True for _, _, files in os.walk(path) if _TRAJECTORY in files), False))
+    return any(_TRAJECTORY in files for _, _, files in os.walk(path))
 
 
 # Last: to find an episode all folders must be walked through.

@@ -10,8 +10,6 @@ clock, such as Unix time, and is taken to begin with them. Without `time`, row i
 faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterator
@@ -47,60 +45,6 @@ class _Table:
     action_columns: tuple[Action, ...]
 
 
-class FolderSource(Source):
-    """Episodes in the order of their folders' names."""
-
-    def __init__(self, path: Path) -> None:
-        """List the episodes and read the first."""
-        if not path.is_dir():
-            raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
-        below = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
-        self._folders = [folder for folder in (path, *below) if _tables(folder) and _videos(folder)]
-        if not self._folders:
-            raise DataError(f"{path} holds no episode: a folder with a .csv table and a video such as front.mp4.")
-        first = _read_take(self._folders[0])
-        self._cached = (0, first)
-        self.layout = Layout(
-            robot=path.resolve().name,
-            rate=rate_of(first.times[first.kept], str(self._folders[0])),
-            telemetry=first.table.columns,
-            actions=first.table.action_columns,
-            cameras=tuple(first.videos),
-        )
-
-    def __len__(self) -> int:
-        """Return the number of episodes."""
-        return len(self._folders)
-
-    def _take(self, k: int) -> _Take:
-        if self._cached[0] != k:
-            self._cached = (k, _read_take(self._folders[k]))
-        return self._cached[1]
-
-    def _recording(self, k: int) -> Recording:
-        take = self._take(k)
-        if (take.table.columns, take.table.action_columns) != (self.layout.telemetry, self.layout.actions):
-            raise DataError(f"{self._folders[k]}: the table has other columns than that of the first episode.")
-        missing = [camera for camera in self.layout.cameras if camera not in take.videos]
-        if missing:
-            raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
-        kinds = [action.kind or self.unsaid for action in self.layout.actions]
-        names = [action.name for action in self.layout.actions]
-        return Recording(
-            where=str(self._folders[k]),
-            telemetry=take.table.telemetry[take.kept],
-            actions=aggregate(take.table.actions, kinds, take.kept, names),
-            times=take.times[take.kept],
-        )
-
-    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
-        take = self._take(k)
-        wanted = take.kept[rows]
-        if take.table.times is not None:
-            wanted = nearest(take.stamps[camera], take.times[wanted])
-        return frames(take.videos[camera], wanted)
-
-
 @dataclass(frozen=True)
 class _Take:
     """One episode: its table, its videos, and how they belong together."""
@@ -115,8 +59,59 @@ class _Take:
     """Rows that have a picture of their own from every camera, (R,)."""
 
 
+class FolderSource(Source):
+    """Episodes in the order of their folders' names."""
+
+    def __init__(self, path: Path) -> None:
+        """List the episodes and read the first."""
+        if not path.is_dir():
+            raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
+        below = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
+        self._folders = [folder for folder in (path, *below) if _files(folder, ".csv") and _videos(folder)]
+        if not self._folders:
+            raise DataError(f"{path} holds no episode: a folder with a .csv table and a video such as front.mp4.")
+        first = _read_take(self._folders[0])
+        self._cached = (0, first)
+        self.layout = Layout(
+            robot=path.resolve().name,
+            rate=rate_of(first.times[first.kept], str(self._folders[0])),
+            telemetry=first.table.columns,
+            actions=first.table.action_columns,
+            cameras=tuple(first.videos),
+        )
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def _take(self, k: int) -> _Take:
+        if self._cached[0] != k:
+            self._cached = (k, _read_take(self._folders[k]))
+        return self._cached[1]
+
+    def _recording(self, k: int) -> Recording:
+        take = self._take(k)
+        if (take.table.columns, take.table.action_columns) != (self.layout.telemetry, self.layout.actions):
+            raise DataError(f"{self._folders[k]}: the table has other columns than that of the first episode.")
+        missing = [camera for camera in self.layout.cameras if camera not in take.videos]
+        if missing:
+            raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
+        return Recording(
+            where=str(self._folders[k]),
+            telemetry=take.table.telemetry[take.kept],
+            actions=aggregate(take.table.actions, self.layout.actions, take.kept, self.unsaid),
+            times=take.times[take.kept],
+        )
+
+    def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        take = self._take(k)
+        wanted = take.kept[rows]
+        if take.table.times is not None:
+            wanted = nearest(take.stamps[camera], take.times[wanted])
+        return frames(take.videos[camera], wanted)
+
+
 def _read_take(folder: Path) -> _Take:
-    tables, videos = _tables(folder), _videos(folder)
+    tables, videos = _files(folder, ".csv"), _videos(folder)
     if len(tables) > 1:
         raise DataError(f"{folder} holds {len(tables)} .csv files; an episode has one.")
     table = _read_table(tables[0])
@@ -134,11 +129,7 @@ def _read_take(folder: Path) -> _Take:
 
 
 def _paired_rows(rows: int, frames: dict[str, int], folder: Path) -> Array:
-    """Return the rows up to the end of the shortest video, when row i belongs to frame i.
-
-    Raises:
-        DataError: The lengths differ by more than a late start or stop explains.
-    """
+    """Return the rows up to the end of the shortest video, when row i belongs to frame i."""
     counts = [rows, *frames.values()]
     if max(counts) - min(counts) > max(_SLACK_ROWS, _SLACK_SHARE * max(counts)):
         raise DataError(
@@ -160,12 +151,12 @@ def _period(times: Array, where: Path) -> float:
     return 1 / rate_of(times, str(where))
 
 
-def _tables(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.suffix.lower() == ".csv")
+def _files(folder: Path, *suffixes: str) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.suffix.lower() in suffixes)
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    videos = sorted(item for item in folder.iterdir() if item.suffix.lower() in SUFFIXES)
+    videos = _files(folder, *SUFFIXES)
     for video in videos:
         if video.is_symlink():
             raise DataError(f"{video} is a symbolic link, which is not followed. Copy with `cp -rL`.")
@@ -187,17 +178,17 @@ def _read_table(path: Path) -> _Table:
             if len(rows) > MAX_ROWS:
                 raise DataError(f"{path} has more than {MAX_ROWS:,} rows.")
     values = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
-    matches = [_HEADER.fullmatch(name) for name in header]
-    states = [i for i, match in enumerate(matches) if match and match[1] == "state"]
-    actions = [i for i, match in enumerate(matches) if match and match[1] != "state"]
+    matches = {i: match for i, name in enumerate(header) if (match := _HEADER.fullmatch(name))}
+    states = {i: Column(match[2], match[3] or "") for i, match in matches.items() if match[1] == "state"}
+    actions = {
+        i: Action(match[2], match[3] or "", _KINDS.get(match[1])) for i, match in matches.items() if i not in states
+    }
     return _Table(
         times=moments(values[:, header.index("time")], f"{path}: time") if "time" in header else None,
-        telemetry=matrix(values[:, states], str(path)),
-        actions=matrix(values[:, actions], str(path)),
-        columns=tuple(Column(match[2], match[3] or "") for match in matches if match and match[1] == "state"),
-        action_columns=tuple(
-            Action(match[2], match[3] or "", _KINDS.get(match[1])) for match in matches if match and match[1] != "state"
-        ),
+        telemetry=matrix(values[:, list(states)], str(path)),
+        actions=matrix(values[:, list(actions)], str(path)),
+        columns=tuple(states.values()),
+        action_columns=tuple(actions.values()),
     )
 
 
@@ -220,11 +211,7 @@ def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return False
     folders = [path, *sorted(item for item in path.iterdir() if item.is_dir())][:3]
-    return any(
-        any(item.suffix.lower() == ".csv" for item in folder.iterdir())
-        and any(item.suffix.lower() in SUFFIXES for item in folder.iterdir())
-        for folder in folders
-    )
+    return any(_files(folder, ".csv") and _files(folder, *SUFFIXES) for folder in folders)
 
 
 # After those that may hold a table and a video besides.

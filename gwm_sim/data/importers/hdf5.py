@@ -4,8 +4,6 @@ A link or an external dataset could make a file show any other file of this mach
 itself is read.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gwm_sim.data.demos import open_file
 from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 from gwm_sim.data.importers.source import Source
 from gwm_sim.errors import DataError
@@ -30,12 +29,11 @@ class Hdf5Source(Source):
     """A source in HDF5 files that keeps the last one open: episodes of one file are read one after the other."""
 
     _file: h5py.File | None = None
-    _path: Path | None = None
 
     def _open(self, path: Path) -> h5py.File:
-        if self._file is None or path != self._path:
+        if self._file is None or path != Path(self._file.filename):
             self.close()
-            self._file, self._path = open_hdf5(path), path
+            self._file = open_file(path)
         return self._file
 
     def close(self) -> None:
@@ -43,14 +41,6 @@ class Hdf5Source(Source):
         if self._file is not None:
             self._file.close()
         self._file = None
-
-
-def open_hdf5(path: Path) -> h5py.File:
-    """Open a file for reading."""
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
 
 
 def is_hdf5(path: Path) -> bool:
@@ -78,7 +68,7 @@ def first_data(path: Path) -> Iterator[h5py.Group | None]:
     if not files or not is_hdf5(files[0]):
         yield None
         return
-    with open_hdf5(files[0]) as file:
+    with open_file(files[0]) as file:
         data = member(file, "data")
         yield data if isinstance(data, h5py.Group) else None
 
@@ -150,13 +140,7 @@ def matrix_at(group: h5py.Group, path: str) -> Array:
 
 def is_picture(item: object) -> bool:
     """Return whether a member holds one picture per row, (R, H, W, 3) uint8."""
-    return (
-        isinstance(item, h5py.Dataset)
-        and item.dtype == np.uint8
-        and item.ndim == 4
-        and item.shape[-1] == 3
-        and item.size > 0
-    )
+    return isinstance(item, h5py.Dataset) and item.dtype == np.uint8 and item.shape[3:] == (3,) and item.size > 0
 
 
 def pictures(dataset: h5py.Dataset, rows: Array, count: int) -> Iterator[Array]:

@@ -10,8 +10,6 @@ A row has its picture at `from_timestamp + timestamp` seconds in the video. The 
 also lie in the parquet files, as PNG or JPEG. Units are not stored: degrees, radians and percent all occur.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -21,18 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.images import decode_picture
-from gwm_sim.data.importers.checks import (
-    MAX_COLUMNS,
-    MAX_ROWS,
-    Array,
-    brief,
-    json_object,
-    matrix,
-    moments,
-    reading,
-    rows_of,
-)
+from gwm_sim.data.importers import checks
 from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
 from gwm_sim.data.importers.videos import frames_at, inside
 from gwm_sim.errors import DataError
@@ -58,13 +47,15 @@ class LeRobotSource(Source):
 
     def __init__(self, path: Path) -> None:
         """Read the metadata of all episodes."""
-        self._root = path
-        self._info = _info(path / _INFO)
-        self._rate = _positive(self._info.get("fps"), path / _INFO)
-        self._features = _features(self._info, path / _INFO)
+        self._root, info = path, path / _INFO
+        if not info.is_file():
+            raise DataError(f"{info} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
+        self._info = checks.json_object(info)
+        self._rate = _positive(self._info.get("fps"), info)
+        self._features = _features(self._info, info)
         self._cameras = {_camera(key): key for key, feature in self._features.items() if _shows_colours(feature)}
         if not self._cameras:
-            raise DataError(f"{path / _INFO} lists no feature of dtype video or image: there are no pictures.")
+            raise DataError(f"{info} lists no feature of dtype video or image: there are no pictures.")
         self._places = self._find_places()
         if not self._places:
             raise DataError(f"{path} has no episode. Was the recording finished?")
@@ -78,7 +69,6 @@ class LeRobotSource(Source):
         )
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self._places)
 
     def _names(self, key: str) -> list[str]:
@@ -88,8 +78,8 @@ class LeRobotSource(Source):
         if feature is None or not feature["shape"] or len(feature["shape"]) != 1:
             raise DataError(f"{where} lists no vector {key!r}.")
         width, names = feature["shape"][0], feature.get("names")
-        if not isinstance(width, int) or not 0 < width <= MAX_COLUMNS:
-            raise DataError(f"{where}: {key} has shape {brief(feature['shape'])}.")
+        if not isinstance(width, int) or not 0 < width <= checks.MAX_COLUMNS:
+            raise DataError(f"{where}: {key} has shape {checks.brief(feature['shape'])}.")
         if isinstance(names, dict):  # {"motors": [...]}
             names = next(iter(names.values()), None)
         prefix = "state" if key == _STATE else "action"
@@ -104,7 +94,7 @@ class LeRobotSource(Source):
         if version in ("v2.0", "v2.1"):
             return self._places_v2()
         raise DataError(
-            f"{self._root / _INFO} says codebase_version {brief(version)}; v2.0, v2.1 and v3.0 are read. "
+            f"{self._root / _INFO} says codebase_version {checks.brief(version)}; v2.0, v2.1 and v3.0 are read. "
             "Convert it with LeRobot's own scripts."
         )
 
@@ -114,7 +104,7 @@ class LeRobotSource(Source):
     def _places_v2(self) -> list[_Place]:
         path = self._root / "meta/episodes.jsonl"
         chunk_size = int(_positive(self._info.get("chunks_size", 1000), self._root / _INFO))
-        with reading(path):
+        with checks.reading(path):
             lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
             indices = sorted(int(line["episode_index"]) for line in lines)
         places = []
@@ -136,7 +126,7 @@ class LeRobotSource(Source):
             for key in self._video_keys():
                 columns += [f"videos/{key}/{field}" for field in ("chunk_index", "file_index", "from_timestamp")]
             for row in _table(inside(self._root, str(path.relative_to(self._root)), str(path)), columns).to_pylist():
-                with reading(path):
+                with checks.reading(path):
                     places.append(self._place_v3(row))
         return sorted(places, key=lambda place: place.episode)
 
@@ -157,14 +147,14 @@ class LeRobotSource(Source):
         def value(match: re.Match[str]) -> str:
             name, digits = match[1], match[2]
             if name not in fields:
-                raise DataError(f"{where}: {template} asks for {brief(name)}; known are {sorted(fields)}.")
+                raise DataError(f"{where}: {template} asks for {checks.brief(name)}; known are {sorted(fields)}.")
             return str(fields[name]).zfill(int(digits or 0))
 
         if not isinstance(text, str):
             raise DataError(f"{where} gives no {template}.")
         filled = re.sub(r"\{(\w+)(?::0(\d)d)?\}", value, text)
         if "{" in filled:
-            raise DataError(f"{where}: {template} {brief(text)} is no template of LeRobot.")
+            raise DataError(f"{where}: {template} {checks.brief(text)} is no template of LeRobot.")
         return filled
 
     def _rows(self, k: int, columns: list[str]) -> dict[str, list[Any]]:
@@ -172,9 +162,9 @@ class LeRobotSource(Source):
         place = self._places[k]
         path = inside(self._root, place.data, f"{self._root}, episode {place.episode}")
         table = _table(path, [*columns, "frame_index", "episode_index"], episode=place.episode)
-        if table.num_rows > MAX_ROWS:
+        if table.num_rows > checks.MAX_ROWS:
             raise DataError(f"{path}: episode {place.episode} has {table.num_rows:,} rows.")
-        with reading(path):
+        with checks.reading(path):
             rows = table.sort_by("frame_index").to_pydict()
         if rows["frame_index"] != list(range(len(rows["frame_index"]))):
             raise DataError(f"{path}: episode {place.episode} lacks rows: frame_index is not 0, 1, 2, ...")
@@ -187,12 +177,12 @@ class LeRobotSource(Source):
         optional = [key for key in (_REWARD, _SUCCESS) if key in self._features]
         rows, where = self._rows(k, [_STATE, _ACTION, "timestamp", *optional]), self._where(k)
         count = len(rows["timestamp"])
-        with reading(where):
-            telemetry = matrix(rows[_STATE], f"{where}: {_STATE}")
-            actions = matrix(rows[_ACTION], f"{where}: {_ACTION}")
-            times = moments(rows["timestamp"], f"{where}: timestamp")
+        with checks.reading(where):
+            telemetry = checks.matrix(rows[_STATE], f"{where}: {_STATE}")
+            actions = checks.matrix(rows[_ACTION], f"{where}: {_ACTION}")
+            times = checks.moments(rows["timestamp"], f"{where}: timestamp")
             # next.*[t] speaks of the frame after row t
-            after = {key: rows_of(rows[key], count, f"{where}: {key}") for key in optional}
+            after = {key: checks.rows_of(rows[key], count, f"{where}: {key}") for key in optional}
         reward, flags = after.get(_REWARD), after.get(_SUCCESS)
         success = None
         if flags is not None:
@@ -248,12 +238,6 @@ def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
         ) from error
 
 
-def _info(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
-    return json_object(path)
-
-
 def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
     features = info.get("features")
     if not isinstance(features, dict) or not all(
@@ -273,7 +257,7 @@ def _shows_colours(feature: dict[str, Any]) -> bool:
 
 def _positive(value: Any, where: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise DataError(f"{where} gives {brief(value)} where a positive number is expected.")
+        raise DataError(f"{where} gives {checks.brief(value)} where a positive number is expected.")
     return float(value)
 
 
@@ -291,9 +275,4 @@ def _kind(name: str) -> Kind | None:
     return "delta" if re.match(r"delta_|d[xyz]$|dR[xyz]$", name) else None
 
 
-def _recognises(path: Path) -> bool:
-    """Return whether `path` is the folder of a LeRobot dataset."""
-    return (path / _INFO).is_file()
-
-
-FORMAT = ImportFormat("lerobot", LeRobotSource, _recognises, packages=("pyarrow",))
+FORMAT = ImportFormat("lerobot", LeRobotSource, lambda path: (path / _INFO).is_file(), packages=("pyarrow",))

@@ -6,18 +6,14 @@
 - `ee_ori` is an axis-angle of a gripper that points down, which jumps between +pi and -pi.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from pathlib import Path
 
-import h5py
 import numpy as np
 
 from gwm_sim.data.importers.checks import Array
-from gwm_sim.data.importers.hdf5 import place, text_attribute
+from gwm_sim.data.importers.hdf5 import text_attribute
 from gwm_sim.data.importers.robomimic import LIBERO_PICTURES, RobomimicSource, observed
-from gwm_sim.data.importers.source import ImportFormat, Recording
+from gwm_sim.data.importers.source import ImportFormat
 from gwm_sim.errors import DataError
 
 
@@ -28,18 +24,10 @@ class LiberoSource(RobomimicSource):
     axis_angles = ("ee_ori",)
     default_controller = "OSC_POSE"
 
-    def _aligned(self, demo: h5py.Group, telemetry: Array, actions: Array) -> Recording:
-        if len(telemetry) != len(actions):
-            raise DataError(f"{place(demo)} has next_obs, which LIBERO does not write. Import it as robomimic.")
-        rewards = self._rewards(demo, len(actions))
-        return Recording(
-            where=place(demo),
-            telemetry=telemetry,
-            actions=actions[1:],
-            reward=rewards,
-            success=None if rewards is None else rewards >= 1,
-            succeeded=None if rewards is None else bool((rewards >= 1).any()),
-        )
+    def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
+        if rows != len(actions):
+            raise DataError(f"{where} has next_obs, which LIBERO does not write. Import it as robomimic.")
+        return actions[1:], rewards
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         upside_down = text_attribute(self._demo(k).parent, "macros_image_convention") != "opencv"
@@ -47,8 +35,4 @@ class LiberoSource(RobomimicSource):
             yield np.flipud(picture) if upside_down else picture
 
 
-def _recognises(path: Path) -> bool:
-    return LIBERO_PICTURES in (observed(path) or ())
-
-
-FORMAT = ImportFormat("libero", LiberoSource, _recognises)
+FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()))

@@ -7,8 +7,6 @@
 Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -18,21 +16,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gwm_sim.data.demos import open_file
 from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers import hdf5
 from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
-from gwm_sim.data.importers.hdf5 import (
-    Hdf5Source,
-    array_at,
-    dataset_at,
-    group_at,
-    is_hdf5,
-    is_picture,
-    matrix_at,
-    member,
-    open_hdf5,
-    pictures,
-    place,
-)
 from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.errors import DataError
 
@@ -42,7 +29,7 @@ _GOALS = ("achieved_goal", "desired_goal")
 _SUCCESS = ("infos/success", "infos/is_success")
 
 
-class MinariSource(Hdf5Source):
+class MinariSource(hdf5.Hdf5Source):
     """Episodes of a dataset, in numeric order."""
 
     def __init__(self, path: Path) -> None:
@@ -53,41 +40,45 @@ class MinariSource(Hdf5Source):
         self._episodes = sorted(names, key=lambda name: int(name[8:]))
         if not self._episodes:
             raise DataError(f"{data} holds no episode.")
-        first = group_at(self._open(self._data), self._episodes[0])
+        first = self._episode(0)
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
-        self._cameras = {_name(key): key for key, item in observations.items() if is_picture(item) or _is_jpeg(item)}
+        shown = (key for key, item in observations.items() if hdf5.is_picture(item) or _is_jpeg(item))
+        self._cameras = {_name(key): key for key in shown}
         if not self._cameras:
             raise DataError(
-                f"{place(first)} holds no pictures. Record again with them among the observations, for example with "
-                "gymnasium.wrappers.AddRenderObservation(env, render_only=False)."
+                f"{hdf5.place(first)} holds no pictures. Record again with them among the observations, for example "
+                "with gymnasium.wrappers.AddRenderObservation(env, render_only=False)."
             )
         if not self._numbers:
-            raise DataError(f"{place(first)} holds no telemetry beside its pictures.")
+            raise DataError(f"{hdf5.place(first)} holds no telemetry beside its pictures.")
         self.layout = Layout(
             robot=str(metadata.get("dataset_id") or "Minari"),
             rate=None,
             telemetry=tuple(Column(name) for key in self._numbers for name in _columns(key, observations[key])),
-            actions=_actions(matrix_at(first, "actions").shape[1], metadata),
+            actions=_actions(hdf5.matrix_at(first, "actions").shape[1], metadata),
             cameras=tuple(self._cameras),
             task="task",
         )
 
     def __len__(self) -> int:
-        """Return the number of episodes."""
         return len(self._episodes)
 
+    def _episode(self, k: int) -> h5py.Group:
+        return hdf5.group_at(self._open(self._data), self._episodes[k])
+
     def _recording(self, k: int) -> Recording:
-        episode = group_at(self._open(self._data), self._episodes[k])
+        episode = self._episode(k)
         if _telemetry(dict(_observations(episode))) != self._numbers:
-            raise DataError(f"{place(episode)} holds other observations than the first episode.")
-        telemetry = join_columns({key: matrix_at(episode, key) for key in self._numbers}, place(episode))
-        actions = matrix_at(episode, "actions")
-        rewards = rows_of(array_at(episode, "rewards"), len(actions), place(episode, "rewards"))
-        key = next((key for key in _SUCCESS if member(episode, key) is not None), None)
-        success = None if key is None else rows_of(array_at(episode, key), len(telemetry), place(episode, key)) > 0
+            raise DataError(f"{hdf5.place(episode)} holds other observations than the first episode.")
+        where = hdf5.place(episode)
+        telemetry = join_columns({key: hdf5.matrix_at(episode, key) for key in self._numbers}, where)
+        actions = hdf5.matrix_at(episode, "actions")
+        rewards = rows_of(hdf5.array_at(episode, "rewards"), len(actions), f"{where}/rewards")
+        key = next((key for key in _SUCCESS if hdf5.member(episode, key) is not None), None)
+        success = None if key is None else rows_of(hdf5.array_at(episode, key), len(telemetry), f"{where}/{key}") > 0
         return Recording(
-            where=place(episode),
+            where=where,
             telemetry=telemetry,
             actions=actions,
             reward=np.concatenate([np.zeros(1, np.float32), rewards]),
@@ -96,12 +87,12 @@ class MinariSource(Hdf5Source):
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
-        episode = group_at(self._open(self._data), self._episodes[k])
-        stored, count = dataset_at(episode, self._cameras[camera]), len(dataset_at(episode, "actions")) + 1
-        if is_picture(stored):
-            yield from pictures(stored, rows, count)
+        episode = self._episode(k)
+        stored, count = hdf5.dataset_at(episode, self._cameras[camera]), len(hdf5.dataset_at(episode, "actions")) + 1
+        if hdf5.is_picture(stored):
+            yield from hdf5.pictures(stored, rows, count)
             return
-        where = place(stored)
+        where = hdf5.place(stored)
         if not _is_jpeg(stored) or len(stored) != count:
             raise DataError(f"{where} is {stored.dtype} {stored.shape}, expected {count} pictures.")
         for row in rows.tolist():
@@ -129,13 +120,13 @@ def _observations(episode: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     waiting = ["observations"]
     while waiting:
         path = waiting.pop()
-        item = member(episode, path)
+        item = hdf5.member(episode, path)
         if isinstance(item, h5py.Dataset):
             yield path, item
         elif isinstance(item, h5py.Group):
             waiting += [f"{path}/{name}" for name in sorted(item, reverse=True)]
         else:
-            raise DataError(f"{place(episode, path)} is missing.")
+            raise DataError(f"{hdf5.place(episode, path)} is missing.")
 
 
 def _telemetry(observations: dict[str, h5py.Dataset]) -> list[str]:
@@ -184,9 +175,9 @@ def _recognises(path: Path) -> bool:
         return any((path / name).exists() for name in (f"data/{_DATA}", _DATA)) or (
             (path / "data/metadata.json").is_file() and not (path / "meta").exists()
         )
-    if not is_hdf5(path):
+    if not hdf5.is_hdf5(path):
         return False
-    with open_hdf5(path) as file:
+    with open_file(path) as file:
         return any(name.startswith("episode_") for name in file)
 
 

@@ -1,13 +1,11 @@
 """From the rows of a recording to those of an episode: where to cut, what to keep, what actions then amount to."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 
 from gwm_sim.data.importers.checks import Array
-from gwm_sim.data.importers.source import Kind
+from gwm_sim.data.importers.source import Action, Kind
 from gwm_sim.errors import ConfigError, DataError
 
 GAP_PERIODS = 1.75
@@ -64,16 +62,16 @@ def rows_at(times: Array, rate: float | None) -> Array:
     return np.unique(nearest(times, times[0] + np.arange(count) / rate))
 
 
-def aggregate(actions: Array, kinds: Sequence[Kind | None], rows: Array, names: Sequence[str]) -> Array:
+def aggregate(actions: Array, columns: Sequence[Action], rows: Array, unsaid: Kind | None = None) -> Array:
     """Join the actions between kept rows.
 
     Changes are summed, of absolute targets the last one counts, rates are averaged.
 
     Args:
         actions: Action r leads from row r to row r+1, (R-1 or R, A).
-        kinds: How each action adds up.
+        columns: How each action is named and adds up.
         rows: Kept rows, increasing, (J,).
-        names: Names of the actions, for messages.
+        unsaid: How those add up of which the source does not say so.
 
     Returns:
         Action j leads from kept row j to kept row j+1, (J-1, A) float32.
@@ -85,8 +83,9 @@ def aggregate(actions: Array, kinds: Sequence[Kind | None], rows: Array, names: 
     last = actions[rows[1:] - 1] if len(rows) > 1 else actions[:0]
     if (steps == 1).all():
         return last
-    unknown = [name for name, kind in zip(names, kinds, strict=True) if kind is None]
-    if unknown:
+    kinds = [column.kind or unsaid for column in columns]
+    if None in kinds:
+        unknown = [column.name for column, kind in zip(columns, kinds, strict=True) if kind is None]
         raise ConfigError(
             f"the source does not say how {', '.join(unknown[:8])} add up when frames are left out: give "
             "--actions delta (changes, summed), target (absolute, the last counts) or rate (averaged), or no --fps."
@@ -94,5 +93,4 @@ def aggregate(actions: Array, kinds: Sequence[Kind | None], rows: Array, names: 
     sums = np.concatenate([np.zeros((1, actions.shape[1])), np.cumsum(actions, axis=0, dtype=np.float64)])
     summed = sums[rows[1:]] - sums[rows[:-1]]
     joined = {"delta": summed, "rate": summed / steps[:, None], "target": last}
-    columns = [joined[kind][:, i] for i, kind in enumerate(kinds) if kind is not None]
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack([joined[kind][:, i] for i, kind in enumerate(kinds) if kind], axis=1).astype(np.float32)

@@ -8,34 +8,17 @@ obs[t] and action t lead to next_obs[t]. Where `next_obs` was left out to save s
 that was stored and is left out.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers import hdf5, rotations
 from gwm_sim.data.importers.checks import Array, brief, join_columns, rows_of
-from gwm_sim.data.importers.hdf5 import (
-    Hdf5Source,
-    attribute,
-    dataset_at,
-    first_data,
-    group_at,
-    hdf5_files,
-    is_picture,
-    json_attribute,
-    matrix_at,
-    member,
-    pictures,
-    place,
-    text_attribute,
-)
 from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording
 from gwm_sim.errors import ConfigError, DataError
 
@@ -63,14 +46,22 @@ _CONTROLLERS: dict[str, tuple[tuple[str, ...], Kind]] = {
 """What robosuite's controllers take before the gripper, in units of their own limits."""
 
 
+_ROTATIONS = {
+    "xyzw": rotations.from_xyzw,
+    "axis-angle": rotations.from_axis_angle,
+    "unordered": rotations.continuous,
+}
+"""What rotations become. The order of a quaternion is known from robosuite only, Isaac Lab has another."""
+
+
 @dataclass(frozen=True)
 class Signal:
     """One low-dimensional observation."""
 
     key: str
     width: int
-    rotation: Literal["xyzw", "unordered", "axis-angle"] | None = None
-    """How a rotation is stored; the order of a quaternion is known from robosuite only, Isaac Lab has another."""
+    rotation: str | None = None
+    """How a rotation is stored, see `_ROTATIONS`."""
 
     def columns(self) -> tuple[Column, ...]:
         """Name its columns."""
@@ -83,22 +74,16 @@ class Signal:
 
     def read(self, demo: h5py.Group) -> Array:
         """Read it from every observation of a demo and, where stored, from the one after the last action."""
-        values, where = matrix_at(demo, f"obs/{self.key}"), place(demo, f"obs/{self.key}")
-        if member(demo, f"next_obs/{self.key}") is not None:
-            following = matrix_at(demo, f"next_obs/{self.key}")
+        values, where = hdf5.matrix_at(demo, f"obs/{self.key}"), hdf5.place(demo, f"obs/{self.key}")
+        if hdf5.member(demo, f"next_obs/{self.key}") is not None:
+            following = hdf5.matrix_at(demo, f"next_obs/{self.key}")
             if following.shape != values.shape:
                 raise DataError(f"{where} is {values.shape}, but its next_obs is {following.shape}.")
             values = np.concatenate([values, following[-1:]])
-        if self.rotation == "xyzw":
-            return rotations.from_xyzw(values, where)
-        if self.rotation == "axis-angle":
-            return rotations.from_axis_angle(values, where)
-        if self.rotation == "unordered":
-            return rotations.continuous(values, where)
-        return values
+        return _ROTATIONS[self.rotation](values, where) if self.rotation else values
 
 
-class RobomimicSource(Hdf5Source):
+class RobomimicSource(hdf5.Hdf5Source):
     """Demos of one file, or of several files of the same robot in one folder."""
 
     camera_suffix = "_image"
@@ -107,31 +92,30 @@ class RobomimicSource(Hdf5Source):
 
     def __init__(self, path: Path) -> None:
         """Read the structure of all files and the columns of the first demo."""
-        self._demos = [(file, name) for file in hdf5_files(path) for name in self._demos_of(file)]
+        self._demos = [(file, name) for file in hdf5.hdf5_files(path) for name in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")
         first = self._demo(0)
-        self._signals = self._find_signals(group_at(first, "obs"))
-        self._args = json_attribute(first.parent, "env_args")
+        self._signals = self._find_signals(hdf5.group_at(first, "obs"))
+        self._args = hdf5.json_attribute(first.parent, "env_args")
         self.layout = self._find_layout(first)
 
     def __len__(self) -> int:
-        """Return the number of demos."""
         return len(self._demos)
 
     def _demos_of(self, path: Path) -> list[str]:
         """List the demos of a file in numeric order: demo_10 comes after demo_9."""
-        data = group_at(self._open(path), "data")
+        data = hdf5.group_at(self._open(path), "data")
         if "gwm_schema" in data.attrs:
             raise ConfigError(f"{path} is an episode file already: give it to gwm inspect or gwm train as it is.")
         return sorted((name for name in data if re.fullmatch(r"demo_\d{1,9}", name)), key=lambda name: int(name[5:]))
 
     def _demo(self, k: int) -> h5py.Group:
         path, name = self._demos[k]
-        demo = group_at(self._open(path), f"data/{name}")
-        if member(demo, "obs") is None:
+        demo = hdf5.group_at(self._open(path), f"data/{name}")
+        if hdf5.member(demo, "obs") is None:
             raise DataError(
-                f"{place(demo)} has no observations: this is a raw recording of simulator states. "
+                f"{hdf5.place(demo)} has no observations: this is a raw recording of simulator states. "
                 "Run robomimic's dataset_states_to_obs.py with --camera_names first."
             )
         return demo
@@ -139,7 +123,7 @@ class RobomimicSource(Hdf5Source):
     def _find_signals(self, observations: h5py.Group) -> tuple[Signal, ...]:
         signals = []
         for key in sorted(observations):
-            item = member(observations, key)
+            item = hdf5.member(observations, key)
             if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fi" or item.ndim not in (1, 2):
                 continue
             width = int(item.shape[1]) if item.ndim == 2 else 1
@@ -147,10 +131,10 @@ class RobomimicSource(Hdf5Source):
                 continue
             signals.append(Signal(key, width, self._rotation(key, width)))
         if not signals:
-            raise DataError(f"{place(observations)} holds no telemetry, such as robot0_eef_pos.")
+            raise DataError(f"{hdf5.place(observations)} holds no telemetry, such as robot0_eef_pos.")
         return tuple(signals)
 
-    def _rotation(self, key: str, width: int) -> Literal["xyzw", "unordered", "axis-angle"] | None:
+    def _rotation(self, key: str, width: int) -> str | None:
         if key in self.axis_angles and width == 3:
             return "axis-angle"
         if "quat" not in key or width != 4:
@@ -158,24 +142,24 @@ class RobomimicSource(Hdf5Source):
         return "xyzw" if re.match(r"robot\d+_", key) else "unordered"
 
     def _find_layout(self, demo: h5py.Group) -> Layout:
-        observations = group_at(demo, "obs")
-        cameras = tuple(self._camera(key) for key in sorted(observations) if is_picture(member(observations, key)))
-        if not cameras:
+        observations = hdf5.group_at(demo, "obs")
+        pictures = [key for key in sorted(observations) if hdf5.is_picture(hdf5.member(observations, key))]
+        if not pictures:
             raise DataError(
-                f"{place(observations)} holds no pictures (uint8, N x H x W x 3). "
+                f"{hdf5.place(observations)} holds no pictures (uint8, N x H x W x 3). "
                 "Make them with robomimic's dataset_states_to_obs.py --camera_names agentview."
             )
         columns = tuple(column for signal in self._signals for column in signal.columns())
         names = [column.name for column in columns]
         eef = next((name[:-2] for name in names if re.search(r"(eef|ee)_pos_x$", name)), None)
         fingers = [name for name in names if re.search(r"gripper_(qpos|states)(_\d+)?$", name)]
-        robot = str(self._args.get("env_name") or text_attribute(demo.parent, "env_name") or "robomimic")
+        robot = str(self._args.get("env_name") or hdf5.text_attribute(demo.parent, "env_name") or "robomimic")
         return Layout(
             robot=robot,
             rate=self._rate(demo),
             telemetry=columns,
-            actions=self._action_columns(matrix_at(demo, "actions").shape[1]),
-            cameras=cameras,
+            actions=self._action_columns(hdf5.matrix_at(demo, "actions").shape[1]),
+            cameras=tuple(key.removesuffix(self.camera_suffix) for key in pictures),
             effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
             gripper=tuple(map(names.index, fingers)) if len(fingers) <= 2 else (),  # more are joints of a hand [rad]
             task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
@@ -186,7 +170,8 @@ class RobomimicSource(Hdf5Source):
         if rate is None:
             return None
         if not isinstance(rate, int | float) or not 0 < rate < 10_000:
-            raise DataError(f"{place(demo.parent)}: env_args gives control_freq {brief(rate)}, expected a rate in Hz.")
+            where = f"{hdf5.place(demo.parent)}: env_args"
+            raise DataError(f"{where} gives control_freq {brief(rate)}, expected a rate in Hz.")
         return float(rate)
 
     def _action_columns(self, width: int) -> tuple[Action, ...]:
@@ -210,50 +195,43 @@ class RobomimicSource(Hdf5Source):
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
-        if self._find_signals(group_at(demo, "obs")) != self._signals:
-            raise DataError(f"{place(demo, 'obs')} holds other telemetry than the first demo. Import it on its own.")
-        actions = matrix_at(demo, "actions")
-        telemetry = join_columns({signal.key: signal.read(demo) for signal in self._signals}, place(demo, "obs"))
+        where = hdf5.place(demo)
+        if self._find_signals(hdf5.group_at(demo, "obs")) != self._signals:
+            raise DataError(f"{where}/obs holds other telemetry than the first demo. Import it on its own.")
+        actions = hdf5.matrix_at(demo, "actions")
+        telemetry = join_columns({signal.key: signal.read(demo) for signal in self._signals}, hdf5.place(demo, "obs"))
         if len(telemetry) - len(actions) not in (0, 1):
-            raise DataError(f"{place(demo)} has {len(actions)} actions, but observations of {len(telemetry)} rows.")
-        samples = attribute(demo, "num_samples")
+            raise DataError(f"{where} has {len(actions)} actions, but observations of {len(telemetry)} rows.")
+        samples = hdf5.attribute(demo, "num_samples")
         if samples is not None and str(samples) != str(len(actions)):
-            raise DataError(f"{place(demo)} says num_samples {brief(samples)}, but has {len(actions)} actions.")
-        return self._aligned(demo, telemetry, actions)
-
-    def _aligned(self, demo: h5py.Group, telemetry: Array, actions: Array) -> Recording:
-        """Pair rows and actions: robomimic's reward t is that of the state after action t."""
-        rewards = self._rewards(demo, len(actions))
-        stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[: len(telemetry)]
-        if stands is not None and rewards is not None and rewards[-1] >= 1:
-            stands[-1] = rewards[-1]  # a success after the last row, which most recordings end with, is not lost
+            raise DataError(f"{where} says num_samples {brief(samples)}, but has {len(actions)} actions.")
+        rewards = None
+        if hdf5.member(demo, "rewards") is not None:
+            rewards = rows_of(hdf5.matrix_at(demo, "rewards"), len(actions), f"{where}/rewards")
+        actions, stands = self._aligned(where, len(telemetry), actions, rewards)
         return Recording(
-            where=place(demo),
+            where=where,
             telemetry=telemetry,
-            actions=actions[: len(telemetry) - 1],
+            actions=actions,
             reward=stands,
             success=None if stands is None else stands >= 1,
             succeeded=None if rewards is None else bool((rewards >= 1).any()),
         )
 
-    def _rewards(self, demo: h5py.Group, count: int) -> Array | None:
-        if member(demo, "rewards") is None:
-            return None
-        return rows_of(matrix_at(demo, "rewards"), count, place(demo, "rewards"))
+    def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
+        """Return the actions between rows, and the reward at each: robomimic's is that of the state after action t."""
+        stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[:rows]
+        if stands is not None and rewards is not None and rewards[-1] >= 1:
+            stands[-1] = rewards[-1]  # a success after the last row, which most recordings end with, is not lost
+        return actions[: rows - 1], stands
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         demo = self._demo(k)
-        key, count = self._key(demo, camera), len(dataset_at(demo, "actions"))
-        yield from pictures(dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
+        suffixed, count = camera + self.camera_suffix, len(hdf5.dataset_at(demo, "actions"))
+        key = camera if hdf5.member(demo, f"obs/{suffixed}") is None else suffixed
+        yield from hdf5.pictures(hdf5.dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
         if (after := rows[rows >= count]).size:
-            yield from pictures(dataset_at(demo, f"next_obs/{key}"), after - 1, count)
-
-    def _camera(self, key: str) -> str:
-        return key.removesuffix(self.camera_suffix)
-
-    def _key(self, demo: h5py.Group, camera: str) -> str:
-        suffixed = camera + self.camera_suffix
-        return suffixed if member(demo, f"obs/{suffixed}") is not None else camera
+            yield from hdf5.pictures(hdf5.dataset_at(demo, f"next_obs/{key}"), after - 1, count)
 
 
 def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
@@ -278,11 +256,11 @@ def observed(path: Path) -> tuple[str, ...] | None:
 
     A file that gwm_sim wrote has this layout too, but is no foreign recording.
     """
-    with first_data(path) as data:
+    with hdf5.first_data(path) as data:
         demo = None if data is None else next((name for name in data if name.startswith("demo_")), None)
         if data is None or demo is None or "gwm_schema" in data.attrs:
             return None
-        observations = member(data, f"{demo}/obs")
+        observations = hdf5.member(data, f"{demo}/obs")
         return tuple(observations) if isinstance(observations, h5py.Group) else ()
 
 

@@ -8,27 +8,14 @@ Row i belongs to frame i of the videos, up to the end of the shorter. Commands w
 action is what happened: the change of the end-effector pose, and where the gripper went.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers import rotations
+from gwm_sim.data.importers import hdf5, rotations
 from gwm_sim.data.importers.checks import Array, moments
-from gwm_sim.data.importers.hdf5 import (
-    Hdf5Source,
-    array_at,
-    first_data,
-    group_at,
-    hdf5_files,
-    matrix_at,
-    member,
-    place,
-    text_attribute,
-)
 from gwm_sim.data.importers.resampling import rate_of
 from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
 from gwm_sim.data.importers.videos import frame_count, frames, inside
@@ -36,25 +23,25 @@ from gwm_sim.errors import DataError
 
 _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"
+_TIMES = f"{_OBSERVATION}/eef_times"
 
 
-class RoboTurkSource(Hdf5Source):
+class RoboTurkSource(hdf5.Hdf5Source):
     """Demos of all users in the aligned files of a folder, in the order of user and time."""
 
     def __init__(self, path: Path) -> None:
         """List the demos; those whose operator recorded nothing are passed over."""
         self._root = path if path.is_dir() else path.parent
-        self._demos = [(file, *demo) for file in hdf5_files(path) for demo in self._demos_of(file)]
+        self._demos = [(file, *demo) for file in hdf5.hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
-        self._rows: dict[int, int] = {}
         first = self._demo(0)
-        cameras = tuple(name for name in _CAMERAS if text_attribute(first, f"{name}_rgb_video_file"))
+        cameras = tuple(name for name in _CAMERAS if hdf5.text_attribute(first, f"{name}_rgb_video_file"))
         if not cameras:
-            raise DataError(f"{place(first)} names no video: it has no attribute front_rgb_video_file.")
+            raise DataError(f"{hdf5.place(first)} names no video: it has no attribute front_rgb_video_file.")
         self.layout = Layout(
             robot="Sawyer",
-            rate=_rate(first),
+            rate=rate_of(_times(first), hdf5.place(first, _TIMES)),
             telemetry=(
                 *(Column(f"eef_pos_{axis}", "m") for axis in "xyz"),
                 *(Column(f"eef_quat_{axis}") for axis in "wxyz"),
@@ -71,48 +58,46 @@ class RoboTurkSource(Hdf5Source):
         )
 
     def __len__(self) -> int:
-        """Return the number of demos."""
         return len(self._demos)
 
     def _demos_of(self, path: Path) -> list[tuple[str, str]]:
-        data = group_at(self._open(path), "data")
-        if any(_is_pilot(member(data, name)) for name in data):
+        data = hdf5.group_at(self._open(path), "data")
+        if any(_is_pilot(hdf5.member(data, name)) for name in data):
             raise DataError(
                 f"{path} is RoboTurk's simulation pilot: it holds simulator states and no images. Render it with "
                 "robomimic's convert_roboturk_pilot.py and dataset_states_to_obs.py, then import it as robomimic. "
                 "The recordings of real robots, and the port lerobot/roboturk, hold images."
             )
-        users = ((name, member(data, name)) for name in sorted(data))
+        users = ((name, hdf5.member(data, name)) for name in sorted(data))
         return [
             (name, demo)
             for name, user in users
             if isinstance(user, h5py.Group)
             for demo in sorted(user, key=lambda demo: (len(demo), demo))
-            if member(user, f"{demo}/{_OBSERVATION}") is not None
+            if hdf5.member(user, f"{demo}/{_OBSERVATION}") is not None
         ]
 
     def _demo(self, k: int) -> h5py.Group:
         path, user, demo = self._demos[k]
-        return group_at(self._open(path), f"data/{user}/{demo}")
+        return hdf5.group_at(self._open(path), f"data/{user}/{demo}")
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
-        poses = matrix_at(demo, f"{_OBSERVATION}/eef_poses")
-        gripper = matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
-        times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
+        poses = hdf5.matrix_at(demo, f"{_OBSERVATION}/eef_poses")
+        gripper = hdf5.matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
+        times = _times(demo)
         if not len(poses) == len(gripper) == len(times) or poses.shape[1] != 7:
             raise DataError(
-                f"{place(demo)}: eef_poses {poses.shape}, eef_times {times.shape} and joint_states_gripper "
+                f"{hdf5.place(demo)}: eef_poses {poses.shape}, eef_times {times.shape} and joint_states_gripper "
                 f"{gripper.shape} do not fit together."
             )
         rows = min([len(poses), *(frame_count(self._video(k, camera)) for camera in self.layout.cameras)])
         position, quaternion, gripper = poses[:rows, :3], poses[:rows, 3:], gripper[:rows]
-        quaternion = rotations.from_xyzw(quaternion, place(demo, f"{_OBSERVATION}/eef_poses"))
-        moved = np.diff(position, axis=0)
+        quaternion = rotations.from_xyzw(quaternion, hdf5.place(demo, f"{_OBSERVATION}/eef_poses"))
         return Recording(
-            where=place(demo),
+            where=hdf5.place(demo),
             telemetry=np.concatenate([position, quaternion, gripper], axis=1),
-            actions=np.concatenate([moved, rotations.changes(quaternion), gripper[1:]], axis=1),
+            actions=np.concatenate([np.diff(position, axis=0), rotations.changes(quaternion), gripper[1:]], axis=1),
             times=times[:rows],
         )
 
@@ -122,8 +107,8 @@ class RoboTurkSource(Hdf5Source):
     def _video(self, k: int, camera: str) -> Path:
         """Find a video: beside the file or under `dataset_videos`, with or without the first folder of its path."""
         demo = self._demo(k)
-        where = f"{place(demo)}, attribute {camera}_rgb_video_file"
-        reference = text_attribute(demo, f"{camera}_rgb_video_file")
+        where = f"{hdf5.place(demo)}, attribute {camera}_rgb_video_file"
+        reference = hdf5.text_attribute(demo, f"{camera}_rgb_video_file")
         if not reference:
             raise DataError(f"{where} is missing.")
         short = "/".join(PurePosixPath(reference).parts[1:])
@@ -138,9 +123,8 @@ class RoboTurkSource(Hdf5Source):
         return sorted(folder.name for folder in videos.iterdir() if folder.is_dir()) if videos.is_dir() else []
 
 
-def _rate(demo: h5py.Group) -> float:
-    times = moments(array_at(demo, f"{_OBSERVATION}/eef_times"), place(demo, f"{_OBSERVATION}/eef_times"))
-    return rate_of(times, place(demo, f"{_OBSERVATION}/eef_times"))
+def _times(demo: h5py.Group) -> Array:
+    return moments(hdf5.array_at(demo, _TIMES), hdf5.place(demo, _TIMES))
 
 
 def _is_pilot(item: object) -> bool:
@@ -150,9 +134,9 @@ def _is_pilot(item: object) -> bool:
 
 def _recognises(path: Path) -> bool:
     """Return whether `path` looks like a RoboTurk file or folder, the pilot included."""
-    with first_data(path) as data:
-        members = [] if data is None else [member(data, name) for name in list(data)[:3]]
-        demos = [member(user, name) for user in members if isinstance(user, h5py.Group) for name in list(user)[:1]]
+    with hdf5.first_data(path) as data:
+        members = [] if data is None else [hdf5.member(data, name) for name in list(data)[:3]]
+        demos = [hdf5.member(user, name) for user in members if isinstance(user, h5py.Group) for name in list(user)[:1]]
         real = any(isinstance(demo, h5py.Group) and _OBSERVATION in demo for demo in demos)
         return real or any(_is_pilot(item) for item in members)
 

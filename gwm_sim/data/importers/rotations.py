@@ -4,8 +4,6 @@ A gripper that points down is turned by about pi. Euler angles and axis-angles j
 quaternions q and -q mean the same: a model that learns changes from row to row would see the arm spin.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from gwm_sim.data.importers.checks import Array

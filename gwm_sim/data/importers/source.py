@@ -8,8 +8,6 @@ A format of your own is a module in this folder with a subclass of `Source`, whi
 `_frames`, and with a constant `FORMAT`. `gwm_sim.testing.source` tests whether it keeps to the contract.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -159,11 +157,9 @@ class Source(ABC):
         return
 
     def __enter__(self) -> Self:
-        """Return the source."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close what is open."""
         self.close()
 
 

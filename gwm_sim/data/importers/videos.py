@@ -4,8 +4,6 @@ PyAV brings its own decoders, AV1 among them, which the wheels of OpenCV cannot 
 opened: playlists and scripts, which a demuxer would follow to other files or hosts, are refused by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
