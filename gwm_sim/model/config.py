@@ -191,24 +191,20 @@ class WorldModelConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> WorldModelConfig:
         """Make a configuration from what `to_json` returned."""
-        dynamics = dict(value["dynamics"])
+        dynamics = tupled(value["dynamics"])
         dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
-        dynamics |= {
-            name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides", "action_size")
+        parts = {
+            "schema": Schema.from_json(value["schema"]),
+            "tokenizer": TokenizerConfig(**value["tokenizer"]),
+            "dynamics": DynamicsConfig(**dynamics),
+            "heads": HeadsConfig(**tupled(value["heads"])),
         }
-        heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
-        return cls(
-            name=value["name"],
-            schema=Schema.from_json(value["schema"]),
-            camera=value["camera"],
-            properties=tuple(value["properties"]),
-            time_limit=value["time_limit"],
-            tokenizer=TokenizerConfig(**value["tokenizer"]),
-            dynamics=DynamicsConfig(**dynamics),
-            heads=HeadsConfig(**heads),
-            others=tuple(value.get("others", ())),
-            depth=value.get("depth", False),
-        )
+        return cls(**tupled({item.name: value[item.name] for item in fields(cls) if item.name in value}) | parts)
+
+
+def tupled(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object, with tuples for its lists."""
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
 
 
 def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, Any]:

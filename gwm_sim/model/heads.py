@@ -1,8 +1,8 @@
-"""Readings of a frame: where the objects are, and reward and success of each task.
+"""Readings of a frame: where the objects are, reward and success of each task, and depth.
 
 The locator reads real frames, before they are rounded to codes: it starts the tracking of objects, which the dynamics
 goes on with. The task head looks at two consecutive frames, real or imagined: at telemetry and tracked positions, and
-at the picture where nothing is tracked.
+at the picture where nothing is tracked. The depth head says from codes how far away what the main camera sees is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.config import HeadsConfig
+from gwm_sim.model.config import HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
 from gwm_sim.model.state import Segment
+from gwm_sim.model.tokenizer import cell_decoder
+
+NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 
 
 class LatentReader(nn.Module):
@@ -127,3 +130,29 @@ class TaskHead(nn.Module):
         if weight is not None:
             error, entropy = error * weight, entropy * weight
         return error.mean(), entropy.mean()
+
+
+class DepthHead(nn.Module):
+    """A decoder of its own beside that of the pictures, with the median depth of the scene as its bias."""
+
+    background: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.decoder = cell_decoder(config.numbers, config.channels // 2, blocks=1, out=1)
+        self.register_buffer("background", torch.zeros(1, config.height, config.width))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Depth (B, H, W, 1) [m] from quantised values (B, numbers, H/8, W/8) of the main view."""
+        return (self.decoder(grid).float() + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
+
+    def loss(self, grid: Tensor, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean absolute error, in which counts more what is not the empty scene.
+
+        Args:
+            grid: Quantised values (B, numbers, H/8, W/8) of the main view.
+            depth: True depth (B, H, W, 1) [m].
+        """
+        error = (self(grid) - depth).abs()
+        apart = (depth - self.background.permute(1, 2, 0)).abs()
+        return ((1 + NEAR_WEIGHT * apart) * error).mean(), {"depth_mm": 1000 * error.detach().mean()}
