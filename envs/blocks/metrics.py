@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
@@ -22,9 +21,7 @@ from gwm_sim.envs.blocks.view_agreement import Views
 from gwm_sim.envs.blocks.violations import Violations
 from gwm_sim.evaluation.metrics import DistanceMetric, Metric, Row, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-from gwm_sim.evaluation.statistics import balanced_accuracy, confusion, kappa, mean, median
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array, balanced_accuracy, confusion, kappa, mean, median
 
 MOVED_CM = 1.0
 """A cube moved if its position is more than this from where it was in the last context frame [cm]."""

@@ -13,15 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import apart
 from gwm_sim.envs.blocks.detector import colour_of, detect
 from gwm_sim.evaluation.metrics import Metric, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array
 
 GRASPED = 0.02
 """Greatest distance of the centre of a grasped cube from the end-effector [m]."""

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.evaluation.metrics import Metric, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array
 
 KINDS = ("overlap", "float", "teleport", "table", "gripper")
 """Two objects in one place; resting on nothing; moved without cause; in the table; in the gripper."""

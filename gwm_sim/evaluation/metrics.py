@@ -15,14 +15,11 @@ from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
 from gwm_sim.data.views import main_view
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-from gwm_sim.evaluation.statistics import mean
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array, mean
 
 WORLD_METRICS = {"*": "gwm_sim.envs.blocks.metrics"}
 """Module whose `METRICS` a world has beside those of any world, by pattern of its id; the first that fits counts.

@@ -12,19 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import Array
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-
-Array = NDArray[Any]
 
 STRIDE = 5
 """Steps between the starts of neighbouring windows."""
