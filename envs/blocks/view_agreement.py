@@ -21,11 +21,8 @@ from gwm_sim.evaluation.metrics import Metric, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 from gwm_sim.evaluation.statistics import Array
 
-GRASPED = 0.02
-"""Greatest distance of the centre of a grasped cube from the end-effector [m]."""
-
-IN_HAND = 0.02
-"""Greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]."""
+GRASPED = 0.02  # greatest distance of the centre of a grasped cube from the end-effector [m]
+IN_HAND = 0.02  # greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]
 
 
 class ViewAgreement:

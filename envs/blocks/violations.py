@@ -22,8 +22,7 @@ KINDS = ("overlap", "float", "teleport", "table", "gripper")
 MARGIN = 0.01
 """How deep objects may seem to be in something solid, and how high above the table they may seem to rest [m]."""
 
-REACH = 0.02
-"""Between surfaces that are at most this far apart there may be contact [m]."""
+REACH = 0.02  # between surfaces that are at most this far apart there may be contact [m]
 
 STILL = 0.006
 """An object rests if it moves less than this in each of two steps [m]; at 10 Hz, free fall changes by 0.016 or more."""
@@ -31,11 +30,8 @@ STILL = 0.006
 PUSH = 0.06
 """An object in contact gains at most this much speed in a step [m per step]; the gripper's own is at most 0.05."""
 
-GRAVITY = 15.0
-"""The strongest there is [m/s^2]."""
-
-TABLE_LOW, TABLE_HIGH = np.array([-0.4, -0.8]), np.array([1.1, 0.8])
-"""Edges of the table, whose top is at height 0 [m]."""
+GRAVITY = 15.0  # the strongest there is [m/s^2]
+TABLE_LOW, TABLE_HIGH = np.array([-0.4, -0.8]), np.array([1.1, 0.8])  # edges of the table, whose top is at height 0 [m]
 
 # Middle relative to the end-effector, half size, and the side to which it moves as the gripper opens.
 _BAR, _PAD = ((0.0, 0.011, 0.018), (0.010, 0.005, 0.028)), ((0.0, 0.003, 0.001), (0.010, 0.003, 0.011))

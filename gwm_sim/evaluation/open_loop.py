@@ -24,8 +24,7 @@ from gwm_sim.evaluation.statistics import Array
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
-STRIDE = 5
-"""Steps between the starts of neighbouring windows."""
+STRIDE = 5  # steps between the starts of neighbouring windows
 
 SHUFFLE_SEED = 0
 

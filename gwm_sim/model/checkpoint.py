@@ -62,8 +62,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
     config: WorldModelConfig
     tokenizer: Tokenizer
-    folder: Path | None = None
-    """Where it was loaded from, None if it was not."""
+    folder: Path | None = None  # where it was loaded from, None if it was not
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""

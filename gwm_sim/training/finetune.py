@@ -71,12 +71,9 @@ class Inheritance:
 
     source: str
     digest: str
-    kept: tuple[str, ...]
-    """Parts, in words."""
-    fresh: dict[str, str]
-    """Parts that are new, and why."""
-    share: float
-    """Share of the model's weights that were taken over."""
+    kept: tuple[str, ...]  # parts, in words
+    fresh: dict[str, str]  # parts that are new, and why
+    share: float  # share of the model's weights that were taken over
 
     def __str__(self) -> str:
         """Say it in two sentences."""

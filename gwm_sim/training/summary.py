@@ -1,7 +1,7 @@
 """What a model can do on the episodes that it was not trained on: pictures while it trains, then words.
 
-The words sum up a short open-loop test. Its numbers are those of `gwm eval`, of fewer windows and shorter horizons. They
-tell whether a training was worth it; numbers to publish come from episodes that were collected for that.
+The words sum up a short open-loop test. Its numbers are those of `gwm eval`, of fewer windows and shorter horizons.
+They tell whether a training was worth it; numbers to publish come from episodes that were collected for that.
 """
 
 from __future__ import annotations

@@ -59,27 +59,20 @@ class PhaseClock:
 class Best:
     """What is known so far; progress is a share of the budget."""
 
-    loss: float = math.inf
-    """Lowest loss on validation episodes."""
-    at: float = 0.0
-    """Progress at which it was measured."""
-    checked: float = 0.0
-    """Progress at the last check."""
-    due: float = 0.0
-    """Progress from which the next check is due."""
+    loss: float = math.inf  # lowest loss on validation episodes
+    at: float = 0.0  # progress at which it was measured
+    checked: float = 0.0  # progress at the last check
+    due: float = 0.0  # progress from which the next check is due
 
 
 @dataclass
 class EarlyStop:
     """Ends a phase with the weights of the moment at which it knew unseen episodes best, and not long after that."""
 
-    loss: Callable[[], Tensor]
-    """Loss on validation episodes of the weights that the model has when it is called."""
-    patience: float
-    """Share of the budget without improvement after which it is enough."""
+    loss: Callable[[], Tensor]  # loss on validation episodes of the weights that the model has when it is called
+    patience: float  # share of the budget without improvement after which it is enough
     best: Best = field(default_factory=Best)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    """Weights of the best moment."""
+    weights: dict[str, Tensor] = field(default_factory=dict)  # weights of the best moment
 
     def due(self, progress: float) -> bool:
         """Whether to check now."""
