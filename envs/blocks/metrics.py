@@ -57,10 +57,8 @@ class Scores:
     """Scores of B cases and their L coloured objects."""
 
     error_cm: Array
-    """Distance of an object's centroids in predicted and true frame, (B, L).
-
-    `MISSING_CM` if the predicted frame shows none, NaN if the true frame shows none.
-    """
+    """Distance of an object's centroids in predicted and true frame, (B, L); `MISSING_CM` if the predicted frame shows
+    none, NaN if the true frame shows none."""
     floor_cm: Array  # the same for the last context frame as prediction, (B, L)
     moved: Array  # objects that really moved by more than `MOVED_CM`, (B, L) bool
     stayed: Array  # objects that really moved by less than `STAYED_CM`, (B, L) bool
@@ -74,12 +72,7 @@ class Scores:
 
 
 def score(
-    scene: Scene,
-    frames: Array,
-    predicted: Array,
-    last_frames: Array,
-    objects: Array,
-    last_objects: Array,
+    scene: Scene, frames: Array, predicted: Array, last_frames: Array, objects: Array, last_objects: Array
 ) -> Scores:
     """Score B cases.
 

@@ -84,15 +84,8 @@ class Violations(Metric):
 
 
 def gripper_boxes(effector: Array, opening: Array) -> tuple[Array, Array]:
-    """Boxes that the fingers and the hand fill; their edges are along the world's axes.
-
-    Args:
-        effector: Measured end-effector, between the finger pads [m], (..., 3).
-        opening: Distance of the pads [m], (...).
-
-    Returns:
-        Middles (..., 5, 3) and half sizes (5, 3) [m].
-    """
+    """Boxes that the fingers and the hand fill, their edges along the world's axes: middles (..., 5, 3) and half sizes
+    (5, 3) [m], from the measured end-effector (..., 3) [m] between the pads and their distance (...) [m]."""
     middles = effector[..., None, :] + _MIDDLES
     middles[..., 1] += 0.5 * opening[..., None] * _SIDES
     return middles, _HALF_SIZES
@@ -131,11 +124,8 @@ def find_violations(objects: Array, effector: Array, opening: Array, size: float
 
 
 def violation_rates(found: Array) -> dict[str, float | int | None]:
-    """Share of steps with each kind of violation, and with any; None without a step.
-
-    Args:
-        found: What `find_violations` returned, (kinds, ...) bool.
-    """
+    """Share of steps with each kind of violation, and with any, of what `find_violations` returned, (kinds, ...) bool;
+    None without a step."""
     steps = found.reshape(len(KINDS), -1)
     count = steps.shape[1]
     shares = [*steps.mean(axis=1).tolist(), steps.any(axis=0).mean().item()] if count else [None] * (len(KINDS) + 1)

@@ -172,8 +172,7 @@ class OpenLoopTest:
     @cached_property
     def background(self) -> Array:
         """The main camera's background (H, W, 3): the median, per pixel and channel, of frames spread evenly over all
-        episodes.
-        """
+        episodes."""
         ends = np.cumsum([length + 1 for length in self.file.lengths[: self.episodes]])
         frames = []
         for i in np.unique(np.linspace(0, ends[-1] - 1, _BACKGROUND_FRAMES).round().astype(int)).tolist():
@@ -206,11 +205,8 @@ class OpenLoopTest:
         return collate([self._cut(self._read(episode), slot, 0, range(1, slot.steps + 1))])
 
     def foreign_actions(self, steps: int) -> dict[int, Array]:
-        """Give every window that is long enough the first actions of another one, drawn with a fixed seed.
-
-        Returns:
-            Actions (steps, A) by the window's position in the plan; all windows' actions, none at its own.
-        """
+        """For every window that is long enough, by its position in the plan, the first actions (steps, A) of another
+        one, drawn with a fixed seed; each window's actions are given once, none at its own."""
         own = {}
         for k, slots in self._by_episode():
             actions = self.file.read(k, cameras=()).actions

@@ -136,11 +136,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
 
 def read_config(folder: Path) -> WorldModelConfig:
-    """Configuration of the model in a folder.
-
-    Raises:
-        CheckpointError: It is of another version.
-    """
+    """Configuration of the model in a folder; one of another version is refused."""
     value = json.loads((folder / CONFIG_FILE).read_text())
     if value["format"] != FORMAT:
         advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"

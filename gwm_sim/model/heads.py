@@ -147,12 +147,7 @@ class DepthHead(nn.Module):
         return (self.decoder(grid).float() + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
 
     def loss(self, grid: Tensor, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean absolute error, in which counts more what is not the empty scene.
-
-        Args:
-            grid: Quantised values (B, numbers, H/8, W/8) of the main view.
-            depth: True depth (B, H, W, 1) [m].
-        """
+        """Mean absolute error from a true depth (B, H, W, 1) [m]; what is not the empty scene counts more."""
         error = (self(grid) - depth).abs()
         apart = (depth - self.background.permute(1, 2, 0)).abs()
         return ((1 + NEAR_WEIGHT * apart) * error).mean(), {"depth_mm": 1000 * error.detach().mean()}

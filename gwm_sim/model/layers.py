@@ -200,15 +200,8 @@ def fourier(x: Tensor, octaves: int) -> Tensor:
 
 
 def soft_argmax(features: Tensor, maps: Tensor) -> Tensor:
-    """What is under each map and where that is: a spatial soft-argmax (Finn et al., 2016).
-
-    Args:
-        features: (B, D, H, W).
-        maps: Scores of where to look, (B, M, H, W).
-
-    Returns:
-        Mean features beside row and column in [-1, 1], (B, M, D + 2).
-    """
+    """What is under each map and where that is, (B, M, D + 2): from features (B, D, H, W) and scores of where to look
+    (B, M, H, W) the mean features beside row and column in [-1, 1], a spatial soft-argmax (Finn et al., 2016)."""
     rows, columns = (torch.linspace(-1, 1, n, device=maps.device, dtype=features.dtype) for n in maps.shape[-2:])
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(features), -1, -1, -1)
     share = maps.flatten(2).float().softmax(dim=-1).to(features.dtype)  # (B, M, cells)

@@ -115,18 +115,11 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
 
 
 def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: str) -> None:
-    """Copy what is not learned from another model, in place, scales too: it must not change.
-
-    Where tracked objects and robot alone are kept, the pictures may be others.
-
-    Args:
-        model: A model of the shape that the data ask for.
-        source: The other one.
-        kept: Phases that are left out.
-        why: For the message, what it is needed for.
+    """Copy what the phases that are left out, `kept`, would learn from another model, in place, scales too: it must not
+    change. Where tracked objects and robot alone are kept, the pictures may be others.
 
     Raises:
-        ConfigError: The data of `model` are of another robot, scene or picture.
+        ConfigError: The data of `model` are of another robot, scene or picture; begins with `why` it must fit them.
     """
     reasons = differences(model.config, source.config)
     judged = "dynamics" in kept  # else the task head is learned, and may judge other tasks

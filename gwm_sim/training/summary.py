@@ -62,16 +62,8 @@ def sample_rollouts(model: WorldModel, data: TrainingData, folder: Path, step: i
 
 
 def closing_report(model: WorldModel, paths: Sequence[Path], validation: Sequence[bool]) -> dict[str, Any]:
-    """Test a model on some episodes of its data.
-
-    Args:
-        model: The trained model.
-        paths: Its data.
-        validation: Which of all episodes, file after file, it was not trained on.
-
-    Returns:
-        `files`, the numbers of each file, and `words`, what they mean, in lines.
-    """
+    """Test a model on the `validation` episodes of its data, file after file: `files`, the numbers of each file,
+    and `words`, what they mean, in lines."""
     files = []
     words = []
     chosen = iter(validation)
