@@ -120,8 +120,7 @@ class Dynamics(nn.Module, ABC):
 
     def conditioning(self, physical: PhysicalState, before: PhysicalState | Segment) -> Conditioning:
         """What there is to draw: a physical state as it is, and as it differs from the one `before`."""
-        level = (physical.telemetry - self.telemetry_mean) / self.telemetry_std
-        robot = torch.cat((level, (physical.telemetry - before.telemetry) / self.telemetry_change), dim=-1)
+        robot = self.telemetry_features(physical.telemetry, before.telemetry)
         if not self.config.objects:
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
@@ -139,14 +138,18 @@ class Dynamics(nn.Module, ABC):
 
     # --- features -----------------------------------------------------------------------------------------------------
 
+    def telemetry_features(self, telemetry: Tensor, before: Tensor) -> Tensor:
+        """Telemetry and its change since the frame before, in their usual sizes, (B, T, 2P)."""
+        level = (telemetry - self.telemetry_mean) / self.telemetry_std
+        return torch.cat((level, (telemetry - before) / self.telemetry_change), dim=-1)
+
     def robot_features(self, segment: Segment) -> Tensor:
         """Telemetry, its last change, the action in its size, and where the action sends the commanded quantities."""
         commands = self.next_commands(segment.telemetry, segment.actions)
         index = self.command_telemetry
         return torch.cat(
             (
-                (segment.telemetry - self.telemetry_mean) / self.telemetry_std,
-                (segment.telemetry - segment.previous_telemetry) / self.telemetry_change,
+                self.telemetry_features(segment.telemetry, segment.previous_telemetry),
                 segment.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
                 (commands - segment.telemetry[..., self.command_measured]) / self.command_scale,

@@ -37,7 +37,7 @@ class LatentReader(nn.Module):
     def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
         codes = torch.cat([one_hot(c, dynamics.config.levels) for c in (segment.codes, segment.previous_codes)], dim=-1)
-        robot = self.robot(robot_features(segment, dynamics))[:, :, None]
+        robot = self.robot(dynamics.telemetry_features(segment.telemetry, segment.previous_telemetry))[:, :, None]
         verdict = self.verdict.expand(*segment.telemetry.shape[:2], -1, -1)
         x = torch.cat((torch.cat((self.image(codes.float()), robot), dim=2) + self.position, verdict), dim=2)
         for block in self.blocks:
@@ -58,14 +58,8 @@ class StateReader(nn.Module):
 
     def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
-        objects = object_features(segment, dynamics).flatten(2)
-        return self.layers(torch.cat((robot_features(segment, dynamics).clamp(-10, 10), objects), dim=-1))
-
-
-def robot_features(segment: Segment, dynamics: Dynamics) -> Tensor:
-    """Telemetry and its last change, (B, T, 2P)."""
-    change = (segment.telemetry - segment.previous_telemetry) / dynamics.telemetry_change
-    return torch.cat(((segment.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std, change), dim=-1)
+        robot = dynamics.telemetry_features(segment.telemetry, segment.previous_telemetry).clamp(-10, 10)
+        return self.layers(torch.cat((robot, object_features(segment, dynamics).flatten(2)), dim=-1))
 
 
 def object_features(segment: Segment, dynamics: Dynamics) -> Tensor:
