@@ -19,7 +19,6 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.phase import RENDERS, SEES_FRAMES
-from gwm_sim.training.pipeline import encode_all
 
 Part = Literal["tokenizer", "locator", "depth", "dynamics", "painter"]
 BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {
@@ -70,8 +69,7 @@ def main(config: JoinConfig) -> int:
     base.eval()
     config.out.mkdir(parents=True, exist_ok=True)
     data = load_training_data(config.data, base.config.cameras)
-    codes = encode_all(base, data, config.out / "latents.safetensors")
-    calibrate(base, data, codes, familiar="tokenizer" not in config.parts)
+    calibrate(base, data, familiar="tokenizer" not in config.parts)
     base.save(config.out)
     if starts.exists():
         shutil.copyfile(starts, config.out / BANK_FILE)

@@ -33,8 +33,7 @@ SATURATION = (0.2, 0.8)
 MIN_CHROMA = 25
 """Difference of the largest and smallest channel, in grey levels: below it, hue and saturation are noise."""
 
-MIN_AREA = 4
-"""Smallest area that counts as a cube [px]."""
+MIN_AREA = 4  # smallest area that counts as a cube [px]
 
 _CHUNK = 256  # pictures at once: keeps temporary arrays within some tens of megabytes
 
@@ -45,8 +44,7 @@ class Blobs:
 
     centroid: Array
     """Mean (column, row), weighted by coverage, integers at pixel centres, (..., K, 2) float64; NaN where missing."""
-    area: Array
-    """Number of pixels that are at least half covered, (..., K) int64; 0 where missing."""
+    area: Array  # number of pixels that are at least half covered, (..., K) int64; 0 where missing
 
     @property
     def found(self) -> Array:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
@@ -22,30 +21,15 @@ from gwm_sim.envs.blocks.view_agreement import Views
 from gwm_sim.envs.blocks.violations import Violations
 from gwm_sim.evaluation.metrics import DistanceMetric, Metric, Row, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-from gwm_sim.evaluation.statistics import balanced_accuracy, confusion, kappa, mean, median
+from gwm_sim.evaluation.statistics import Array, balanced_accuracy, confusion, kappa, mean, median
 
-Array = NDArray[Any]
-
-MOVED_CM = 1.0
-"""A cube moved if its position is more than this from where it was in the last context frame [cm]."""
-
-STAYED_CM = 0.2
-"""A cube stayed if its position is less than this from where it was in the last context frame [cm]."""
-
-MISSING_CM = 10.0
-"""Error of a cube that is not found in a predicted picture [cm]."""
-
-VISIBLE_SHARE = 0.5
-"""A cube counts for permanence if the true picture shows at least this share of its silhouette."""
-
-AREA_RATIO = 2.0
-"""A cube persists if its predicted area is between the true one divided and multiplied by this."""
-
-OUTCOMES = ("neither", "held", "stacked")
-"""How an episode can end."""
-
-OUTCOME_TASKS = ("grasp", "stack")
-"""Tasks whose success says how an episode ended."""
+MOVED_CM = 1.0  # a cube moved if its position is more than this from where it was in the last context frame [cm]
+STAYED_CM = 0.2  # a cube stayed if its position is less than this from where it was in the last context frame [cm]
+MISSING_CM = 10.0  # error of a cube that is not found in a predicted picture [cm]
+VISIBLE_SHARE = 0.5  # a cube counts for permanence if the true picture shows at least this share of its silhouette
+AREA_RATIO = 2.0  # a cube persists if its predicted area is between the true one divided and multiplied by this
+OUTCOMES = ("neither", "held", "stacked")  # how an episode can end
+OUTCOME_TASKS = ("grasp", "stack")  # tasks whose success says how an episode ended
 
 
 @dataclass(frozen=True)
@@ -53,12 +37,9 @@ class Scene:
     """What is needed to read the pictures of one file."""
 
     camera: Camera
-    colours: tuple[str, ...]
-    """Colours of the objects that can be told by their colour, L of the K objects."""
-    coloured: tuple[int, ...]
-    """Which of the K objects these are, (L,)."""
-    object_size: float
-    """Edge length of the objects [m]."""
+    colours: tuple[str, ...]  # colours of the objects that can be told by their colour, L of the K objects
+    coloured: tuple[int, ...]  # which of the K objects these are, (L,)
+    object_size: float  # edge length of the objects [m]
 
     @classmethod
     def of(cls, camera: Camera, object_names: Sequence[str], object_size: float) -> Scene:
@@ -76,20 +57,13 @@ class Scores:
     """Scores of B cases and their L coloured objects."""
 
     error_cm: Array
-    """Distance of an object's centroids in predicted and true frame, (B, L).
-
-    `MISSING_CM` if the predicted frame shows none, NaN if the true frame shows none.
-    """
-    floor_cm: Array
-    """The same for the last context frame as prediction, (B, L)."""
-    moved: Array
-    """Objects that really moved by more than `MOVED_CM`, (B, L) bool."""
-    stayed: Array
-    """Objects that really moved by less than `STAYED_CM`, (B, L) bool."""
-    visible: Array
-    """Objects of which the true frame shows at least `VISIBLE_SHARE`, (B, L) bool."""
-    permanent: Array
-    """Objects whose predicted area is within a factor of `AREA_RATIO` of the true one, (B, L) bool."""
+    """Distance of an object's centroids in predicted and true frame, (B, L); `MISSING_CM` if the predicted frame shows
+    none, NaN if the true frame shows none."""
+    floor_cm: Array  # the same for the last context frame as prediction, (B, L)
+    moved: Array  # objects that really moved by more than `MOVED_CM`, (B, L) bool
+    stayed: Array  # objects that really moved by less than `STAYED_CM`, (B, L) bool
+    visible: Array  # objects of which the true frame shows at least `VISIBLE_SHARE`, (B, L) bool
+    permanent: Array  # objects whose predicted area is within a factor of `AREA_RATIO` of the true one, (B, L) bool
 
     @classmethod
     def concatenate(cls, parts: Sequence[Scores]) -> Scores:
@@ -98,12 +72,7 @@ class Scores:
 
 
 def score(
-    scene: Scene,
-    frames: Array,
-    predicted: Array,
-    last_frames: Array,
-    objects: Array,
-    last_objects: Array,
+    scene: Scene, frames: Array, predicted: Array, last_frames: Array, objects: Array, last_objects: Array
 ) -> Scores:
     """Score B cases.
 

@@ -31,25 +31,15 @@ STATIC_ANGULAR: Final = 0.5  # [rad/s]
 
 @dataclass(frozen=True)
 class TaskState:
-    """What the tasks look at; `...` is any batch shape.
+    """What the tasks look at; `...` is any batch shape."""
 
-    Attributes:
-        end_effector: Measured position (..., 3) [m].
-        gripper_opening: Measured opening (...) [m].
-        position: Cube centres (..., K, 3) [m].
-        quaternion: Cube orientations (..., K, 4), w first.
-        linear_velocity: (..., K, 3) [m/s].
-        angular_velocity: (..., K, 3) [rad/s].
-        grasped: Whether each cube is held between the fingers (..., K).
-    """
-
-    end_effector: Array
-    gripper_opening: Array
-    position: Array
-    quaternion: Array
-    linear_velocity: Array
-    angular_velocity: Array
-    grasped: Mask
+    end_effector: Array  # measured position (..., 3) [m]
+    gripper_opening: Array  # measured opening (...) [m]
+    position: Array  # cube centres (..., K, 3) [m]
+    quaternion: Array  # cube orientations (..., K, 4), w first
+    linear_velocity: Array  # (..., K, 3) [m/s]
+    angular_velocity: Array  # (..., K, 3) [rad/s]
+    grasped: Mask  # whether each cube is held between the fingers (..., K)
 
     def __getitem__(self, index: int | NDArray[np.intp] | Mask) -> "TaskState":
         """State of one row or of a selection of rows."""

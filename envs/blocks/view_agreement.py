@@ -13,21 +13,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import apart
 from gwm_sim.envs.blocks.detector import colour_of, detect
 from gwm_sim.evaluation.metrics import Metric, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
+from gwm_sim.evaluation.statistics import Array
 
-Array = NDArray[Any]
-
-GRASPED = 0.02
-"""Greatest distance of the centre of a grasped cube from the end-effector [m]."""
-
-IN_HAND = 0.02
-"""Greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]."""
+GRASPED = 0.02  # greatest distance of the centre of a grasped cube from the end-effector [m]
+IN_HAND = 0.02  # greatest distance of a blob's centroid from where the end-effector is seen, at its depth [m]
 
 
 class ViewAgreement:

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.evaluation.metrics import Metric, number
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array
 
 KINDS = ("overlap", "float", "teleport", "table", "gripper")
 """Two objects in one place; resting on nothing; moved without cause; in the table; in the gripper."""
@@ -24,8 +22,7 @@ KINDS = ("overlap", "float", "teleport", "table", "gripper")
 MARGIN = 0.01
 """How deep objects may seem to be in something solid, and how high above the table they may seem to rest [m]."""
 
-REACH = 0.02
-"""Between surfaces that are at most this far apart there may be contact [m]."""
+REACH = 0.02  # between surfaces that are at most this far apart there may be contact [m]
 
 STILL = 0.006
 """An object rests if it moves less than this in each of two steps [m]; at 10 Hz, free fall changes by 0.016 or more."""
@@ -33,11 +30,8 @@ STILL = 0.006
 PUSH = 0.06
 """An object in contact gains at most this much speed in a step [m per step]; the gripper's own is at most 0.05."""
 
-GRAVITY = 15.0
-"""The strongest there is [m/s^2]."""
-
-TABLE_LOW, TABLE_HIGH = np.array([-0.4, -0.8]), np.array([1.1, 0.8])
-"""Edges of the table, whose top is at height 0 [m]."""
+GRAVITY = 15.0  # the strongest there is [m/s^2]
+TABLE_LOW, TABLE_HIGH = np.array([-0.4, -0.8]), np.array([1.1, 0.8])  # edges of the table, whose top is at height 0 [m]
 
 # Middle relative to the end-effector, half size, and the side to which it moves as the gripper opens.
 _BAR, _PAD = ((0.0, 0.011, 0.018), (0.010, 0.005, 0.028)), ((0.0, 0.003, 0.001), (0.010, 0.003, 0.011))
@@ -90,15 +84,8 @@ class Violations(Metric):
 
 
 def gripper_boxes(effector: Array, opening: Array) -> tuple[Array, Array]:
-    """Boxes that the fingers and the hand fill; their edges are along the world's axes.
-
-    Args:
-        effector: Measured end-effector, between the finger pads [m], (..., 3).
-        opening: Distance of the pads [m], (...).
-
-    Returns:
-        Middles (..., 5, 3) and half sizes (5, 3) [m].
-    """
+    """Boxes that the fingers and the hand fill, their edges along the world's axes: middles (..., 5, 3) and half sizes
+    (5, 3) [m], from the measured end-effector (..., 3) [m] between the pads and their distance (...) [m]."""
     middles = effector[..., None, :] + _MIDDLES
     middles[..., 1] += 0.5 * opening[..., None] * _SIDES
     return middles, _HALF_SIZES
@@ -137,11 +124,8 @@ def find_violations(objects: Array, effector: Array, opening: Array, size: float
 
 
 def violation_rates(found: Array) -> dict[str, float | int | None]:
-    """Share of steps with each kind of violation, and with any; None without a step.
-
-    Args:
-        found: What `find_violations` returned, (kinds, ...) bool.
-    """
+    """Share of steps with each kind of violation, and with any, of what `find_violations` returned, (kinds, ...) bool;
+    None without a step."""
     steps = found.reshape(len(KINDS), -1)
     count = steps.shape[1]
     shares = [*steps.mean(axis=1).tolist(), steps.any(axis=0).mean().item()] if count else [None] * (len(KINDS) + 1)

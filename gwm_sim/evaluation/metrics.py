@@ -15,14 +15,11 @@ from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
 from gwm_sim.data.views import main_view
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
-from gwm_sim.evaluation.statistics import mean
-
-Array = NDArray[Any]
+from gwm_sim.evaluation.statistics import Array, mean
 
 WORLD_METRICS = {"*": "gwm_sim.envs.blocks.metrics"}
 """Module whose `METRICS` a world has beside those of any world, by pattern of its id; the first that fits counts.
@@ -33,8 +30,7 @@ The block world's are for all others, too: boxes that are told by their colour a
 FOREGROUND_LEVELS = 16
 """A pixel is foreground if a channel of the true frame differs from the background by more than this [grey levels]."""
 
-MAX_PSNR = 100.0
-"""PSNR of pictures without any difference [dB]."""
+MAX_PSNR = 100.0  # PSNR of pictures without any difference [dB]
 
 
 class Row(NamedTuple):
@@ -49,10 +45,8 @@ class Row(NamedTuple):
 class Metric(ABC):
     """One respect in which predictions stray from what happened."""
 
-    name: ClassVar[str]
-    """What it measures, in a word or two."""
-    rows: ClassVar[tuple[Row, ...]] = ()
-    """Which of its numbers by horizon are printed."""
+    name: ClassVar[str]  # what it measures, in a word or two
+    rows: ClassVar[tuple[Row, ...]] = ()  # which of its numbers by horizon are printed
 
     def __init__(self, test: OpenLoopTest) -> None:
         """Prepare for the windows of a test, also of one that lacks what the metric needs."""

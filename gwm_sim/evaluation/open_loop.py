@@ -12,22 +12,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.statistics import Array
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
-Array = NDArray[Any]
-
-STRIDE = 5
-"""Steps between the starts of neighbouring windows."""
+STRIDE = 5  # steps between the starts of neighbouring windows
 
 SHUFFLE_SEED = 0
 
@@ -175,8 +172,7 @@ class OpenLoopTest:
     @cached_property
     def background(self) -> Array:
         """The main camera's background (H, W, 3): the median, per pixel and channel, of frames spread evenly over all
-        episodes.
-        """
+        episodes."""
         ends = np.cumsum([length + 1 for length in self.file.lengths[: self.episodes]])
         frames = []
         for i in np.unique(np.linspace(0, ends[-1] - 1, _BACKGROUND_FRAMES).round().astype(int)).tolist():
@@ -209,11 +205,8 @@ class OpenLoopTest:
         return collate([self._cut(self._read(episode), slot, 0, range(1, slot.steps + 1))])
 
     def foreign_actions(self, steps: int) -> dict[int, Array]:
-        """Give every window that is long enough the first actions of another one, drawn with a fixed seed.
-
-        Returns:
-            Actions (steps, A) by the window's position in the plan; all windows' actions, none at its own.
-        """
+        """For every window that is long enough, by its position in the plan, the first actions (steps, A) of another
+        one, drawn with a fixed seed; each window's actions are given once, none at its own."""
         own = {}
         for k, slots in self._by_episode():
             actions = self.file.read(k, cameras=()).actions

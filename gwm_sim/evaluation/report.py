@@ -12,11 +12,8 @@ from gwm_sim.evaluation.metrics import DistanceMetric, find_metrics
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Predictor
 from gwm_sim.progress import Show
 
-MIN_WINDOWS = 20
-"""A horizon that fewer windows reach is left out."""
-
-SHUFFLE_STEPS = 10
-"""Horizon at which the effect of wrong actions is measured [steps]."""
+MIN_WINDOWS = 20  # a horizon that fewer windows reach is left out
+SHUFFLE_STEPS = 10  # horizon at which the effect of wrong actions is measured [steps]
 
 
 def open_loop_report(

@@ -60,8 +60,7 @@ def auroc(negatives: ArrayLike, positives: ArrayLike) -> float | None:
 def mean_maximum_rank_violation(*, real: ArrayLike, simulated: ArrayLike) -> float:
     """Mean over policies of the largest real difference to another policy that the simulation orders wrongly.
 
-    SIMPLER's metric (https://arxiv.org/abs/2405.05941). It is not symmetric, hence the names of the
-    arguments, each (N,).
+    SIMPLER's metric (https://arxiv.org/abs/2405.05941). Not symmetric, hence the names of the arguments, each (N,).
     """
     truth, belief = np.asarray(real, float), np.asarray(simulated, float)
     if truth.shape != belief.shape or truth.ndim != 1 or not truth.size:

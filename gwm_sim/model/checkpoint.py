@@ -62,8 +62,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
     config: WorldModelConfig
     tokenizer: Tokenizer
-    folder: Path | None = None
-    """Where it was loaded from, None if it was not."""
+    folder: Path | None = None  # where it was loaded from, None if it was not
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
@@ -137,11 +136,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
 
 def read_config(folder: Path) -> WorldModelConfig:
-    """Configuration of the model in a folder.
-
-    Raises:
-        CheckpointError: It is of another version.
-    """
+    """Configuration of the model in a folder; one of another version is refused."""
     value = json.loads((folder / CONFIG_FILE).read_text())
     if value["format"] != FORMAT:
         advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"

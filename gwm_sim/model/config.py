@@ -22,24 +22,15 @@ CELL = 8  # pixels per side of a latent cell
 class TokenizerConfig:
     """Shape of the tokenizer."""
 
-    height: int = 64
-    """Height of a view in [px], a multiple of the size of a token."""
-    width: int = 64
-    """Width of a view in [px], a multiple of the size of a token."""
-    numbers: int = 5
-    """Integers per latent cell."""
-    levels: int = 5
-    """Values per integer."""
-    channels: int = 32
-    """Channels at half resolution; doubled at each halving."""
-    foreground_weight: float = 12.0
-    """Extra loss weight of a pixel that differs from the background by the full range."""
-    worst_weight: float = 0.2
-    """Weight of the mean error of the worst one percent of pixels."""
-    views: int = 1
-    """Cameras, whose views stand side by side in a frame."""
-    pack: int = 2
-    """Cells per side of a token."""
+    height: int = 64  # height of a view in [px], a multiple of the size of a token
+    width: int = 64  # width of a view in [px], a multiple of the size of a token
+    numbers: int = 5  # integers per latent cell
+    levels: int = 5  # values per integer
+    channels: int = 32  # channels at half resolution; doubled at each halving
+    foreground_weight: float = 12.0  # extra loss weight of a pixel that differs from the background by the full range
+    worst_weight: float = 0.2  # weight of the mean error of the worst one percent of pixels
+    views: int = 1  # cameras, whose views stand side by side in a frame
+    pack: int = 2  # cells per side of a token
 
     def __post_init__(self) -> None:
         token = self.token
@@ -81,38 +72,25 @@ class TokenizerConfig:
 class DynamicsConfig:
     """Shape of the dynamics; everything about the robot comes from the data."""
 
-    tokens: int
-    """Image tokens per frame."""
-    token_numbers: int
-    """Integers per image token."""
-    levels: int
-    """Values per integer."""
-    telemetry: int
-    """Length of the telemetry vector."""
-    actions: int
-    """Length of the action vector."""
-    objects: int
-    """Tracked objects; 0 when the data has no poses."""
-    properties: int
-    """Physics properties that condition the prediction."""
-    commands: tuple[Command, ...] = ()
-    """Quantities that the controller integrates exactly."""
+    tokens: int  # image tokens per frame
+    token_numbers: int  # integers per image token
+    levels: int  # values per integer
+    telemetry: int  # length of the telemetry vector
+    actions: int  # length of the action vector
+    objects: int  # tracked objects; 0 when the data has no poses
+    properties: int  # physics properties that condition the prediction
+    commands: tuple[Command, ...] = ()  # quantities that the controller integrates exactly
     effector: tuple[int, ...] = ()
     """Telemetry indices of the end-effector position, in the frame of the object positions; empty if unknown."""
     memory: int = 192
     """Where objects are tracked, the numbers that are remembered of the robot's past, and of each object's."""
-    width: int = 192
-    """Channels per token of a picture."""
+    width: int = 192  # channels per token of a picture
     layers: int = 6
     """Transformer blocks that read pictures where no object is tracked; every second one looks back in time."""
-    heads: int = 6
-    """Attention heads."""
-    painter_layers: int = 4
-    """Transformer blocks that draw the next picture for the predicted physical state."""
-    window: int = 12
-    """Frames that time attention reaches back, the present one included."""
-    grid: tuple[int, int] = (0, 0)
-    """Rows and columns of the image tokens of a view."""
+    heads: int = 6  # attention heads
+    painter_layers: int = 4  # transformer blocks that draw the next picture for the predicted physical state
+    window: int = 12  # frames that time attention reaches back, the present one included
+    grid: tuple[int, int] = (0, 0)  # rows and columns of the image tokens of a view
     view: tuple[float, ...] = ()
     """Where objects are tracked, each camera as a matrix (3, 4), row by row: it takes a point (x, y, z, 1) [m] to
     column and row [tokens], both times the depth, and to the depth [m]."""
@@ -144,37 +122,27 @@ class DynamicsConfig:
 class HeadsConfig:
     """Shape of the heads."""
 
-    tasks: tuple[str, ...] = ()
-    """Tasks with labels in the data, in the order of the outputs."""
-    width: int = 128
-    """Channels per token."""
-    layers: int = 2
-    """Transformer blocks."""
-    heads: int = 4
-    """Attention heads."""
+    tasks: tuple[str, ...] = ()  # tasks with labels in the data, in the order of the outputs
+    width: int = 128  # channels per token
+    layers: int = 2  # transformer blocks
+    heads: int = 4  # attention heads
 
 
 @dataclass(frozen=True)
 class WorldModelConfig:
     """Everything a checkpoint needs to be rebuilt, and what its numbers mean."""
 
-    name: str
-    """Short name, such as gwm-mini."""
-    schema: Schema
-    """The data's schema: rate, names, units and bounds of telemetry and actions, camera, objects, tasks."""
+    name: str  # short name, such as gwm-mini
+    schema: Schema  # the data's schema: rate, names, units and bounds of telemetry and actions, camera, objects, tasks
     camera: str
     """The camera that the model sees through; of several the main one, from which goals and objects are read."""
-    properties: tuple[str, ...]
-    """Physics properties that condition the model, in the order of the inputs."""
-    time_limit: int
-    """Length of the training episodes [steps]: the time limit of an environment that names no task."""
+    properties: tuple[str, ...]  # physics properties that condition the model, in the order of the inputs
+    time_limit: int  # length of the training episodes [steps]: the time limit of an environment that names no task
     tokenizer: TokenizerConfig
     dynamics: DynamicsConfig
     heads: HeadsConfig
-    others: tuple[str, ...] = ()
-    """Further cameras, whose views stand beside that of the main one."""
-    depth: bool = False
-    """Whether the depth of the main view is predicted too."""
+    others: tuple[str, ...] = ()  # further cameras, whose views stand beside that of the main one
+    depth: bool = False  # whether the depth of the main view is predicted too
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -191,24 +159,20 @@ class WorldModelConfig:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> WorldModelConfig:
         """Make a configuration from what `to_json` returned."""
-        dynamics = dict(value["dynamics"])
+        dynamics = tupled(value["dynamics"])
         dynamics["commands"] = tuple(Command(**command) for command in dynamics["commands"])
-        dynamics |= {
-            name: tuple(dynamics.get(name, ())) for name in ("effector", "grid", "view", "rides", "action_size")
+        parts = {
+            "schema": Schema.from_json(value["schema"]),
+            "tokenizer": TokenizerConfig(**value["tokenizer"]),
+            "dynamics": DynamicsConfig(**dynamics),
+            "heads": HeadsConfig(**tupled(value["heads"])),
         }
-        heads = dict(value["heads"]) | {"tasks": tuple(value["heads"]["tasks"])}
-        return cls(
-            name=value["name"],
-            schema=Schema.from_json(value["schema"]),
-            camera=value["camera"],
-            properties=tuple(value["properties"]),
-            time_limit=value["time_limit"],
-            tokenizer=TokenizerConfig(**value["tokenizer"]),
-            dynamics=DynamicsConfig(**dynamics),
-            heads=HeadsConfig(**heads),
-            others=tuple(value.get("others", ())),
-            depth=value.get("depth", False),
-        )
+        return cls(**tupled({item.name: value[item.name] for item in fields(cls) if item.name in value}) | parts)
+
+
+def tupled(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object, with tuples for its lists."""
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
 
 
 def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, Any]:

@@ -54,12 +54,11 @@ class Dynamics(nn.Module, ABC):
         self.config = config
         for name, value in statistics._asdict().items():
             self.register_buffer(name, value.float())
-        commands = config.commands
-        self.register_buffer("command_telemetry", torch.tensor([c.telemetry for c in commands], dtype=torch.long))
-        self.register_buffer("command_action", torch.tensor([c.action for c in commands], dtype=torch.long))
-        self.register_buffer("command_measured", torch.tensor([c.measured for c in commands], dtype=torch.long))
-        self.register_buffer("command_scale", torch.tensor([c.scale for c in commands], dtype=torch.float32))
-
+        for name in ("telemetry", "action", "measured", "scale"):
+            kind = torch.float32 if name == "scale" else torch.long
+            self.register_buffer(
+                f"command_{name}", torch.tensor([getattr(c, name) for c in config.commands], dtype=kind)
+            )
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
@@ -102,7 +101,8 @@ class Dynamics(nn.Module, ABC):
 
     def moved(self, segment: Segment, change: Tensor, motion: Tensor, rest: bool) -> PhysicalState:
         """The physical state after a change of the telemetry (B, T, P) and a motion of the objects (B, T, K, 3), both
-        in units of the usual one; with `rest`, as in a rollout, what hardly moves stays where it is."""
+        in units of the usual one; with `rest`, as in a rollout, what hardly moves stays where it is; what is learned
+        from has to move."""
         if rest:
             change = change * (change.abs() > TELEMETRY_REST)
             motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
@@ -120,13 +120,7 @@ class Dynamics(nn.Module, ABC):
 
     def conditioning(self, physical: PhysicalState, before: PhysicalState | Segment) -> Conditioning:
         """What there is to draw: a physical state as it is, and as it differs from the one `before`."""
-        robot = torch.cat(
-            (
-                (physical.telemetry - self.telemetry_mean) / self.telemetry_std,
-                (physical.telemetry - before.telemetry) / self.telemetry_change,
-            ),
-            dim=-1,
-        )
+        robot = self.telemetry_features(physical.telemetry, before.telemetry)
         if not self.config.objects:
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
@@ -144,14 +138,18 @@ class Dynamics(nn.Module, ABC):
 
     # --- features -----------------------------------------------------------------------------------------------------
 
+    def telemetry_features(self, telemetry: Tensor, before: Tensor) -> Tensor:
+        """Telemetry and its change since the frame before, in their usual sizes, (B, T, 2P)."""
+        level = (telemetry - self.telemetry_mean) / self.telemetry_std
+        return torch.cat((level, (telemetry - before) / self.telemetry_change), dim=-1)
+
     def robot_features(self, segment: Segment) -> Tensor:
         """Telemetry, its last change, the action in its size, and where the action sends the commanded quantities."""
         commands = self.next_commands(segment.telemetry, segment.actions)
         index = self.command_telemetry
         return torch.cat(
             (
-                (segment.telemetry - self.telemetry_mean) / self.telemetry_std,
-                (segment.telemetry - segment.previous_telemetry) / self.telemetry_change,
+                self.telemetry_features(segment.telemetry, segment.previous_telemetry),
                 segment.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
                 (commands - segment.telemetry[..., self.command_measured]) / self.command_scale,

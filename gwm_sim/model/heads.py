@@ -1,8 +1,8 @@
-"""Readings of a frame: where the objects are, and reward and success of each task.
+"""Readings of a frame: where the objects are, reward and success of each task, and depth.
 
 The locator reads real frames, before they are rounded to codes: it starts the tracking of objects, which the dynamics
 goes on with. The task head looks at two consecutive frames, real or imagined: at telemetry and tracked positions, and
-at the picture where nothing is tracked.
+at the picture where nothing is tracked. The depth head says from codes how far away what the main camera sees is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.config import HeadsConfig
+from gwm_sim.model.config import HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
 from gwm_sim.model.state import Segment
+from gwm_sim.model.tokenizer import cell_decoder
+
+NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 
 
 class LatentReader(nn.Module):
@@ -34,7 +37,7 @@ class LatentReader(nn.Module):
     def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
         codes = torch.cat([one_hot(c, dynamics.config.levels) for c in (segment.codes, segment.previous_codes)], dim=-1)
-        robot = self.robot(robot_features(segment, dynamics))[:, :, None]
+        robot = self.robot(dynamics.telemetry_features(segment.telemetry, segment.previous_telemetry))[:, :, None]
         verdict = self.verdict.expand(*segment.telemetry.shape[:2], -1, -1)
         x = torch.cat((torch.cat((self.image(codes.float()), robot), dim=2) + self.position, verdict), dim=2)
         for block in self.blocks:
@@ -55,14 +58,8 @@ class StateReader(nn.Module):
 
     def forward(self, segment: Segment, dynamics: Dynamics) -> Tensor:
         """What is seen in each frame, (B, T, D)."""
-        objects = object_features(segment, dynamics).flatten(2)
-        return self.layers(torch.cat((robot_features(segment, dynamics).clamp(-10, 10), objects), dim=-1))
-
-
-def robot_features(segment: Segment, dynamics: Dynamics) -> Tensor:
-    """Telemetry and its last change, (B, T, 2P)."""
-    change = (segment.telemetry - segment.previous_telemetry) / dynamics.telemetry_change
-    return torch.cat(((segment.telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std, change), dim=-1)
+        robot = dynamics.telemetry_features(segment.telemetry, segment.previous_telemetry).clamp(-10, 10)
+        return self.layers(torch.cat((robot, object_features(segment, dynamics).flatten(2)), dim=-1))
 
 
 def object_features(segment: Segment, dynamics: Dynamics) -> Tensor:
@@ -127,3 +124,24 @@ class TaskHead(nn.Module):
         if weight is not None:
             error, entropy = error * weight, entropy * weight
         return error.mean(), entropy.mean()
+
+
+class DepthHead(nn.Module):
+    """A decoder of its own beside that of the pictures, with the median depth of the scene as its bias."""
+
+    background: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.decoder = cell_decoder(config.numbers, config.channels // 2, blocks=1, out=1)
+        self.register_buffer("background", torch.zeros(1, config.height, config.width))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Depth (B, H, W, 1) [m] from quantised values (B, numbers, H/8, W/8) of the main view."""
+        return (self.decoder(grid).float() + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
+
+    def loss(self, grid: Tensor, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean absolute error from a true depth (B, H, W, 1) [m]; what is not the empty scene counts more."""
+        error = (self(grid) - depth).abs()
+        apart = (depth - self.background.permute(1, 2, 0)).abs()
+        return ((1 + NEAR_WEIGHT * apart) * error).mean(), {"depth_mm": 1000 * error.detach().mean()}

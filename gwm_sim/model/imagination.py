@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
@@ -27,9 +25,7 @@ from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
-Array = NDArray[Any]
-
-_UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 """Quaternion wxyz of every imagined object: models track where objects are, not how they are turned."""
 
 
@@ -71,15 +67,8 @@ def imagine_episodes(
 
 @torch.inference_mode()
 def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
-    """Follow the actions of an episode open loop.
-
-    Args:
-        model: The world model.
-        episode: A recording of at least `CONTEXT` actions with frames of the model's cameras.
-
-    Returns:
-        An episode of the same length. Frames and telemetry of its first `CONTEXT` rows are the recorded ones.
-    """
+    """Follow the actions of an episode of at least `CONTEXT` actions, with frames of the model's cameras, open loop: an
+    episode of the same length. Frames and telemetry of its first `CONTEXT` rows are the recorded ones."""
     cameras = model.config.cameras
     recorded = side_by_side(episode.frames, cameras)
     frames, telemetry, actions = (
@@ -94,13 +83,14 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
     rewards, successes = zip(*map(model.judge, given), strict=True)
     reward = torch.cat([*rewards, rollout.reward[0]]).float().cpu().numpy()  # (N+1, tasks)
     success = torch.cat([*successes, rollout.success[0]]).cpu().numpy() > 0.5
-    positions = torch.cat([*(state.objects for state in given), rollout.objects[0]]).float().cpu().numpy()
+    positions = torch.cat([*(state.objects for state in given), rollout.objects[0]]).float().cpu()  # (N+1, K, 3)
+    poses = torch.cat([positions, torch.tensor(UPRIGHT).expand(*positions.shape[:2], 4)], dim=-1).numpy()
     return Episode(
         frames=apart(np.concatenate([recorded[:CONTEXT], model.decode(rollout)[0].cpu().numpy()]), cameras),
         telemetry=np.concatenate([episode.telemetry[:CONTEXT], rollout.telemetry[0].float().cpu().numpy()]),
         actions=episode.actions,
         labels={task: TaskLabels(reward[:, i], success[:, i]) for i, task in enumerate(model.tasks)},
-        objects=_poses(positions) if model.config.dynamics.objects else None,
+        objects=poses if model.config.dynamics.objects else None,
         properties=episode.properties,
         seed=episode.seed,
         policy=episode.policy,
@@ -108,7 +98,7 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
 
 
 def imagined_schema(model: WorldModel, file: EpisodeFile) -> Schema:
-    """Return the schema of what a model imagines from a file: the model's own, and who imagined what."""
+    """The schema of what a model imagines from a file: the model's own, and who imagined what."""
     trained, recorded = model.config.schema, file.schema
     return replace(
         trained,
@@ -125,9 +115,3 @@ def imagined_schema(model: WorldModel, file: EpisodeFile) -> Schema:
         },
         versions={"gwm_sim": gwm_sim.__version__, "torch": torch.__version__},
     )
-
-
-def _poses(positions: Array) -> Array:
-    """Complete positions (N+1, K, 3) [m] to poses (N+1, K, 7)."""
-    turns = np.broadcast_to(np.array(_UPRIGHT, np.float32), (*positions.shape[:2], 4))
-    return np.concatenate([positions, turns], axis=-1)

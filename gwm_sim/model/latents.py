@@ -14,11 +14,7 @@ from torch import Tensor
 
 
 def choose(logits: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
-    """Codes from logits (B, N, M, L): the most likely ones, or a sample per row from that row's own generator.
-
-    Returns:
-        Codes, (B, N, M) uint8.
-    """
+    """Codes (B, N, M) uint8 from logits (B, N, M, L): the most likely, or a sample by each row's generator."""
     if generators is None:
         return logits.argmax(dim=-1).to(torch.uint8)
     noise = torch.stack([torch.rand(logits.shape[1:], generator=g, device=logits.device) for g in generators])

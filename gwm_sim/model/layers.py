@@ -8,11 +8,12 @@ remember.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Rotation = tuple[Tensor, Tensor]  # see `rotation`
 
 TIME_PERIOD = 100.0  # longest wavelength of the time rotation, in units of 2 pi frames: well above any window used here
 
@@ -43,26 +44,19 @@ class GatedMLP(nn.Module):
         return self.down(F.silu(gate) * value)
 
 
-class Rotation(NamedTuple):
-    """Cosines and sines of the angles by which queries and keys are rotated, each (B, 1, T, E/2) or (1, 1, T, E/2)."""
-
-    cos: Tensor
-    sin: Tensor
-
-
 def rotation(time: Tensor, width: int) -> Rotation:
-    """Angles of frames at `time` (B, T) or (1, T), so that products of queries and keys of `width` E depend on time
-    differences only (RoPE, Su et al., 2021)."""
+    """Cosines and sines (B, 1, T, E/2) of the angles by which queries and keys of `width` E are rotated at `time`
+    (B, T), so that their products depend on time differences only (RoPE, Su et al., 2021)."""
     half = width // 2
     frequency = TIME_PERIOD ** (-torch.arange(half, device=time.device, dtype=torch.float32) / half)
     angle = time.to(torch.float32)[:, None, :, None] * frequency
-    return Rotation(angle.cos(), angle.sin())
+    return angle.cos(), angle.sin()
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Rotate queries or keys (B, N*H, T, E)."""
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat((first * by.cos - second * by.sin, first * by.sin + second * by.cos), dim=-1).to(x.dtype)
+    (first, second), (cos, sin) = x.float().chunk(2, dim=-1), by
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1).to(x.dtype)
 
 
 class Ring:
@@ -91,8 +85,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     return scores.float().softmax(dim=-1).to(value.dtype) @ value
 
 
-class SpaceAttention(nn.Module):
-    """Full attention among the tokens of each frame, with normalised queries and keys."""
+class Attention(nn.Module):
+    """What attention learns: linear maps of the tokens, and the sizes of queries and keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -102,6 +96,10 @@ class SpaceAttention(nn.Module):
         self.query_norm = RMSNorm(width // heads)
         self.key_norm = RMSNorm(width // heads)
 
+
+class SpaceAttention(Attention):
+    """Full attention among the tokens of each frame, with normalised queries and keys."""
+
     def forward(self, x: Tensor) -> Tensor:
         b, t, n, d = x.shape
         qkv = self.qkv(x).reshape(b * t, n, 3, self.heads, d // self.heads)
@@ -110,17 +108,12 @@ class SpaceAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(b, t, n, d))
 
 
-class TimeAttention(nn.Module):
+class TimeAttention(Attention):
     """Causal attention of each token position to its own past, at most `window` frames back (itself included)."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
-        super().__init__()
-        self.heads = heads
+        super().__init__(width, heads)
         self.window = window
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.query_norm = RMSNorm(width // heads)
-        self.key_norm = RMSNorm(width // heads)
 
     def project(self, x: Tensor, by: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, N*H, T, E): token positions act as further heads."""
@@ -135,11 +128,8 @@ class TimeAttention(nn.Module):
         return self.out(mixed.reshape(b, n, self.heads, t, e).permute(0, 3, 1, 2, 4).reshape(b, t, n, self.heads * e))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend within whole sequences, as in training and when a context is read.
-
-        Returns:
-            Mixed activations (B, T, N, D), and the keys and values (B, 2, N*H, T, E) for a cache.
-        """
+        """Attend within whole sequences (B, T, N, D), as in training and when a context is read; also returns keys and
+        values (B, 2, N*H, T, E) for a cache."""
         t = x.shape[1]
         time = torch.arange(t, device=x.device)
         lag = time[:, None] - time[None, :]
@@ -148,16 +138,8 @@ class TimeAttention(nn.Module):
         return self.merge(mixed, x.shape[2]), torch.stack((key, value), dim=1)
 
     def step(self, x: Tensor, cache: Tensor, ring: Ring) -> Tensor:
-        """Attend from one new frame to the ring of past frames, and write the new frame into the ring in place.
-
-        Args:
-            x: Activations of the new frame, (B, 1, N, D).
-            cache: Keys and values of the ring, (B, 2, N*H, window, E).
-            ring: Where the new frame goes.
-
-        Returns:
-            Mixed activations, (B, 1, N, D).
-        """
+        """Attend from one new frame (B, 1, N, D) to the past ones, of which `cache` (B, 2, N*H, window, E) holds keys
+        and values, and write the new frame in place where `ring` says."""
         query, key, value = self.project(x, ring.rotation)
         cache[ring.rows, 0, :, ring.slot] = key[:, :, 0].to(cache.dtype)
         cache[ring.rows, 1, :, ring.slot] = value[:, :, 0].to(cache.dtype)
@@ -218,15 +200,8 @@ def fourier(x: Tensor, octaves: int) -> Tensor:
 
 
 def soft_argmax(features: Tensor, maps: Tensor) -> Tensor:
-    """What is under each map and where that is: a spatial soft-argmax (Finn et al., 2016).
-
-    Args:
-        features: (B, D, H, W).
-        maps: Scores of where to look, (B, M, H, W).
-
-    Returns:
-        Mean features beside row and column in [-1, 1], (B, M, D + 2).
-    """
+    """What is under each map and where that is, (B, M, D + 2): from features (B, D, H, W) and scores of where to look
+    (B, M, H, W) the mean features beside row and column in [-1, 1], a spatial soft-argmax (Finn et al., 2016)."""
     rows, columns = (torch.linspace(-1, 1, n, device=maps.device, dtype=features.dtype) for n in maps.shape[-2:])
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(features), -1, -1, -1)
     share = maps.flatten(2).float().softmax(dim=-1).to(features.dtype)  # (B, M, cells)

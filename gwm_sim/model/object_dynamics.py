@@ -72,7 +72,7 @@ class ObjectDynamics(Dynamics):
         Args:
             segment: Frames and actions.
             memory: What is remembered of those before, (B, 1 + K, memory).
-            rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
+            rest: See `moved`.
             noise: What chance has it for the robot and each object, (B, T, 1 + K, noise), standard normal; None for the
                 most likely future.
 

@@ -112,15 +112,9 @@ class Renderer(nn.Module):
         return self.image_in(now) + self.image_before_in(before)
 
     def places(self, things: Tensor, before: Tensor, mount: Tensor, mount_before: Tensor, middle: Tensor) -> Tensor:
-        """Things as seen from each token, (B, T, E, N, features).
-
-        Args:
-            things: Where they are, (B, T, E, 3) [m].
-            before: Where they were in the past picture.
-            mount: What a camera rides on, the end-effector (B, T, 1, 3) [m].
-            mount_before: Where that was.
-            middle: The middle of the scene (3,) [m]; depths are compared with its own.
-        """
+        """Things as seen from each token, (B, T, E, N, features): from where they are and were in the past picture
+        (B, T, E, 3) [m], the same of what a camera rides on, the end-effector (B, T, 1, 3) [m], and the middle of the
+        scene (3,) [m], with whose depth theirs are compared."""
         views = []
         for view, rides in zip(self.view, self.rides, strict=True):
             origin, origin_before = (mount, mount_before) if rides else (0.0, 0.0)

@@ -143,14 +143,7 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Encode frames.
-
-        Args:
-            frames: (..., H, V*W, 3) uint8.
-
-        Returns:
-            Codes, (..., N, token_numbers) uint8 in [0, levels).
-        """
+        """Codes (..., N, token_numbers) uint8 in [0, levels) of frames (..., H, V*W, 3) uint8."""
         codes = self.codes(self.features(frames.reshape(-1, *frames.shape[-3:])))
         return codes.reshape(*frames.shape[:-3], *codes.shape[1:])
 
@@ -187,23 +180,12 @@ class Tokenizer(nn.Module):
     @torch.no_grad()
     def novelty(self, frames: Tensor, codes: Tensor) -> Tensor:
         """How badly codes (B, N, M) show frames (B, H, V*W, 3) uint8, or the first views, (B,): 1 is usual for familiar
-        ones.
-
-        The worst one percent of the pixels counts: an object of an unknown colour or kind is not larger.
-        """
+        ones. The worst one percent of the pixels counts: an object of an unknown colour or kind is not larger."""
         error = (self.decode(codes).float() - frames.float()).abs().mean(dim=-1).flatten(1)
         return worst_pixels(error).mean(dim=1) / self.usual_error
 
     def loss(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction loss of a batch.
-
-        Args:
-            frames: (B, H, V*W, 3) uint8.
-            features: What `features` made of them.
-
-        Returns:
-            Scalar loss, and named scalars to log.
-        """
+        """Reconstruction loss of frames (B, H, V*W, 3) uint8 with their `features`, and named scalars to log."""
         images = to_images(frames, self.config.views)
         code = self.quantise(self.to_code(features.flatten(0, 1))).unflatten(0, features.shape[:2])
         error = (self.decode_grid(code) - images).abs()

@@ -35,12 +35,7 @@ class VideoDynamics(Dynamics):
         self.telemetry_out = begin_as_copy(nn.Linear(d, c.telemetry))
 
     def forward(self, segment: Segment, rest: bool = True) -> NextFrame:
-        """Predict the successor of every frame of whole sequences.
-
-        Args:
-            segment: The sequences.
-            rest: Whether what hardly moves stays where it is, as in a rollout; what is learned from has to move.
-        """
+        """Predict the successor of every frame of whole sequences; for `rest` see `moved`."""
         return self.read_out(self.read(segment)[0], segment, rest)
 
     def blank_memory(self, rows: int) -> Tensor:

@@ -19,9 +19,8 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import StoredModel
 from gwm_sim.model.config import WorldModelConfig
-from gwm_sim.model.depth import DepthHead
 from gwm_sim.model.dynamics import IMAGINED, Dynamics
-from gwm_sim.model.heads import Locator, TaskHead
+from gwm_sim.model.heads import DepthHead, Locator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState

@@ -50,11 +50,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
 
 
 def chosen_cameras(names: Sequence[str], schema: Schema) -> list[Camera]:
-    """The cameras of these names.
-
-    Raises:
-        ConfigError: Objects cannot be tracked with them.
-    """
+    """The cameras of these names, with which objects must be trackable if there are any."""
     cameras = [schema.cameras[name] for name in names]
     if schema.object_names and cameras[0].moving:
         raise ConfigError(

@@ -17,7 +17,7 @@ WINDOWS = 512
 
 
 @torch.no_grad()
-def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bool = False) -> None:
+def calibrate(model: WorldModel, data: TrainingData, familiar: bool = False) -> None:
     """Fit `tokenizer.usual_error` and `calibration` of a trained model to validation episodes of its data.
 
     With `familiar` the tokenizer is of other data that looked alike, and what is usual stays what it was there.
@@ -35,7 +35,7 @@ def calibrate(model: WorldModel, data: TrainingData, codes: Tensor, familiar: bo
     after: list[tuple[Tensor, Tensor]] = []
     added: list[Tensor] = []
     for chunk in first.split(64):
-        true, _, _ = data.batch(codes, chunk, CONTEXT + steps)
+        true, _, _ = data.batch(None, chunk, CONTEXT + steps)
         pictures = data.frames[chunk[:, None] + torch.arange(CONTEXT)]
         context = model.read(pictures, true.telemetry[:, :CONTEXT], true.actions[:, : CONTEXT - 1], true.properties)
         start = model.begin(context)

@@ -40,11 +40,6 @@ class Preset:
     """Progress after which robot and objects go on from their own predictions in three of four steps; 0 for a model
     that already did."""
 
-    def enlarged(self, times: int) -> Preset:
-        """The same with batches so many times as large."""
-        sizes = {name: times * getattr(self, name) for name in vars(self) if name.endswith("_per_batch")}
-        return replace(self, **sizes)
-
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),
@@ -147,8 +142,9 @@ class TrainConfig:
     @property
     def sizes(self) -> Preset:
         """The preset, with batches and rollouts as they are asked for."""
-        preset = PRESETS[self.preset].enlarged(self.batch)
-        return replace(preset, rollouts=self.rollouts) if self.rollouts else preset
+        preset = PRESETS[self.preset]
+        batches = {name: self.batch * size for name, size in vars(preset).items() if name.endswith("_per_batch")}
+        return replace(preset, rollouts=self.rollouts or preset.rollouts, **batches)
 
     @property
     def learning_rate(self) -> float:

@@ -25,13 +25,7 @@ class Capture:
     """
 
     def __init__(self, model: nn.Module, loss: LossFunction, example: Sequence[Tensor]) -> None:
-        """Capture `loss` in the precision that holds here.
-
-        Args:
-            model: Holds the weights that are learned.
-            loss: From tensors to a total and its parts by name.
-            example: Such tensors.
-        """
+        """Capture `loss`, of tensors like `example` and the weights of `model`, in the precision that holds here."""
         self._weights = list(model.parameters())
         self._inputs = [tensor.clone() for tensor in example]
         self._graph = torch.cuda.CUDAGraph()

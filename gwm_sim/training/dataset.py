@@ -31,13 +31,7 @@ class WindowSampler:
     """Draws windows of one length at random, those of some files more often than those of others."""
 
     def __init__(self, first: Tensor, weights: Tensor, length: int = 1) -> None:
-        """Take what there is to draw from.
-
-        Args:
-            first: First frames of all windows, (W,).
-            weights: How often each is drawn compared with the others, (W,).
-            length: Frames of a window.
-        """
+        """Draw from windows of `length` frames that begin at `first` (W,), as often as `weights` (W,) say."""
         self.first, self.length = first, length
         self._cumulated = None if (weights == weights[0]).all() else weights.double().cumsum(0)
 
@@ -127,10 +121,7 @@ class TrainingData:
         return (self.validation() == validation) & (self.lengths >= length) & (self.seen() | (not seen))
 
     def windows(self, length: int, validation: bool = False, seen: bool = False) -> Tensor:
-        """First frames of all windows of `length` frames of the training or of the validation episodes, (W,).
-
-        With `seen`, only of those that have pictures.
-        """
+        """First frames (W,) of all windows of `length` frames of training or validation episodes, see `reaching`."""
         chosen = torch.nonzero(self.reaching(length, validation, seen)).flatten().tolist()
         if not chosen:
             kind = "validation" if validation else "training"
@@ -139,10 +130,7 @@ class TrainingData:
         return torch.cat([torch.arange(start, start + count) for start, count in spans])
 
     def samplers(self, length: int, seen: bool = False) -> tuple[WindowSampler, WindowSampler | None]:
-        """Windows of `length` frames of the training episodes, and of the validation episodes, to draw from.
-
-        None if no validation episode is that long; see `windows`.
-        """
+        """Windows of `length` frames of the training and the validation episodes, None if none of these is as long."""
 
         def sampler(validation: bool) -> WindowSampler:
             first = self.windows(length, validation, seen)
@@ -243,11 +231,7 @@ def load_training_data(
 
 
 def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) -> None:
-    """Refuse a file that no model can be trained on together with the first one, or at all.
-
-    Raises:
-        ConfigError: Another robot, cameras that are lacking or stand elsewhere, or evaluation episodes.
-    """
+    """Refuse a file that no model can be trained on together with the first one, or at all."""
     for name in ONE_ROBOT:
         given, expected = getattr(file.schema, name), getattr(first.schema, name)
         if given != expected:
@@ -270,11 +254,7 @@ def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) ->
 def allocate(
     files: Sequence[EpisodeFile], pictured: int, cameras: Sequence[str], weights: Sequence[float]
 ) -> TrainingData:
-    """Room for the episodes of some files, with pictures of the first `pictured` ones.
-
-    Raises:
-        ConfigError: The cameras' pictures have different sizes.
-    """
+    """Room for the episodes of some files, with pictures of the first `pictured` ones, which must have one size."""
     schema = files[0].schema
     seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[:pictured], files))
     sizes = {(schema.cameras[camera].height, schema.cameras[camera].width) for camera in cameras}

@@ -71,12 +71,9 @@ class Inheritance:
 
     source: str
     digest: str
-    kept: tuple[str, ...]
-    """Parts, in words."""
-    fresh: dict[str, str]
-    """Parts that are new, and why."""
-    share: float
-    """Share of the model's weights that were taken over."""
+    kept: tuple[str, ...]  # parts, in words
+    fresh: dict[str, str]  # parts that are new, and why
+    share: float  # share of the model's weights that were taken over
 
     def __str__(self) -> str:
         """Say it in two sentences."""
@@ -118,18 +115,11 @@ def inherit(model: WorldModel, source: WorldModel) -> Inheritance:
 
 
 def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: str) -> None:
-    """Copy what is not learned from another model, in place, scales too: it must not change.
-
-    Where tracked objects and robot alone are kept, the pictures may be others.
-
-    Args:
-        model: A model of the shape that the data ask for.
-        source: The other one.
-        kept: Phases that are left out.
-        why: For the message, what it is needed for.
+    """Copy what the phases that are left out, `kept`, would learn from another model, in place, scales too: it must not
+    change. Where tracked objects and robot alone are kept, the pictures may be others.
 
     Raises:
-        ConfigError: The data of `model` are of another robot, scene or picture.
+        ConfigError: The data of `model` are of another robot, scene or picture; begins with `why` it must fit them.
     """
     reasons = differences(model.config, source.config)
     judged = "dynamics" in kept  # else the task head is learned, and may judge other tasks

@@ -8,8 +8,10 @@ what another model may give.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import gwm_sim
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, replacing, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
+from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.early_stop import EarlyStop
 from gwm_sim.training.finetune import Inheritance, become, inherit
-from gwm_sim.training.initial_states import write_initial_states
 from gwm_sim.training.model_card import model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
@@ -38,14 +41,15 @@ from gwm_sim.training.phases.phase import WorldModelPhase
 from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.run_folder import claim
-from gwm_sim.training.samples import sample_rollouts, sample_tokenizer
-from gwm_sim.training.summary import closing_report
-from gwm_sim.training.trainer import Trainer
+from gwm_sim.training.summary import closing_report, sample_rollouts, sample_tokenizer
+from gwm_sim.training.trainer import EarlyStop, Trainer
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
+MAY_DIFFER = ("data", "motion", "out", "resume", "json")
+"""Options that a run which is resumed may be given anew; what the data hold is compared by their digest."""
 ENCODED_AT_ONCE = 8  # frames; what many more make does not fit the caches of a CPU, which takes twice as long
+PIXELS = 256 * 64 * 64  # of the initial states: 256 of 64 pixels, fewer of larger pictures
 
 
 def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -74,9 +78,44 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         if inheritance is not None:
             tell(f"kept {inheritance}")
         trainer = Trainer(config.out, model, config.resume)
-        codes = run_phases(config, preset, data, trainer)
-        calibrate(model, data, codes, familiar="tokenizer" in config.kept)
+        run_phases(config, preset, data, trainer)
+        calibrate(model, data, familiar="tokenizer" in config.kept)
         return finish(config, data, trainer, inheritance)
+
+
+def claim(config: TrainConfig, digest: str) -> None:
+    """Make the folder and write down command, options, versions and the data's `digest`, or see that it is this run's.
+
+    Raises:
+        ConfigError: The folder holds another run, or one that was not asked to be resumed.
+    """
+    options = {key: value for key, value in plain(asdict(config)).items() if key not in MAY_DIFFER}
+    path = config.out / "run.json"
+    if not path.exists():
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "gwm_sim": gwm_sim.__version__}
+        command = " ".join(["gwm", *sys.argv[1:]])
+        write_json(path, {"command": command, "versions": versions, "data": digest, "options": options})
+        return
+    if not config.resume:
+        raise ConfigError(f"{config.out} holds a run already: go on with it by --resume, or give another --out")
+    before = json.loads(path.read_text())
+    defaults = plain({item.name: item.default for item in fields(config)})  # of options that an older version lacked
+    then = {key: before["options"].get(key, defaults[key]) for key in options}
+    if isinstance(then["camera"], str):  # of a version that knew one camera, and no depth
+        then |= {"camera": [then["camera"]], "phases": [*then["phases"], *({"depth"} & set(config.phases))]}
+    changed = [key for key, value in options.items() if then[key] != value]
+    changed += ["data"] if before["data"] != digest else []
+    if changed:
+        raise ConfigError(
+            f"{config.out} was started with other settings ({', '.join(changed)}): "
+            "resume with the same ones, or give another --out"
+        )
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """What JSON would give back."""
+    result: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return result
 
 
 def begin(
@@ -119,8 +158,8 @@ def check_phases(config: TrainConfig, data: TrainingData, model: WorldModel) -> 
         raise ConfigError("--rollouts are for robots with tracked objects, and these data track none")
 
 
-def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> Tensor:
-    """Learn what is asked for, one phase after the other; return the latents of all frames, (F, N, M)."""
+def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> None:
+    """Learn what is asked for, one phase after the other."""
     model, seed, samples = trainer.model, config.seed, config.out / "samples"
     phases = config.phases  # what is left out is not even made: its data may be too short for it
 
@@ -143,7 +182,6 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
             learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config)
         if "painter" in phases:
             learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
-    return codes
 
 
 def learn(
@@ -173,6 +211,32 @@ def finish(
     }
     write_json(out / REPORT_FILE, report)
     return report
+
+
+def write_initial_states(paths: Sequence[Path], cameras: Sequence[str], out: Path, shortest: int = 0) -> None:
+    """Cut the first frames of episodes spread over the data into an episode file.
+
+    Episodes of less than `shortest` steps, if there are longer ones, are pieces that begin in the middle of something.
+    """
+    if out.exists():
+        return
+    files = [EpisodeFile(path) for path in paths]
+    episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
+    places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
+    schema = files[0].schema
+    schema = replace(
+        schema,
+        cameras={name: schema.cameras[name] for name in cameras},
+        depth=(),
+        settings={"start_states_of": cameras[0]},
+    )
+    writer = EpisodeWriter(out, schema)
+    size = sum(schema.cameras[name].height * schema.cameras[name].width for name in cameras)
+    count = min(PIXELS // size, len(places))
+    chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
+    for index, (file, k) in enumerate(places[i] for i in chosen):
+        writer.write(index, replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}))
+    writer.merge()
 
 
 def overview(data: TrainingData, model: WorldModel) -> str:

@@ -1,7 +1,7 @@
-"""What a trained model can do, in words: a short open-loop test on the episodes that it was not trained on.
+"""What a model can do on the episodes that it was not trained on: pictures while it trains, then words.
 
-The numbers are those of `gwm eval`, of fewer windows and shorter horizons. They tell whether a training was worth it;
-numbers to publish come from episodes that were collected for that.
+The words sum up a short open-loop test. Its numbers are those of `gwm eval`, of fewer windows and shorter horizons.
+They tell whether a training was worth it; numbers to publish come from episodes that were collected for that.
 """
 
 from __future__ import annotations
@@ -11,34 +11,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
+from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.training.dataset import TrainingData
 
 HORIZONS = (1, 5, 10, 25, 50)  # [steps]
 WINDOWS = 256  # at most, shared between the files,
 FEWEST = 40  # but not less of each
 LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
 KEEPS = 0.9  # share of the objects
+SAMPLED = (1, 2, 5, 10, 20, 30, 40)  # horizons of rollouts that are drawn [steps]
 
 Numbers = Mapping[str, Any]
 
 
+def sample_tokenizer(model: WorldModel, data: TrainingData, folder: Path, step: int) -> None:
+    """Write frames beside their reconstructions."""
+    first = data.windows(1, validation=True, seen=True)
+    frames = data.frames[first[torch.linspace(0, len(first) - 1, 10).long()]]
+    decoded = model.detokenize(model.tokenize(frames)).cpu()
+    write_png(
+        folder / f"tokenizer-{step:06d}.png",
+        contact_sheet({"real": list(frames.numpy()), "decoded": list(decoded.numpy())}),
+    )
+
+
+def sample_rollouts(model: WorldModel, data: TrainingData, folder: Path, step: int) -> None:
+    """Write open-loop rollouts beside what really happened."""
+    longest = int(data.lengths[data.validation() & data.seen()].max()) - CONTEXT
+    horizons = [h for h in SAMPLED if h <= longest] or [longest]
+    first = data.windows(CONTEXT + horizons[-1], validation=True, seen=True)
+    first = first[torch.linspace(0, len(first) - 1, 4).long()]
+    true, _, _ = data.batch(None, first, CONTEXT + horizons[-1])
+    pictures = data.frames[first[:, None] + torch.arange(CONTEXT + horizons[-1])]
+    given = pictures[:, :CONTEXT], true.telemetry[:, :CONTEXT], true.actions[:, : CONTEXT - 1], true.properties
+    rollout = model.imagine(model.encode(*given), true.actions[:, CONTEXT - 1 : -1].to(model.device))
+    decoded = model.decode(rollout).cpu().numpy()
+    rows = {}
+    for i in range(len(first)):
+        rows[f"real {i}"] = [pictures[i, CONTEXT - 1 + h].numpy() for h in horizons]
+        rows[f"model {i}"] = [decoded[i, h - 1] for h in horizons]
+    write_png(folder / f"rollouts-{step:06d}.png", contact_sheet(rows, [str(h) for h in horizons]))
+
+
 def closing_report(model: WorldModel, paths: Sequence[Path], validation: Sequence[bool]) -> dict[str, Any]:
-    """Test a model on some episodes of its data.
-
-    Args:
-        model: The trained model.
-        paths: Its data.
-        validation: Which of all episodes, file after file, it was not trained on.
-
-    Returns:
-        `files`, the numbers of each file, and `words`, what they mean, in lines.
-    """
+    """Test a model on the `validation` episodes of its data, file after file: `files`, the numbers of each file,
+    and `words`, what they mean, in lines."""
     files = []
     words = []
     chosen = iter(validation)

@@ -6,9 +6,9 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ from gwm_sim.extras import install_command
 from gwm_sim.files import replacing
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
-from gwm_sim.training.early_stop import EarlyStop
 from gwm_sim.training.phases.phase import Phase
 
 SAVE_EVERY = 60.0  # [s]
 SAMPLE_EVERY = 300.0  # [s]
 REPORT_EVERY = 1.0  # [s]
 STATE_FILE = "training.safetensors"
+CHECKS = 20  # of the loss on validation episodes, per budget
 
 
 @dataclass
@@ -53,6 +53,45 @@ class PhaseClock:
             return min(1.0, self.step / self.steps)
         assert self.seconds is not None
         return min(1.0, self.elapsed / self.seconds)
+
+
+@dataclass
+class Best:
+    """What is known so far; progress is a share of the budget."""
+
+    loss: float = math.inf  # lowest loss on validation episodes
+    at: float = 0.0  # progress at which it was measured
+    checked: float = 0.0  # progress at the last check
+    due: float = 0.0  # progress from which the next check is due
+
+
+@dataclass
+class EarlyStop:
+    """Ends a phase with the weights of the moment at which it knew unseen episodes best, and not long after that."""
+
+    loss: Callable[[], Tensor]  # loss on validation episodes of the weights that the model has when it is called
+    patience: float  # share of the budget without improvement after which it is enough
+    best: Best = field(default_factory=Best)
+    weights: dict[str, Tensor] = field(default_factory=dict)  # weights of the best moment
+
+    def due(self, progress: float) -> bool:
+        """Whether to check now."""
+        return progress >= self.best.due
+
+    def check(self, progress: float, weights: Mapping[str, Tensor]) -> float:
+        """Measure, and keep a copy of the model's `weights` if they are better than all before."""
+        loss = self.loss().item()
+        if loss < self.best.loss:
+            self.best.loss, self.best.at = loss, progress
+            self.weights = {name: value.detach().clone() for name, value in weights.items()}
+        self.best.checked = progress
+        self.best.due = (math.floor(progress * CHECKS + 1e-9) + 1) / CHECKS
+        return loss
+
+    @property
+    def enough(self) -> bool:
+        """Whether there was no improvement for too long."""
+        return self.best.checked - self.best.at > self.patience
 
 
 class Every:
@@ -81,6 +120,7 @@ class Trainer:
         self.log = ScalarLog(folder / "logs")
         self.precision = faster_precision(model.device)
         self.saved: dict[str, Any] = {}
+        self.finished: list[str] = []
         self.optimiser_state: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.validation: dict[str, dict[str, float]] = {}
@@ -103,11 +143,9 @@ class Trainer:
             seconds: Budget in [s], or None.
             steps: Budget in optimiser steps where `seconds` is None.
             sample: Called now and then with the step; the model has the averaged weights meanwhile.
-            early_stop: Chooses the moment whose averaged weights are kept, and ends the phase when that is long ago;
-                None keeps those of the end.
+            early_stop: Chooses the moment whose averaged weights are kept; None keeps those of the end.
         """
-        finished = self.saved.get("finished", [])
-        if phase.name in finished:
+        if phase.name in self.finished:
             return
         parameters = phase.parameters()
         tensors = [p for _, p in parameters]
@@ -117,7 +155,7 @@ class Trainer:
             clock.elapsed, clock.step = self.saved["elapsed"], self.saved["step"]
             load_optimiser(optimiser, parameters, self.optimiser_state)
             if early_stop is not None and "early_stop" in self.saved:
-                early_stop.restore(self.saved["early_stop"], self.best_weights)
+                early_stop.best, early_stop.weights = Best(**self.saved["early_stop"]), self.best_weights
         self.fit(phase, clock, optimiser, sample, early_stop)
         if early_stop is not None:
             self.settle(early_stop, phase, clock)
@@ -125,9 +163,8 @@ class Trainer:
             for name, parameter in parameters:
                 self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
-        self.saved = {}
-        self.save(phase, clock, optimiser, [*finished, phase.name])
-        self.saved = {"finished": [*finished, phase.name]}
+        self.finished.append(phase.name)
+        self.save(phase, clock, optimiser)
         sample(clock.step)
 
     def fit(
@@ -159,7 +196,7 @@ class Trainer:
                     with self.averaged():
                         sample(clock.step)
                 if saving.due():
-                    self.save(phase, clock, optimiser, self.saved.get("finished", []), early_stop)
+                    self.save(phase, clock, optimiser, early_stop)
 
     def step(self, phase: Phase, clock: PhaseClock, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         """One step of the optimiser; returns the parts of the loss.
@@ -235,12 +272,7 @@ class Trainer:
             self.average[name] = kept
 
     def save(
-        self,
-        phase: Phase,
-        clock: PhaseClock,
-        optimiser: torch.optim.Optimizer,
-        finished: list[str],
-        early_stop: EarlyStop | None = None,
+        self, phase: Phase, clock: PhaseClock, optimiser: torch.optim.Optimizer, early_stop: EarlyStop | None = None
     ) -> None:
         """Replace the state file, so that it is whole at every moment."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -252,13 +284,13 @@ class Trainer:
             "phase": phase.name,
             "step": clock.step,
             "elapsed": clock.elapsed,
-            "finished": finished,
+            "finished": self.finished,
             "precision": str(self.precision).removeprefix("torch."),
             "held_out": self.validation,
         }
         if early_stop is not None:
             tensors |= {f"best.{name}": value for name, value in early_stop.weights.items()}
-            meta["early_stop"] = early_stop.state()
+            meta["early_stop"] = asdict(early_stop.best)
         stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with replacing(self.state_path) as temporary:
             save_file(stored, temporary, {"progress": json.dumps(meta)})
@@ -275,6 +307,7 @@ class Trainer:
         self.average = strip(tensors, "average.")
         self.best_weights = strip(tensors, "best.")
         self.validation = self.saved.get("held_out", {})
+        self.finished = self.saved["finished"]
         self.optimiser_state = strip(tensors, "optimiser.")
 
 

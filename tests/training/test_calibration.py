@@ -9,18 +9,17 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.calibration import HORIZON, calibrate, error, in_view, mean, spread
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.pipeline import encode_all
 
 STEPS = 13 - CONTEXT  # the episodes of the tiny recording are shorter than the horizon
 
 
 @pytest.fixture
-def learned(tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path) -> tuple[WorldModel, TrainingData]:
+def learned(tiny_data: Path, tiny_checkpoint: Path) -> tuple[WorldModel, TrainingData]:
     data = load_training_data([tiny_data])
     model = WorldModel.load(tiny_checkpoint, "cpu")
     model.calibration.fill_(3.0)
     model.tokenizer.usual_error.fill_(5.0)
-    calibrate(model, data, encode_all(model, data, tmp_path / "latents.safetensors"))
+    calibrate(model, data)
     return model, data
 
 

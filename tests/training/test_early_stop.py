@@ -1,10 +1,11 @@
 """Early stopping keeps the best weights, gives up after its patience, and goes on where it was interrupted."""
 
 import math
+from dataclasses import asdict
 
 import torch
 
-from gwm_sim.training.early_stop import CHECKS, EarlyStop
+from gwm_sim.training.trainer import CHECKS, Best, EarlyStop
 
 
 def watch(losses: list[float], patience: float) -> tuple[EarlyStop, float]:
@@ -39,6 +40,5 @@ def test_a_loss_that_is_not_a_number_is_no_improvement() -> None:
 
 def test_it_goes_on_from_its_state() -> None:
     early_stop, _ = watch([3, 2, *[2.5] * CHECKS], patience=0.3)
-    other = EarlyStop(early_stop.loss, 0.3)
-    other.restore(early_stop.state(), early_stop.weights)
+    other = EarlyStop(early_stop.loss, 0.3, Best(**asdict(early_stop.best)), early_stop.weights)
     assert other.best == early_stop.best and other.enough

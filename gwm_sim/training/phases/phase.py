@@ -21,8 +21,7 @@ SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn 
 RENDERS = "dynamics.painter."
 VALIDATION_BATCHES = 4  # on which a loss on validation episodes is taken
 
-Loss = tuple[Tensor, dict[str, Tensor]]
-"""A scalar, and its parts by name."""
+Loss = tuple[Tensor, dict[str, Tensor]]  # a scalar, and its parts by name
 
 
 class Phase(Protocol):
@@ -41,10 +40,8 @@ class WorldModelPhase(ABC):
 
     name: str
     rate: float
-    learned: ClassVar[tuple[str, ...]]
-    """How the names of the weights begin that are learned,"""
-    spared: ClassVar[tuple[str, ...]] = ()
-    """but for those that begin so."""
+    learned: ClassVar[tuple[str, ...]]  # how the names of the weights begin that are learned,
+    spared: ClassVar[tuple[str, ...]] = ()  # but for those that begin so
 
     def __init__(
         self, model: WorldModel, data: TrainingData, preset: Preset, seed: int, length: int = 1, seen: bool = True
