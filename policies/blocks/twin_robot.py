@@ -1,7 +1,5 @@
 """The physics twin as a robot with a camera, for rehearsals: the loop cannot tell it from hardware."""
 
-from __future__ import annotations
-
 from threading import Event, Lock
 from typing import Final
 

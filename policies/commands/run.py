@@ -3,8 +3,6 @@
 Everything that can be wrong is looked at before the robot is driven, and nothing is sent to it without `--move`.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 from collections.abc import Iterator

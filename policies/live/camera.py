@@ -4,8 +4,6 @@ Every picture carries the moment at which it arrived and since when its content 
 stopped, fails or froze is a fault: a controller that goes on with an old picture integrates its mistakes.
 """
 
-from __future__ import annotations
-
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ sleeps until the next moment of its schedule or until the latch trips, whichever
 finds becomes a hold at once. A hold is the action zero, sent again and again until the run ends.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable

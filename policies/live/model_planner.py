@@ -1,7 +1,5 @@
 """A planner that searches in a learned world while the robot moves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from time import monotonic
 

@@ -1,7 +1,5 @@
 """Planning while the robot moves: in a thread of its own, for the moment at which the plan will begin."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Final

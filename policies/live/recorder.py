@@ -1,7 +1,5 @@
 """A live run as an episode: what the model saw, what the robot reported, and what was really sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

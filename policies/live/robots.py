@@ -6,8 +6,6 @@ the units of its data. Zeros must hold the robot still. Other packages add robot
 `gwm run`, and returns a robot.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points

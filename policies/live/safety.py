@@ -6,8 +6,6 @@ blocked. The watchdog asks all of them many times a second in its own thread; th
 each action. None of this is an emergency stop: it is software, and can fail together with the machine that it runs on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +82,7 @@ class Limits:
     @classmethod
     def of(
         cls, schema: Schema, speed: float = 1.0, workspace: Mapping[str, tuple[float, float]] | None = None
-    ) -> Limits:
+    ) -> "Limits":
         """Limits from what a model's data declare.
 
         Args:

@@ -1,7 +1,5 @@
 """What is remembered of the present: the last frames of a world, and what was done between them."""
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The cost that planners minimise: imagine every candidate in a world model and judge what happens."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

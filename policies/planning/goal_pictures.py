@@ -1,7 +1,5 @@
 """Goal pictures: read them, bring them to the model's size, and refuse those that another camera took."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """What to reach: positions, a picture, or a task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +28,7 @@ class Goal:
     @classmethod
     def positions(
         cls, model: WorldModel, effector: ArrayLike | None = None, objects: Mapping[str, ArrayLike] | None = None
-    ) -> Goal:
+    ) -> "Goal":
         """Ask for positions [m], each (3,) for all worlds or (B, 3), NaN for free coordinates.
 
         Args:
@@ -61,7 +59,9 @@ class Goal:
         return cls(telemetry, places)
 
     @classmethod
-    def image(cls, model: WorldModel, frames: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Goal:
+    def image(
+        cls, model: WorldModel, frames: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None
+    ) -> "Goal":
         """Ask for what a picture shows.
 
         Args:
@@ -85,7 +85,7 @@ class Goal:
         return cls(read.telemetry[:, 0], objects, codes)
 
     @classmethod
-    def solve(cls, model: WorldModel, task: str) -> Goal:
+    def solve(cls, model: WorldModel, task: str) -> "Goal":
         """Ask for a task that the model has learned to judge.
 
         Raises:
@@ -101,7 +101,7 @@ class Goal:
         """Number of worlds that the goal is for; 1 also means all."""
         return max((len(value) for value in self._tensors().values() if value is not None), default=1)
 
-    def select(self, rows: Tensor | Sequence[int]) -> Goal:
+    def select(self, rows: Tensor | Sequence[int]) -> "Goal":
         """The goals of some worlds, (R,) indices."""
         index = torch.as_tensor(rows)
 
@@ -113,7 +113,7 @@ class Goal:
         return Goal(**{name: take(value) for name, value in self._tensors().items()}, task=self.task)
 
     @classmethod
-    def join(cls, goals: Sequence[Goal]) -> Goal:
+    def join(cls, goals: Sequence["Goal"]) -> "Goal":
         """Put the rows of several goals into one.
 
         Raises:

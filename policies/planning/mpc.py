@@ -1,7 +1,5 @@
 """Act by planning: look, imagine, execute the first block of the best plan, look again."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -91,12 +89,12 @@ class MpcPolicy:
         """What plans cost that begin in some worlds, each with its row of the goal."""
         return self._step.cost(worlds, goal)
 
-    def _remember(self, count: int) -> list[_Row]:
+    def _remember(self, count: int) -> list["_Row"]:
         shares = ([goal.select([i]) if goal.rows > 1 else goal for goal in self.goals] for i in range(count))
         return [_Row(self._step, goals, self.config.seed + i) for i, goals in enumerate(shares)]
 
     @torch.inference_mode()
-    def _plan(self, rows: Sequence[_Row], begun: float) -> None:
+    def _plan(self, rows: Sequence["_Row"], begun: float) -> None:
         """Make new plans for the rows that are due."""
         worlds = self._step.encode([row.window.arrays() for row in rows])
         rate = self.model.config.schema.rate

@@ -5,8 +5,6 @@ one number per step (R, T) or per rollout (R,), lower being better. A term gives
 can be explained by what it costs and when.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 `MpcPolicy` makes its plans between the steps of environments, `ModelPlanner` beside a robot that moves meanwhile.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Problems for planning: where to begin and what to reach, from demonstrations or pictures, and how many are solved."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple

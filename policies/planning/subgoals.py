@@ -1,7 +1,5 @@
 """Which goal to go for now: sub-goals one after the other, each until it is reached or its time is over."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

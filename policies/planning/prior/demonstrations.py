@@ -6,8 +6,6 @@ that it is close to, as MimicGen does with whole trajectories (Mandlekar et al.,
 https://arxiv.org/abs/2310.17596).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,7 +29,7 @@ class Demonstrations(NamedTuple):
     length: Tensor  # (D,) waypoints that count
 
     @classmethod
-    def of(cls, config: DynamicsConfig, paths: Sequence[PhysicalState]) -> Demonstrations:
+    def of(cls, config: DynamicsConfig, paths: Sequence[PhysicalState]) -> "Demonstrations":
         """Keep the waypoints of whole demonstrations, telemetry (T, P) and object positions (T, K, 3) each."""
         size = MOST_SUBGOALS + 2
         rows = []

@@ -6,8 +6,6 @@ how many steps the goal is away, a learned temporal distance. It sees what the w
 and object positions, so it runs on real and on imagined states alike.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ picture, finds sub-goals in demonstrations and proposes actions. A shipped model
 the same robot that looks from the same place: that one then reads the pictures for it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -130,7 +128,7 @@ class Guide:
             temporary.chmod(0o644)
 
     @classmethod
-    def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> Guide:
+    def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> "Guide":
         """Read a guide for a model, that of another one if this lends its `eyes`.
 
         Raises:
@@ -157,7 +155,7 @@ class Guide:
         return guide
 
     @classmethod
-    def beside(cls, model: WorldModel, name: str | Path, borrow: bool = False) -> Guide | None:
+    def beside(cls, model: WorldModel, name: str | Path, borrow: bool = False) -> "Guide | None":
         """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without.
 
         A shipped model without one borrows that of another shipped one that knows its robot and looks from the same

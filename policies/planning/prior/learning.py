@@ -4,8 +4,6 @@ Recordings that look as the model's own data do (same rendering, same size) teac
 in for some real ones, so that policy and distance know both. All others, of any quality, teach the policy only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

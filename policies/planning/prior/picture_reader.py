@@ -1,7 +1,5 @@
 """Telemetry from a picture: how the robot stands in a goal image that nobody took telemetry with."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ Automatic waypoint extraction (Shi et al., 2023, https://arxiv.org/abs/2307.1432
 to waypoint repeats the movement. Sub-goals of a planner are such moments of a demonstration.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
