@@ -24,7 +24,7 @@ from gwm_sim.policies.live.recorder import LiveRecorder
 from gwm_sim.policies.live.robots import Robot, read_telemetry
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog, check_hold
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.policies.planning.context_window import ContextWindow
+from gwm_sim.policies.planning.plan_step import ContextWindow
 
 REFRESH: Final = 0.03  # of whatever is shown [s]
 ARM_POLL: Final = 0.02  # [s]

@@ -40,7 +40,8 @@ class SubgoalSchedule:
         """Index of the present goal, among the sub-goals that were looked up where there are any."""
         self._model = model
         self._goals = list(goals)
-        self._guide = guide if len(goals) == 1 and guide is not None and guide.understands(goals[0]) else None
+        understood = len(goals) == 1 and goals[0].telemetry is not None and goals[0].objects is not None
+        self._guide = guide if understood else None  # sub-goals follow from where robot and objects should be
         self._progress = Progress() if progress is None else progress
         self._since: float | None = None
 
@@ -53,7 +54,6 @@ class SubgoalSchedule:
         """Where to go from a world of one row at the time `now` [s]."""
         if self._since is None:
             self._look_up(world, now)
-            self._since = now
         if self.current + 1 < len(self._goals) and self.reached(world):
             self.current, self._since = self.current + 1, now
         elif now - self._since > self._progress.patience:

@@ -76,10 +76,6 @@ class Guide:
         cameras = self.model.config.cameras
         return cameras if picture.shape[1] == self.model.config.tokenizer.frame[1] else cameras[:1]
 
-    def understands(self, goal: Goal) -> bool:
-        """Whether a goal says where robot and objects should be, which sub-goals follow from."""
-        return goal.telemetry is not None and goal.objects is not None
-
     def subgoals(self, world: WorldState, goal: Goal) -> list[Goal]:
         """Goals on the way from a world of one row to a goal, from the demonstration that was most like it."""
         assert goal.telemetry is not None and goal.objects is not None
