@@ -109,9 +109,8 @@ class GoalPolicy(nn.Module):
         spatial = [places - now.objects]
         if self.effector:
             effector = now.telemetry[..., None, self.effector]
-            arrival = torch.where(
-                goal.telemetry[..., self.effector].isnan(), effector[..., 0, :], goal.telemetry[..., self.effector]
-            )
+            end = goal.telemetry[..., self.effector]
+            arrival = torch.where(end.isnan(), effector[..., 0, :], end)
             spatial += [now.objects - effector, places - arrival[..., None, :]]
         k = now.objects.shape[-2]
         spatial += [now.objects[..., i : i + 1, :] - now.objects[..., j : j + 1, :] for i in range(k) for j in range(i)]
