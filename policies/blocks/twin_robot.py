@@ -1,6 +1,7 @@
 """The physics twin as a robot with a camera, for rehearsals: the loop cannot tell it from hardware."""
 
-from threading import Event, Lock
+from threading import Lock
+from time import monotonic, sleep
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.robots import SimulatedRobot
-from gwm_sim.policies.live.timing import Clock, Schedule
+from gwm_sim.policies.live.timing import Schedule
 from gwm_sim.protocol import FIRST_EVALUATION_SEED, SustainedSuccess
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
@@ -85,15 +86,13 @@ class TwinCamera:
         self._renderer = renderer
         self._name = name
         self._rng = np.random.default_rng(seed)
-        self._clock = Clock()
-        self._never = Event()
-        self._schedule = Schedule(FRAME_RATE, self._clock.now())
+        self._schedule = Schedule(FRAME_RATE, monotonic())
         self._drawn: tuple[Positions, Picture] | None = None
 
     def read(self) -> Picture:
         """Wait for the next picture."""
-        self._clock.wait(self._never, self._schedule.next - self._clock.now())
-        self._schedule.advance(self._clock.now())
+        sleep(max(0.0, self._schedule.next - monotonic()))
+        self._schedule.advance(monotonic())
         positions = self._robot.positions()
         if self._drawn is None or not np.array_equal(positions, self._drawn[0]):  # drawing takes most of the time
             self._drawn = positions, self._renderer.frame(positions, self._name)

@@ -1,8 +1,7 @@
 """Planning while the robot moves: in a thread of its own, for the moment at which the plan will begin."""
 
-from dataclasses import dataclass
 from threading import Condition, Thread
-from typing import Final
+from typing import Final, NamedTuple
 
 from gwm_sim.policies.live.planner import History, Planner, check_plan
 from gwm_sim.policies.live.safety import Latch, Vector
@@ -11,15 +10,12 @@ from gwm_sim.policies.live.timing import Clock
 LAST_PLAN: Final = 10.0  # how long the end of a run waits for it [s]: no interpreter ends well with a thread in torch
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A finished plan."""
 
     actions: Vector  # (K, A)
-    seen: float
-    """When the frame was seen that it was made from [s]."""
-    seconds: float
-    """How long it took [s]."""
+    seen: float  # when the frame was seen that it was made from [s]
+    seconds: float  # how long it took [s]
 
 
 class PlannerThread:

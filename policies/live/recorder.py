@@ -45,10 +45,10 @@ class LiveRecorder:
         """Return the number of actions that are followed by a frame."""
         return max(0, min(len(self._frames) - 1, len(self._actions)))
 
-    def episode(self, camera: str) -> Episode:
-        """The run so far; it needs at least one action."""
-        rows = len(self) + 1
-        return Episode(
+    def write(self, path: Path, schema: Schema) -> None:
+        """Store the run so far, which needs at least one action, as an episode file with one episode."""
+        rows, (camera,) = len(self) + 1, schema.cameras
+        episode = Episode(
             frames={camera: np.stack(self._frames[:rows])},
             telemetry=np.stack(self._telemetry[:rows]),
             actions=np.stack(self._actions[: rows - 1]),
@@ -58,6 +58,9 @@ class LiveRecorder:
             seed=None,
             policy="live",
         )
+        writer = EpisodeWriter(path, schema)
+        writer.write(0, episode)
+        writer.merge()
 
 
 def live_schema(learned: Schema, camera: str, robot: str, rate: float, settings: Mapping[str, Any]) -> Schema:
@@ -89,11 +92,3 @@ def check_vacant(path: Path) -> None:
     """Raise ConfigError where a recording would meet an older one."""
     if path.exists() or parts_folder(path).exists():
         raise ConfigError(f"--record {path} exists already: name a new file")
-
-
-def write(path: Path, recorder: LiveRecorder, schema: Schema) -> None:
-    """Store a recording as an episode file with one episode."""
-    (camera,) = schema.cameras
-    writer = EpisodeWriter(path, schema)
-    writer.write(0, recorder.episode(camera))
-    writer.merge()

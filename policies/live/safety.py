@@ -49,20 +49,16 @@ class Latch:
     def __init__(self, clock: Clock) -> None:
         self.tripped = Event()
         """Wakes whoever waits for the stop."""
+        self.stop: Stop | None = None
+        """The stop, None while there is none; set by `trip` alone."""
         self._clock = clock
         self._lock = Lock()
-        self._stop: Stop | None = None
-
-    @property
-    def stop(self) -> Stop | None:
-        """The stop, None while there is none."""
-        return self._stop
 
     def trip(self, reason: str, fault: bool = True) -> None:
         """Stop, if nobody has before."""
         with self._lock:
-            if self._stop is None:
-                self._stop = Stop(reason, fault, self._clock.now())
+            if self.stop is None:
+                self.stop = Stop(reason, fault, self._clock.now())
         self.tripped.set()
 
 

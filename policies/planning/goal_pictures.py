@@ -84,10 +84,8 @@ def check_pictures(
                 f"--goal {path} is of another camera or scene: half of it differs from what the camera sees by more "
                 f"than {difference:.0f} grey levels. {remedy}"
             )
-    for name, picture in (
-        ("what the camera sees", seen),
-        *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True)),
-    ):
+    named = [("what the camera sees", seen), *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True))]
+    for name, picture in named:
         if (unknown := novelty(model, picture)) > FAMILIAR:
             raise ConfigError(
                 f"{name} looks like nothing that {model.config.name} was trained on: its novelty is {unknown:.1f}, "
@@ -105,5 +103,4 @@ def read_goal(
 @torch.inference_mode()
 def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
-    frames = torch.from_numpy(picture[None])
-    return float(model.novelty(frames))
+    return float(model.novelty(torch.from_numpy(picture[None])))

@@ -1,7 +1,8 @@
 """What to reach: positions, a picture, or a task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,18 +100,18 @@ class Goal:
     @property
     def rows(self) -> int:
         """Number of worlds that the goal is for; 1 also means all."""
-        return max((len(value) for value in self._tensors().values() if value is not None), default=1)
+        return max(map(len, self._tensors().values()), default=1)
 
     def select(self, rows: Tensor | Sequence[int]) -> "Goal":
         """The goals of some worlds, (R,) indices."""
         index = torch.as_tensor(rows)
-
-        def take(value: Tensor | None) -> Tensor | None:
-            if value is None:
-                return None
-            return value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
-
-        return Goal(**{name: take(value) for name, value in self._tensors().items()}, task=self.task)
+        return replace(
+            self,
+            **{
+                name: value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
+                for name, value in self._tensors().items()
+            },
+        )
 
     @classmethod
     def join(cls, goals: Sequence["Goal"]) -> "Goal":
@@ -119,15 +120,16 @@ class Goal:
         Raises:
             ValueError: They ask for different kinds of things.
         """
-        kinds = {(goal.task, *(name for name, value in goal._tensors().items() if value is not None)) for goal in goals}
+        kinds = {(goal.task, *goal._tensors()) for goal in goals}
         if len(kinds) != 1:
             raise ValueError(f"goals of one batch must ask for the same things, got {sorted(map(str, kinds))}")
-        first = goals[0]._tensors()
-        parts = {name: [goal._tensors()[name] for goal in goals] for name, value in first.items() if value is not None}
-        return cls(**{name: torch.cat(values) for name, values in parts.items()}, task=goals[0].task)  # type: ignore[arg-type]
+        parts = {name: torch.cat([goal._tensors()[name] for goal in goals]) for name in goals[0]._tensors()}
+        return replace(goals[0], **parts)
 
-    def _tensors(self) -> dict[str, Tensor | None]:
-        return {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
+    def _tensors(self) -> dict[str, Any]:
+        """What is asked for, by name."""
+        values = {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def _rows(position: ArrayLike, name: str) -> Tensor:

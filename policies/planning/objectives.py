@@ -168,10 +168,7 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms.append(Term("latents", latent_distance(config.tokenizer.levels), pictured=True))
     if goal.task is not None:
         column = model.tasks.index(goal.task)
-        terms += [
-            Term("reward", missing_reward(column), judged=True),
-            Term("success", failure(column), judged=True),
-        ]
+        terms += [Term("reward", missing_reward(column), judged=True), Term("success", failure(column), judged=True)]
     if not terms:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
     terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]

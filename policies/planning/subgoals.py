@@ -54,6 +54,7 @@ class SubgoalSchedule:
         """Where to go from a world of one row at the time `now` [s]."""
         if self._since is None:
             self._look_up(world, now)
+            self._since = now
         if self.current + 1 < len(self._goals) and self.reached(world):
             self.current, self._since = self.current + 1, now
         elif now - self._since > self._progress.patience:
