@@ -46,13 +46,12 @@ class TwinRobot(SimulatedRobot):
         if task not in spec.TASKS:
             raise ValueError(f"task must be one of {', '.join(spec.TASKS)}, got {task!r}")
         super().__init__(spec.TELEMETRY_NAMES, spec.ACTION_NAMES)
-        options = twin_options(world)
+        options, self._task = twin_options(world), TASK[task]
         model = make_model(options["rendering"])
         self._simulation = Simulation(model, num_rows=1)
-        start = draw_initial_state(TASK[task], np.random.default_rng(int(seed)))
+        start = draw_initial_state(self._task, np.random.default_rng(int(seed)))
         self._simulation.reset(_ROW, [start], [spec.PROPERTY_DEFAULTS])
         self._lock = Lock()  # the camera looks from its own thread
-        self._task = TASK[task]
         self._success = SustainedSuccess()
         renderer = FrameRenderer(model, options["size"], options["cameras"], rendering=options["rendering"])
         self.camera = TwinCamera(self, renderer, world.camera, int(seed))

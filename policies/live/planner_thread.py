@@ -22,15 +22,7 @@ class PlannerThread:
     """Runs a planner in a thread, one request at a time."""
 
     def __init__(self, planner: Planner, actions: int, deadline: float, latch: Latch, clock: Clock) -> None:
-        """Prepare the thread.
-
-        Args:
-            planner: What to run.
-            actions: Number of actions A.
-            deadline: Time for a plan [s].
-            latch: Tripped when the planner fails.
-            clock: The loop's.
-        """
+        """Prepare the thread, for plans of A actions and a deadline for each [s]; one that fails trips the latch."""
         self._planner = planner
         self._actions = actions
         self._deadline = deadline

@@ -66,12 +66,8 @@ class LiveRecorder:
 def live_schema(learned: Schema, camera: str, robot: str, rate: float, settings: Mapping[str, Any]) -> Schema:
     """What the recording of a live run says about itself.
 
-    Args:
-        learned: The schema of the model's data: names, units and bounds are the same.
-        camera: The camera that the model sees through; its calibration is the one that the model was trained with.
-        robot: Name of the robot.
-        rate: Of the loop [Hz].
-        settings: Whatever else decided the run.
+    Names, units, bounds and calibration are those of the data that were learned; the rate [Hz] is the loop's, and the
+    settings are whatever else decided the run.
     """
     return replace(
         learned,

@@ -38,13 +38,7 @@ def read_picture(path: Path, option: str = "--goal") -> Picture:
 
 
 def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: int) -> list[Picture]:
-    """Goal pictures at the model's size.
-
-    Args:
-        paths: Their files, for messages.
-        pictures: Their content.
-        seen: What the camera sees.
-        size: Height and width of the model's frames [px].
+    """Goal pictures, read from files, at height and width of the model's frames [px].
 
     Raises:
         ConfigError: A goal has neither the size of the camera's pictures nor that of the model's.
@@ -64,12 +58,7 @@ def check_pictures(
 ) -> None:
     """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
 
-    Args:
-        model: The world that will plan.
-        paths: Files of the goals, for messages.
-        goals: The goals (H, W, 3) at the model's size.
-        seen: What the camera sees, at the same size.
-        way_out: Option that goes on regardless, for messages.
+    All pictures are (H, W, 3) at the model's size; messages name files and the option that is a way out.
 
     Raises:
         ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.

@@ -105,13 +105,11 @@ class Goal:
     def select(self, rows: Tensor | Sequence[int]) -> "Goal":
         """The goals of some worlds, (R,) indices."""
         index = torch.as_tensor(rows)
-        return replace(
-            self,
-            **{
-                name: value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
-                for name, value in self._tensors().items()
-            },
-        )
+        chosen: dict[str, Any] = {
+            name: value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
+            for name, value in self._tensors().items()
+        }
+        return replace(self, **chosen)
 
     @classmethod
     def join(cls, goals: Sequence["Goal"]) -> "Goal":
@@ -123,10 +121,11 @@ class Goal:
         kinds = {(goal.task, *goal._tensors()) for goal in goals}
         if len(kinds) != 1:
             raise ValueError(f"goals of one batch must ask for the same things, got {sorted(map(str, kinds))}")
-        parts = {name: torch.cat([goal._tensors()[name] for goal in goals]) for name in goals[0]._tensors()}
-        return replace(goals[0], **parts)
+        rows = [goal._tensors() for goal in goals]
+        joined: dict[str, Any] = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        return replace(goals[0], **joined)
 
-    def _tensors(self) -> dict[str, Any]:
+    def _tensors(self) -> dict[str, Tensor]:
         """What is asked for, by name."""
         values = {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
         return {name: value for name, value in values.items() if value is not None}

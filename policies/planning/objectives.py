@@ -1,9 +1,4 @@
-"""What a good rollout is: weighted sums of named terms.
-
-A stage cost looks at R imagined rollouts of T environment steps, the actions that led there and the goal, and returns
-one number per step (R, T) or per rollout (R,), lower being better. A term gives it a name and a weight, so that a plan
-can be explained by what it costs and when.
-"""
+"""What a good rollout is: weighted sums of named terms, so that a plan can be explained by what it costs and when."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +12,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 
 StageCost = Callable[[Rollout, Tensor, Goal], Tensor]
-"""Maps rollouts of R rows, actions (R, T, A) and a goal of R rows to (R, T) or (R,)."""
+"""Maps rollouts of R rows and T environment steps, their actions (R, T, A) and a goal of R rows to costs of each step
+(R, T) or of all together (R,), lower being better."""
 
 
 @dataclass(frozen=True)

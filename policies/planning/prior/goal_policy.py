@@ -96,8 +96,8 @@ class GoalPolicy(nn.Module):
     def features(self, now: PhysicalState, before: Tensor, goal: PhysicalState) -> Tensor:
         """Where everything is, where it should be, and where the effector sees it: coarse, and fine close by."""
         columns = self.columns
-        stance = now.telemetry[..., columns]
-        wanted = torch.where(goal.telemetry[..., columns].isnan(), stance, goal.telemetry[..., columns])
+        stance, asked = now.telemetry[..., columns], goal.telemetry[..., columns]
+        wanted = torch.where(asked.isnan(), stance, asked)
         places = torch.where(goal.objects.isnan(), now.objects, goal.objects)
         level = (stance - self.telemetry_mean[columns]) / self.telemetry_std[columns]
         change = (stance - before[..., columns]) / self.telemetry_change[columns]
