@@ -1,8 +1,7 @@
 """The physics twin as a robot with a camera, for rehearsals: the loop cannot tell it from hardware."""
 
-from __future__ import annotations
-
-from threading import Event, Lock
+from threading import Lock
+from time import monotonic, sleep
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.robots import SimulatedRobot
-from gwm_sim.policies.live.timing import Clock, Schedule
+from gwm_sim.policies.live.timing import Schedule
 from gwm_sim.protocol import FIRST_EVALUATION_SEED, SustainedSuccess
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
@@ -47,13 +46,12 @@ class TwinRobot(SimulatedRobot):
         if task not in spec.TASKS:
             raise ValueError(f"task must be one of {', '.join(spec.TASKS)}, got {task!r}")
         super().__init__(spec.TELEMETRY_NAMES, spec.ACTION_NAMES)
-        options = twin_options(world)
+        options, self._task = twin_options(world), TASK[task]
         model = make_model(options["rendering"])
         self._simulation = Simulation(model, num_rows=1)
-        start = draw_initial_state(TASK[task], np.random.default_rng(int(seed)))
+        start = draw_initial_state(self._task, np.random.default_rng(int(seed)))
         self._simulation.reset(_ROW, [start], [spec.PROPERTY_DEFAULTS])
         self._lock = Lock()  # the camera looks from its own thread
-        self._task = TASK[task]
         self._success = SustainedSuccess()
         renderer = FrameRenderer(model, options["size"], options["cameras"], rendering=options["rendering"])
         self.camera = TwinCamera(self, renderer, world.camera, int(seed))
@@ -87,15 +85,13 @@ class TwinCamera:
         self._renderer = renderer
         self._name = name
         self._rng = np.random.default_rng(seed)
-        self._clock = Clock()
-        self._never = Event()
-        self._schedule = Schedule(FRAME_RATE, self._clock.now())
+        self._schedule = Schedule(FRAME_RATE, monotonic())
         self._drawn: tuple[Positions, Picture] | None = None
 
     def read(self) -> Picture:
         """Wait for the next picture."""
-        self._clock.wait(self._never, self._schedule.next - self._clock.now())
-        self._schedule.advance(self._clock.now())
+        sleep(max(0.0, self._schedule.next - monotonic()))
+        self._schedule.advance(monotonic())
         positions = self._robot.positions()
         if self._drawn is None or not np.array_equal(positions, self._drawn[0]):  # drawing takes most of the time
             self._drawn = positions, self._renderer.frame(positions, self._name)

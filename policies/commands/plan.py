@@ -4,8 +4,6 @@ With `--goal-episode FILE` run i begins where demonstration i began and its goal
 fulfilled the task: the picture alone, unless `--goal-telemetry` gives what the robot reported with it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal

@@ -3,13 +3,11 @@
 Everything that can be wrong is looked at before the robot is driven, and nothing is sent to it without `--move`.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,10 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live.camera import Camera, FrameSource, Freshness, Picture, is_file, open_source
+from gwm_sim.policies.live.camera import Camera, FrameSource, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, RunOptions
 from gwm_sim.policies.live.model_planner import ModelPlanner
-from gwm_sim.policies.live.recorder import LiveRecorder, check_vacant, live_schema, write
+from gwm_sim.policies.live.recorder import LiveRecorder, check_vacant, live_schema
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
 from gwm_sim.policies.planning import Guide, MpcConfig, Progress, guided_config
@@ -89,7 +87,7 @@ def main(config: RunConfig) -> int:
     robot = make_robot(config.robot, world, config.robot_options)
     with ExitStack() as stack:
         source = find_source(config, robot)
-        frozen = math.inf if is_file(config.camera) else config.max_frozen
+        frozen = math.inf if Path(config.camera).is_file() else config.max_frozen
         camera = stack.enter_context(Camera(source, Freshness(config.max_age, frozen)))
         seen = camera.start().frame
         size = world.tokenizer.height
@@ -100,7 +98,9 @@ def main(config: RunConfig) -> int:
         connect(robot, config.robot)
         stack.callback(robot.disconnect)
         recorder = LiveRecorder() if config.record else None
-        dead_man = make_dead_man(config.dead_man)
+        dead_man = None
+        if config.dead_man is not None:
+            dead_man = DeadMan(None if config.dead_man == SPACE_BAR else touched(Path(config.dead_man)))
         loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recorder)
         show = None
         if config.preview:
@@ -115,9 +115,8 @@ def main(config: RunConfig) -> int:
         succeeded = getattr(robot, "succeeded", None)
     if config.record is not None and recorder:  # which is empty when the run ended before its first step
         settings = {"model": world.name, "goals": [path.name for path in config.goal], "move": config.move}
-        write(
-            config.record, recorder, live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
-        )
+        schema = live_schema(world.schema, world.camera, config.robot, loop_config.rate, settings)
+        recorder.write(config.record, schema)
     numbers = summary(report, succeeded)
     tell(numbers)
     if config.json is not None:
@@ -164,20 +163,10 @@ def find_source(config: RunConfig, robot: Robot) -> FrameSource:
 def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig) -> ModelPlanner:
     """A planner for the goals."""
     guide = Guide.beside(model, config.model)
-    options: dict[str, Any] = {
-        "time_budget": config.plan_seconds,
-        "seed": config.seed,
-        "progress": Progress(patience=config.goal_seconds),
-    }
-    how = MpcConfig(**options) if guide is None else guided_config(model, **options)
+    base = MpcConfig() if guide is None else guided_config(model)
+    progress = Progress(patience=config.goal_seconds)
+    how = replace(base, time_budget=config.plan_seconds, seed=config.seed, progress=progress)
     return ModelPlanner(model, [read_goal(model, guide, goal) for goal in goals], config=how, guide=guide)
-
-
-def make_dead_man(name: str | None) -> DeadMan | None:
-    """The dead-man that is asked for."""
-    if name is None:
-        return None
-    return DeadMan() if name == SPACE_BAR else DeadMan(touched(Path(name)))
 
 
 def parse_workspace(entries: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -209,10 +198,9 @@ def summary(report: Report, succeeded: bool | None) -> dict[str, Any]:
     def milliseconds(values: tuple[float, ...], share: float) -> float | None:
         return round(1000 * float(np.quantile(values, share)), 1) if values else None
 
-    counts = {name: getattr(report, name) for name in ("steps", "sent", "overruns", "waits")}
     return {
         "stop": asdict(report.stop) | {"time": round(report.seconds, 2)},
-        **counts,
+        **{name: getattr(report, name) for name in ("steps", "sent", "overruns", "waits")},
         "plans": len(report.plan_seconds),
         "plan_ms_p50": milliseconds(report.plan_seconds, 0.5),
         "plan_ms_p95": milliseconds(report.plan_seconds, 0.95),
@@ -223,13 +211,6 @@ def summary(report: Report, succeeded: bool | None) -> dict[str, Any]:
 
 def tell(numbers: dict[str, Any]) -> None:
     """Print the numbers of a run."""
-    console = Console()
-    stop = numbers["stop"]
-    console.print(
-        f"{'FAULT' if stop['fault'] else 'stopped'} after {stop['time']} s: {stop['reason']}", highlight=False
-    )
-    console.print(
-        ", ".join(f"{name} {value}" for name, value in numbers.items() if name != "stop"),
-        highlight=False,
-        soft_wrap=True,
-    )
+    console, stop = Console(highlight=False), numbers["stop"]
+    console.print(f"{'FAULT' if stop['fault'] else 'stopped'} after {stop['time']} s: {stop['reason']}")
+    console.print(", ".join(f"{name} {value}" for name, value in numbers.items() if name != "stop"), soft_wrap=True)

@@ -4,14 +4,13 @@ Every picture carries the moment at which it arrived and since when its content 
 stopped, fails or froze is a fault: a controller that goes on with an old picture integrates its mistakes.
 """
 
-from __future__ import annotations
-
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
+from time import monotonic, sleep
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -80,7 +79,6 @@ class Camera(AbstractContextManager["Camera"]):
         self._source = source
         self._freshness = Freshness() if freshness is None else freshness
         self._clock = Clock() if clock is None else clock
-        self._lock = Lock()
         self._latest: Shot | None = None
         self._error: Exception | None = None
         self._first = Event()  # set by the first picture or error
@@ -112,8 +110,7 @@ class Camera(AbstractContextManager["Camera"]):
 
     def latest(self) -> Shot | None:
         """The latest picture, None before the first."""
-        with self._lock:
-            return self._latest
+        return self._latest
 
     @property
     def ended(self) -> bool:
@@ -153,9 +150,7 @@ class Camera(AbstractContextManager["Camera"]):
     def _publish(self, frame: Picture) -> None:
         now, last = self._clock.now(), self._latest
         frozen = last is not None and np.array_equal(frame, last.frame)
-        shot = Shot(frame, now, last.changed if last and frozen else now, last.number + 1 if last else 0)
-        with self._lock:
-            self._latest = shot
+        self._latest = Shot(frame, now, last.changed if last and frozen else now, last.number + 1 if last else 0)
         self._first.set()
 
 
@@ -177,7 +172,7 @@ def check_picture(frame: Any) -> Picture:
 class OpenCVSource:
     """A device, a stream or a video file, read by OpenCV; files are played at their own rate."""
 
-    def __init__(self, target: int | str, plays: bool = False, clock: Clock | None = None) -> None:
+    def __init__(self, target: int | str, plays: bool = False) -> None:
         """Open a device by number, a stream by URL or, with `plays`, a video file by path.
 
         Raises:
@@ -188,14 +183,13 @@ class OpenCVSource:
             self._cv2 = import_module("cv2")
         except ModuleNotFoundError as error:
             raise missing("cv2", "a camera") from error
-        self._clock = Clock() if clock is None else clock
         self._name = str(target)
         if isinstance(target, int):
             self._capture = self._cv2.VideoCapture(target)
             self._capture.set(self._cv2.CAP_PROP_BUFFERSIZE, 1)  # the driver's queue must not add delay
         else:
-            limits = (self._cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, self._cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-            options = [] if plays else [limits[0], OPEN_TIMEOUT, limits[1], READ_TIMEOUT]
+            opening, reading = self._cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, self._cv2.CAP_PROP_READ_TIMEOUT_MSEC
+            options = [] if plays else [opening, OPEN_TIMEOUT, reading, READ_TIMEOUT]
             self._capture = self._cv2.VideoCapture(target, self._cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
             self._capture.release()
@@ -205,44 +199,33 @@ class OpenCVSource:
             )
         self._period = 1.0 / (self._capture.get(self._cv2.CAP_PROP_FPS) or UNKNOWN_RATE) if plays else None
         self._due = -math.inf
-        self._never = Event()
 
     def read(self) -> Picture | None:
         """The next picture in RGB."""
         if self._period is not None:
-            self._clock.wait(self._never, self._due - self._clock.now())
-            self._due = max(self._due, self._clock.now() - self._period) + self._period
+            sleep(max(0.0, self._due - monotonic()))
+            self._due = max(self._due, monotonic() - self._period) + self._period
         found, frame = self._capture.read()
-        if not found:
-            if self._period is not None:
-                raise EndOfVideo(f"{self._name} has been played to its end")
-            return None
-        picture: Picture = self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
-        return picture
+        if not found and self._period is not None:
+            raise EndOfVideo(f"{self._name} has been played to its end")
+        return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB) if found else None
 
     def close(self) -> None:
         """Release the device."""
         self._capture.release()
 
 
-def open_source(name: str, clock: Clock | None = None) -> OpenCVSource:
+def open_source(name: str) -> OpenCVSource:
     """Open what `--camera` names: an index, a video file or a URL.
 
     Raises:
         CameraError: There is no such camera.
         MissingDependency: OpenCV is not installed.
     """
-    if name.isdigit():
-        return OpenCVSource(int(name), clock=clock)
     if "://" in name:
-        return OpenCVSource(name, clock=clock)
-    if is_file(name):
-        return OpenCVSource(name, plays=True, clock=clock)
-    if name.startswith("/dev/video") and Path(name).exists():
-        return OpenCVSource(int(Path(name).name.removeprefix("video")), clock=clock)
+        return OpenCVSource(name)
+    if name.isdigit() or (name.startswith("/dev/video") and Path(name).exists()):
+        return OpenCVSource(int(Path(name).name.removeprefix("video")))
+    if Path(name).is_file():
+        return OpenCVSource(name, plays=True)
     raise CameraError(f"--camera {name} is neither an index such as 0, nor a file that exists, nor a URL")
-
-
-def is_file(name: str) -> bool:
-    """Whether `--camera` names a video file."""
-    return Path(name).is_file()

@@ -5,8 +5,6 @@ sleeps until the next moment of its schedule or until the latch trips, whichever
 finds becomes a hold at once. A hold is the action zero, sent again and again until the run ends.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +24,7 @@ from gwm_sim.policies.live.recorder import LiveRecorder
 from gwm_sim.policies.live.robots import Robot, read_telemetry
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog, check_hold
 from gwm_sim.policies.live.timing import Clock, Schedule
-from gwm_sim.policies.planning.context_window import ContextWindow
+from gwm_sim.policies.planning.plan_step import ContextWindow
 
 REFRESH: Final = 0.03  # of whatever is shown [s]
 ARM_POLL: Final = 0.02  # [s]
@@ -103,14 +101,6 @@ class Report:
     """Age of the picture at every step [s]."""
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One action of a plan."""
-
-    action: Vector  # (A,)
-    seen: float  # when the picture was seen that it was planned from
-
-
 class LiveLoop:
     """Joins a camera, a robot and a planner."""
 
@@ -165,7 +155,7 @@ class LiveLoop:
 
         self._window = ContextWindow(len(self._zero))
         self._telemetry = self._zero  # of the last frame
-        self._queue: deque[_Step] = deque()
+        self._queue: deque[tuple[Vector, float]] = deque()  # actions, and when the picture was seen behind them
         self._seen = math.nan  # when the last frame was seen
         self._shown: Picture | None = None
         self._phase = "arming"
@@ -304,7 +294,7 @@ class LiveLoop:
         """The next action of the plan, or zero while there is none; ask for the next plan in time."""
         if (planned := self._planning.take()) is not None:
             self._plan_seconds.append(planned.seconds)
-            self._queue.extend(_Step(action, planned.seen) for action in planned.actions)
+            self._queue.extend((action, planned.seen) for action in planned.actions)
         if len(self._queue) <= self.config.lead and self._planning.idle:
             self._planning.request(self._history())
         if not self._queue:
@@ -312,13 +302,13 @@ class LiveLoop:
             self._waits += 1
             return self._zero
         self._phase = "running"
-        step = self._queue.popleft()
-        if (age := self.clock.now() - step.seen) > self.config.max_plan_age:
+        action, seen = self._queue.popleft()
+        if (age := self.clock.now() - seen) > self.config.max_plan_age:
             self.latch.trip(f"planner: the plan was made from a picture that is {age:.2f} s old")
-        return step.action
+        return action
 
     def _history(self) -> History:
-        pending = [step.action if self.config.move else self._zero for step in self._queue]
+        pending = [action if self.config.move else self._zero for action, _ in self._queue]
         until = np.array(pending, np.float32).reshape(-1, len(self._zero))
         return History(*self._window.arrays(), until, self._seen)
 
@@ -326,13 +316,11 @@ class LiveLoop:
         """Send an action if the robot may move, and remember what it really does."""
         done = self._zero
         if self.config.move:
-            names = self._schema.action_names
             self._sent += 1
             try:
-                sent = self._robot.send_action(dict(zip(names, action.tolist(), strict=True)))
-                done = np.array(
-                    [sent.get(name, wanted) for name, wanted in zip(names, action, strict=True)], np.float32
-                )
+                wanted = dict(zip(self._schema.action_names, action.tolist(), strict=True))
+                sent = self._robot.send_action(dict(wanted))
+                done = np.array([sent.get(name, value) for name, value in wanted.items()], np.float32)
             except Exception as error:  # whatever a driver raises
                 self.latch.trip(f"robot: {type(error).__name__}: {error}")
                 done = action
@@ -354,10 +342,8 @@ class LiveLoop:
 
     def _stalled(self, now: float) -> str | None:
         """A `Check` of the control thread itself."""
-        allowed = 1.0 / self.config.rate + self.config.stall
-        if (age := now - self._heart) > allowed:
-            return f"control: no step for {age:.2f} s"
-        return None
+        age = now - self._heart
+        return f"control: no step for {age:.2f} s" if age > 1.0 / self.config.rate + self.config.stall else None
 
     def _report(self) -> Report:
         stop = self.latch.stop

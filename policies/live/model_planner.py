@@ -1,7 +1,5 @@
 """A planner that searches in a learned world while the robot moves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from time import monotonic
 
@@ -54,6 +52,5 @@ class ModelPlanner:
         if goal is not self._goal:
             self._goal, self._start = goal, self._step.hold()
         cost = self._step.cost(world, goal)
-        step = self._step.plan(world, goal, self._start, [self._generator], cost, begun)
-        self._start = step.following
-        return step.actions[0]
+        _, actions, self._start = self._step.plan(world, goal, self._start, [self._generator], cost, begun)
+        return actions[0]

@@ -1,7 +1,5 @@
 """What a planner is to the live loop: it is told what was seen, and says what to do next."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

@@ -1,10 +1,7 @@
 """Planning while the robot moves: in a thread of its own, for the moment at which the plan will begin."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from threading import Condition, Thread
-from typing import Final
+from typing import Final, NamedTuple
 
 from gwm_sim.policies.live.planner import History, Planner, check_plan
 from gwm_sim.policies.live.safety import Latch, Vector
@@ -13,30 +10,19 @@ from gwm_sim.policies.live.timing import Clock
 LAST_PLAN: Final = 10.0  # how long the end of a run waits for it [s]: no interpreter ends well with a thread in torch
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A finished plan."""
 
     actions: Vector  # (K, A)
-    seen: float
-    """When the frame was seen that it was made from [s]."""
-    seconds: float
-    """How long it took [s]."""
+    seen: float  # when the frame was seen that it was made from [s]
+    seconds: float  # how long it took [s]
 
 
 class PlannerThread:
     """Runs a planner in a thread, one request at a time."""
 
     def __init__(self, planner: Planner, actions: int, deadline: float, latch: Latch, clock: Clock) -> None:
-        """Prepare the thread.
-
-        Args:
-            planner: What to run.
-            actions: Number of actions A.
-            deadline: Time for a plan [s].
-            latch: Tripped when the planner fails.
-            clock: The loop's.
-        """
+        """Prepare the thread, for plans of A actions and a deadline for each [s]; one that fails trips the latch."""
         self._planner = planner
         self._actions = actions
         self._deadline = deadline

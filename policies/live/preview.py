@@ -1,7 +1,5 @@
 """A window that shows what the model sees beside the goal, and a keyboard that permits and stops."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

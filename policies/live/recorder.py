@@ -1,7 +1,5 @@
 """A live run as an episode: what the model saw, what the robot reported, and what was really sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +45,10 @@ class LiveRecorder:
         """Return the number of actions that are followed by a frame."""
         return max(0, min(len(self._frames) - 1, len(self._actions)))
 
-    def episode(self, camera: str) -> Episode:
-        """The run so far; it needs at least one action."""
-        rows = len(self) + 1
-        return Episode(
+    def write(self, path: Path, schema: Schema) -> None:
+        """Store the run so far, which needs at least one action, as an episode file with one episode."""
+        rows, (camera,) = len(self) + 1, schema.cameras
+        episode = Episode(
             frames={camera: np.stack(self._frames[:rows])},
             telemetry=np.stack(self._telemetry[:rows]),
             actions=np.stack(self._actions[: rows - 1]),
@@ -60,17 +58,16 @@ class LiveRecorder:
             seed=None,
             policy="live",
         )
+        writer = EpisodeWriter(path, schema)
+        writer.write(0, episode)
+        writer.merge()
 
 
 def live_schema(learned: Schema, camera: str, robot: str, rate: float, settings: Mapping[str, Any]) -> Schema:
     """What the recording of a live run says about itself.
 
-    Args:
-        learned: The schema of the model's data: names, units and bounds are the same.
-        camera: The camera that the model sees through; its calibration is the one that the model was trained with.
-        robot: Name of the robot.
-        rate: Of the loop [Hz].
-        settings: Whatever else decided the run.
+    Names, units, bounds and calibration are those of the data that were learned; the rate [Hz] is the loop's, and the
+    settings are whatever else decided the run.
     """
     return replace(
         learned,
@@ -91,11 +88,3 @@ def check_vacant(path: Path) -> None:
     """Raise ConfigError where a recording would meet an older one."""
     if path.exists() or parts_folder(path).exists():
         raise ConfigError(f"--record {path} exists already: name a new file")
-
-
-def write(path: Path, recorder: LiveRecorder, schema: Schema) -> None:
-    """Store a recording as an episode file with one episode."""
-    (camera,) = schema.cameras
-    writer = EpisodeWriter(path, schema)
-    writer.write(0, recorder.episode(camera))
-    writer.merge()

@@ -6,8 +6,6 @@ the units of its data. Zeros must hold the robot still. Other packages add robot
 `gwm run`, and returns a robot.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -58,10 +56,6 @@ class Robot(Protocol):
 
     def disconnect(self) -> None:
         """Leave the robot standing still."""
-
-
-Factory = Callable[..., Robot]
-"""Makes a robot from the `WorldModelConfig` and options by name, all of them str."""
 
 
 class SimulatedRobot:
@@ -139,7 +133,7 @@ def make_robot(name: str, world: WorldModelConfig, options: Sequence[str] = ()) 
             f"--robot {name} is unknown; there are {', '.join(known)}.{hint} "
             f"Packages add robots as entry points of the group {GROUP}."
         )
-    factory: Factory = robots[name].load()
+    factory: Callable[..., Robot] = robots[name].load()
     pairs = [option.partition("=") for option in options]
     if malformed := [key for key, equals, _ in pairs if not (key and equals)]:
         raise ConfigError(f"--robot_options are NAME=VALUE, got {malformed[0]!r}")

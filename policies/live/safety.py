@@ -6,8 +6,6 @@ blocked. The watchdog asks all of them many times a second in its own thread; th
 each action. None of this is an emergency stop: it is software, and can fail together with the machine that it runs on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,20 +49,16 @@ class Latch:
     def __init__(self, clock: Clock) -> None:
         self.tripped = Event()
         """Wakes whoever waits for the stop."""
+        self.stop: Stop | None = None
+        """The stop, None while there is none; set by `trip` alone."""
         self._clock = clock
         self._lock = Lock()
-        self._stop: Stop | None = None
-
-    @property
-    def stop(self) -> Stop | None:
-        """The stop, None while there is none."""
-        return self._stop
 
     def trip(self, reason: str, fault: bool = True) -> None:
         """Stop, if nobody has before."""
         with self._lock:
-            if self._stop is None:
-                self._stop = Stop(reason, fault, self._clock.now())
+            if self.stop is None:
+                self.stop = Stop(reason, fault, self._clock.now())
         self.tripped.set()
 
 
@@ -84,7 +78,7 @@ class Limits:
     @classmethod
     def of(
         cls, schema: Schema, speed: float = 1.0, workspace: Mapping[str, tuple[float, float]] | None = None
-    ) -> Limits:
+    ) -> "Limits":
         """Limits from what a model's data declare.
 
         Args:

@@ -1,7 +1,5 @@
 """Time for the live loop: one clock that all threads share, and moments at a fixed rate."""
 
-from __future__ import annotations
-
 import math
 import time
 from threading import Event

@@ -1,7 +1,5 @@
 """The cost that planners minimise: imagine every candidate in a world model and judge what happens."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +52,7 @@ class ModelCost:
 
     def _judge(self, plans: Tensor, worlds: Tensor) -> Tensor:
         """Costs (R,) of plans (R, T, A), each beginning in one of the present worlds (R,)."""
-        actions = self._steps(plans)
+        actions = plans.repeat_interleave(self.block, dim=1)
         rollout = self.model.imagine(
             self.state.select(worlds), actions, judged=self.objective.judged, draw=self.objective.pictured
         )
@@ -62,7 +60,7 @@ class ModelCost:
 
     def explain(self, plans: Tensor) -> Explanation:
         """What is expected of one plan for each of the present worlds, (B, T, A)."""
-        actions = self._steps(plans)
+        actions = plans.repeat_interleave(self.block, dim=1)
         rollout = self.model.imagine(self.state, actions)
         goal = self.goal.select(range(len(plans)))
         return Explanation(
@@ -71,7 +69,3 @@ class ModelCost:
             rollout=rollout,
             frames=self.model.decode(rollout),
         )
-
-    def _steps(self, plans: Tensor) -> Tensor:
-        """Actions of every environment step."""
-        return plans.repeat_interleave(self.block, dim=1)

@@ -1,7 +1,5 @@
 """Goal pictures: read them, bring them to the model's size, and refuse those that another camera took."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -40,13 +38,7 @@ def read_picture(path: Path, option: str = "--goal") -> Picture:
 
 
 def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: int) -> list[Picture]:
-    """Goal pictures at the model's size.
-
-    Args:
-        paths: Their files, for messages.
-        pictures: Their content.
-        seen: What the camera sees.
-        size: Height and width of the model's frames [px].
+    """Goal pictures, read from files, at height and width of the model's frames [px].
 
     Raises:
         ConfigError: A goal has neither the size of the camera's pictures nor that of the model's.
@@ -66,12 +58,7 @@ def check_pictures(
 ) -> None:
     """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
 
-    Args:
-        model: The world that will plan.
-        paths: Files of the goals, for messages.
-        goals: The goals (H, W, 3) at the model's size.
-        seen: What the camera sees, at the same size.
-        way_out: Option that goes on regardless, for messages.
+    All pictures are (H, W, 3) at the model's size; messages name files and the option that is a way out.
 
     Raises:
         ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.
@@ -86,10 +73,8 @@ def check_pictures(
                 f"--goal {path} is of another camera or scene: half of it differs from what the camera sees by more "
                 f"than {difference:.0f} grey levels. {remedy}"
             )
-    for name, picture in (
-        ("what the camera sees", seen),
-        *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True)),
-    ):
+    named = [("what the camera sees", seen), *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True))]
+    for name, picture in named:
         if (unknown := novelty(model, picture)) > FAMILIAR:
             raise ConfigError(
                 f"{name} looks like nothing that {model.config.name} was trained on: its novelty is {unknown:.1f}, "
@@ -107,5 +92,4 @@ def read_goal(
 @torch.inference_mode()
 def novelty(model: WorldModel, picture: Picture) -> float:
     """How unlike a model's data a picture (H, W, 3) is; 1 is usual."""
-    frames = torch.from_numpy(picture[None])
-    return float(model.novelty(frames))
+    return float(model.novelty(torch.from_numpy(picture[None])))

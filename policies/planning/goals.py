@@ -1,9 +1,8 @@
 """What to reach: positions, a picture, or a task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ class Goal:
     @classmethod
     def positions(
         cls, model: WorldModel, effector: ArrayLike | None = None, objects: Mapping[str, ArrayLike] | None = None
-    ) -> Goal:
+    ) -> "Goal":
         """Ask for positions [m], each (3,) for all worlds or (B, 3), NaN for free coordinates.
 
         Args:
@@ -61,7 +60,9 @@ class Goal:
         return cls(telemetry, places)
 
     @classmethod
-    def image(cls, model: WorldModel, frames: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> Goal:
+    def image(
+        cls, model: WorldModel, frames: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None
+    ) -> "Goal":
         """Ask for what a picture shows.
 
         Args:
@@ -85,7 +86,7 @@ class Goal:
         return cls(read.telemetry[:, 0], objects, codes)
 
     @classmethod
-    def solve(cls, model: WorldModel, task: str) -> Goal:
+    def solve(cls, model: WorldModel, task: str) -> "Goal":
         """Ask for a task that the model has learned to judge.
 
         Raises:
@@ -99,35 +100,35 @@ class Goal:
     @property
     def rows(self) -> int:
         """Number of worlds that the goal is for; 1 also means all."""
-        return max((len(value) for value in self._tensors().values() if value is not None), default=1)
+        return max(map(len, self._tensors().values()), default=1)
 
-    def select(self, rows: Tensor | Sequence[int]) -> Goal:
+    def select(self, rows: Tensor | Sequence[int]) -> "Goal":
         """The goals of some worlds, (R,) indices."""
         index = torch.as_tensor(rows)
-
-        def take(value: Tensor | None) -> Tensor | None:
-            if value is None:
-                return None
-            return value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
-
-        return Goal(**{name: take(value) for name, value in self._tensors().items()}, task=self.task)
+        chosen: dict[str, Any] = {
+            name: value[index.to(value.device)] if len(value) > 1 else value.expand(len(index), *value.shape[1:])
+            for name, value in self._tensors().items()
+        }
+        return replace(self, **chosen)
 
     @classmethod
-    def join(cls, goals: Sequence[Goal]) -> Goal:
+    def join(cls, goals: Sequence["Goal"]) -> "Goal":
         """Put the rows of several goals into one.
 
         Raises:
             ValueError: They ask for different kinds of things.
         """
-        kinds = {(goal.task, *(name for name, value in goal._tensors().items() if value is not None)) for goal in goals}
+        kinds = {(goal.task, *goal._tensors()) for goal in goals}
         if len(kinds) != 1:
             raise ValueError(f"goals of one batch must ask for the same things, got {sorted(map(str, kinds))}")
-        first = goals[0]._tensors()
-        parts = {name: [goal._tensors()[name] for goal in goals] for name, value in first.items() if value is not None}
-        return cls(**{name: torch.cat(values) for name, values in parts.items()}, task=goals[0].task)  # type: ignore[arg-type]
+        rows = [goal._tensors() for goal in goals]
+        joined: dict[str, Any] = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        return replace(goals[0], **joined)
 
-    def _tensors(self) -> dict[str, Tensor | None]:
-        return {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
+    def _tensors(self) -> dict[str, Tensor]:
+        """What is asked for, by name."""
+        values = {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def _rows(position: ArrayLike, name: str) -> Tensor:

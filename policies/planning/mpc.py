@@ -1,7 +1,5 @@
 """Act by planning: look, imagine, execute the first block of the best plan, look again."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -14,12 +12,11 @@ from torch import Tensor
 from gwm_sim.envs.spaces import picture
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning.context_window import ContextWindow
 from gwm_sim.policies.planning.cost import Explanation
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Cost, WarmStart
-from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep
+from gwm_sim.policies.planning.plan_step import ContextWindow, MpcConfig, PlanStep
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.policy import Observation, State
 
@@ -69,12 +66,15 @@ class MpcPolicy:
         batched = telemetry.ndim == 2
         if not batched:
             telemetry, frames = telemetry[None], frames[None]
-        rows: list[_Row] = self._remember(len(telemetry)) if state is None else state
+        rows: list[_Row] = state or [
+            _Row(self._step, [goal.select([i]) if goal.rows > 1 else goal for goal in self.goals], self.config.seed + i)
+            for i in range(len(telemetry))
+        ]
         fresh = np.zeros(len(rows), bool) if episode_start is None else np.atleast_1d(episode_start)
         for row, frame, reported, first in zip(rows, frames, telemetry, fresh, strict=True):
             if first:
                 row.begin()
-            row.see(frame, reported)
+            row.window.see(frame, reported)
         if due := [row for row in rows if not row.queue]:
             self._plan(due, begun)
             self.plan_seconds.append(monotonic() - begun)
@@ -91,12 +91,8 @@ class MpcPolicy:
         """What plans cost that begin in some worlds, each with its row of the goal."""
         return self._step.cost(worlds, goal)
 
-    def _remember(self, count: int) -> list[_Row]:
-        shares = ([goal.select([i]) if goal.rows > 1 else goal for goal in self.goals] for i in range(count))
-        return [_Row(self._step, goals, self.config.seed + i) for i, goals in enumerate(shares)]
-
     @torch.inference_mode()
-    def _plan(self, rows: Sequence[_Row], begun: float) -> None:
+    def _plan(self, rows: Sequence["_Row"], begun: float) -> None:
         """Make new plans for the rows that are due."""
         worlds = self._step.encode([row.window.arrays() for row in rows])
         rate = self.model.config.schema.rate
@@ -128,15 +124,11 @@ class _Row:
         self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
         self.start = self._step.hold()
         self.schedule = self._step.schedule(self._goals)
-        self.steps = -1  # since the first frame of the episode
-
-    def see(self, frame: NDArray[np.uint8], telemetry: NDArray[np.float32]) -> None:
-        """Take in what is seen now."""
-        self.steps += 1
-        self.window.see(frame, telemetry)
+        self.steps = 0  # since the first frame of the episode
 
     def act(self) -> NDArray[np.float32]:
         """The next action of the plan."""
         action = self.queue.popleft()
         self.window.act(action)
+        self.steps += 1
         return action

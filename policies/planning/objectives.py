@@ -1,11 +1,4 @@
-"""What a good rollout is: weighted sums of named terms.
-
-A stage cost looks at R imagined rollouts of T environment steps, the actions that led there and the goal, and returns
-one number per step (R, T) or per rollout (R,), lower being better. A term gives it a name and a weight, so that a plan
-can be explained by what it costs and when.
-"""
-
-from __future__ import annotations
+"""What a good rollout is: weighted sums of named terms, so that a plan can be explained by what it costs and when."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +12,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 
 StageCost = Callable[[Rollout, Tensor, Goal], Tensor]
-"""Maps rollouts of R rows, actions (R, T, A) and a goal of R rows to (R, T) or (R,)."""
+"""Maps rollouts of R rows and T environment steps, their actions (R, T, A) and a goal of R rows to costs of each step
+(R, T) or of all together (R,), lower being better."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +164,7 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms.append(Term("latents", latent_distance(config.tokenizer.levels), pictured=True))
     if goal.task is not None:
         column = model.tasks.index(goal.task)
-        terms += [
-            Term("reward", missing_reward(column), judged=True),
-            Term("success", failure(column), judged=True),
-        ]
+        terms += [Term("reward", missing_reward(column), judged=True), Term("success", failure(column), judged=True)]
     if not terms:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
     terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]

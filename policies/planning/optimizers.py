@@ -7,8 +7,6 @@ the best sequence that it evaluated, so it can be stopped after any iteration.
 Axes: B problems, S candidate sequences, T plan steps, A action. Actions are in the units of the environment.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -72,29 +70,29 @@ class WarmStart:
     guesses: Tensor  # (B, G, T, A), best first; G may be 0
 
     @classmethod
-    def hold(cls, problems: int, steps: int, actions: int, device: torch.device | None = None) -> WarmStart:
+    def hold(cls, problems: int, steps: int, actions: int, device: torch.device | None = None) -> "WarmStart":
         """Begin from zeros, without guesses."""
         mean = torch.zeros(problems, steps, actions, device=device)
         return cls(mean, mean[:, None][:, :0])
 
-    def add(self, proposals: Tensor) -> WarmStart:
+    def add(self, proposals: Tensor) -> "WarmStart":
         """Also try some sequences, (B, R, T, A)."""
         return WarmStart(self.mean, torch.cat((self.guesses, proposals), dim=1))
 
-    def around(self, proposal: Tensor) -> WarmStart:
+    def around(self, proposal: Tensor) -> "WarmStart":
         """Look around the sequence that a prior proposes, (B, T, A); what was believed before is tried as well."""
         return WarmStart(proposal, torch.cat((self.mean[:, None], self.guesses), dim=1))
 
-    def shift(self, steps: int) -> WarmStart:
+    def shift(self, steps: int) -> "WarmStart":
         """The same beliefs after the first `steps` plan steps were executed; zeros come in at the end."""
         return WarmStart(_shift(self.mean, steps), _shift(self.guesses, steps))
 
-    def select(self, rows: Sequence[int]) -> WarmStart:
+    def select(self, rows: Sequence[int]) -> "WarmStart":
         """The beliefs of some problems."""
         return WarmStart(self.mean[rows], self.guesses[rows])
 
     @classmethod
-    def join(cls, starts: Sequence[WarmStart]) -> WarmStart:
+    def join(cls, starts: Sequence["WarmStart"]) -> "WarmStart":
         """Put several batches into one; where some have fewer guesses, their mean fills up."""
         most = max(start.guesses.shape[1] for start in starts)
         filled = [
@@ -232,7 +230,7 @@ def plan(
     return Plan(search.best, search.best_cost, following, search.iterations)
 
 
-def _cem(search: _Search, settings: CemSettings) -> WarmStart:
+def _cem(search: "_Search", settings: CemSettings) -> WarmStart:
     """The cross-entropy method, with `IcemSettings` iCEM."""
     mean, kept, m = search.mean, search.start.guesses, settings.momentum
     std = search.per_action("std", settings.std).expand_as(mean)
@@ -247,7 +245,7 @@ def _cem(search: _Search, settings: CemSettings) -> WarmStart:
     return WarmStart(mean, kept)
 
 
-def _mppi(search: _Search, settings: MppiSettings) -> WarmStart:
+def _mppi(search: "_Search", settings: MppiSettings) -> WarmStart:
     """Model predictive path integral control.
 
     The weighted mean is executed only if it is the best sequence: it competes in the last iteration like the others.

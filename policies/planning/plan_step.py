@@ -3,11 +3,10 @@
 `MpcPolicy` makes its plans between the steps of environments, `ModelPlanner` beside a robot that moves meanwhile.
 """
 
-from __future__ import annotations
-
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,13 @@ from torch import Tensor
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning.context_window import Context
 from gwm_sim.policies.planning.cost import ModelCost
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
+from gwm_sim.protocol import CONTEXT
 
 GRIPPER_RATE = "gripper"
 """Name of the action that opens a gripper at its lowest and closes it at its highest."""
@@ -80,12 +79,33 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
     return replace(MpcConfig(search, horizon=8, block=1, execute=5, three_level=grippers), **changes)
 
 
-class Step(NamedTuple):
-    """A plan for each of B worlds."""
+Context = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+"""Frames (C, H, V*W, 3), telemetry (C, P) and actions (C-1, A), as `WorldModel.encode` takes them in batches."""
 
-    plans: Tensor  # (B, T, A), plan steps
-    actions: NDArray[np.float32]  # (B, K, A), those of the environment that are executed before the next plan
-    following: WarmStart  # where the next search begins, the executed steps left behind
+
+class ContextWindow:
+    """The last `CONTEXT` frames, their telemetry and the actions between them."""
+
+    def __init__(self, actions: int) -> None:
+        """Begin with nothing seen; an action has so many numbers."""
+        self._frames: deque[NDArray[np.uint8]] = deque(maxlen=CONTEXT)
+        self._telemetry: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT)
+        still = [np.zeros(actions, np.float32)] * (CONTEXT - 1)
+        self._actions: deque[NDArray[np.float32]] = deque(still, maxlen=CONTEXT - 1)
+
+    def see(self, frame: NDArray[np.uint8], telemetry: NDArray[np.float32]) -> None:
+        """Add what is seen now; at first, as if the robot had held still before."""
+        times = 1 if self._frames else CONTEXT
+        self._frames.extend([frame] * times)
+        self._telemetry.extend([telemetry] * times)
+
+    def act(self, action: NDArray[np.float32]) -> None:
+        """Add what is done until the next frame."""
+        self._actions.append(action)
+
+    def arrays(self) -> Context:
+        """The window as it is now."""
+        return np.stack(self._frames), np.stack(self._telemetry), np.stack(self._actions)
 
 
 class PlanStep:
@@ -103,13 +123,18 @@ class PlanStep:
             guide: Gives sub-goals to a single goal, and a proposal around which every search begins.
 
         Raises:
-            ConfigError: There is neither a planner nor a guide to follow.
+            ConfigError: There is neither a planner nor a guide to follow, or no action of a name in `three_level`.
         """
         self.model, self.objective, self.guide = model, objective, guide
         self.config = MpcConfig() if config is None else config
         if self.config.planner is None and guide is None:
             raise ConfigError("without a planner there must be a guide, whose proposals are followed")
-        self.bounds = action_bounds(model, self.config.three_level)
+        names, named = model.config.schema.action_names, self.config.three_level
+        if unknown := sorted(set(named) - set(names)):
+            raise ConfigError(f"{model.config.name} has the actions {', '.join(names)}, not {unknown}")
+        limits = (model.config.schema.action_low, model.config.schema.action_high)
+        low, high = (torch.tensor(limit, dtype=torch.float32, device=model.device) for limit in limits)
+        self.bounds = Bounds(low, high, tuple(names.index(name) for name in named))
 
     def hold(self) -> WarmStart:
         """Where the first search of one world begins."""
@@ -136,7 +161,7 @@ class PlanStep:
         generators: Sequence[torch.Generator],
         cost: Cost,
         begun: float,
-    ) -> Step:
+    ) -> tuple[Tensor, NDArray[np.float32], WarmStart]:
         """Make a plan for every world.
 
         Args:
@@ -146,6 +171,10 @@ class PlanStep:
             generators: One per world; nothing else is random.
             cost: What plans cost, as `cost` says or otherwise.
             begun: Reading of `time.monotonic()` from which the time for a plan counts [s].
+
+        Returns:
+            The plans (B, T, A), their environment steps that are executed before the next plan (B, K, A), and where the
+            next search begins, these left behind.
         """
         c = self.config
         if self.guide is not None:
@@ -156,20 +185,4 @@ class PlanStep:
             found = plan(cost, start, self.bounds, generators, c.planner, deadline)
             plans, following = found.actions, found.start
         actions = plans[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
-        return Step(plans, actions, following.shift(c.execute))
-
-
-def action_bounds(model: WorldModel, three_level: Sequence[str] = ()) -> Bounds:
-    """The permitted actions of the data that a model learned from.
-
-    Raises:
-        ConfigError: There is no action of a name in `three_level`.
-    """
-    schema = model.config.schema
-    if unknown := sorted(set(three_level) - set(schema.action_names)):
-        raise ConfigError(f"{model.config.name} has the actions {', '.join(schema.action_names)}, not {unknown}")
-    low, high = (
-        torch.tensor(limit, dtype=torch.float32, device=model.device)
-        for limit in (schema.action_low, schema.action_high)
-    )
-    return Bounds(low, high, tuple(schema.action_names.index(name) for name in three_level))
+        return plans, actions, following.shift(c.execute)

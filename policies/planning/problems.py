@@ -1,7 +1,5 @@
 """Problems for planning: where to begin and what to reach, from demonstrations or pictures, and how many are solved."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -10,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.spec import ACTION_NAMES, TASKS, TELEMETRY_NAMES, is_twin, task_of
 from gwm_sim.envs.spaces import image_key
@@ -98,19 +96,14 @@ def episode_problems(
                 raise ConfigError(f"{path} does not say from which seed episode {k} began, so no twin can begin there")
             picture = episode.frames[camera][solved[-1]]
             goal = read_goal(model, guide, picture, episode.telemetry[solved[-1]] if told else None)
-            options = reset_options(env_id, model, f"{path}:{k}", episode)
+            options: dict[str, Any] = {"properties": episode.properties}  # the twin begins from the seed
+            if not is_twin(env_id):
+                known = {name: value for name, value in episode.properties.items() if name in model.config.properties}
+                options = {"episode": f"{path}:{k}", "step": 0, "properties": known}
             problems.append(Problem(episode.seed or 0, options, (goal,), picture))
     if not problems:
         raise ConfigError(f"no demonstration in {path} fulfils {task}: there is no goal to reach")
     return problems, skipped
-
-
-def reset_options(env_id: str, model: WorldModel, place: str, episode: Episode) -> dict[str, Any]:
-    """How to begin where an episode began: in the twin by its seed, in a learned world by its frames."""
-    if is_twin(env_id):
-        return {"properties": episode.properties}
-    known = {name: value for name, value in episode.properties.items() if name in model.config.properties}
-    return {"episode": place, "step": 0, "properties": known}
 
 
 def picture_problems(
@@ -163,16 +156,10 @@ class Filmed:
         self._policy, self._goal, self._film = policy, goal, film
         self._imagined: list[Picture] = []
 
-    def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+    def predict(self, observation: Observation, *told: Any, **named: Any) -> tuple[NDArray[np.float32], State | None]:
         """As the policy does."""
         plans = len(self._policy.plan_seconds)
-        action, memory = self._policy.predict(observation, state, episode_start, deterministic)
+        action, memory = self._policy.predict(observation, *told, **named)
         config = self._policy.model.config
         seen = observation[image_key(config.camera)]
         if len(self._policy.plan_seconds) > plans:

@@ -1,7 +1,5 @@
 """Which goal to go for now: sub-goals one after the other, each until it is reached or its time is over."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +40,8 @@ class SubgoalSchedule:
         """Index of the present goal, among the sub-goals that were looked up where there are any."""
         self._model = model
         self._goals = list(goals)
-        self._guide = guide if len(goals) == 1 and guide is not None and guide.understands(goals[0]) else None
+        understood = len(goals) == 1 and goals[0].telemetry is not None and goals[0].objects is not None
+        self._guide = guide if understood else None  # sub-goals follow from where robot and objects should be
         self._progress = Progress() if progress is None else progress
         self._since: float | None = None
 

@@ -5,8 +5,6 @@ class TestMyPlanner(PlannerConformance):
         return MyPlanner(), schema, 64
 """
 
-from __future__ import annotations
-
 from threading import Thread
 
 import numpy as np

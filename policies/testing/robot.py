@@ -5,8 +5,6 @@ class TestMyArm(RobotConformance):
         return MyArm("/dev/ttyUSB0"), WorldModel.load("my-model").config.schema
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -6,8 +6,6 @@ how many steps the goal is away, a learned temporal distance. It sees what the w
 and object positions, so it runs on real and on imagined states alike.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,8 +96,8 @@ class GoalPolicy(nn.Module):
     def features(self, now: PhysicalState, before: Tensor, goal: PhysicalState) -> Tensor:
         """Where everything is, where it should be, and where the effector sees it: coarse, and fine close by."""
         columns = self.columns
-        stance = now.telemetry[..., columns]
-        wanted = torch.where(goal.telemetry[..., columns].isnan(), stance, goal.telemetry[..., columns])
+        stance, asked = now.telemetry[..., columns], goal.telemetry[..., columns]
+        wanted = torch.where(asked.isnan(), stance, asked)
         places = torch.where(goal.objects.isnan(), now.objects, goal.objects)
         level = (stance - self.telemetry_mean[columns]) / self.telemetry_std[columns]
         change = (stance - before[..., columns]) / self.telemetry_change[columns]
@@ -111,9 +109,8 @@ class GoalPolicy(nn.Module):
         spatial = [places - now.objects]
         if self.effector:
             effector = now.telemetry[..., None, self.effector]
-            arrival = torch.where(
-                goal.telemetry[..., self.effector].isnan(), effector[..., 0, :], goal.telemetry[..., self.effector]
-            )
+            end = goal.telemetry[..., self.effector]
+            arrival = torch.where(end.isnan(), effector[..., 0, :], end)
             spatial += [now.objects - effector, places - arrival[..., None, :]]
         k = now.objects.shape[-2]
         spatial += [now.objects[..., i : i + 1, :] - now.objects[..., j : j + 1, :] for i in range(k) for j in range(i)]

@@ -5,16 +5,14 @@ picture, finds sub-goals in demonstrations and proposes actions. A shipped model
 the same robot that looks from the same place: that one then reads the pictures for it.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -26,15 +24,50 @@ from gwm_sim.errors import CheckpointError
 from gwm_sim.files import replacing
 from gwm_sim.model.checkpoint import SHIPPED, find_checkpoint, shipped_models
 from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.layers import soft_argmax
 from gwm_sim.model.state import PhysicalState, Rollout, WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
-from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 
 GUIDE_FILE = "guide.safetensors"
 DEMONSTRATIONS = "demonstrations."  # begins the names of their tensors in the file
+CHANNELS, MAPS = 96, 8  # of the reader of pictures
+
+
+class PictureReader(nn.Module):
+    """Reads the tokenizer's features: soft-argmaxes say where parts of the robot are."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: WorldModel) -> None:
+        super().__init__()
+        channels, columns = model.feature_channels, model.config.dynamics.telemetry
+        self.look = nn.Sequential(
+            nn.Conv2d(channels, CHANNELS, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.maps = nn.Conv2d(CHANNELS, MAPS, 1)
+        self.out = nn.Sequential(nn.Linear(MAPS * (CHANNELS + 2), 256), nn.SiLU(), nn.Linear(256, columns))
+        self.register_buffer("mean", model.statistics.telemetry_mean.clone())
+        self.register_buffer("std", model.statistics.telemetry_std.clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Telemetry (B, P) from features (B, channels, H/8, W/8)."""
+        seen = self.look(features)
+        found = soft_argmax(seen, self.maps(seen))  # (B, maps, channels + 2)
+        return self.mean + self.std * self.out(found.flatten(1))
+
+    @torch.no_grad()
+    def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> PhysicalState:
+        """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, V*W, 3) uint8."""
+        features = model.features(frames)
+        telemetry = self(features) if telemetry is None else telemetry.to(model.device)
+        return PhysicalState(telemetry, model.locate(features, telemetry))
 
 
 class Guide:
@@ -68,19 +101,12 @@ class Guide:
     def read(self, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None) -> PhysicalState:
         """Robot (1, P) and objects (1, K, 3) that a picture (H, W, 3) shows, see `goal`."""
         if self.eyes is not self.model:
-            picture = shrink(main_view(picture, self._views(picture)), self.eyes.config.tokenizer.height)
+            cameras = self.model.config.cameras  # it shows all of them, or the main one alone
+            shown = cameras if picture.shape[1] == self.model.config.tokenizer.frame[1] else cameras[:1]
+            picture = shrink(main_view(picture, shown), self.eyes.config.tokenizer.height)
         frames = torch.from_numpy(np.array(picture[None], order="C"))
         given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
         return self.reader.read(self.eyes, frames, given)
-
-    def _views(self, picture: NDArray[np.uint8]) -> Sequence[str]:
-        """The cameras that a picture shows: all, or the main one alone."""
-        cameras = self.model.config.cameras
-        return cameras if picture.shape[1] == self.model.config.tokenizer.frame[1] else cameras[:1]
-
-    def understands(self, goal: Goal) -> bool:
-        """Whether a goal says where robot and objects should be, which sub-goals follow from."""
-        return goal.telemetry is not None and goal.objects is not None
 
     def subgoals(self, world: WorldState, goal: Goal) -> list[Goal]:
         """Goals on the way from a world of one row to a goal, from the demonstration that was most like it."""
@@ -98,17 +124,14 @@ class Guide:
         """
         now = PhysicalState(world.telemetry, world.objects)
         actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
-        missing = max(0, steps * block - actions.shape[1])
-        actions = torch.cat((actions, torch.zeros_like(actions[:, :1]).expand(-1, missing, -1)), dim=1)
-        return actions[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
+        held = F.pad(actions, (0, 0, 0, max(0, steps * block - actions.shape[1])))  # zeros beyond what it proposes
+        return held[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """A `StageCost`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""
         now = PhysicalState(rollout.telemetry, rollout.objects)
         before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
-        target = PhysicalState(
-            *(x[:, None] for x in wanted(goal, PhysicalState(now.telemetry[:, 0], now.objects[:, 0])))
-        )
+        target = PhysicalState(*(x[:, None] for x in wanted(goal, PhysicalState(*(x[:, 0] for x in now)))))
         return self.policy(now, before, target).steps
 
     def _pose(self, physical: PhysicalState) -> Goal:
@@ -130,7 +153,7 @@ class Guide:
             temporary.chmod(0o644)
 
     @classmethod
-    def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> Guide:
+    def load(cls, model: WorldModel, path: Path, eyes: WorldModel | None = None) -> "Guide":
         """Read a guide for a model, that of another one if this lends its `eyes`.
 
         Raises:
@@ -148,16 +171,16 @@ class Guide:
             parts = {name: tensors.pop(f"{DEMONSTRATIONS}{name}").cpu() for name in Demonstrations._fields}
             modules = nn.ModuleDict({"policy": policy, "reader": reader}).to(model.device).eval()
             modules.load_state_dict(tensors)
+        except CheckpointError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            if isinstance(error, CheckpointError):
-                raise
             raise CheckpointError(f"{path} is not a complete guide: {error}") from error
         guide = cls(model, policy, reader, Demonstrations(**parts), eyes)
         guide.file = path
         return guide
 
     @classmethod
-    def beside(cls, model: WorldModel, name: str | Path, borrow: bool = False) -> Guide | None:
+    def beside(cls, model: WorldModel, name: str | Path, borrow: bool = False) -> "Guide | None":
         """The guide that lies beside a checkpoint, given by name or folder as for `WorldModel.load`; None without.
 
         A shipped model without one borrows that of another shipped one that knows its robot and looks from the same
@@ -166,8 +189,7 @@ class Guide:
         folder = find_checkpoint(name)
         if (folder / GUIDE_FILE).exists():
             return cls.load(model, folder / GUIDE_FILE)
-        lenders = shipped_models() if borrow or folder.parent == SHIPPED else []
-        for lender in lenders:
+        for lender in shipped_models() if borrow or folder.parent == SHIPPED else []:
             path = SHIPPED / lender / GUIDE_FILE
             eyes = WorldModel.load(lender, model.device) if path.exists() else None
             if eyes is not None and looks_alike(model.config, eyes.config):

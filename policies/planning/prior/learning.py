@@ -4,8 +4,6 @@ Recordings that look as the model's own data do (same rendering, same size) teac
 in for some real ones, so that policy and distance know both. All others, of any quality, teach the policy only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +23,7 @@ from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
-from gwm_sim.policies.planning.prior.guide import Guide
-from gwm_sim.policies.planning.prior.picture_reader import PictureReader
+from gwm_sim.policies.planning.prior.guide import Guide, PictureReader
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, SUSTAINED_STEPS
 
@@ -83,12 +80,8 @@ def learn_guide(model: WorldModel, paths: Sequence[Path], config: LearnConfig | 
     reader = PictureReader(model).to(model.device)
     demonstrations = Demonstrations.of(model.config.dynamics, experience.demonstrations)
     generator = torch.Generator().manual_seed(config.seed)
-    fit(
-        "goal policy",
-        policy,
-        config.policy_steps,
-        policy_loss(policy, experience, imagined(model, experience), generator),
-    )
+    clone = policy_loss(policy, experience, imagined(model, experience), generator)
+    fit("goal policy", policy, config.policy_steps, clone)
     fit("picture reader", reader, config.reader_steps, reader_loss(model, reader, experience, generator))
     return Guide(model, policy.eval(), reader.eval(), demonstrations)
 
@@ -144,7 +137,7 @@ def looks_familiar(schema: Schema, world: WorldModelConfig) -> bool:
 @torch.no_grad()
 def imagined(model: WorldModel, experience: Experience) -> tuple[PhysicalState, Tensor, Tensor]:
     """States imagined along recordings, their telemetry one step before, and the frames that they stand for."""
-    now: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    now = [(experience.telemetry[:0], experience.objects[:0], experience.before[:0], experience.end[:0])]
     windows = [
         (frames[t : t + CONTEXT], numbers[t : t + CONTEXT + IMAGINED_STEPS])
         for frames, numbers in experience.pictures
@@ -158,12 +151,6 @@ def imagined(model: WorldModel, experience: Experience) -> tuple[PhysicalState, 
         rollout = model.imagine(state, experience.actions[numbers[:, CONTEXT - 1 : -1]], draw=False)
         before = torch.cat((state.telemetry[:, None], rollout.telemetry[:, :-1]), dim=1)
         now.append(tuple(x.flatten(0, 1).cpu() for x in (rollout.telemetry, rollout.objects, before, ahead)))  # type: ignore[arg-type]
-    if not now:
-        return (
-            PhysicalState(experience.telemetry[:0], experience.objects[:0]),
-            experience.before[:0],
-            experience.end[:0],
-        )
     telemetry, objects, before, ahead = (torch.cat(x) for x in zip(*now, strict=True))
     return PhysicalState(telemetry, objects), before, ahead
 
@@ -207,13 +194,9 @@ def policy_loss(
         )
         now = PhysicalState(telemetry[row], misread(objects[row]))
         device = policy.low.device
-        acting, counting = policy.loss(
-            PhysicalState(*(x.to(device) for x in now)),
-            before[row].to(device),
-            PhysicalState(*(x.to(device) for x in wanted)),
-            actions.to(device),
-            (goal - t).float().to(device),
-        )
+        here, there = (PhysicalState(*(x.to(device) for x in state)) for state in (now, wanted))
+        steps = (goal - t).float().to(device)
+        acting, counting = policy.loss(here, before[row].to(device), there, actions.to(device), steps)
         return acting + 0.1 * counting, {"actions": float(acting.detach()), "log steps": float(counting.detach())}
 
     return loss
@@ -228,8 +211,7 @@ def reader_loss(model: WorldModel, reader: PictureReader, experience: Experience
         chosen = torch.randint(len(frames), (BATCH // 8,), generator=generator)
         with torch.no_grad():
             features = model.features(frames[chosen])
-        truth = experience.telemetry[numbers[chosen]].to(model.device)
-        read = reader(features)
+        read, truth = reader(features), experience.telemetry[numbers[chosen]].to(model.device)
         error = ((read - truth) / reader.std).abs().mean()
         place = float((read - truth)[:, list(columns)].detach().norm(dim=-1).median())
         return error, {"error": float(error.detach()), "effector": place}
@@ -242,10 +224,9 @@ def fit(name: str, module: nn.Module, steps: int, loss: Loss) -> None:
     optimiser = torch.optim.AdamW(module.parameters(), RATE, weight_decay=0.01)
     with progress(name) as show:
         for step in range(steps):
+            warm, cold = min(1.0, step / 100 + 0.01), 0.02 + 0.49 * (1 + math.cos(math.pi * step / steps))
             for group in optimiser.param_groups:
-                group["lr"] = (
-                    RATE * min(1.0, step / 100 + 0.01) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
-                )
+                group["lr"] = RATE * warm * cold
             value, parts = loss()
             optimiser.zero_grad(set_to_none=True)
             value.backward()

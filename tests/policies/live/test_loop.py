@@ -9,7 +9,7 @@ from bench import HOLD_WITHIN, SCHEMA, SIZE, Bench
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.policies.live.loop import Status
-from gwm_sim.policies.live.recorder import live_schema, write
+from gwm_sim.policies.live.recorder import live_schema
 from gwm_sim.policies.live.timing import Schedule
 
 # --- every fault ends in a hold ---------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_plans_follow_each_other_without_a_gap_and_the_run_is_recorded(tmp_path:
     np.testing.assert_allclose(asked.pending, block)  # what is still to be done
 
     path = tmp_path / "run.hdf5"
-    write(path, bench.recorder, live_schema(SCHEMA, "front", "arm", 10.0, {"move": True}))
+    bench.recorder.write(path, live_schema(SCHEMA, "front", "arm", 10.0, {"move": True}))
     with EpisodeFile(path) as file:
         file.check()
         (episode,) = file

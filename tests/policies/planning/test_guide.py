@@ -16,8 +16,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, SubgoalSchedule, Term, learn_guide
 from gwm_sim.policies.planning.prior.demonstrations import MOST_SUBGOALS, Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig, posture
+from gwm_sim.policies.planning.prior.guide import PictureReader
 from gwm_sim.policies.planning.prior.learning import Experience, fit, policy_loss
-from gwm_sim.policies.planning.prior.picture_reader import PictureReader
 
 SCHEMA = replace(
     make_schema(),

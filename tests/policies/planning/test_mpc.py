@@ -266,9 +266,6 @@ def test_a_row_acts_as_it_would_alone() -> None:
 class Adviser:
     """Stands for a guide that always proposes the same."""
 
-    def understands(self, goal: Goal) -> bool:
-        return False
-
     def propose(self, world: WorldState, goal: Goal, steps: int, block: int = 1) -> Tensor:
         return torch.tensor([0.123, 0.321, -0.5]).expand(len(world), steps, ACTIONS)
 

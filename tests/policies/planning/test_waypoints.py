@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gwm_sim.policies.planning.prior.waypoints import deviations, linger, waypoints
+from gwm_sim.policies.planning.prior.demonstrations import deviations, linger, waypoints
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
 
