@@ -4,8 +4,6 @@ What is compared is sustained success. Over policies: correlation, rank correlat
 of one policy: how often both worlds agree on whether it succeeds from there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -168,6 +166,3 @@ def record(spec: str, worlds: PairedWorlds, world: World, seed: int) -> NDArray[
                 break
             frames.append(main_view(unwrapped.frames()[0], cameras))
     return np.stack(frames)
-
-
-__all__ = ["CompareConfig", "Duel", "compare", "record_films", "summarise"]

@@ -4,8 +4,6 @@ A start of the model's bank, a moment of a recorded episode or a single picture;
 file or of a policy. Each frame is written when it is imagined, so an hour takes no more memory than a second.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -186,6 +184,3 @@ def length(config: GenerateConfig, rate: float, actions: Actions | None) -> int:
             "give fewer --seconds, or a --policy"
         )
     return steps
-
-
-__all__ = ["Film", "GenerateConfig", "follow", "length", "start"]

@@ -162,6 +162,3 @@ def _options(spec: str, words: list[str], known: tuple[str, ...]) -> dict[str, f
     if unknown := sorted(options.keys() - set(known)):
         raise ConfigError(f"unknown options {unknown} of a policy; it takes {', '.join(known) or 'none'}")
     return options
-
-
-__all__ = ["SHIPPED", "PolicySpec", "find_agent", "make_policy", "needs_pixels"]

@@ -1,7 +1,5 @@
 """The page of `gwm compare`: one HTML file that holds its plots, pictures and films."""
 
-from __future__ import annotations
-
 import base64
 import io
 import tempfile
@@ -135,6 +133,3 @@ def _strip(policy: str, worlds: Mapping[World, Frames]) -> str:
     }
     data = base64.b64encode(encode_png(contact_sheet(rows, [f"+{t}" for t in moments]))).decode()
     return f'<h3>{escape(policy)}</h3><img alt="moments of both worlds" src="data:image/png;base64,{data}">'
-
-
-__all__ = ["write_report"]

@@ -5,8 +5,6 @@ the others: fingers that close through a cube, or carry it without touching it. 
 `build`, policies to be ranked by `disturbed_expert`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final

@@ -5,8 +5,6 @@ nor the order in which they finish changes the content. Every finished episode i
 goes on where a killed one stopped.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -291,6 +289,3 @@ def _check(config: CollectConfig) -> None:
             raise ConfigError(f"--{name} must be at least 1, got {value}")
     if config.seed < 0:
         raise ConfigError(f"--seed must not be negative, got {config.seed}")
-
-
-__all__ = ["BEHAVIOURS", "CollectConfig", "Collection", "Recorder", "collect", "find_behaviour"]

@@ -1,7 +1,5 @@
 """`gwm collect`: record episodes in the physics twin."""
 
-from __future__ import annotations
-
 import sys
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """`gwm generate`: a film of a learned world, of any length, from one start."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -5,8 +5,6 @@ the number of steps in their names and `config.json`, which names them, is repla
 the folder holds one whole checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -303,16 +301,3 @@ def _actions(weights: Mapping[str, Tensor]) -> int:
     """Length of the action vector, which the last bias of the network has."""
     name = next(name for name in ("action_net.bias", "actor.mu.bias") if name in weights)
     return int(weights[name].shape[0])
-
-
-__all__ = [
-    "ALGORITHMS",
-    "AgentConfig",
-    "AgentPolicy",
-    "SeeingAgent",
-    "algorithm",
-    "load_config",
-    "policy_kwargs",
-    "restore",
-    "save_agent",
-]

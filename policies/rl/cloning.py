@@ -3,8 +3,6 @@
 They are seen through the same readings as the world later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple

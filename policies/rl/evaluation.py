@@ -1,7 +1,5 @@
 """Any policy in any environment, with numbers and a film."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Experience to learn from: what the agent did itself, and in every batch as much of what it was shown."""
 
-from __future__ import annotations
-
 import torch
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples

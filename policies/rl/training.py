@@ -4,8 +4,6 @@ The twin's steps are never learned from: it only says, now and then, what the po
 300,000 belong to evaluations and are refused here.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time
@@ -324,6 +322,3 @@ class Keeper(BaseCallback):
             last = self._scores[-1]
             words += f", success {last.rate('learned'):.0%} learned {last.rate('twin'):.0%} twin"
         return words
-
-
-__all__ = ["Keeper", "RlTrainConfig", "build_agent", "make_env", "train"]
