@@ -10,7 +10,7 @@ Axes: B problems, S candidate sequences, T plan steps, A action. Actions are in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
 
@@ -202,6 +202,13 @@ class MppiSettings(Sampling):
 Settings = CemSettings | MppiSettings
 
 PLANNERS: Final[dict[str, Settings]] = {"cem": CemSettings(), "icem": IcemSettings(), "mppi": MppiSettings()}
+
+
+def sized(planner: str, population: int, iterations: int) -> Settings:
+    """Settings of a planner by name with another size; a quarter of the candidates, but at least two, are elites."""
+    settings = PLANNERS[planner]
+    elites = {"elites": max(2, population // 4)} if isinstance(settings, CemSettings) else {}
+    return replace(settings, population=population, iterations=iterations, **elites)
 
 
 # --- the planners -----------------------------------------------------------------------------------------------------
