@@ -21,7 +21,7 @@ from gwm_sim.policies.blocks import behaviours
 from gwm_sim.policies.blocks.behaviours import Piece, Rng
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.blocks.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
-from gwm_sim.policies.policy import Observation, Policy, State
+from gwm_sim.policies.policy import Actions, Observation, Policy, Starts, State
 
 
 def handle(bench: Bench, rng: Rng) -> Script:
@@ -153,12 +153,8 @@ class Clumsy:
         self._rng = np.random.default_rng([seed, 2])
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         begins = state is None
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
         if self._press:
