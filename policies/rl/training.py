@@ -16,36 +16,23 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
+from gwm_sim.envs import wrappers
 from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.envs.tabletop.paired_starts import twin_options
-from gwm_sim.envs.wrappers import (
-    VectorLatentObservation,
-    VectorTernaryAction,
-    VectorTruncateOnUncertainty,
-    VectorUncertaintyPenalty,
-)
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import make_policy
-from gwm_sim.policies.rl.agents import (
-    OFF_POLICY,
-    AgentConfig,
-    algorithm,
-    load_config,
-    policy_kwargs,
-    restore,
-    save_agent,
-)
-from gwm_sim.policies.rl.cloning import clone, read_demonstrations, remember
+from gwm_sim.policies.rl.agents import AgentConfig, algorithm, load_config, policy_kwargs, restore, save_agent
+from gwm_sim.policies.rl.cloning import DemonstrationReplay, clone, read_demonstrations, remember
 from gwm_sim.policies.rl.curve import Score, read_curve, write_curve
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
-from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
@@ -124,33 +111,25 @@ def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
 
 
 def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
-    """The rows to learn in, as SB3 sees them.
-
-    Raises:
-        ConfigError: There is no such environment.
-    """
+    """The rows to learn in, as SB3 sees them."""
     twin = is_twin(config.env)
     options = twin_options(WorldModel.load(config.model).config) if twin else {"model": config.model}
     try:
         env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
     except gym.error.Error as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    env = VectorLatentObservation(env, recipe.readings, config.model)
+    env = wrappers.VectorLatentObservation(env, recipe.readings, config.model)
     if recipe.ternary:
-        env = VectorTernaryAction(env, recipe.ternary)
+        env = wrappers.VectorTernaryAction(env, recipe.ternary)
     if config.truncate > 0:
-        env = VectorTruncateOnUncertainty(env, config.truncate)
+        env = wrappers.VectorTruncateOnUncertainty(env, config.truncate)
     if config.penalty > 0:
-        env = VectorUncertaintyPenalty(env, config.penalty)
+        env = wrappers.VectorUncertaintyPenalty(env, config.penalty)
     return VecMonitor(SB3VecEnv(env), info_keywords=("is_success",))
 
 
 def prepare_folder(config: RlTrainConfig) -> None:
-    """Refuse to write over what is there, and to resume what is not.
-
-    Raises:
-        ConfigError: The folder has a policy and this is no resumption, or is another run's.
-    """
+    """Refuse to write over what is there, and to resume what is not or is another run."""
     if config.resume:
         found = load_config(config.out)
         for name in ("algo", "env", "model"):
@@ -166,13 +145,14 @@ def prepare_folder(config: RlTrainConfig) -> None:
 def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: AgentConfig) -> BaseAlgorithm:
     """A fresh agent of SB3."""
     make: Any = algorithm(config.algo)
+    remembers = issubclass(make, OffPolicyAlgorithm)
     agent: BaseAlgorithm = make(
         "MultiInputPolicy",
         env,
         policy_kwargs=policy_kwargs(about, recipe.policy_kwargs),
         seed=config.seed,
         device="cpu",
-        **({"replay_buffer_class": DemonstrationReplay} if config.algo in OFF_POLICY else {}),
+        **({"replay_buffer_class": DemonstrationReplay} if remembers else {}),
         tensorboard_log=str(config.out / "tensorboard") if config.tensorboard else None,
         **recipe.arguments,
     )
