@@ -25,7 +25,7 @@ from gwm_sim.envs.blocks.metrics import MOVED_CM, OUTCOME_TASKS, OUTCOMES, STAYE
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import balanced_accuracy, confusion
 from gwm_sim.files import write_json
-from gwm_sim.model.state import Segment, previous
+from gwm_sim.model.state import Segment
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 
@@ -63,18 +63,8 @@ def begin(model: WorldModel, episodes: list[Episode], start: int) -> Segment:
     names = model.config.properties
     c = model.config.dynamics
     codes = torch.zeros(b, CONTEXT, c.tokens, c.token_numbers, dtype=torch.uint8)
-    return Segment(
-        codes=codes,
-        previous_codes=codes,
-        telemetry=telemetry,
-        previous_telemetry=previous(telemetry),
-        objects=seen,
-        previous_objects=previous(seen),
-        actions=actions,
-        properties=torch.tensor([[episode.properties.get(name, torch.nan) for name in names] for episode in episodes]),
-        corruption=torch.zeros(b, CONTEXT),
-        novelty=torch.ones(b, CONTEXT),
-    )
+    known = [[episode.properties.get(name, torch.nan) for name in names] for episode in episodes]
+    return Segment.of(codes, telemetry, seen, actions, torch.tensor(known))
 
 
 def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str, Any]:

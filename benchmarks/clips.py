@@ -25,6 +25,7 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts
 from gwm_sim.data.schema import Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.mujoco.scene import make_model
+from gwm_sim.envs.spaces import image_key
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
@@ -107,7 +108,7 @@ class Studio:
             self._renderer.observe(self._place(telemetry, poses))
             for telemetry, poses in zip(clip.telemetry, clip.objects, strict=True)
         ]
-        frames = {name: np.stack([seen[spec.image_key(name)] for seen in drawn]) for name in self._config.cameras}
+        frames = {name: np.stack([seen[image_key(name)] for seen in drawn]) for name in self._config.cameras}
         return replace(clip, frames=frames)
 
     def _recorded(self, index: int) -> Episode:

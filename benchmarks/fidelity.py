@@ -1,4 +1,4 @@
-"""The shipped model beside a floor, a ceiling and a peer: how far each strays from the same held-out episodes.
+"""The shipped model beside a floor, a ceiling and a peer: how far each strays from the same test episodes.
 
 A recurrent state-space model learns on equal terms (`peers/rssm.py`, `peers/training.py`): the same episodes and
 minutes, six configurations tried for either side. Everything is measured by `gwm_sim.evaluation.report`.
@@ -55,7 +55,7 @@ SUCCESS_STEPS = 80
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """Measure systems on held-out episodes; those measured before on the same episodes are kept."""
+    """Measure systems on test episodes; those measured before on the same episodes are kept."""
 
     data: Path
     """Episode file, collected with seeds from 300000."""

@@ -23,7 +23,8 @@ from program import circumstances, launch
 
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.spaces import picture
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
@@ -129,7 +130,7 @@ def record(
     first = moment + 1 - CONTEXT
     eyes.reset(seed=seed)
     return Case(
-        frames=np.stack([spec.picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
+        frames=np.stack([picture(painter.set_state(s), cameras) for s in states[first : moment + 1]]),
         telemetry=np.stack(reported[first : moment + 1]),
         past=np.stack(actions[first:moment]),
         actions=np.stack(actions[moment : moment + HORIZON]),

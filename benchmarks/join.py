@@ -42,7 +42,7 @@ class JoinConfig:
     parts: tuple[Part, ...]
     """What is taken: weights that a phase of `gwm train` learns."""
     data: tuple[Path, ...]
-    """Training data with pictures, to calibrate uncertainty on what was held out of them."""
+    """Training data with pictures, to calibrate uncertainty on their validation episodes."""
     out: Path
     """Folder of the new model."""
 

@@ -55,7 +55,7 @@ def mirror(episode: Episode) -> Episode:
 def main(config: MirrorConfig) -> int:
     """Mirror what is missing in `config.out` and finish the file.
 
-    Every episode keeps its number, which decides whether it is held out of training.
+    Every episode keeps its number, which decides whether it is kept for validation.
     """
     file = EpisodeFile(config.motion)
     if not file.schema.object_names or not file.schema.env_id.startswith("MuJoCo-"):

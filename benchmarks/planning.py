@@ -4,7 +4,7 @@ python benchmarks/planning.py --json benchmarks/results/planning.json
 
 Full episodes: start and goal are those of a scripted demonstration, the goal being the picture of its last success and
 nothing else. Offsets: start and goal are two moments of a recording of mixed behaviour, so many steps apart; reached is
-what brings end-effector and both cubes within 2 cm. Success is held success, starts are unsolved. Systems that are
+what brings end-effector and both cubes within 2 cm. Success is sustained success, starts are unsolved. Systems that are
 compared meet the same starts. The time of a plan is measured first, alone; then runs are spread over worker processes.
 """
 
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from peers.simulator import SimulatorPolicy
 from program import launch, resumed
 
-from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id, image_key
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json

@@ -26,14 +26,15 @@ from gwm_sim.envs.blocks.spec import (
     ACTION_SCALE,
     COMMAND,
     CUBE_SIZE,
+    HELD,
     OBJECT_NAMES,
     PROPERTY_RANGES,
     WORKSPACE_HIGH,
     WORKSPACE_LOW,
-    image_key,
 )
 from gwm_sim.envs.blocks.tasks import BLUE, RED
-from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair, twin_options
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.files import write_json

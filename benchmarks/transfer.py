@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from program import launch, resumed
 
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.evaluation.statistics import mean_maximum_rank_violation, pearson, spearman
 from gwm_sim.files import write_json
@@ -97,7 +98,7 @@ def score(config: TransferConfig, task: Task, known: dict[str, dict[str, Any]]) 
     if not missing:
         return
     options = CompareConfig(missing, task, config.episodes, config.seed, config.model)
-    for duel in compare(options, PairedWorlds(task, config.model, min(options.rows, config.episodes))):
+    for duel in compare(options, PairedWorlds(world_ids(task), config.model, min(options.rows, config.episodes))):
         numbers = duel.to_json()
         done[names[duel.policy]] = {
             "policy": names[duel.policy],
@@ -204,7 +205,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             )
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
         title = task if result["pearson"] is None else f"{task}: r = {result['pearson']:.2f}, MMRV {result['mmrv']:.2f}"
-        axes.set(xlabel="held success in the twin", ylabel="in the learned world", title=title)
+        axes.set(xlabel="sustained success in the twin", ylabel="in the learned world", title=title)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

@@ -2,7 +2,7 @@
 
 python benchmarks/uncertainty.py --data TEST.hdf5 --json benchmarks/results/uncertainty.json
 
-Error: in windows of held-out episodes in which a cube moves, uncertainty is ranked against the error of the cubes after
+Error: in windows of test episodes in which a cube moves, uncertainty is ranked against the error of the cubes after
 20 steps, beside a trivial guess: the more something moves in the prediction, the more can be wrong. Scenes: moments of
 the same episodes are drawn anew in a scene with cubes of other colours, from another camera, or with a third cube.
 """

@@ -8,9 +8,11 @@ from gymnasium.envs.registration import register, registry
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
 
 _ENTRY_POINTS = {
-    "learned": ("gwm_sim.envs.learned.single:LearnedEnv", "gwm_sim.envs.learned.vector:LearnedVectorEnv"),
-    "twin": ("gwm_sim.envs.blocks.mujoco.twin:MuJoCoEnv", "gwm_sim.envs.blocks.mujoco.vector:MuJoCoVectorEnv"),
+    "learned": ("gwm_sim.envs.learned.vector:LearnedEnv", "gwm_sim.envs.learned.vector:LearnedVectorEnv"),
+    "twin": ("gwm_sim.envs.blocks.mujoco.twin:MuJoCoEnv", "gwm_sim.envs.blocks.mujoco.twin:MuJoCoVectorEnv"),
 }
+DOMAINS = {"Block": "gwm_sim.envs.blocks.domain:BLOCKS"}
+"""What is known of a world beside its data, by the word that the ids of its environments have after the dash."""
 WORLD_ID = "GWM-World-v0"
 
 

@@ -14,6 +14,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecMonitor
 
 import gwm_sim
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import PairedWorlds
 from gwm_sim.envs.wrappers import VectorLatentObservation
 from gwm_sim.policies.evaluation import evaluate
@@ -56,7 +57,7 @@ def main(
     agent.learn(steps)
 
     # Both worlds from the same starts: the twin is reset by seed, and the learned world is given its first frames.
-    arena = PairedWorlds(task, model, rows=min(rows, episodes))
+    arena = PairedWorlds(world_ids(task), model, rows=min(rows, episodes))
     for world in ("twin", "learned"):
         scored = VectorLatentObservation(arena.make(world), keys=("objects",), model=model)
         result = evaluate(agent, scored, episodes, seed=300_000)

@@ -17,6 +17,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.views import main_view
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.statistics import confusion, kappa, mean_maximum_rank_violation, pearson, spearman
@@ -109,7 +110,7 @@ class Spectator:
     def __init__(self, task: str, model: str, seed: int) -> None:
         torch.set_num_threads(1)  # there is one of these on every core
         self._seed = seed  # of what policies draw, the same in every process
-        self._worlds = PairedWorlds(task, model, rows=1)
+        self._worlds = PairedWorlds(world_ids(task), model, rows=1)
         self._policies: dict[str, PolicySpec] = {}
 
     def watch(self, spec: str, seed: int) -> EpisodeResult:
@@ -143,7 +144,7 @@ def summarise(config: CompareConfig, worlds: PairedWorlds, duels: list[Duel]) ->
 
 def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
     """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
-    worlds = PairedWorlds(config.task, config.model, rows=1)
+    worlds = PairedWorlds(world_ids(config.task), config.model, rows=1)
     return {spec: {world: _record(spec, worlds, world, config.seed) for world in WORLDS} for spec in config.policies}
 
 

@@ -15,7 +15,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode
-from gwm_sim.envs.blocks.initial_state import Start, draw_start
+from gwm_sim.envs.blocks.initial_state import InitialState, draw_initial_state
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS, task_of
@@ -119,11 +119,11 @@ class ShiftedTwin:
                 self._check(episode, k, step)
                 self._starts[wanted[step]] = self._replay.snapshot(0)
 
-    def _recorded_start(self, episode: Episode) -> Start:
+    def _recorded_start(self, episode: Episode) -> InitialState:
         if episode.seed is None:
             raise DataError(f"{self._test.file.path}: an episode without a seed cannot be replayed")
         generator, _ = seeding.np_random(episode.seed)
-        return draw_start(TASK[self._task], generator)
+        return draw_initial_state(TASK[self._task], generator)
 
     def _check(self, episode: Episode, k: int, step: int) -> None:
         assert episode.objects is not None

@@ -1,4 +1,4 @@
-"""Start states: where the cubes lie and where the end-effector hovers, drawn from an episode's generator."""
+"""Initial states: where the cubes lie and where the end-effector hovers, drawn from an episode's generator."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,8 +22,8 @@ HOVER_HIGH: Final = np.array([0.60, 0.13, 0.26])  # [m]
 
 
 @dataclass(frozen=True)
-class Start:
-    """A start state: end-effector (3,) [m], cube positions (K, 2) [m] and yaws (K,) [rad]; the gripper is open."""
+class InitialState:
+    """End-effector (3,) [m], cube positions (K, 2) [m] and yaws (K,) [rad] of a moment at rest; the gripper is open."""
 
     end_effector: Array
     cubes: Array
@@ -39,27 +39,27 @@ class Start:
         return np.stack([np.cos(self.yaws / 2), zeros, zeros, np.sin(self.yaws / 2)], axis=-1)
 
 
-def draw_start(task: Task, rng: np.random.Generator) -> Start:
-    """Draw a start state in which the cubes keep their distance and `task` is not yet solved."""
+def draw_initial_state(task: Task, rng: np.random.Generator) -> InitialState:
+    """Draw one in which the cubes keep their distance and `task` is not yet solved."""
     count = len(OBJECT_NAMES)
     while True:
-        start = Start(
+        state = InitialState(
             cubes=rng.uniform(CUBE_LOW, CUBE_HIGH, (count, 2)),
             yaws=rng.uniform(-CUBE_YAW, CUBE_YAW, count),
             end_effector=rng.uniform(HOVER_LOW, HOVER_HIGH),
         )
-        apart = np.linalg.norm(start.cubes[0] - start.cubes[1]) >= CUBE_DISTANCE
-        if apart and not task.success(_at_rest(start)):
-            return start
+        apart = np.linalg.norm(state.cubes[0] - state.cubes[1]) >= CUBE_DISTANCE
+        if apart and not task.success(_at_rest(state)):
+            return state
 
 
-def _at_rest(start: Start) -> TaskState:
-    count = len(start.cubes)
+def _at_rest(state: InitialState) -> TaskState:
+    count = len(state.cubes)
     return TaskState(
-        end_effector=start.end_effector,
+        end_effector=state.end_effector,
         gripper_opening=np.array(GRIPPER_MAX),
-        position=start.positions(),
-        quaternion=start.quaternions(),
+        position=state.positions(),
+        quaternion=state.quaternions(),
         linear_velocity=np.zeros((count, 3)),
         angular_velocity=np.zeros((count, 3)),
         grasped=np.zeros(count, bool),

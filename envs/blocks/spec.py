@@ -5,13 +5,14 @@ numpy and Gymnasium only. Axes: B batch, H W image (channel last), A action, P t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
-from gymnasium import spaces
-from numpy.typing import ArrayLike, NDArray
+from gymnasium.spaces import Box, Dict
+from numpy.typing import NDArray
 
-from gwm_sim.data.views import apart, side_by_side
+from gwm_sim.envs.spaces import robot_space
+from gwm_sim.protocol import CONTEXT
 
 CONTROL_RATE: Final = 10.0  # [Hz]
 
@@ -22,11 +23,12 @@ OBJECT_NAMES: Final = ("red", "blue")
 CUBE_SIZE: Final = 0.05  # edge [m]
 
 ACTION_NAMES: Final = ("dx", "dy", "dz", "gripper")
+GRIPPER: Final = ACTION_NAMES.index("gripper")
+HELD: Final[NDArray[np.float32]] = np.zeros((CONTEXT - 1, len(ACTION_NAMES)), np.float32)
+"""Actions (T, A) that hold the arm still for the frames that a learned world is given."""
 ACTION_SCALE: Final = 0.03  # change of the commanded end-effector position per unit of action [m]
 GRIPPER_SCALE: Final = 0.02  # change of the commanded gripper opening per unit of action [m]
 GRIPPER_MAX: Final = 0.08  # widest opening [m]
-
-MAX_DEPTH: Final = 10.0  # farther depths are given as this [m]
 
 # The commanded end-effector (the point between the finger pads) stays in this box; the table top is at z = 0.
 WORKSPACE_LOW: Final[NDArray[np.float64]] = np.array([0.38, -0.15, 0.02])  # [m]
@@ -74,6 +76,11 @@ def env_id(world: str, task: str) -> str:
     return f"{_WORLDS[world]}-Block{task.capitalize()}-v0"
 
 
+def world_ids(task: str) -> dict[Literal["twin", "learned"], str]:
+    """Gymnasium ids of `task` in both worlds."""
+    return {"twin": env_id("twin", task), "learned": env_id("learned", task)}
+
+
 def task_of(env_id: str) -> str | None:
     """Task of a Gymnasium id such as "gwm_sim:MuJoCo-BlockStack-v0", or None where the id names no task."""
     name = env_id.rpartition(":")[2].rpartition("/")[2]
@@ -85,31 +92,7 @@ def is_twin(env_id: str) -> bool:
     return env_id.rpartition(":")[2].startswith("MuJoCo-")
 
 
-def image_key(camera: str) -> str:
-    """Observation key of a camera's frames: "pixels" for the front camera, "pixels_<camera>" for others."""
-    return "pixels" if camera == "front" else f"pixels_{camera}"
-
-
-def picture(observation: Mapping[str, NDArray[Any]], cameras: Sequence[str]) -> NDArray[np.uint8]:
-    """What a model of these cameras is shown of an observation: their views side by side, (..., H, V*W, 3).
-
-    Of an observation that lacks some of them only the main one, which is the first: a model draws the others itself.
-    """
-    shown = cameras if all(image_key(camera) in observation for camera in cameras) else cameras[:1]
-    return np.asarray(side_by_side({camera: np.asarray(observation[image_key(camera)]) for camera in shown}, shown))
-
-
-def observed(pictures: NDArray[np.uint8], cameras: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-    """Entries of an observation that show pictures (..., H, V*W, 3)."""
-    return {image_key(camera): view for camera, view in apart(pictures, cameras).items()}
-
-
-def depth_key(camera: str) -> str:
-    """Observation key of a camera's depth images."""
-    return f"depth_{camera}"
-
-
-def observation_space(size: int = 64, cameras: Sequence[str] = ("front",), depth: bool = False) -> spaces.Dict:
+def observation_space(size: int = 64, cameras: Sequence[str] = ("front",), depth: bool = False) -> Dict:
     """Observation space of one environment.
 
     Args:
@@ -121,62 +104,14 @@ def observation_space(size: int = 64, cameras: Sequence[str] = ("front",), depth
         raise ValueError(f"size is the frames' height and width in pixels and must be positive, got {size}")
     if not cameras or len(set(cameras)) != len(cameras):
         raise ValueError(f"cameras must be one or more different names, got {tuple(cameras)}")
-    entries: dict[str, spaces.Space[Any]] = {}
-    for camera in cameras:
-        entries[image_key(camera)] = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        if depth:
-            entries[depth_key(camera)] = spaces.Box(0.0, MAX_DEPTH, (size, size, 1), np.float32)
-    entries["agent_pos"] = spaces.Box(TELEMETRY_LOW, TELEMETRY_HIGH, dtype=np.float32)
-    return spaces.Dict(entries)
+    return robot_space((size, size), cameras, cameras if depth else (), TELEMETRY_LOW, TELEMETRY_HIGH)
 
 
-def action_space() -> spaces.Box:
+def action_space() -> Box:
     """Action space of one environment: change of the commanded end-effector position, gripper rate."""
-    return spaces.Box(-1.0, 1.0, (len(ACTION_NAMES),), np.float32)
-
-
-def check_action(action: ArrayLike, space: spaces.Space[Any]) -> NDArray[np.float64]:
-    """Return `action` clipped to its space, of one environment (A,) or of many (num_envs, A).
-
-    Raises:
-        ValueError: The shape is wrong, or a number is NaN or infinite.
-    """
-    assert isinstance(space, spaces.Box)
-    values = np.asarray(action, dtype=np.float64)
-    if values.shape != space.shape:
-        raise ValueError(f"The action has shape {values.shape}, expected {space.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"The action must be finite, got {values.tolist()}; zeros hold the arm still")
-    return values.clip(space.low, space.high)
+    return Box(-1.0, 1.0, (len(ACTION_NAMES),), np.float32)
 
 
 def integrate_command(command: NDArray[np.float64], action: NDArray[np.float64]) -> NDArray[np.float64]:
     """Commanded end-effector position (..., 3) [m] after one step of `action` (..., A), kept in the workspace."""
     return (command + ACTION_SCALE * action[..., :3]).clip(WORKSPACE_LOW, WORKSPACE_HIGH)
-
-
-def resolve_properties(requested: Mapping[str, float] | str | None, rng: np.random.Generator) -> dict[str, float]:
-    """Physics properties of an episode.
-
-    Args:
-        requested: Values by name (others keep their default), "random" to draw all from their ranges, None for the
-        defaults.
-        rng: The episode's generator, used only for "random".
-
-    Raises:
-        ValueError: An unknown name, or a value outside its range.
-    """
-    if requested is None:
-        return dict(PROPERTY_DEFAULTS)
-    valid = ", ".join(f"{name} {low} to {high}" for name, (low, high) in PROPERTY_RANGES.items())
-    if isinstance(requested, str):
-        if requested != "random":
-            raise ValueError(f'properties must be "random" or a dict of values ({valid}), got {requested!r}')
-        return {name: float(rng.uniform(low, high)) for name, (low, high) in PROPERTY_RANGES.items()}
-    for name, value in requested.items():
-        if name not in PROPERTY_RANGES:
-            raise ValueError(f"Unknown property {name!r}; valid properties: {valid}")
-        low, high = PROPERTY_RANGES[name]
-        if not low <= value <= high:
-            raise ValueError(f"Property {name}={value} is out of range; valid properties: {valid}")
-    return {name: float(requested.get(name, default)) for name, default in PROPERTY_DEFAULTS.items()}

@@ -165,11 +165,11 @@ def _distance_to_gripper(objects: Array, effector: Array, opening: Array) -> Arr
 
 def _lasting(mask: Array, steps: int) -> Array:
     """Whether a mask (..., T, K) holds at a step and at those before it, `steps` in all."""
-    held = np.zeros_like(mask)
+    lasting = np.zeros_like(mask)
     length = mask.shape[-2] - steps + 1
     if length > 0:
-        held[..., steps - 1 :, :] = np.all([mask[..., k : k + length, :] for k in range(steps)], axis=0)
-    return held
+        lasting[..., steps - 1 :, :] = np.all([mask[..., k : k + length, :] for k in range(steps)], axis=0)
+    return lasting
 
 
 def _at_rest(objects: Array) -> Array:

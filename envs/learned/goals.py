@@ -17,30 +17,41 @@ from gwm_sim.model.latents import distance
 from gwm_sim.model.world_model import WorldModel
 
 
-class Goal(NamedTuple):
+class GoalLatents(NamedTuple):
     """A goal image, read."""
 
     codes: Tensor  # (N, M) uint8
     scale: Tensor  # (), its distance from the empty scene
 
 
-def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> Goal:
-    """Read a goal image, uint8 (H, W, 3) as the model's main camera sees, or (H, V*W, 3) as all of them.
+def read_goal(model: WorldModel, image: NDArray[np.uint8]) -> GoalLatents:
+    """Read one goal image; `goal_pictures` says which."""
+    pictures = goal_pictures(model, image)
+    if len(pictures) != 1:
+        raise ValueError(f"a world has one goal, got {len(pictures)} images")
+    goal, empty = model.tokenize(torch.cat((pictures, model.empty_scene()[None, :, : pictures.shape[2]].cpu())))
+    return GoalLatents(goal, distance(goal, empty).clamp_min(1.0))
+
+
+def goal_pictures(model: WorldModel, images: NDArray[np.uint8]) -> Tensor:
+    """Goal images as the model's tokenizer takes them, (B, H, W, 3) or (B, H, V*W, 3).
+
+    Args:
+        model: Who is to read them.
+        images: One or B pictures, uint8 (H, W, 3) as the model's main camera sees, or (H, V*W, 3) as all of them.
 
     Raises:
-        ValueError: It is no such image.
+        ValueError: They are no such images.
     """
     config = model.config
-    picture = np.array(image, order="C")  # torch takes neither negative strides nor read-only arrays
-    shape = (config.tokenizer.height, config.tokenizer.width, 3)
-    if picture.shape not in (shape, config.tokenizer.frame) or picture.dtype != np.uint8:
+    pictures = np.array(images, order="C")  # torch takes neither negative strides nor read-only arrays
+    main, whole = (config.tokenizer.height, config.tokenizer.width, 3), config.tokenizer.frame
+    if pictures.ndim not in (3, 4) or pictures.shape[-3:] not in (main, whole) or pictures.dtype != np.uint8:
         raise ValueError(
-            f"goal must be an image {shape} uint8, as the camera {config.camera!r} of {config.name} sees, "
-            f"got {picture.shape} {picture.dtype}"
+            f"a goal image for {config.name} must be {main} uint8, as its camera {config.camera!r} sees, "
+            f"got {pictures.shape} {pictures.dtype}"
         )
-    empty = model.empty_scene()[None, :, : picture.shape[1]].cpu()
-    goal, empty = model.tokenize(torch.cat((torch.from_numpy(picture)[None], empty)))
-    return Goal(goal, distance(goal, empty).clamp_min(1.0))
+    return torch.from_numpy(pictures.reshape(-1, *pictures.shape[-3:]))
 
 
 class Goals:
@@ -48,9 +59,9 @@ class Goals:
 
     def __init__(self) -> None:
         """Begin without goals."""
-        self._goals: dict[int, Goal] = {}
+        self._goals: dict[int, GoalLatents] = {}
 
-    def set(self, rows: Sequence[int], goal: Goal | None) -> None:
+    def set(self, rows: Sequence[int], goal: GoalLatents | None) -> None:
         """Give some worlds a goal, or take it away."""
         for row in rows:
             self._goals.pop(row, None)

@@ -1,7 +1,7 @@
-"""Where a learned world begins: a few real frames, from the shipped bank, from an episode file or from the caller.
+"""Where a learned world begins: a few real frames, from its initial states, an episode file or the caller.
 
-The bank is an ordinary episode file, `bank.hdf5` beside the weights, whose episodes are a few frames each. So the
-learned environments need no data set and no MuJoCo.
+Initial states are an ordinary episode file, `bank.hdf5` beside the weights, whose episodes are a few frames each. So
+the learned environments need no data set and no MuJoCo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
-from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.learned.domain import find_domain
+from gwm_sim.envs.spaces import resolve_properties
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.state import Segment
@@ -24,12 +25,13 @@ from gwm_sim.protocol import CONTEXT
 
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
 NEEDS: Final = {"step": "episode", "telemetry": "frames", "actions": "frames", "frames": "telemetry"}
+SLACK: Final = 0.5  # how far outside the data a property may lie: the model takes it for the nearest that it knows
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Start:
+class Context:
     """What is known when a world begins."""
 
     frames: Array  # (C, H, V*W, 3) uint8, the views side by side, the last one being the present
@@ -39,28 +41,29 @@ class Start:
 
 
 class Starts:
-    """Draws and resolves starts for one model, and keeps the latents of those it has read."""
+    """Finds where worlds of one model begin, and keeps the latents of initial states that it has read."""
 
     def __init__(self, model: WorldModel, folder: Path, task: str | None) -> None:
-        """Open the bank of the checkpoint in `folder`; starts that already satisfy `task` are never drawn."""
+        """Open the initial states of the checkpoint in `folder`; those that satisfy `task` already are never drawn."""
         self._model = model
-        self._bank = EpisodeFile(folder / BANK_FILE) if (folder / BANK_FILE).exists() else None
+        self._domain = find_domain(model.config.schema.env_id)
+        self._initial = EpisodeFile(folder / BANK_FILE) if (folder / BANK_FILE).exists() else None
         self._unsolved: list[int] = []
-        if self._bank is not None:
-            labels = (self._bank.read(k, cameras=()).labels for k in range(len(self._bank)))
+        if self._initial is not None:
+            labels = (self._initial.read(k, cameras=()).labels for k in range(len(self._initial)))
             self._unsolved = [k for k, label in enumerate(labels) if task not in label or not label[task].success[-1]]
-        self._read: dict[int, tuple[Start, Segment]] = {}
+        self._read: dict[int, tuple[Context, Segment]] = {}
 
     def __len__(self) -> int:
-        """Number of starts in the bank."""
-        return 0 if self._bank is None else len(self._bank)
+        """Number of initial states."""
+        return 0 if self._initial is None else len(self._initial)
 
-    def resolve(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[Start, Segment]:
-        """Start that the reset options ask for, by default a drawn one from the bank, and its latents (one row).
+    def resolve(self, options: Mapping[str, Any] | None, rng: np.random.Generator) -> tuple[Context, Segment]:
+        """What the reset options begin with, by default a drawn initial state, and its latents (one row).
 
         Raises:
             ValueError: Unknown options, options that exclude each other, or values of a wrong shape.
-            CheckpointError: A start from the bank is needed and the checkpoint has none.
+            CheckpointError: An initial state is needed and the checkpoint has none.
         """
         options = dict(options or {})
         if unknown := options.keys() - set(OPTIONS):
@@ -75,59 +78,58 @@ class Starts:
                 raise ValueError(f'Reset option "{name}" needs "{companion}" beside it')
         read = None
         if "frames" in options:
-            start = self._from_arrays(options)
+            context = self._from_arrays(options)
         elif "episode" in options:
-            start = self._from_episode(str(options["episode"]), options.get("step"))
+            context = self._from_episode(str(options["episode"]), options.get("step"))
         else:
-            start, read = self._from_bank(int(options["bank"]) if "bank" in options else self._draw(rng))
+            context, read = self._from_bank(int(options["bank"]) if "bank" in options else self._draw(rng))
         if "properties" in options:
             # Drawn after the start, so that a seed names the same start with and without random properties.
-            start = replace(start, properties=self._properties(options["properties"], rng))
-            read = None
-        read = self._encode(start) if read is None else read
-        return self._complete(start, read), read
+            context, read = self._told(context, options["properties"], rng), None
+        read = self._encode(context) if read is None else read
+        return self._complete(context, read), read
 
-    def _complete(self, start: Start, read: Segment) -> Start:
-        """A start whose frames show all views: of one that was given the main view alone, the others as drawn."""
-        width = start.frames.shape[2]
+    def _complete(self, context: Context, read: Segment) -> Context:
+        """A context of all views: of one that was given the main view alone, the others as drawn."""
+        width = context.frames.shape[2]
         if width == self._model.config.tokenizer.frame[1]:
-            return start
+            return context
         frames = self._model.detokenize(read.codes[0]).cpu().numpy()
-        frames[:, :, :width] = start.frames
-        return replace(start, frames=frames)
+        frames[:, :, :width] = context.frames
+        return replace(context, frames=frames)
 
-    def _properties(self, requested: Mapping[str, float] | str, rng: np.random.Generator) -> dict[str, float]:
-        known = self._model.config.properties
-        if isinstance(requested, Mapping) and (unknown := set(requested) - set(known)):
-            raise ValueError(
-                f"Unknown properties {sorted(unknown)}: {self._model.config.name} is conditioned on "
-                f"{', '.join(known) or 'none'}"
-            )
-        return spec.resolve_properties(requested, rng)
+    def _told(self, context: Context, requested: Mapping[str, float] | str, rng: np.random.Generator) -> Context:
+        """A context with the properties that somebody asks for; what nobody says is the domain's default."""
+        config, statistics = self._model.config, self._model.statistics
+        bounds = zip(statistics.properties_low.tolist(), statistics.properties_high.tolist(), strict=True)
+        of_data = dict(zip(config.properties, bounds, strict=True))
+        ranges = {name: self._domain.property_ranges.get(name, of_data[name]) for name in config.properties}
+        defaults = {**context.properties, **self._domain.property_defaults}
+        slack = 0.0 if self._domain.property_ranges else SLACK
+        return replace(context, properties=resolve_properties(requested, defaults, ranges, rng, slack))
 
     def _draw(self, rng: np.random.Generator) -> int:
         if not self._unsolved:
-            lack = "has no bank of start states" if self._bank is None else "has only solved start states"
+            lack = "has no bank of start states" if self._initial is None else "has only solved start states"
             raise CheckpointError(
                 f"{self._model.config.name} {lack} ({BANK_FILE}): "
                 'give a start with reset(options={"episode": "FILE:K"}) or {"frames": ..., "telemetry": ...}'
             )
         return self._unsolved[int(rng.integers(len(self._unsolved)))]
 
-    def _from_bank(self, index: int) -> tuple[Start, Segment]:
+    def _from_bank(self, index: int) -> tuple[Context, Segment]:
         if not 0 <= index < len(self):
             raise ValueError(f"bank must be an index from 0 to {len(self) - 1}, got {index}")
         if index not in self._read:
-            assert self._bank is not None
-            start = cut(self._bank, index, self._bank.lengths[index], self._model.config.cameras)
+            assert self._initial is not None
+            context = cut(self._initial, index, self._initial.lengths[index], self._model.config.cameras)
             # As in the twin, physics is the default one unless the options say otherwise, whatever was recorded.
-            start.properties.update(
-                {name: value for name, value in spec.PROPERTY_DEFAULTS.items() if name in start.properties}
-            )
-            self._read[index] = start, self._encode(start)
+            defaults = self._domain.property_defaults
+            context.properties.update({name: defaults[name] for name in defaults.keys() & context.properties.keys()})
+            self._read[index] = context, self._encode(context)
         return self._read[index]
 
-    def _from_episode(self, place: str, step: int | None) -> Start:
+    def _from_episode(self, place: str, step: int | None) -> Context:
         path, k = split_place(place)
         with EpisodeFile(path) as file:
             check_fit(self._model, file.schema, path)
@@ -138,7 +140,7 @@ class Starts:
                 raise ValueError(f"step must be from 0 to {file.lengths[k]}, the last frame of {place}, got {step}")
             return cut(file, k, step, self._model.config.cameras)
 
-    def _from_arrays(self, options: Mapping[str, Any]) -> Start:
+    def _from_arrays(self, options: Mapping[str, Any]) -> Context:
         # Copies: torch takes neither views with negative strides, such as mirrored frames, nor read-only arrays.
         frames = np.array(options["frames"], order="C")
         telemetry = np.array(options["telemetry"], np.float32, order="C")
@@ -149,22 +151,22 @@ class Starts:
             raise ValueError(f"frames must be uint8 from 0 to 255, got {frames.dtype}")
         if frames.ndim != 4 or len(frames) == 0:
             raise ValueError(f"frames must be (C, H, W, 3) with at least one frame, got shape {frames.shape}")
-        held = np.zeros((len(frames) - 1, c.dynamics.actions), np.float32)
-        actions = np.array(options.get("actions", held), np.float32, order="C")
+        nothing = np.zeros((len(frames) - 1, c.dynamics.actions), np.float32)
+        actions = np.array(options.get("actions", nothing), np.float32, order="C")
         for name, value in (("telemetry", telemetry), ("actions", actions)):
             if not np.isfinite(value).all():
                 raise ValueError(f"{name} must be finite numbers")
-        return Start(frames, telemetry, actions, {})
+        return Context(frames, telemetry, actions, {})
 
-    def _encode(self, start: Start) -> Segment:
-        # Row by row even in a batch, so that a start has the same latents everywhere.
+    def _encode(self, context: Context) -> Segment:
+        # Row by row even in a batch, so that a context has the same latents everywhere.
         config = self._model.config
-        values = [start.properties.get(name, np.nan) for name in config.properties]
+        values = [context.properties.get(name, np.nan) for name in config.properties]
         low, high = (np.array(b, np.float32) for b in (config.schema.telemetry_low, config.schema.telemetry_high))
         return self._model.read(
-            torch.from_numpy(start.frames)[None],
-            torch.from_numpy(start.telemetry.clip(low, high))[None],
-            torch.from_numpy(start.actions)[None],
+            torch.from_numpy(context.frames)[None],
+            torch.from_numpy(context.telemetry.clip(low, high))[None],
+            torch.from_numpy(context.actions)[None],
             torch.tensor([values]),
         )
 
@@ -181,7 +183,7 @@ def split_place(place: str) -> tuple[str, int]:
     return path, int(number)
 
 
-def cut(file: EpisodeFile, k: int, step: int, cameras: Sequence[str]) -> Start:
+def cut(file: EpisodeFile, k: int, step: int, cameras: Sequence[str]) -> Context:
     """Frame `step` of an episode and the up to CONTEXT - 1 frames before it."""
     episode = file.read(k, max(0, step + 1 - CONTEXT), step + 1, cameras=cameras)
-    return Start(side_by_side(episode.frames, cameras), episode.telemetry, episode.actions, episode.properties)
+    return Context(side_by_side(episode.frames, cameras), episode.telemetry, episode.actions, episode.properties)

@@ -1,8 +1,8 @@
-"""Many learned environments in one forward pass."""
+"""Learned worlds as environments: many in one forward pass, or one of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -10,19 +10,23 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.learned.observations import LATENTS, readings_space
-from gwm_sim.envs.learned.single import Imagination, LearnedEnv, TimeLimit, check_words, displayed
-from gwm_sim.envs.vector_env import Observation, Options, Rows, RowsEnv
+from gwm_sim.envs.learned.domain import find_domain
+from gwm_sim.envs.learned.imagination import Imagination
+from gwm_sim.envs.learned.observations import LATENTS, read_state, readings_space
+from gwm_sim.envs.single_env import SingleEnv, first
+from gwm_sim.envs.spaces import Observation, check_words, observed
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
+from gwm_sim.media.video import enlarge
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
+RENDER_SIZE: Final = 512  # least size of the frames of render() [px]
 
-class LearnedVectorEnv(RowsEnv):
+
+class LearnedVectorEnv(VectorWorld):
     """`LearnedEnv` in vector form: the same spaces, options and info, num_envs rows in one forward pass."""
 
-    metadata: dict[str, Any] = {**LearnedEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
@@ -36,42 +40,45 @@ class LearnedVectorEnv(RowsEnv):
         reward: str = "dense",
         render_mode: str | None = None,
         device: str | None = None,
-        time_limit: TimeLimit = None,
+        time_limit: int | Literal["checkpoint"] | None = None,
         max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
         goal: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make the environments.
 
         Args:
             num_envs: Number of rows.
-            task: As for the single environment, like every argument up to `device`.
+            task: Task that reward and success are read for; None takes the one of the model's data.
             model: Name of a shipped model, or a checkpoint folder.
             size: Size of the frames [px]; only the model's own.
             cameras: Those of the model, or None for them.
-            depth: Observe depth too, see `LearnedEnv`.
-            rendering: Accepted because the twin takes it.
+            depth: Observe depth too, `depth_<camera>` of the main one, (H, W, 1) [m]; gwm-preview imagines it.
+            rendering: That of the model's data ("fast" or "rich" where they are the twin's), or None for it.
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
             device: Such as "cpu" or "cuda"; None takes a GPU if there is one.
-            time_limit: Time limit of an episode where `max_episode_steps` sets none.
-            max_episode_steps: Time limit of an episode; `gymnasium.make_vec` fills it in.
+            time_limit: Steps after which the environment itself truncates, "checkpoint" for the length of the model's
+                training episodes; None leaves that to `max_episode_steps`.
+            max_episode_steps: Time limit of an episode, before `time_limit`; `gymnasium.make_vec` fills it in.
             autoreset_mode: What happens to a finished row.
             goal: Goal image (H, W, 3) uint8 of every episode whose reset options give no other one.
         """
-        check_words(rendering, render_mode)
-        self.render_mode = render_mode
+        check_words(reward=(reward, REWARDS))
         self._imagination = Imagination(model, task, reward, device, goal)
         self.task = self._imagination.task
+        if max_episode_steps is None:
+            max_episode_steps = self.world_model.config.time_limit if time_limit == "checkpoint" else time_limit
         super().__init__(
             num_envs,
-            self._imagination.observation_space(size, cameras, depth),
+            self._imagination.observation_space(size, cameras, depth, rendering),
             self._imagination.action_space(),
-            self._imagination.time_limit(time_limit) if max_episode_steps is None else max_episode_steps,
+            max_episode_steps,
             autoreset_mode,
+            render_mode,
         )
         self.metadata = {**self.metadata, **self._imagination.metadata()}
-        self._pixels: NDArray[np.uint8] | None = None  # decoded when somebody looks
+        self._pixels: Frame | None = None  # (n, H, V*W, 3), decoded when somebody looks
         self._readings: tuple[str, ...] | None = None
         self._steps = np.zeros(num_envs, int)
 
@@ -87,42 +94,38 @@ class LearnedVectorEnv(RowsEnv):
         self.single_observation_space = readings_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-    def task_state(self) -> TaskState:
-        """What the model believes of all rows: scripted policies act on it."""
-        return self._imagination.task_state()
+    def task_state(self) -> Any:
+        """What the model believes of all rows, as the tasks of its domain look at it: scripted policies act on it."""
+        return find_domain(self.world_model.config.schema.env_id).task_state(self.world_model, self._imagination.state)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The present frame of each row, enlarged."""
-        if self.render_mode is None:
-            raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
-        return tuple(displayed(frame) for frame in self.frames())
+    def frames(self) -> Frame:
+        """Pictures (num_envs, H, V*W, 3) of the present, also where readings are observed."""
+        if self._pixels is None:
+            self._pixels = self._imagination.frames()
+        return self._pixels
 
-    def get_state(self) -> tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]:
-        """Complete state of all rows; `set_state` continues from it."""
+    def get_state(self) -> tuple[WorldState, Frame, NDArray[np.int_]]:
+        """Complete state of all rows but for goals; `set_state` continues from it."""
         return self._imagination.state.clone(), self.frames().copy(), self._steps.copy()
 
-    def set_state(self, state: tuple[WorldState, NDArray[np.uint8], NDArray[np.int_]]) -> Observation:
+    def set_state(self, state: tuple[WorldState, Frame, NDArray[np.int_]]) -> Observation:
         """Go back to `state`, time limit included, and return its observation."""
         world, pixels, steps = state
-        self._seed_missing()
         self._imagination.state, self._pixels, self._steps = world.clone(), pixels.copy(), steps.copy()
-        self._begun = True
-        self._finished = self._out_of_time()
-        return self._observe(self._everyone)
+        return self._resume()
 
     def _reset_rows(self, rows: Rows, options: Options) -> None:
         rest, goal = self._imagination.split(options)
         resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
-        self._imagination.set_goal(rows.tolist(), goal)
+        self._imagination.goals.set(rows.tolist(), goal)
         fresh = self._imagination.begin([read for _, read in resolved], [self._rngs[row] for row in rows])
-        if self._begun:
-            self._imagination.state.assign(torch.from_numpy(rows), fresh)
-        else:
-            self._imagination.state = fresh
+        frames = np.stack([context.frames[-1] for context, _ in resolved])
         if len(rows) == self.num_envs:
-            self._pixels = np.stack([start.frames[-1] for start, _ in resolved])
-        elif self._pixels is not None or self._readings is None:  # where somebody looks at the other rows
-            self.frames()[rows] = [start.frames[-1] for start, _ in resolved]
+            self._imagination.state, self._pixels = fresh, frames
+        else:
+            self._imagination.state.assign(torch.from_numpy(rows), fresh)
+            if self._pixels is not None or self._readings is None:  # where somebody looks at the other rows
+                self.frames()[rows] = frames
         self._steps[rows] = 0
 
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
@@ -130,23 +133,72 @@ class LearnedVectorEnv(RowsEnv):
         self._pixels = None
         self._steps[rows] += 1
 
-    def frames(self) -> NDArray[np.uint8]:
-        """Pictures (num_envs, H, W, 3) of the present, also where readings are observed."""
-        if self._pixels is None:
-            self._pixels = self._imagination.frames()
-        return self._pixels
-
     def _observe(self, rows: Rows) -> Observation:
         if self._readings is not None:
-            return {key: value[rows] for key, value in self._imagination.readings(self._readings).items()}
-        pictures = spec.observed(self.frames()[rows], self.world_model.config.cameras)
+            read = read_state(self.world_model, self._imagination.state, self._readings)
+            return {key: value[rows] for key, value in read.items()}
+        pictures = observed(self.frames()[rows], self.world_model.config.cameras)
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
-        return {**pictures, **depths, "agent_pos": self._imagination.telemetry()[rows]}
+        return {**pictures, **depths, "agent_pos": self._imagination.state.telemetry.cpu().numpy()[rows]}
 
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
-        uncertainty = self._imagination.uncertainty()
+        uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()
         return rewards, {"is_success": success, "success": success.copy(), "gwm/uncertainty": uncertainty}
 
     def _elapsed(self) -> NDArray[np.int_]:
         return self._steps
+
+    def _draw(self) -> tuple[Frame, ...]:
+        return tuple(enlarge(frame, -(-RENDER_SIZE // frame.shape[0])) for frame in self.frames())
+
+
+class LearnedEnv(SingleEnv):
+    """A world that was learned from video: `step` shows the frame the camera would have shown.
+
+    Observation: Dict of the frames of each camera, uint8 (H, W, 3), `pixels` of one named "front" and
+    `pixels_<camera>` of any other, and `agent_pos` float32 (P,), with the names, units and bounds of the data.
+    Action: as in the data, for the shipped models Box(-1, 1, (4,)): change of the commanded end-effector position, 0.03
+    m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
+    Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number. With a `goal`, an
+    image (H, W, 3), the negative distance of the latents to it, 0 at the goal (see `goals.py`).
+    Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
+    Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
+    ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
+    Reset options: a start: `bank` (index of an initial state), or `episode` ("FILE:K") with `step`, or `frames`
+    (C, H, W, 3) of the main camera or of all side by side, with `telemetry` (C, P) and perhaps `actions` (C-1, A); by
+    default an initial state is drawn. `properties` sets physics that the model is conditioned on, by name, or "random"
+    draws it; `goal` is the goal image of this episode.
+    Metadata: names and units of telemetry and actions, rate, camera, tasks; `lacks`, what the data did not tell the
+    model, such as a reward, and what helps. Without labels `is_success` is always False.
+    The frame returned by `reset` is the real one that the world begins with. Where the future is open and the model
+    knows several, such as gwm-preview, the seed of `reset` says which one comes.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
+    vector = LearnedVectorEnv
+    rows: LearnedVectorEnv
+
+    @property
+    def world_model(self) -> WorldModel:
+        """The model behind this world."""
+        return self.rows.world_model
+
+    def observe_readings(self, keys: Sequence[str]) -> None:
+        """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
+        self.rows.observe_readings(keys)
+
+    def task_state(self) -> Any:
+        """What the model believes, without a batch axis: scripted policies act on it."""
+        return self.rows.task_state()[0]
+
+    def get_state(self) -> tuple[WorldState, Frame, int]:
+        """Complete state but for the goal; `set_state` continues from it. A TimeLimit wrapper keeps its own count."""
+        world, pixels, steps = self.rows.get_state()
+        return world, pixels[0], int(steps[0])
+
+    def set_state(self, state: tuple[WorldState, Frame, int]) -> Observation:
+        """Go back to `state` and return its observation."""
+        world, pixels, steps = state
+        observation: Observation = first(self.rows.set_state((world, pixels[None], np.array([steps]))))
+        return observation

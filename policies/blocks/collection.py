@@ -23,6 +23,7 @@ from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeW
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.spaces import depth_key, image_key
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.policies.blocks.behaviours import let_loose, mixed, wander_on
 from gwm_sim.policies.blocks.clumsy import build, handle
@@ -155,7 +156,7 @@ class Recorder:
             return np.stack([observation[key] for observation in observations])
 
         return Episode(
-            frames={name: seen(spec.image_key(name)) for name in self._config.cameras},
+            frames={name: seen(image_key(name)) for name in self._config.cameras},
             telemetry=seen("agent_pos"),
             actions=np.stack(actions),
             labels={
@@ -170,7 +171,7 @@ class Recorder:
             seed=seed,
             policy=policy.name,
             depth={
-                name: (seen(spec.depth_key(name)) / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
+                name: (seen(depth_key(name)) / DEPTH_UNIT).round().clip(0, 65535).astype(np.uint16)
                 for name in self._depth
             },
         )

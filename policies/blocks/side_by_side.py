@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, parts_folder
-from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
+from gwm_sim.envs.spaces import picture
+from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.blocks.collection import CollectConfig, Recorder
@@ -104,7 +104,7 @@ def drive(episode: Episode, twin: gym.Env[Any, Any], learned: gym.Env[Any, Any],
 def follow(env: gym.Env[Any, Any], actions: NDArray[np.float32], cameras: Sequence[str]) -> tuple[Frames, float]:
     """Frames (T, H, V*W, 3) that an environment shows along actions (T, A), and the time that it took [s]."""
     begin = time.perf_counter()
-    frames = [spec.picture(env.step(action)[0], cameras) for action in actions]
+    frames = [picture(env.step(action)[0], cameras) for action in actions]
     return np.stack(frames), time.perf_counter() - begin
 
 

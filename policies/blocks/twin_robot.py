@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.initial_state import draw_initial_state
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.tasks import TASK
+from gwm_sim.envs.spaces import check_action
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
 from gwm_sim.policies.live.robots import SimulatedRobot
@@ -49,7 +50,7 @@ class TwinRobot(SimulatedRobot):
         options = twin_options(world)
         model = make_model(options["rendering"])
         self._simulation = Simulation(model, num_rows=1)
-        start = draw_start(TASK[task], np.random.default_rng(int(seed)))
+        start = draw_initial_state(TASK[task], np.random.default_rng(int(seed)))
         self._simulation.reset(_ROW, [start], [spec.PROPERTY_DEFAULTS])
         self._lock = Lock()  # the camera looks from its own thread
         self._task = TASK[task]
@@ -61,7 +62,7 @@ class TwinRobot(SimulatedRobot):
         return dict(zip(spec.TELEMETRY_NAMES, self._simulation.telemetry()[0].tolist(), strict=True))
 
     def send_action(self, action: dict[str, float]) -> dict[str, float]:
-        values = spec.check_action([action[name] for name in spec.ACTION_NAMES], spec.action_space())
+        values = check_action([action[name] for name in spec.ACTION_NAMES], spec.action_space())
         with self._lock:
             self._simulation.step(_ROW, values[None])
         self._success.add(bool(self._task.success(self._simulation.task_state()[0])))

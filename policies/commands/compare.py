@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.files import write_json
 from gwm_sim.policies.comparison import CompareConfig, compare, record_films, summarise
@@ -11,7 +12,7 @@ from gwm_sim.policies.report import write_report
 
 def main(config: CompareConfig) -> int:
     """Compare, print and write."""
-    worlds = PairedWorlds(config.task, config.model, min(config.rows, config.episodes))
+    worlds = PairedWorlds(world_ids(config.task), config.model, min(config.rows, config.episodes))
     for spec in config.policies:
         make_policy(spec, worlds.make("learned"), model=config.model)  # a wrong name is told before hours of work
     numbers = summarise(config, worlds, list(compare(config, worlds)))

@@ -10,7 +10,7 @@ import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.commands.eval import EvalConfig, evaluate, show_report
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.files import write_json
 from gwm_sim.media.comparison import write_comparison
 from gwm_sim.model.config import WorldModelConfig

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from gwm_sim.envs.learned.goals import goal_pictures
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 
@@ -73,25 +74,14 @@ class Goal:
         Raises:
             ValueError: The picture or the telemetry is not of the model's kind.
         """
-        c = model.config
-        size: tuple[int, ...] = c.tokenizer.frame
-        main = (c.tokenizer.height, c.tokenizer.width, 3)
-        pictures = np.array(frames, order="C")  # torch takes neither negative strides nor read-only arrays
-        if pictures.shape[-3:] == main:
-            size = main
-        if pictures.shape[-3:] != size or pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
-            raise ValueError(
-                f"a goal image for {c.name} must be {main} uint8, as its camera {c.camera!r} sees, "
-                f"got {pictures.shape} {pictures.dtype}"
-            )
-        pictures = pictures.reshape(-1, *size)
-        codes = model.tokenize(torch.from_numpy(pictures))
+        pictures = goal_pictures(model, frames)
+        codes = model.tokenize(pictures)
         if telemetry is None:
             return cls(codes=codes)
         reported = torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
-        no_actions = torch.zeros(len(pictures), 0, c.dynamics.actions)
-        read = model.read(torch.from_numpy(pictures)[:, None], reported[:, None], no_actions)
-        objects = read.objects[:, 0] if c.dynamics.objects else None
+        no_actions = torch.zeros(len(pictures), 0, model.config.dynamics.actions)
+        read = model.read(pictures[:, None], reported[:, None], no_actions)
+        objects = read.objects[:, 0] if model.config.dynamics.objects else None
         return cls(read.telemetry[:, 0], objects, codes)
 
     @classmethod

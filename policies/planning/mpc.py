@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.spaces import picture
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.context_window import ContextWindow
@@ -65,7 +65,7 @@ class MpcPolicy:
         """Continue the plan of every row, or make a new one; `deterministic` changes nothing."""
         begun = monotonic()
         telemetry = np.array(observation["agent_pos"], np.float32)  # copies: a window outlives the observation
-        frames = np.array(spec.picture(observation, self.model.config.cameras))
+        frames = np.array(picture(observation, self.model.config.cameras))
         batched = telemetry.ndim == 2
         if not batched:
             telemetry, frames = telemetry[None], frames[None]

@@ -207,8 +207,9 @@ PLANNERS: Final[dict[str, Settings]] = {"cem": CemSettings(), "icem": IcemSettin
 def sized(planner: str, population: int, iterations: int) -> Settings:
     """Settings of a planner by name with another size; a quarter of the candidates, but at least two, are elites."""
     settings = PLANNERS[planner]
-    elites = {"elites": max(2, population // 4)} if isinstance(settings, CemSettings) else {}
-    return replace(settings, population=population, iterations=iterations, **elites)
+    if isinstance(settings, CemSettings):
+        return replace(settings, population=population, iterations=iterations, elites=max(2, population // 4))
+    return replace(settings, population=population, iterations=iterations)
 
 
 # --- the planners -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import main_view
-from gwm_sim.envs.blocks.spec import ACTION_NAMES, TASKS, TELEMETRY_NAMES, image_key, is_twin, task_of
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import ACTION_NAMES, TASKS, TELEMETRY_NAMES, is_twin, task_of
+from gwm_sim.envs.spaces import image_key
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet
 from gwm_sim.model.world_model import WorldModel, check_fit

@@ -18,9 +18,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.blocks.spec import image_key
 from gwm_sim.envs.learned.observations import read_frames
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import progress

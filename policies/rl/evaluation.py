@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import is_twin, task_of
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from gwm_sim.envs.blocks.spec import GRIPPER
 from gwm_sim.envs.learned.observations import READINGS
-from gwm_sim.envs.wrappers import GRIPPER
 from gwm_sim.errors import ConfigError
 
 # Entries that are not arguments of an algorithm.

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from gwm_sim.envs.single_env import row_of
+
 
 class SB3VecEnv(VecEnv):
     """A Gymnasium `VectorEnv` as SB3 sees it.
@@ -120,20 +122,3 @@ class SB3VecEnv(VecEnv):
         """Whether each row is wrapped; the rows of a native vector environment have no wrappers of their own."""
         envs = getattr(self.env.unwrapped, "envs", None)
         return [envs is not None and is_wrapped(envs[i], wrapper_class) for i in self._get_indices(indices)]
-
-
-def row_of(vector_info: dict[str, Any], row: int) -> dict[str, Any]:
-    """Info of one row as Python values; what its `_key` mask denies to the row is left out."""
-    info = {}
-    for key, value in vector_info.items():
-        is_mask = key.startswith("_") and key[1:] in vector_info
-        mask = vector_info.get(f"_{key}")
-        if is_mask or (mask is not None and not mask[row]):
-            continue
-        if isinstance(value, dict):
-            info[key] = row_of(value, row)
-        elif isinstance(value, np.ndarray):
-            info[key] = value[row].item() if isinstance(value[row], np.generic) else value[row]
-        else:
-            info[key] = value
-    return info

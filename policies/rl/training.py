@@ -21,9 +21,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
 from gwm_sim.envs import wrappers
-from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of
-from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of, world_ids
+from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel
@@ -104,7 +103,8 @@ def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
         raise ConfigError(f"--env {config.env} names none of the tasks {', '.join(TASKS)}: try GWM-BlockGrasp-v0")
     recipe = find_recipe(config.algo, config.env, config.hyperparams)
     algorithm(config.algo)
-    env, worlds = make_env(config, recipe), PairedWorlds(task, config.model, rows=min(20, config.eval_episodes))
+    env = make_env(config, recipe)
+    worlds = PairedWorlds(world_ids(task), config.model, rows=min(20, config.eval_episodes))
     prepare_folder(config)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
         return _train(config, recipe, env, worlds)
@@ -187,7 +187,7 @@ def _train(
     steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
     budget = Budget(config.minutes, steps, about.seconds)
     if config.warm_start is not None:
-        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, worlds.task)
+        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, str(task_of(config.env)))
         remember(agent, demonstrations)
         if not config.resume:
             clone(agent, demonstrations, config.seed)

@@ -7,7 +7,7 @@ import mirror
 import numpy as np
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.envs.blocks.initial_state import draw_start
+from gwm_sim.envs.blocks.initial_state import draw_initial_state
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation
 from gwm_sim.envs.blocks.spec import PROPERTY_DEFAULTS
@@ -18,7 +18,7 @@ FLIP = np.array([1.0, -1.0, 1.0])
 
 def test_the_twin_mirrored_does_what_the_mirror_shows() -> None:
     """A cube is gripped off its middle, turned by that, lifted and let fall, in both worlds at once."""
-    start = draw_start(TASK["grasp"], np.random.default_rng(5))
+    start = draw_initial_state(TASK["grasp"], np.random.default_rng(5))
     cube = start.cubes[0]
     start = replace(start, end_effector=np.array([cube[0] + 0.008, cube[1], 0.12]))
     other = replace(start, end_effector=start.end_effector * FLIP, cubes=start.cubes * FLIP[:2], yaws=-start.yaws)

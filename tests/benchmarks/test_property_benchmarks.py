@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.envs.blocks.spec import HELD
 from gwm_sim.envs.blocks.tasks import RED
-from gwm_sim.envs.tabletop.paired_starts import HELD, start_pair
+from gwm_sim.envs.tabletop.paired import start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.policies.blocks.collection import collect

@@ -18,7 +18,8 @@ from gwm_sim.data.episode_file import DEPTH_UNIT, EpisodeFile
 from gwm_sim.data.views import apart, main_view, side_by_side
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.view_agreement import ViewAgreement, summarize
-from gwm_sim.envs.tabletop.paired_starts import start_pair, twin_options
+from gwm_sim.envs.spaces import depth_key, image_key
+from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
@@ -94,7 +95,7 @@ def test_recorded_depth_is_what_the_twin_measures(recording: Path) -> None:
     env = gym.make("MuJoCo-BlockStack-v0", **kwargs)
     observation, _ = env.reset(seed=episode.seed)
     for camera in CAMERAS:
-        measured = observation[spec.depth_key(camera)]
+        measured = observation[depth_key(camera)]
         np.testing.assert_allclose(episode.depth[camera][0] * DEPTH_UNIT, measured, atol=DEPTH_UNIT)
     env.close()
 
@@ -347,7 +348,7 @@ def test_views_agree_on_a_held_cube_unless_one_of_them_lacks_it() -> None:
         action, state = policy.predict(observation, state)
         observation, *_ = env.step(action)
     agreement = ViewAgreement(cameras, spec.OBJECT_NAMES, first)
-    views = {camera: observation[spec.image_key(camera)][None] for camera in CAMERAS}
+    views = {camera: observation[image_key(camera)][None] for camera in CAMERAS}
     hand, places = observation["agent_pos"][None, spec.EE], env.unwrapped.objects()[None, :, :3]
     votes = agreement.votes(views, hand, places, hand)
     assert votes.tolist() == [[True, True]]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pygame
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
@@ -17,10 +19,10 @@ from stable_baselines3.common import env_checker as sb3_checker
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.learned.single import LearnedEnv
-from gwm_sim.envs.learned.vector import LearnedVectorEnv
+from gwm_sim.envs.learned.vector import LearnedEnv, LearnedVectorEnv
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.model.world_model import WorldModel
 
 ROOT = Path(__file__).parents[2]
 IDS = [*(spec.env_id("learned", task) for task in spec.TASKS), "GWM-World-v0"]
@@ -114,6 +116,7 @@ def test_info_says_success_and_uncertainty(env: LearnedEnv) -> None:
         {"size": 128},
         {"cameras": ("wrist",)},
         {"depth": True},
+        {"rendering": "rich"},
         {"reward": "big"},
         {"render_mode": "ansi"},
     ],
@@ -121,6 +124,10 @@ def test_info_says_success_and_uncertainty(env: LearnedEnv) -> None:
 def test_what_the_model_cannot_do_is_refused(keywords: dict[str, Any], tiny_checkpoint: Path) -> None:
     with pytest.raises(ValueError, match=str(next(iter(keywords.values()))) + "|depth|wrist"):
         LearnedEnv(model=tiny_checkpoint, **keywords)
+
+
+def test_the_rendering_of_the_data_may_be_named(tiny_checkpoint: Path) -> None:
+    assert LearnedEnv(model=tiny_checkpoint, rendering="fast").observation_space == spec.observation_space(64)
 
 
 def test_an_unknown_model_is_refused() -> None:
@@ -287,6 +294,33 @@ def test_properties_condition_the_start(env: LearnedEnv) -> None:
     drawn = env.get_state()[0].properties
     env.reset(seed=1, options={"properties": "random"})
     assert drawn.equal(env.get_state()[0].properties)
+
+
+def test_a_world_is_told_any_property_that_its_data_have(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model = WorldModel.load(tiny_checkpoint, "cpu")
+    schema = replace(model.config.schema, env_id="Bench-v0")  # of which nothing is known beside the data
+    model.config = replace(model.config, schema=schema, properties=("mass", "stiffness"))
+    low, high = torch.tensor([0.5, 10.0]), torch.tensor([2.0, 30.0])
+    model.statistics.properties_low.copy_(low)
+    model.statistics.properties_high.copy_(high)
+    model.save(tmp_path)
+    (tmp_path / BANK_FILE).write_bytes((tiny_checkpoint / BANK_FILE).read_bytes())
+    env = LearnedEnv(task="stack", model=tmp_path)
+    env.reset(options={"bank": 0, "properties": {"mass": 1.5}})
+    told = env.get_state()[0].properties[0]
+    assert told[0] == 1.5 and told[1].isnan()  # nobody knows the other
+    env.reset(seed=0, options={"properties": "random"})
+    drawn = env.get_state()[0].properties[0]
+    assert ((low < drawn) & (drawn < high)).all()
+    for message, properties in {
+        "mass=9.0 is out of range; valid properties: mass 0.5 to 2, stiffness 10 to 30": {"mass": 9.0},
+        "Unknown properties .'gravity'.; valid properties: mass": {"gravity": 9.81},
+        'must be "random" or a dict': "all",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            env.reset(options={"properties": properties})
+    with pytest.raises(ValueError, match="nothing is known of what tasks look at in Bench-v0"):
+        env.task_state()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from gwm_sim.envs import wrappers
+from gwm_sim.envs.learned.imagination import Imagination
 from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
-from gwm_sim.envs.learned.single import Imagination
 from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.envs.wrappers.uncertainty_penalty import last_uncertainty
 from gwm_sim.model.world_model import WorldModel
 
 ACTION = np.array([0.4, -0.3, -0.5, 0.0], np.float32)
@@ -122,7 +123,7 @@ def test_penalty_charges_the_growth_of_uncertainty(tiny_checkpoint: Path) -> Non
     before = plain.reset(seed=0)[1]["gwm/uncertainty"]
     for _ in range(2):
         charged, (_, paid, _, _, infos) = vector.step(np.stack([ACTION] * 3))[1], plain.step(np.stack([ACTION] * 3))
-        after = wrappers.last_uncertainty(infos)
+        after = last_uncertainty(infos)
         assert (after > before).all()
         np.testing.assert_allclose(charged, paid - 0.5 * (after - before))
         assert single.step(ACTION)[1] == pytest.approx(charged[0], abs=1e-3)
@@ -184,6 +185,21 @@ def test_rows_keep_their_goal_until_they_end(tiny_checkpoint: Path) -> None:
         final = infos["final_obs"][row]
         np.testing.assert_array_equal(final["desired_goal"], first["desired_goal"][row])
         assert rewards[row] == env.compute_reward(final["achieved_goal"], final["desired_goal"], {})
+
+
+def test_any_single_environment_can_be_wrapped() -> None:
+    """What the wrapper does not look at passes as it is: other spaces, rewards and infos."""
+    plain = gym.make("CartPole-v1")
+    env = wrappers.TruncateOnUncertainty(wrappers.UncertaintyPenalty(gym.make("CartPole-v1"), weight=1.0), limit=1.0)
+    assert env.observation_space == plain.observation_space and env.action_space == plain.action_space
+    assert env.unwrapped is not plain.unwrapped and type(env.unwrapped) is type(plain.unwrapped)
+    np.testing.assert_array_equal(env.reset(seed=3)[0], plain.reset(seed=3)[0])
+    ends = False
+    while not ends:
+        expected, given = plain.step(1), env.step(1)
+        np.testing.assert_array_equal(given[0], expected[0])
+        assert given[1:] == expected[1:]
+        ends = bool(given[2])
 
 
 def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.blocks.spec import env_id
+from gwm_sim.envs.blocks.spec import env_id, world_ids
 from gwm_sim.envs.tabletop.paired import PairedWorlds
 from gwm_sim.model.checkpoint import BANK_FILE, find_checkpoint, shipped_models
 from gwm_sim.model.world_model import WorldModel
@@ -43,7 +43,7 @@ def test_sixteen_worlds_at_once() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_agents_do_their_task_in_the_learned_world(name: str) -> None:
-    arena = PairedWorlds(name.removeprefix("sac-"), rows=10)
+    arena = PairedWorlds(world_ids(name.removeprefix("sac-")), rows=10)
     policy, env = make_policy(name, arena.make("learned", sees=False))
     assert evaluate(policy, env, episodes=10, seed=200_000).successes >= 7
 

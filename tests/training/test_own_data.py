@@ -175,7 +175,7 @@ def test_a_goal_image_gives_the_reward(bare_world: Path) -> None:
     start = env.reset(seed=1)[0]["pixels_overhead cam"]
     env.reset(seed=1, options={"goal": start})
     world: Any = env.unwrapped
-    assert world._rows.judge()[0] == 0  # nothing is nearer to the goal than the goal
+    assert world.rows._imagination.judge()[0] == 0  # nothing is nearer to the goal than the goal
     env.reset(seed=1, options={"goal": start[:, ::-1]})
     reward = env.step(np.zeros(1, np.float32))[1]
     assert float(reward) < 0
@@ -200,7 +200,7 @@ def test_a_goal_given_to_the_constructor_lasts_and_serves_the_vector_form(bare_w
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"goal": np.zeros((8, 8, 3), np.uint8)}, r"goal must be an image \(32, 48, 3\)"),
+        ({"goal": np.zeros((8, 8, 3), np.uint8)}, r"goal image .* must be \(32, 48, 3\)"),
         ({"goal": np.zeros((32, 48, 3), np.float32)}, "float32"),
         ({"gaol": None}, "Unknown reset options"),
     ],
@@ -230,4 +230,4 @@ def test_a_checkpoint_needs_nothing_but_its_own_files(bare_world: Path, tmp_path
     assert drive(here)[0] == drive(there)[0]
     first, second = (env.reset(seed=3)[0] for env in (here, there))
     assert all(np.array_equal(first[key], second[key]) for key in first)
-    assert len(there.unwrapped._rows.starts) == 4  # type: ignore[attr-defined]
+    assert len(there.unwrapped.rows._imagination.starts) == 4  # type: ignore[attr-defined]

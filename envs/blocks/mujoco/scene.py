@@ -4,17 +4,14 @@ The arm's links are drawn but do not collide; the hand and the fingers do. The t
 at the origin. Colours are chosen so that only the cubes are saturated: a colour-blob detector finds them and no more.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import mujoco
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER_MAX, OBJECT_NAMES
 from gwm_sim.envs.tabletop.mujoco import kinematics
-
-Rendering = Literal["fast", "rich"]
-RENDERINGS: Final = ("fast", "rich")
-CAMERAS: Final = ("front", "wrist")
+from gwm_sim.envs.tabletop.mujoco.rendering import RENDERINGS, Rendering
 
 TIMESTEP: Final = 0.002  # [s]
 CUBE_MASS: Final = 0.1  # [kg]
@@ -113,24 +110,32 @@ def _front_camera() -> str:
     return f'<camera name="front" pos="{x} {y} {z}" xyaxes="0 1 0 {-sin} 0 {cos}" fovy="{_FRONT_FOVY}"/>'
 
 
-def scene_xml(rendering: Rendering = "rich") -> str:
-    """MJCF of the scene; "fast" has neither shadows nor multisampling, "rich" has MuJoCo's defaults of both."""
-    if rendering not in RENDERINGS:
-        raise ValueError(f"rendering must be one of {RENDERINGS}, got {rendering!r}")
-    quality = '<quality shadowsize="0" offsamples="0"/>' if rendering == "fast" else ""
-    actuators = "".join(
+def _actuators() -> str:
+    """A position servo for each joint of the arm."""
+    return "".join(
         f"""
     <position joint="joint_{i}" kp="{kp}" kv="{kv}" ctrlrange="{low} {high}"/>"""
         for i, ((kp, kv), low, high) in enumerate(
             zip(_JOINT_GAINS, kinematics.JOINT_LOW, kinematics.JOINT_HIGH, strict=True), start=1
         )
     )
-    contacts = "".join(
+
+
+def _contacts() -> str:
+    """A sensor for each pad and cube, which says whether they touch."""
+    return "".join(
         f"""
     <contact name="{side}_{name}" geom1="{side}_pad" geom2="{name}" data="found" num="1"/>"""
         for name in OBJECT_NAMES
         for side in ("left", "right")
     )
+
+
+def scene_xml(rendering: Rendering = "rich") -> str:
+    """MJCF of the scene; "fast" has neither shadows nor multisampling, "rich" has MuJoCo's defaults of both."""
+    if rendering not in RENDERINGS:
+        raise ValueError(f"rendering must be one of {RENDERINGS}, got {rendering!r}")
+    quality = '<quality shadowsize="0" offsamples="0"/>' if rendering == "fast" else ""
     return f"""
 <mujoco model="blocks">
   <compiler angle="radian" autolimits="true"/>
@@ -167,11 +172,11 @@ def scene_xml(rendering: Rendering = "rich") -> str:
   <equality>
     <joint joint1="left_finger" joint2="right_finger" polycoef="0 1 0 0 0" solref="0.004 1" solimp="0.98 0.999 0.001"/>
   </equality>
-  <actuator>{actuators}
+  <actuator>{_actuators()}
     <position name="gripper" tendon="gripper" kp="500" kv="15" ctrlrange="0 {GRIPPER_MAX}"
               forcerange="{-GRIPPER_FORCE} {GRIPPER_FORCE}"/>
   </actuator>
-  <sensor>{contacts}
+  <sensor>{_contacts()}
   </sensor>
 </mujoco>
 """

@@ -12,10 +12,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.initial_state import Start
+from gwm_sim.envs.blocks.initial_state import InitialState
 from gwm_sim.envs.blocks.mujoco.scene import TIMESTEP
 from gwm_sim.envs.blocks.spec import (
     CONTROL_RATE,
+    GRIPPER,
     GRIPPER_MAX,
     GRIPPER_SCALE,
     OBJECT_NAMES,
@@ -50,7 +51,7 @@ class Snapshot:
         physics: MuJoCo's integration state, warm start included (S,).
         targets: Actuator targets: joints [rad] and commanded gripper opening [m] (8,).
         command: Commanded end-effector position (3,) [m].
-        grasped: Whether each cube is held (K,).
+        grasped: Whether each cube is grasped (K,).
         properties: Physics properties by name.
         elapsed: Steps since the reset.
     """
@@ -67,8 +68,8 @@ class Simulation:
     """n rows of the scene under position commands."""
 
     def __init__(self, model: mujoco.MjModel, num_rows: int) -> None:
-        self._physics = make_physics(model, num_rows)
-        self._initial = self._physics.get_state(np.array([0]))
+        self._physics = make_physics(model, num_rows, OBJECT_NAMES)
+        self._at_rest = self._physics.get_state(np.array([0]))
         self._offsets = _state_offsets(model)
         self._targets = np.zeros((num_rows, model.nu))
         self._command = np.zeros((num_rows, 3))
@@ -76,7 +77,7 @@ class Simulation:
         self._properties = [dict(PROPERTY_DEFAULTS) for _ in range(num_rows)]
         self.elapsed = np.zeros(num_rows, int)
 
-    def reset(self, rows: Rows, starts: Sequence[Start], properties: Sequence[Mapping[str, float]]) -> None:
+    def reset(self, rows: Rows, starts: Sequence[InitialState], properties: Sequence[Mapping[str, float]]) -> None:
         """Put `rows` at `starts` under `properties`, everything at rest."""
         self._command[rows] = [start.end_effector for start in starts]
         self._targets[rows, _ARM] = kinematics.solve(self._command[rows], kinematics.HOME, START_ITERATIONS)
@@ -84,7 +85,7 @@ class Simulation:
         self._set_properties(rows, properties)
         self.elapsed[rows] = 0
 
-        state = np.repeat(self._initial, len(rows), axis=0)
+        state = np.repeat(self._at_rest, len(rows), axis=0)
         qpos = state[:, self._offsets.qpos]
         qpos[:, _ARM] = self._targets[rows, _ARM]
         qpos[:, _FINGERS] = GRIPPER_MAX / 2
@@ -104,10 +105,10 @@ class Simulation:
         """Advance `rows` by one control step of `actions` (len(rows), A), already checked."""
         self._command[rows] = integrate_command(self._command[rows], actions)
         before = self._targets[rows]
-        before[:, _GRIPPER] = self._gripper_base(rows, actions[:, 3])
+        before[:, _GRIPPER] = self._gripper_base(rows, actions[:, GRIPPER])
         after = np.empty_like(before)
         after[:, _ARM] = kinematics.solve(self._command[rows], before[:, _ARM], TRACKING_ITERATIONS)
-        after[:, _GRIPPER] = (before[:, _GRIPPER] - GRIPPER_SCALE * actions[:, 3]).clip(0.0, GRIPPER_MAX)
+        after[:, _GRIPPER] = (before[:, _GRIPPER] - GRIPPER_SCALE * actions[:, GRIPPER]).clip(0.0, GRIPPER_MAX)
         for block in range(1, BLOCKS + 1):
             share = min(block / ARRIVAL_BLOCK, 1.0)
             self._physics.step(rows, before + share * (after - before), SUBSTEPS // BLOCKS)

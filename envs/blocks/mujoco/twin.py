@@ -1,27 +1,155 @@
-"""One physics twin environment."""
+"""The physics twin as environments: many in one process, stepped together on all cores, or one of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.initial_state import draw_start
-from gwm_sim.envs.blocks.mujoco.scene import Rendering, make_model
+from gwm_sim.envs.blocks.initial_state import draw_initial_state
+from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
-from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
-from gwm_sim.envs.vector_env import Observation
+from gwm_sim.envs.single_env import SingleEnv, first
+from gwm_sim.envs.spaces import Observation, check_words, resolve_properties
+from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer, Rendering
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
-REWARDS: Final = ("dense", "sparse")
-_ROW: Final = np.array([0])
 
 
-class MuJoCoEnv(gym.Env[Any, Any]):
+class MuJoCoVectorEnv(VectorWorld):
+    """`MuJoCoEnv` in vector form: the same spaces, options and info, with a leading num_envs axis."""
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": spec.CONTROL_RATE,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    task: str
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        task: str = "stack",
+        size: int = 64,
+        cameras: Sequence[str] = ("front",),
+        depth: bool = False,
+        rendering: Rendering = "rich",
+        reward: str = "dense",
+        render_mode: str | None = None,
+        device: str | None = None,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
+    ) -> None:
+        """Make the environments.
+
+        Args:
+            num_envs: Number of rows.
+            task: "reach", "grasp" or "stack".
+            size: Height and width of the frames [px].
+            cameras: Any of "front" and "wrist".
+            depth: Whether each camera also gives depth.
+            rendering: "rich" has MuJoCo's default shadows and multisampling, as the shipped models saw them; "fast" has
+            neither and, where no GPU draws, takes a thirtieth of the time.
+            reward: "dense" or "sparse".
+            render_mode: None or "rgb_array".
+            device: None or "cpu", because the learned environment has a choice; MuJoCo runs on the CPU.
+            max_episode_steps: Time limit of an episode; None for no limit. `gymnasium.make_vec` fills it in.
+            autoreset_mode: What happens to a finished row.
+        """
+        check_words(task=(task, spec.TASKS), reward=(reward, REWARDS), device=(device, (None, "cpu")))
+        model = make_model(rendering)
+        self._simulation = Simulation(model, num_envs)
+        self._renderer = FrameRenderer(model, size, cameras, depth, rendering)
+        self._display = FrameRenderer(model, RENDER_SIZE, rendering=rendering)
+        super().__init__(
+            num_envs,
+            spec.observation_space(size, cameras, depth),
+            spec.action_space(),
+            max_episode_steps,
+            autoreset_mode,
+            render_mode,
+        )
+        self.task = task
+        self._cameras = tuple(cameras)
+        self._sparse = reward == "sparse"
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the graphics contexts."""
+        self._renderer.close()
+        self._display.close()
+
+    def frames(self) -> Frame:
+        """Pictures (num_envs, H, W, 3) of the first camera at this instant."""
+        positions = (self._simulation.qpos(row) for row in range(self.num_envs))
+        return np.stack([self._renderer.frame(qpos, self._cameras[0]) for qpos in positions])
+
+    def task_state(self) -> TaskState:
+        """What the tasks look at, for all rows."""
+        return self._simulation.task_state()
+
+    def labels(self) -> dict[str, tuple[Array, Mask]]:
+        """Reward and success (num_envs,) of every task in the present states."""
+        return label(self.task_state())
+
+    def objects(self) -> NDArray[np.float32]:
+        """Poses (num_envs, K, 7) of the cubes: position [m] and quaternion, w first."""
+        return self._simulation.objects()
+
+    def camera_info(self) -> tuple[dict[str, Camera], ...]:
+        """Calibration of each row's cameras at this instant."""
+        return tuple(self._renderer.camera_info(self._simulation.qpos(row)) for row in range(self.num_envs))
+
+    @property
+    def properties(self) -> tuple[dict[str, float], ...]:
+        """Physics properties of each row's episode."""
+        return tuple(self._simulation.properties(row) for row in range(self.num_envs))
+
+    def get_state(self) -> tuple[Snapshot, ...]:
+        """Complete state of each row."""
+        return tuple(self._simulation.snapshot(row) for row in range(self.num_envs))
+
+    def set_state(self, states: Sequence[Snapshot]) -> Observation:
+        """Put every row back into its state, time limit included, and return the observation."""
+        for row, state in zip(range(self.num_envs), states, strict=True):
+            self._simulation.restore(row, state)
+        return self._resume()
+
+    def _reset_rows(self, rows: Rows, options: Options) -> None:
+        if unknown := set(options) - {"properties"}:
+            raise ValueError(f'Unknown reset options {sorted(unknown)}; the twin takes "properties"')
+        known = options.get("properties"), spec.PROPERTY_DEFAULTS, spec.PROPERTY_RANGES
+        # Properties are drawn after the start, so that a seed names the same one with and without random properties.
+        starts = [draw_initial_state(TASK[self.task], self._rngs[row]) for row in rows]
+        self._simulation.reset(rows, starts, [resolve_properties(*known, self._rngs[row]) for row in rows])
+
+    def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
+        self._simulation.step(rows, actions[rows])
+
+    def _observe(self, rows: Rows) -> Observation:
+        drawn = [self._renderer.observe(self._simulation.qpos(row)) for row in rows]
+        frames = {key: np.stack([entry[key] for entry in drawn]) for key in drawn[0]}
+        return {**frames, "agent_pos": self._simulation.telemetry()[rows]}
+
+    def _judge(self) -> tuple[Array, dict[str, NDArray[Any]]]:
+        state = self.task_state()
+        success = TASK[self.task].success(state)
+        rewards = success.astype(np.float64) if self._sparse else TASK[self.task].reward(state)
+        return rewards, {"is_success": success, "success": success.copy()}
+
+    def _elapsed(self) -> NDArray[np.int_]:
+        return self._simulation.elapsed
+
+    def _draw(self) -> tuple[Frame, ...]:
+        return tuple(self._display.frame(self._simulation.qpos(row)) for row in range(self.num_envs))
+
+
+class MuJoCoEnv(SingleEnv):
     """A 7-DoF arm, two cubes on a table, cameras: reach, grasp or stack in MuJoCo.
 
     Observation: Dict of `pixels` uint8 (H, W, 3) from the front camera, `pixels_<camera>` from others, `depth_<camera>`
@@ -38,75 +166,12 @@ class MuJoCoEnv(gym.Env[Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": spec.CONTROL_RATE}
-
-    def __init__(
-        self,
-        task: str = "stack",
-        size: int = 64,
-        cameras: Sequence[str] = ("front",),
-        depth: bool = False,
-        rendering: Rendering = "rich",
-        reward: str = "dense",
-        render_mode: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        """Make the environment.
-
-        Args:
-            task: "reach", "grasp" or "stack".
-            size: Height and width of the frames [px].
-            cameras: Any of "front" and "wrist".
-            depth: Whether each camera also gives depth.
-            rendering: "rich" has MuJoCo's default shadows and multisampling, as the shipped models saw them; "fast" has
-            neither and, where no GPU draws, takes a thirtieth of the time.
-            reward: "dense" or "sparse".
-            render_mode: None or "rgb_array".
-            device: Accepted because the learned environment takes it; MuJoCo runs on the CPU.
-        """
-        check_arguments(task, reward, render_mode)
-        model = make_model(rendering)
-        self._simulation = Simulation(model, num_rows=1)
-        self._renderer = FrameRenderer(model, size, cameras, depth, rendering)
-        self._display = FrameRenderer(model, RENDER_SIZE, rendering=rendering)
-        self.task = task
-        self.render_mode = render_mode
-        self.observation_space = spec.observation_space(size, cameras, depth)
-        self.action_space = spec.action_space()
-        self._sparse = reward == "sparse"
-
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Draw a start state, and physics properties if `options["properties"]` says so."""
-        super().reset(seed=seed)
-        start = draw_start(TASK[self.task], self.np_random)
-        # Drawn after the start, so that a seed names the same start with and without random properties.
-        properties = spec.resolve_properties(requested_properties(options), self.np_random)
-        self._simulation.reset(_ROW, [start], [properties])
-        return self._observe(), self._info(self.task_state())
-
-    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Advance by one control step of 0.1 s."""
-        self._simulation.step(_ROW, spec.check_action(action, self.action_space)[None])
-        state = self.task_state()
-        info = self._info(state)
-        reward = float(info["success"]) if self._sparse else float(TASK[self.task].reward(state))
-        return self._observe(), reward, False, False, info
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """Frame (480, 480, 3) of the front camera."""
-        if self.render_mode is None:
-            raise ValueError('Nothing to render: make the environment with render_mode="rgb_array" or "human"')
-        return self._display.frame(self._simulation.qpos(0))
-
-    def close(self) -> None:
-        """Free the graphics contexts."""
-        self._renderer.close()
-        self._display.close()
+    vector = MuJoCoVectorEnv
+    rows: MuJoCoVectorEnv
 
     def task_state(self) -> TaskState:
         """What the tasks look at, without a batch axis."""
-        return self._simulation.task_state()[0]
+        return self.rows.task_state()[0]
 
     def labels(self) -> dict[str, tuple[Array, Mask]]:
         """Reward and success of every task in the present state."""
@@ -114,52 +179,22 @@ class MuJoCoEnv(gym.Env[Any, Any]):
 
     def objects(self) -> NDArray[np.float32]:
         """Poses (K, 7) of the cubes: position [m] and quaternion, w first."""
-        return np.array(self._simulation.objects()[0])
+        return self.rows.objects()[0]
 
     def camera_info(self) -> dict[str, Camera]:
         """Calibration of the cameras at this instant."""
-        return self._renderer.camera_info(self._simulation.qpos(0))
+        return self.rows.camera_info()[0]
 
     @property
     def properties(self) -> dict[str, float]:
         """Physics properties of this episode."""
-        return self._simulation.properties(0)
+        return self.rows.properties[0]
 
     def get_state(self) -> Snapshot:
         """Complete state: `set_state` continues from it bit for bit. A TimeLimit wrapper keeps its own count."""
-        return self._simulation.snapshot(0)
+        return self.rows.get_state()[0]
 
     def set_state(self, state: Snapshot) -> Observation:
         """Go back to `state` and return its observation."""
-        self._simulation.restore(0, state)
-        return self._observe()
-
-    def _observe(self) -> Observation:
-        return {
-            **self._renderer.observe(self._simulation.qpos(0)),
-            "agent_pos": self._simulation.telemetry()[0].copy(),
-        }
-
-    def _info(self, state: TaskState) -> dict[str, Any]:
-        success = bool(TASK[self.task].success(state))
-        return {"is_success": success, "success": success}
-
-
-def check_arguments(task: str, reward: str, render_mode: str | None) -> None:
-    """Refuse words that the twin does not know."""
-    for name, given, known in (
-        ("task", task, spec.TASKS),
-        ("reward", reward, REWARDS),
-        ("render_mode", render_mode, (None, "rgb_array")),
-    ):
-        if given not in known:
-            raise ValueError(f"{name} must be one of {known}, got {given!r}")
-
-
-def requested_properties(options: Mapping[str, Any] | None) -> Mapping[str, float] | str | None:
-    """The `properties` of the reset options, the only option that the twin has."""
-    options = options or {}
-    if unknown := set(options) - {"properties"}:
-        raise ValueError(f'Unknown reset options {sorted(unknown)}; the twin takes "properties"')
-    properties: Mapping[str, float] | str | None = options.get("properties")
-    return properties
+        observation: Observation = first(self.rows.set_state([state]))
+        return observation

@@ -1,4 +1,4 @@
-"""The physics twin: the same spaces as the learned world, simulated and rendered by MuJoCo."""
+"""What worlds on a table share in MuJoCo: the arm, rows of physics, cameras."""
 
 from gwm_sim.envs.gl import choose_gl_backend
 

@@ -79,13 +79,8 @@ def end_effector(joints: Array) -> Array:
     return joint_frames(joints)[1][..., :3, 3]
 
 
-def jacobian(joints: Array) -> Array:
-    """Geometric Jacobian (..., 6, 7): end-effector velocity, linear then angular, per joint velocity."""
-    frames, tool = joint_frames(joints)
-    return _jacobian(frames, tool)
-
-
 def _jacobian(frames: Array, tool: Array) -> Array:
+    """Geometric Jacobian (..., 6, 7): end-effector velocity, linear then angular, per joint velocity."""
     axes = frames[..., :3, 2]
     lever = tool[..., None, :3, 3] - frames[..., :3, 3]
     return np.concatenate([np.cross(axes, lever), axes], axis=-1).swapaxes(-1, -2)

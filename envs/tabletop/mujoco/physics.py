@@ -5,6 +5,7 @@ Both forms have the same interface and give bit-identical results, so the rest o
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import mujoco
@@ -15,8 +16,6 @@ try:
     from mujoco.batch import Batch
 except ImportError:  # before MuJoCo 3.17
     Batch = None
-
-from gwm_sim.envs.blocks.spec import OBJECT_NAMES
 
 HAS_BATCH: Final = Batch is not None
 
@@ -37,7 +36,7 @@ class Physics(Protocol):
         """Write integration states (len(rows), S)."""
 
     def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
-        """Write sliding friction (len(rows),) of the cubes and gravity (len(rows),) [m/s^2]."""
+        """Write sliding friction (len(rows),) of the objects and gravity (len(rows),) [m/s^2]."""
 
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
         """Advance `rows` by `substeps` with actuator targets `control` (len(rows), U)."""
@@ -58,10 +57,10 @@ class Physics(Protocol):
 class LoopPhysics:
     """One MjModel and one MjData per row: right for a single environment, and the fallback for many."""
 
-    def __init__(self, model: mujoco.MjModel, num_rows: int) -> None:
+    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
         self._models = [copy.copy(model) for _ in range(num_rows)]
         self._datas = [mujoco.MjData(m) for m in self._models]
-        self._cubes = _cube_geoms(model)
+        self._objects = _geoms(model, objects)
         self._state_size = mujoco.mj_stateSize(model, _STATE)
 
     def get_state(self, rows: Rows) -> Array:
@@ -76,8 +75,8 @@ class LoopPhysics:
 
     def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
         for i, mu, g in zip(rows, friction, gravity, strict=True):
-            self._models[i].geom_friction[self._cubes, 0] = mu
-            self._models[i].geom_friction[self._cubes, 1] = _TORSION_PER_FRICTION * mu
+            self._models[i].geom_friction[self._objects, 0] = mu
+            self._models[i].geom_friction[self._objects, 1] = _TORSION_PER_FRICTION * mu
             self._models[i].opt.gravity[2] = -g
 
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
@@ -101,9 +100,9 @@ class LoopPhysics:
 class BatchPhysics:
     """All rows in one `mujoco.batch.Batch`, stepped on all cores."""
 
-    def __init__(self, model: mujoco.MjModel, num_rows: int) -> None:
+    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
         self._batch = Batch(model, num_rows)
-        self._cubes = _cube_geoms(model)
+        self._objects = _geoms(model, objects)
         self._friction = self._batch.expand("geom_friction")
         self._gravity = self._batch.expand("opt.gravity")
         self._control = self._batch.bind("ctrl")
@@ -118,8 +117,8 @@ class BatchPhysics:
         self._batch.state[rows] = state
 
     def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
-        self._friction[rows[:, None], self._cubes, 0] = friction[:, None]
-        self._friction[rows[:, None], self._cubes, 1] = _TORSION_PER_FRICTION * friction[:, None]
+        self._friction[rows[:, None], self._objects, 0] = friction[:, None]
+        self._friction[rows[:, None], self._objects, 1] = _TORSION_PER_FRICTION * friction[:, None]
         self._gravity[rows, 2] = -gravity
 
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
@@ -127,12 +126,17 @@ class BatchPhysics:
         self._batch.step(rows, nstep=substeps)
 
 
-def make_physics(model: mujoco.MjModel, num_rows: int) -> Physics:
-    """The faster form for this number of rows that the installed MuJoCo offers."""
-    if num_rows == 1 or not HAS_BATCH:
-        return LoopPhysics(model, num_rows)
-    return BatchPhysics(model, num_rows)
+def make_physics(model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> Physics:
+    """The faster form for this number of rows that the installed MuJoCo offers.
+
+    Args:
+        model: The scene.
+        num_rows: Number of its copies n.
+        objects: Geoms whose friction is a property.
+    """
+    form = LoopPhysics if num_rows == 1 or not HAS_BATCH else BatchPhysics
+    return form(model, num_rows, objects)
 
 
-def _cube_geoms(model: mujoco.MjModel) -> list[int]:
-    return [model.geom(name).id for name in OBJECT_NAMES]
+def _geoms(model: mujoco.MjModel, names: Sequence[str]) -> list[int]:
+    return [model.geom(name).id for name in names]

@@ -1,15 +1,18 @@
 """Camera frames of the scene as a function of its generalised positions: any row of any simulation can be drawn."""
 
 from collections.abc import Sequence
+from typing import Final, Literal
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.mujoco.scene import CAMERAS, MAX_FRAME, Rendering
+from gwm_sim.envs.spaces import MAX_DEPTH, depth_key, image_key
 from gwm_sim.envs.tabletop.mujoco.physics import Array
+
+Rendering = Literal["fast", "rich"]
+RENDERINGS: Final = ("fast", "rich")
 
 
 class FrameRenderer:
@@ -23,10 +26,11 @@ class FrameRenderer:
         depth: bool = False,
         rendering: Rendering = "rich",
     ) -> None:
-        if not set(cameras) <= set(CAMERAS):
-            raise ValueError(f"cameras must be among {CAMERAS}, got {tuple(cameras)}")
-        if size > MAX_FRAME:
-            raise ValueError(f"size must be at most {MAX_FRAME} pixels, got {size}")
+        known = tuple(model.camera(i).name for i in range(model.ncam))
+        if not set(cameras) <= set(known):
+            raise ValueError(f"cameras must be among {known}, got {tuple(cameras)}")
+        if size > (largest := min(model.vis.global_.offheight, model.vis.global_.offwidth)):
+            raise ValueError(f"size must be at most {largest} pixels, got {size}")
         self._model = model
         self._data = mujoco.MjData(model)
         self._size = size
@@ -40,9 +44,9 @@ class FrameRenderer:
         self._place(qpos)
         entries: dict[str, NDArray[np.generic]] = {}
         for camera in self._cameras:
-            entries[spec.image_key(camera)] = self._draw(camera)
+            entries[image_key(camera)] = self._draw(camera)
             if self._depth:
-                entries[spec.depth_key(camera)] = self._draw_depth(camera)
+                entries[depth_key(camera)] = self._draw_depth(camera)
         return entries
 
     def frame(self, qpos: Array, camera: str = "front") -> NDArray[np.uint8]:
@@ -85,7 +89,7 @@ class FrameRenderer:
         renderer = self._aim(camera)
         renderer.enable_depth_rendering()
         try:
-            depth: NDArray[np.float32] = renderer.render()[..., None].clip(0.0, spec.MAX_DEPTH)
+            depth: NDArray[np.float32] = renderer.render()[..., None].clip(0.0, MAX_DEPTH)
             return depth
         finally:
             renderer.disable_depth_rendering()

@@ -12,10 +12,12 @@ pytest.importorskip("mujoco")
 
 import gwm_sim  # noqa: E402, F401
 from gwm_sim.envs.blocks import spec  # noqa: E402
-from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, draw_start  # noqa: E402
+from gwm_sim.envs.blocks.initial_state import CUBE_DISTANCE, draw_initial_state  # noqa: E402
 from gwm_sim.envs.blocks.mujoco.scene import make_model  # noqa: E402
-from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
-from gwm_sim.envs.blocks.mujoco.vector import MuJoCoVectorEnv  # noqa: E402
+from gwm_sim.envs.blocks.mujoco.twin import (
+    MuJoCoEnv,  # noqa: E402
+    MuJoCoVectorEnv,  # noqa: E402
+)
 from gwm_sim.envs.blocks.tasks import TASK  # noqa: E402
 from gwm_sim.envs.tabletop.mujoco.physics import HAS_BATCH, BatchPhysics, LoopPhysics  # noqa: E402
 
@@ -82,11 +84,16 @@ def test_every_camera_and_depth_have_their_entries() -> None:
         {"rendering": "best"},
         {"reward": "big"},
         {"size": 9999},
+        {"device": "cuda"},
     ],
 )
 def test_unknown_words_are_refused(keywords: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|must be among"):
         MuJoCoEnv(**keywords)
+
+
+def test_the_device_that_it_runs_on_may_be_named() -> None:
+    MuJoCoEnv(rendering="fast", device="cpu").close()
 
 
 def test_bad_actions_are_refused_and_large_ones_clipped(env: MuJoCoEnv) -> None:
@@ -141,7 +148,7 @@ def test_a_restored_state_continues_bit_for_bit(env: MuJoCoEnv) -> None:
 @pytest.mark.parametrize("task", spec.TASKS)
 def test_starts_keep_their_distance_and_are_not_solved(task: str, env: MuJoCoEnv) -> None:
     for seed in range(200):
-        start = draw_start(TASK[task], np.random.default_rng(seed))
+        start = draw_initial_state(TASK[task], np.random.default_rng(seed))
         assert np.linalg.norm(start.cubes[0] - start.cubes[1]) >= CUBE_DISTANCE
     for seed in range(5):
         env.reset(seed=seed)
@@ -249,7 +256,7 @@ def test_the_batch_and_the_loop_agree_bit_for_bit() -> None:
     rows = np.arange(3)
     targets = np.random.default_rng(0).uniform(-0.5, 0.5, (10, 3, model.nu))
     states = []
-    for physics in (LoopPhysics(model, 3), BatchPhysics(model, 3)):
+    for physics in (form(model, 3, spec.OBJECT_NAMES) for form in (LoopPhysics, BatchPhysics)):
         physics.set_properties(rows, np.array([0.2, 0.6, 1.0]), np.array([2.0, 9.81, 14.0]))
         for target in targets:
             physics.step(rows, target, 50)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from gwm_sim import cli
+from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import PairedWorlds
 
 
 def test_both_worlds_begin_at_the_same_moment(tiny_checkpoint: Path) -> None:
-    arena = PairedWorlds("reach", tiny_checkpoint, rows=3)
+    arena = PairedWorlds(world_ids("reach"), tiny_checkpoint, rows=3)
     twin, learned = arena.make("twin"), arena.make("learned")
     seen, imagined = twin.reset(seed=7)[0], learned.reset(seed=7)[0]
     np.testing.assert_allclose(imagined["agent_pos"], seen["agent_pos"], atol=1e-3)
@@ -21,7 +22,7 @@ def test_both_worlds_begin_at_the_same_moment(tiny_checkpoint: Path) -> None:
 
 
 def test_both_worlds_run_as_long_as_the_task(tiny_checkpoint: Path) -> None:
-    arena = PairedWorlds("reach", tiny_checkpoint, rows=2)
+    arena = PairedWorlds(world_ids("reach"), tiny_checkpoint, rows=2)
     for world in (arena.make("twin", sees=False), arena.make("learned", sees=False)):
         world.reset(seed=0)
         for step in range(30):

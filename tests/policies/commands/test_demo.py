@@ -9,7 +9,7 @@ import numpy as np
 
 from gwm_sim.cli import main as gwm
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.side_by_side import DemoConfig, drive, record
 from gwm_sim.protocol import CONTEXT

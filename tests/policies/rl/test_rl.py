@@ -17,7 +17,7 @@ from gwm_sim import cli
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.spec import TASKS, env_id
 from gwm_sim.envs.blocks.tasks import TASK
-from gwm_sim.envs.tabletop.paired_starts import twin_options
+from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel

@@ -1,11 +1,11 @@
 """What every native vector environment of this package shares: rows with their own seeds, time limit, autoreset modes.
 
-A world only says how its rows reset, advance and look; see `BatchedEnv`.
+A world only says how its rows reset, advance and look; see `VectorWorld`.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from gymnasium import error, spaces
@@ -14,19 +14,25 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.spec import check_action
+from gwm_sim.envs.spaces import Observation, check_action, check_words
 
-Observation = dict[str, NDArray[Any]]
+REWARDS: Final = ("dense", "sparse")
+
+Frame = NDArray[np.uint8]
 Rows = NDArray[np.intp]
 Options = Mapping[str, Any]
+VectorStep = tuple[Observation, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 
-class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
+class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     """n worlds that advance together.
 
     Row i of a batch seeded s is the single environment seeded s + i. In SAME_STEP, the default, a finished row's last
     observation is in `info["final_obs"]` and its last info in `info["final_info"]`.
     """
+
+    task: str | None
+    """What reward and success are read for."""
 
     def __init__(
         self,
@@ -34,7 +40,8 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         observation_space: spaces.Dict,
         action_space: spaces.Box,
         max_episode_steps: int | None,
-        autoreset_mode: AutoresetMode | str,
+        autoreset_mode: AutoresetMode | str | None,
+        render_mode: str | None,
     ) -> None:
         """Make the rows.
 
@@ -43,8 +50,10 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             observation_space: Space of one row.
             action_space: Space of one row.
             max_episode_steps: Time limit of an episode [steps]; None for no limit.
-            autoreset_mode: What happens to a finished row.
+            autoreset_mode: What happens to a finished row; None leaves it to whoever steps, who may also go on.
+            render_mode: None or "rgb_array".
         """
+        check_words(render_mode=(render_mode, (None, "rgb_array")))
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.num_envs = num_envs
@@ -52,7 +61,8 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self.single_action_space = action_space
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = None if autoreset_mode is None else AutoresetMode(autoreset_mode)
+        self.render_mode = render_mode
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self._max_episode_steps = max_episode_steps
         self._everyone: Rows = np.arange(num_envs)
@@ -83,13 +93,21 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     def _elapsed(self) -> NDArray[np.int_]:
         """Steps of each row since its reset, (n,)."""
 
+    @abstractmethod
+    def _draw(self) -> tuple[Frame, ...]:
+        """A picture of each row that is large enough to look at."""
+
     # --- Gymnasium ----------------------------------------------------------------------------------------------------
 
-    @property  # type: ignore[misc]
-    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:
         """Generators of the rows."""
         self._seed_missing()
         return tuple(self._rngs)
+
+    @np_random.setter  # type: ignore[override]
+    def np_random(self, generators: Sequence[np.random.Generator]) -> None:
+        self._rngs, self._seeds = list(generators), [-1] * self.num_envs  # Gymnasium's word for unknown
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -111,9 +129,7 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._begun = True
         return self._observe(self._everyone), self._infos(self._judge()[1], rows)
 
-    def step(
-        self, actions: NDArray[np.float32]
-    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(self, actions: NDArray[np.float32]) -> VectorStep:
         """Advance every row by one control step, except rows that NEXT_STEP resets in this step."""
         if not self._begun:
             raise error.ResetNeeded("Cannot step rows that were never reset: call reset() first")
@@ -141,6 +157,12 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             info = self._judge()[1]
         self._finished = truncated & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
         return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos | self._infos(info, self._everyone)
+
+    def render(self) -> tuple[Frame, ...]:
+        """The present picture of each row, large enough to look at."""
+        if self.render_mode is None:
+            raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
+        return self._draw()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Attribute, or result of the method, `name` for each row; what the rows share is repeated."""
@@ -192,6 +214,13 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             if seed is not None and seed[row] is not None:
                 self._rngs[row], self._seeds[row] = np_random(seed[row])
 
+    def _resume(self) -> Observation:
+        """Go on from a state that was set, which may come before any reset."""
+        self._seed_missing()
+        self._begun = True
+        self._finished = self._out_of_time()
+        return self._observe(self._everyone)
+
     def _out_of_time(self) -> NDArray[np.bool_]:
         if self._max_episode_steps is None:
             return np.zeros(self.num_envs, bool)
@@ -207,5 +236,6 @@ class RowsEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
 
     def _infos(self, info: dict[str, NDArray[Any]], rows: Rows) -> dict[str, Any]:
         """Gymnasium's form: arrays, and beside each a mask of the rows that it holds for."""
-        mask = np.isin(self._everyone, rows)
+        mask = np.zeros(self.num_envs, bool)
+        mask[rows] = True
         return info | {f"_{key}": mask.copy() for key in info}

@@ -1,0 +1,174 @@
+"""Rows of imagined worlds in one model: how they begin, advance and are judged. Knows no time limits, no autoreset."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict
+from numpy.typing import NDArray
+
+from gwm_sim.envs.learned.goals import GoalLatents, Goals, read_goal
+from gwm_sim.envs.learned.starts import Starts
+from gwm_sim.envs.spaces import MAX_DEPTH, Observation, depth_key, robot_space
+from gwm_sim.model.checkpoint import find_checkpoint
+from gwm_sim.model.state import Segment, WorldState
+from gwm_sim.model.world_model import WorldModel
+
+SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
+
+
+class Imagination:
+    """A model and n imagined worlds in it: one forward pass advances all rows."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        task: str | None,
+        reward: str,
+        device: str | None,
+        goal: NDArray[np.uint8] | None,
+    ) -> None:
+        """Load the model and open its start states."""
+        folder = find_checkpoint(model)
+        self.model = WorldModel.load(folder, device)
+        config = self.model.config
+        self.task = task if task is not None else config.schema.task
+        if task is not None and task not in self.model.tasks:
+            raise ValueError(
+                f"{config.name} knows no task {task!r}; "
+                f"it was trained with {', '.join(self.model.tasks) or 'no labels'}"
+            )
+        self.starts = Starts(self.model, folder, self.task)
+        self.state: WorldState
+        self._sparse = reward == "sparse"
+        self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
+        self._default_goal = self._read_goal(goal)
+        self.goals = Goals()
+        self.depth_observed = False
+        self.watched = True
+        """Whether somebody looks at every step; without, pictures are drawn when asked for."""
+        if self._column is None and goal is None:
+            warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=3)
+
+    def metadata(self) -> dict[str, Any]:
+        """What the numbers of this world mean, and what it lacks."""
+        config = self.model.config
+        schema = config.schema
+        return {
+            "render_fps": schema.rate,
+            "rate": schema.rate,
+            "model": config.name,
+            "camera": config.camera,
+            "cameras": config.cameras,
+            "telemetry_names": schema.telemetry_names,
+            "telemetry_units": schema.telemetry_units,
+            "action_names": schema.action_names,
+            "action_units": tuple(schema.settings.get("action_units", ("",) * len(schema.action_names))),
+            "object_names": schema.object_names,
+            "tasks": self.model.tasks,
+            "lacks": self.lacks(),
+        }
+
+    def lacks(self) -> dict[str, str]:
+        """What this world cannot tell, and what helps."""
+        lacking = {}
+        if self._column is None:
+            lacking["reward"] = (
+                "labels, so the reward is 0 and success is never true: give a goal image as the keyword argument or "
+                "reset option `goal`, or mark success in the data by `gwm label` and train again"
+            )
+        if not self.model.config.dynamics.objects:
+            lacking["objects"] = "object poses: the uncertainty is in grey levels of the picture, not in cm"
+        if not len(self.starts):
+            lacking["starts"] = "start states: every reset needs `episode` or `frames`"
+        return lacking
+
+    def split(self, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], GoalLatents | None]:
+        """Reset options that say where to begin, and the goal: that of the options, else the default."""
+        start = dict(options or {})
+        return start, self._read_goal(start.pop("goal")) if "goal" in start else self._default_goal
+
+    def _read_goal(self, image: NDArray[np.uint8] | None) -> GoalLatents | None:
+        if image is None:
+            return None
+        if self._sparse:
+            raise ValueError('a goal image gives a dense reward; leave out reward="sparse"')
+        return read_goal(self.model, image)
+
+    def observation_space(
+        self, size: int | None, cameras: Sequence[str] | None, depth: bool, rendering: str | None
+    ) -> Dict:
+        """Space of one observation, as the data of the model defines it.
+
+        Raises:
+            ValueError: Frames are asked for that the model does not imagine.
+        """
+        config = self.model.config
+        height, width = config.tokenizer.height, config.tokenizer.width
+        if size is not None and (size, size) != (height, width):
+            raise ValueError(
+                f"{config.name} imagines frames of {height}x{width} pixels, not {size}x{size}; leave out size"
+            )
+        if cameras is not None and sorted(cameras) != sorted(config.cameras):
+            own = " and ".join(map(repr, config.cameras))
+            raise ValueError(f"{config.name} sees through the camera {own}, not {tuple(cameras)}")
+        if depth and not config.depth:
+            raise ValueError(f"{config.name} does not imagine depth")
+        drawn = config.schema.env_kwargs.get("rendering")
+        if rendering not in (None, drawn):
+            raise ValueError(
+                f"{config.name} imagines the rendering of its data, {drawn!r}, not {rendering!r}; leave out rendering"
+            )
+        self.depth_observed = depth
+        bounds = config.schema.telemetry_low, config.schema.telemetry_high
+        return robot_space((height, width), config.cameras, (config.camera,) if depth else (), *bounds)
+
+    def action_space(self) -> Box:
+        """Space of one action, as the data of the model defines it."""
+        low, high = (
+            np.array(b, np.float32) for b in (self.model.config.schema.action_low, self.model.config.schema.action_high)
+        )
+        return Box(low, high, dtype=np.float32)
+
+    def begin(self, read: Sequence[Segment], rngs: Sequence[np.random.Generator]) -> WorldState:
+        """States of rows that begin from latents read before, grouped by length of context; each row's own generator
+        says which future it goes into, if its model knows several."""
+        states: dict[int, WorldState] = {}
+        lengths = np.array([r.telemetry.shape[1] for r in read])
+        for length in sorted(set(lengths.tolist())):
+            rows = np.flatnonzero(lengths == length).tolist()
+            context = Segment(*(torch.cat(parts) for parts in zip(*(read[i] for i in rows), strict=True)))
+            begun = self.model.begin(context)
+            states |= {row: begun.select([i]) for i, row in enumerate(rows)}
+        state = WorldState.join([states[i] for i in range(len(read))])
+        if self.model.config.dynamics.noise:
+            state.future = torch.tensor([int(rng.integers(2**31)) for rng in rngs], device=state.future.device)
+        return state
+
+    def step(self, actions: NDArray[np.float64]) -> None:
+        """Advance all rows by one step of checked actions (n, A)."""
+        draw = self.watched or len(self.goals) > 0
+        self.state = self.model.step_(self.state, torch.from_numpy(actions).float(), draw=draw)
+
+    def frames(self) -> NDArray[np.uint8]:
+        """Pictures of all rows, the views side by side, (n, H, V*W, 3), fresh memory."""
+        return self.model.decode(self.state).cpu().numpy()
+
+    def depths(self) -> Observation:
+        """Depth images of all rows by key, (n, H, W, 1) [m]; none where nobody asked for them."""
+        if not self.depth_observed:
+            return {}
+        depth = self.model.depth(self.state).clamp_max(MAX_DEPTH)
+        return {depth_key(self.model.config.camera): depth.cpu().numpy()}
+
+    def judge(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Reward and success of all rows, each (n,); without labels for the task and goal image these are zeros."""
+        if self._column is None:
+            reward, success = np.zeros(len(self.state)), np.zeros(len(self.state), bool)
+        else:
+            reward, probability = (x[:, self._column].double().cpu().numpy() for x in self.model.judge(self.state))
+            success = probability > SUCCESS_PROBABILITY
+        return self.goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success
