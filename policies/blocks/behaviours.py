@@ -5,7 +5,7 @@ episodes keep touching the cubes: a tower is toppled or taken apart, a grasped c
 of it is privileged and drawn from the episode's seed.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from itertools import islice, repeat
 from typing import Any, Final
@@ -35,7 +35,6 @@ from gwm_sim.policies.blocks.motions import (
 )
 
 Rng = np.random.Generator
-Piece = Callable[[Bench, Rng], Iterator[Array]]
 
 # Where cubes are taken to: inside the workspace, so that they stay in view and in reach.
 TABLE_LOW: Final = np.array([0.41, -0.12])  # [m]
@@ -263,10 +262,10 @@ def wait(bench: Bench, rng: Rng) -> Script:
     yield from hold(int(rng.integers(15, 40)))
 
 
-def noisy(piece: Piece) -> Piece:
+def noisy(piece: ScriptFactory) -> ScriptFactory:
     """The same behaviour with correlated noise on its actions and now and then a wrong gripper rate."""
 
-    def script(bench: Bench, rng: Rng) -> Iterator[Array]:
+    def script(bench: Bench, rng: Rng) -> Script:
         scale, noise = rng.uniform(0.1, 0.5), np.zeros(4)
         for action in piece(bench, rng):
             noise = 0.7 * noise + scale * rng.normal(size=4) * [1.0, 1.0, 1.0, 0.3]
@@ -278,7 +277,7 @@ def noisy(piece: Piece) -> Piece:
 
 
 # How often an episode begins with each behaviour [%].
-WEIGHTS: Final[Mapping[str, tuple[float, Piece]]] = {
+WEIGHTS: Final[Mapping[str, tuple[float, ScriptFactory]]] = {
     "stack": (19.0, stack_up),
     "grasp": (8.0, pick_up),
     "reach": (3.0, reach_over),
@@ -297,8 +296,8 @@ WEIGHTS: Final[Mapping[str, tuple[float, Piece]]] = {
 _NAMES: Final = tuple(WEIGHTS)
 _SHARES: Final = np.array([weight for weight, _ in WEIGHTS.values()]) / sum(weight for weight, _ in WEIGHTS.values())
 # What may follow, by the situation that the piece before left.
-_AFTER_TOWER: Final[tuple[Piece, ...]] = (topple, topple, put_down, put_down, near_miss, around, wait)
-_WHILE_HOLDING: Final[tuple[Piece, ...]] = (put_down, drop, failed_stack, stack_up, pick_up)
+_AFTER_TOWER: Final[tuple[ScriptFactory, ...]] = (topple, topple, put_down, put_down, near_miss, around, wait)
+_WHILE_HOLDING: Final[tuple[ScriptFactory, ...]] = (put_down, drop, failed_stack, stack_up, pick_up)
 
 
 def behave(name: str) -> ScriptFactory:
@@ -315,7 +314,7 @@ def behave(name: str) -> ScriptFactory:
     return script
 
 
-def _next_piece(bench: Bench, rng: Rng) -> Piece:
+def _next_piece(bench: Bench, rng: Rng) -> ScriptFactory:
     if grasped(bench) is not None:
         return _WHILE_HOLDING[rng.integers(len(_WHILE_HOLDING))]
     if tower(bench) is not None:

@@ -77,12 +77,7 @@ class Recorder:
     """Records single episodes of one environment; lives in a worker process."""
 
     def __init__(self, config: CollectConfig, behaviour: Behaviour | None = None) -> None:
-        """Make the environment without its time limit, since the recording ends by number of steps.
-
-        Args:
-            config: What to record.
-            behaviour: Who acts, in place of `config.policy`.
-        """
+        """Make the environment without its time limit; `behaviour` acts in place of `config.policy`, if given."""
         self._config = config
         self._behaviour = behaviour or find_behaviour(config.policy)
         self._depth = config.cameras if config.depth else ()

@@ -53,12 +53,8 @@ class ScriptedPolicy:
         batched = command.ndim == 2
         commands = np.atleast_2d(command)
         task_state = self._env.task_state()
-        if state is None:
-            # Not the stream of the start, which has the same seed: behaviour must not follow from the start.
-            rngs = [np.random.default_rng([self._seed + i, 1]) for i in range(len(commands))]
-            rows: list[_Row] = [_Row(rng) for rng in rngs]
-        else:
-            rows = state
+        # Not the stream of the start, which has the same seed: behaviour must not follow from the start.
+        rows: list[_Row] = state or [_Row(np.random.default_rng([self._seed + i, 1])) for i in range(len(commands))]
         starts = np.zeros(len(rows), bool) if episode_start is None else np.atleast_1d(episode_start)
         actions = np.empty((len(rows), 4), np.float32)
         for i, row in enumerate(rows):

@@ -16,7 +16,7 @@ from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKS
 from gwm_sim.envs.blocks.tasks import RED, TaskState, is_on_blue
 
 Array = NDArray[np.float64]
-Script = Generator[Array, None, None]
+Script = Iterator[Array]
 Motion = Generator[Array, None, bool]
 
 OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
@@ -73,7 +73,7 @@ def move(
     return False
 
 
-def hold(steps: int, gripper: float = KEEP) -> Iterator[Array]:
+def hold(steps: int, gripper: float = KEEP) -> Script:
     """Stay for a number of steps."""
     return repeat(np.array([0.0, 0.0, 0.0, gripper]), steps)
 
