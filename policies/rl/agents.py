@@ -70,10 +70,9 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     if name not in ALGORITHMS:
         raise ConfigError(f"--algo must be one of {', '.join(ALGORITHMS)}, got {name!r}")
     try:
-        found: type[BaseAlgorithm] = getattr(import_module(ALGORITHMS[name]), name.upper())
+        return getattr(import_module(ALGORITHMS[name]), name.upper())
     except ModuleNotFoundError as error:
         raise missing(ALGORITHMS[name], f"--algo {name}") from error
-    return found
 
 
 def policy_kwargs(config: AgentConfig, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -129,7 +128,8 @@ def restore(agent: BaseAlgorithm, folder: Path) -> None:
     """Put the weights and the optimisers of a checkpoint into an agent built alike, to go on training it."""
     config, value = _read(folder)
     training = _load(folder, value, "training")
-    parameters = agent.get_parameters() | {"policy": {**_load(folder, value, "policy"), **_part(training, "policy/")}}
+    parameters: dict[str, Any] = agent.get_parameters()
+    parameters["policy"] = {**_load(folder, value, "policy"), **_part(training, "policy/")}
     for name in _optimisers(agent):
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in _part(training, f"{name}/").items():
@@ -250,11 +250,10 @@ def _load(folder: Path, value: Mapping[str, Any], part: str) -> dict[str, Tensor
         path = folder / entry["name"]
         if path.is_file() and _digest(path) != entry["sha256"]:
             raise CheckpointError(f"{path} is not the file that was written: copy the folder again")
-        tensors: dict[str, Tensor] = load_file(path)
+        return load_file(path)
     except (OSError, KeyError, SafetensorError) as error:
         needed = "acting" if part == "policy" else "training on"
         raise CheckpointError(f"{folder} lacks weights that {needed} needs: {error}") from error
-    return tensors
 
 
 def _digest(path: Path) -> str:

@@ -151,9 +151,6 @@ def remember(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration]) -> N
 def act(agent: BaseAlgorithm, observations: dict[str, Tensor]) -> Tensor:
     """Most likely actions (N, A) of an agent's actor, with gradients."""
     policy: Any = agent.policy
-    actions: Tensor
     if isinstance(agent, OnPolicyAlgorithm):
-        actions = policy.get_distribution(observations).mode()
-    else:
-        actions = policy.actor(observations, deterministic=True)
-    return actions
+        return policy.get_distribution(observations).mode()
+    return policy.actor(observations, deterministic=True)

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -145,18 +145,16 @@ def prepare_folder(config: RlTrainConfig) -> None:
 def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: AgentConfig) -> BaseAlgorithm:
     """A fresh agent of SB3."""
     make: Any = algorithm(config.algo)
-    remembers = issubclass(make, OffPolicyAlgorithm)
-    agent: BaseAlgorithm = make(
+    return make(
         "MultiInputPolicy",
         env,
         policy_kwargs=policy_kwargs(about, recipe.policy_kwargs),
         seed=config.seed,
         device="cpu",
-        **({"replay_buffer_class": DemonstrationReplay} if remembers else {}),
+        **({"replay_buffer_class": DemonstrationReplay} if issubclass(make, OffPolicyAlgorithm) else {}),
         tensorboard_log=str(config.out / "tensorboard") if config.tensorboard else None,
         **recipe.arguments,
     )
-    return agent
 
 
 def _train(
@@ -185,7 +183,7 @@ def _train(
     if config.resume:
         about = replace(load_config(config.out), notes=about.notes)
     steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
-    budget = Budget(config.minutes, steps, about.seconds)
+    budget = Budget(config.minutes, steps, time.monotonic() - about.seconds)
     if config.warm_start is not None:
         demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, str(task_of(config.env)))
         remember(agent, demonstrations)
@@ -197,8 +195,7 @@ def _train(
         keeper = Keeper(config, about, worlds, budget, show)
         try:
             agent.learn(
-                total_timesteps=(2**40 if budget.steps is None else budget.steps)
-                - (agent.num_timesteps if config.resume else 0),
+                total_timesteps=(2**40 if budget.steps is None else budget.steps) - agent.num_timesteps,
                 callback=keeper,
                 reset_num_timesteps=not config.resume,
                 tb_log_name=config.algo,
@@ -211,18 +208,17 @@ def _train(
     return keeper.about, score
 
 
-class Budget:
+class Budget(NamedTuple):
     """How much of the allowed time or steps is used."""
 
-    def __init__(self, minutes: float | None, steps: int | None, used: float = 0.0) -> None:
-        """Start the clock; `used` seconds were spent before."""
-        self.minutes, self.steps = minutes, steps
-        self._begun = time.monotonic() - used
+    minutes: float | None
+    steps: int | None
+    begun: float  # reading of `time.monotonic()`, earlier by what was spent before
 
     @property
     def seconds(self) -> float:
         """Time spent [s]."""
-        return time.monotonic() - self._begun
+        return time.monotonic() - self.begun
 
     def share(self, steps: int) -> float:
         """Part of the budget that is used after `steps`, by whichever of the two is nearer to its end."""
@@ -278,11 +274,9 @@ class Keeper(BaseCallback):
         """Evaluate the written checkpoint in both worlds, from the same starts."""
         successes = {}
         for world in WORLDS:
-            if world not in self._envs:
-                self._envs[world] = self._worlds.make(world)
-            policy, env = make_policy(str(self._config.out), self._envs[world])
-            self._envs[world] = env
-            evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
+            env = self._envs.get(world) or self._worlds.make(world)
+            policy, self._envs[world] = make_policy(str(self._config.out), env)
+            evaluation = evaluate(policy, self._envs[world], self._config.eval_episodes, VALIDATION_SEED)
             successes[world] = evaluation.successes
             self.logger.record(f"eval/success_{world}", evaluation.success_rate)
         if self._config.keep:
