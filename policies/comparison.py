@@ -4,8 +4,6 @@ What is compared is sustained success. Over policies: correlation, rank correlat
 of one policy: how often both worlds agree on whether it succeeds from there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.spec import world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.statistics import confusion, kappa, mean_maximum_rank_violation, pearson, spearman
 from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.registry import PolicySpec, make_policy, needs_pixels
@@ -53,8 +51,7 @@ class CompareConfig:
     """Write a page with plots and films here, complete in one file."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.rows < 1:
-            raise ConfigError(f"--episodes and --rows must be at least 1, got {self.episodes} and {self.rows}")
+        check_at_least_one(episodes=self.episodes, rows=self.rows)
         if len(set(self.policies)) < len(self.policies):
             raise ConfigError(f"--policies names one twice: {' '.join(self.policies)}")
 
@@ -66,14 +63,9 @@ class Duel(NamedTuple):
     twin: Evaluation
     learned: Evaluation
 
-    def outcomes(self, world: World) -> NDArray[np.bool_]:
-        """Whether each episode succeeded, (N,)."""
-        evaluation: Evaluation = getattr(self, world)
-        return np.array([episode.success for episode in evaluation.episodes])
-
     def to_json(self) -> dict[str, Any]:
         """Numbers for a results file."""
-        twin, learned = self.outcomes("twin"), self.outcomes("learned")
+        twin, learned = (np.array([run.success for run in world.episodes]) for world in (self.twin, self.learned))
         return {
             "policy": self.policy,
             "twin": self.twin.to_json(),
@@ -153,11 +145,10 @@ def summarise(config: CompareConfig, worlds: PairedWorlds, duels: list[Duel]) ->
 def record_films(config: CompareConfig) -> dict[str, dict[World, NDArray[np.uint8]]]:
     """Frames (T, H, W, 3) of every policy in both worlds, from the first start."""
     worlds = PairedWorlds(world_ids(config.task), config.model, rows=1)
-    return {spec: {world: record(spec, worlds, world, config.seed) for world in WORLDS} for spec in config.policies}
+    return {spec: {world: _record(spec, worlds, world, config.seed) for world in WORLDS} for spec in config.policies}
 
 
-def record(spec: str, worlds: PairedWorlds, world: World, seed: int) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of one episode in a world of one row."""
+def _record(spec: str, worlds: PairedWorlds, world: World, seed: int) -> NDArray[np.uint8]:
     cameras = worlds.world_model.config.cameras if world == "learned" else ("front",)
     with closing(worlds.make(world)) as env:
         policy, seen = make_policy(spec, env, seed, worlds.world_model)
@@ -169,6 +160,3 @@ def record(spec: str, worlds: PairedWorlds, world: World, seed: int) -> NDArray[
                 break
             frames.append(main_view(unwrapped.frames()[0], cameras))
     return np.stack(frames)
-
-
-__all__ = ["CompareConfig", "Duel", "compare", "record_films", "summarise"]

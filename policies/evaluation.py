@@ -72,11 +72,8 @@ class _Tally:
     """Follows one episode."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._success = SustainedSuccess()
-        self._length = 0
-        self._total_reward = 0.0
-        self.over = False
+        self._seed, self._success = seed, SustainedSuccess()
+        self._length, self._total_reward, self.over = 0, 0.0, False
 
     def add(self, reward: float, success: bool, done: bool, until_sustained: bool) -> None:
         if not self.over:
@@ -86,13 +83,8 @@ class _Tally:
             self.over = done or (until_sustained and bool(self._success))
 
     def result(self) -> EpisodeResult:
-        return EpisodeResult(
-            seed=self._seed,
-            success=bool(self._success),
-            steps_to_success=self._success.reached_at,
-            length=self._length,
-            total_reward=self._total_reward,
-        )
+        success = bool(self._success)
+        return EpisodeResult(self._seed, success, self._success.reached_at, self._length, self._total_reward)
 
 
 def evaluate(

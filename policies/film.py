@@ -4,8 +4,6 @@ A start of the model's bank, a moment of a recorded episode or a single picture;
 file or of a policy. Each frame is written when it is imagined, so an hour takes no more memory than a second.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +18,11 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
 from gwm_sim.envs.learned.starts import split_place
 from gwm_sim.envs.learned.vector import LearnedVectorEnv
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.goal_pictures import FAMILIAR, novelty, read_picture
+from gwm_sim.policies.policy import Actions
 from gwm_sim.policies.registry import PolicySpec
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress
@@ -31,8 +30,6 @@ from gwm_sim.protocol import CONTEXT
 
 SECONDS = 60.0
 FILMS = (".mp4", ".mkv", ".mov")
-
-Actions = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ class GenerateConfig:
             raise ConfigError("--step says where in an episode to begin: give --episode FILE:K beside it")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise ConfigError(f"--seconds must be positive and finite, got {self.seconds:g}")
-        if self.scale is not None and self.scale < 1:
-            raise ConfigError(f"--scale must be at least 1, got {self.scale}")
+        check_at_least_one(scale=self.scale)
 
 
 @dataclass
@@ -108,12 +104,7 @@ class Film:
 
 
 def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
-    """Reset options of the start.
-
-    Raises:
-        ConfigError: A picture cannot be read or is of something else, or the model has no guide to read the robot from
-            it.
-    """
+    """Reset options of the start; a ConfigError says why a picture cannot be one."""
     if config.bank is not None:
         return {"bank": config.bank}
     if config.episode is not None:
@@ -139,11 +130,7 @@ def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
 
 
 def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
-    """Actions (T, A) of the file or of the recording; None where a policy acts.
-
-    Raises:
-        ConfigError: The file holds no actions of the model's robot.
-    """
+    """Actions (T, A) of the file or of the recording, checked to be those of the model's robot; None: a policy acts."""
     expected = model.config.dynamics.actions
     if config.actions is not None:
         try:
@@ -172,20 +159,13 @@ def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
 
 
 def length(config: GenerateConfig, rate: float, actions: Actions | None) -> int:
-    """Steps of the film.
-
-    Raises:
-        ConfigError: There are fewer actions than that.
-    """
-    if actions is None:
-        return max(1, round(rate * (config.seconds or SECONDS)))
-    steps = len(actions) if config.seconds is None else max(1, round(rate * config.seconds))
-    if steps > len(actions):
+    """Steps of the film, as many as there are actions or fewer."""
+    if actions is not None and config.seconds is None:
+        return len(actions)
+    steps = max(1, round(rate * (config.seconds or SECONDS)))
+    if actions is not None and steps > len(actions):
         raise ConfigError(
             f"there are {len(actions)} actions to follow, {len(actions) / rate:g} s of them: "
             "give fewer --seconds, or a --policy"
         )
     return steps
-
-
-__all__ = ["Film", "GenerateConfig", "follow", "length", "start"]

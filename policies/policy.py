@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Observation = Any  # dict of arrays, with or without a leading num_envs axis
-State = Any
+State = Any  # what a policy without memory calls None
+Starts = NDArray[np.bool_] | None
+Actions = NDArray[np.float32]
 
 
 class Policy(Protocol):
@@ -26,12 +28,8 @@ class Policy(Protocol):
     """
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Choose the actions of the next step.
 
         Args:

@@ -17,26 +17,20 @@ A new kind is an entry of `KINDS`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from gwm_sim.envs.learned.observations import LATENTS
-from gwm_sim.envs.wrappers import (
-    LatentObservation,
-    TernaryAction,
-    VectorLatentObservation,
-    VectorTernaryAction,
-)
+from gwm_sim.envs.wrappers import LatentObservation, TernaryAction, VectorLatentObservation, VectorTernaryAction
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.clumsy import DISTURBANCES, disturbed_expert
-from gwm_sim.policies.planning import PLANNERS, CemSettings, Goal, MpcConfig, MpcPolicy
+from gwm_sim.policies.planning import PLANNERS, Goal, MpcConfig, MpcPolicy
+from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import Env
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
@@ -85,11 +79,8 @@ def _plan(
     task = getattr(env.unwrapped, "task", None)
     if task is None:
         raise ConfigError(f"no task to plan for in {env.spec.id if env.spec else env}")
-    size: dict[str, Any] = {"population": int(population), "iterations": int(iterations)}
-    if isinstance(PLANNERS[planner], CemSettings):
-        size["elites"] = max(2, size["population"] // 4)
-    config = MpcConfig(replace(PLANNERS[planner], **size), horizon=int(horizon), seed=seed)
-    return MpcPolicy(world, Goal.solve(world, task), config=config)
+    settings = sized(planner, int(population), int(iterations))
+    return MpcPolicy(world, Goal.solve(world, task), config=MpcConfig(settings, horizon=int(horizon), seed=seed))
 
 
 def find_agent(spec: str) -> Path | None:
@@ -107,30 +98,28 @@ def _agent(spec: str, env: Env) -> PolicySpec:
     from gwm_sim.policies.rl.agents import AgentPolicy  # late: the other policies need no stable-baselines3
 
     policy = AgentPolicy(folder)
-    space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
-    if not set(policy.config.readings) <= set(space):
-        wrapper: Any = VectorLatentObservation if isinstance(env, VectorEnv) else LatentObservation
+    seen: Any = env
+    config = policy.config
+    many = isinstance(env, VectorEnv)
+    if not set(config.readings) <= set(_one(env, "observation_space")):
         try:
-            env = wrapper(env, policy.config.readings, policy.config.model)
+            seen = (VectorLatentObservation if many else LatentObservation)(seen, config.readings, config.model)
         except ValueError as error:
             raise ConfigError(f"{spec} cannot see in this environment: {error}") from error
-        reader: Any = env
-        if LATENTS in policy.config.readings and reader.reader.digest() != policy.config.model_hash:
+        if LATENTS in config.readings and (digest := seen.reader.digest()) != config.model_hash:
             raise ConfigError(
-                f"{spec} reads latents of the model {policy.config.model_hash}, here they are those of "
-                f"{reader.reader.digest()} and mean something else: train a policy with this model"
+                f"{spec} reads latents of the model {config.model_hash}, here they are those of {digest} "
+                "and mean something else: train a policy with this model"
             )
-        space = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
-    given = {name: entry.shape for name, entry in space.items()}
+    given = {name: entry.shape for name, entry in _one(seen, "observation_space").items()}
     for key, box in policy.observation_space.items():
         if given.get(key) != box.shape:
             raise ConfigError(
                 f"{spec} is a policy for other spaces: it needs {key!r} of shape {box.shape}, got {given}"
             )
-    if policy.config.ternary:
-        clear: Any = VectorTernaryAction if isinstance(env, VectorEnv) else TernaryAction
-        env = clear(env, policy.config.ternary)
-    return PolicySpec(policy, env)
+    if config.ternary:
+        seen = (VectorTernaryAction if many else TernaryAction)(seen, config.ternary)
+    return PolicySpec(policy, seen)
 
 
 class Kind(NamedTuple):
@@ -142,16 +131,15 @@ class Kind(NamedTuple):
 
 KINDS: Final[Mapping[str, Kind]] = {
     "scripted": Kind(lambda env, seed, model, **options: disturbed_expert(env, seed, **options), DISTURBANCES),
-    "uniform": Kind(lambda env, seed, model: UniformPolicy(action_bounds(env), seed)),
-    "hold": Kind(lambda env, seed, model: HoldPolicy(action_bounds(env))),
+    "uniform": Kind(lambda env, seed, model: UniformPolicy(_one(env, "action_space"), seed)),
+    "hold": Kind(lambda env, seed, model: HoldPolicy(_one(env, "action_space"))),
     **{name: Kind(partial(_plan, name), ("population", "iterations", "horizon")) for name in PLANNERS},
 }
 
 
-def action_bounds(env: Env) -> gym.spaces.Box:
-    """Space of one action, (A,)."""
-    space: Any = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
-    return space
+def _one(env: Env, space: str) -> Any:
+    """A space of one row."""
+    return getattr(env, f"single_{space}" if isinstance(env, VectorEnv) else space)
 
 
 def _options(spec: str, words: list[str], known: tuple[str, ...]) -> dict[str, float]:
@@ -162,6 +150,3 @@ def _options(spec: str, words: list[str], known: tuple[str, ...]) -> dict[str, f
     if unknown := sorted(options.keys() - set(known)):
         raise ConfigError(f"unknown options {unknown} of a policy; it takes {', '.join(known) or 'none'}")
     return options
-
-
-__all__ = ["SHIPPED", "PolicySpec", "find_agent", "make_policy", "needs_pixels"]

@@ -1,7 +1,5 @@
 """The page of `gwm compare`: one HTML file that holds its plots, pictures and films."""
 
-from __future__ import annotations
-
 import base64
 import io
 import tempfile
@@ -49,7 +47,7 @@ def write_report(
         f"Learned world: {escape(numbers['model'])}, hash <code>{numbers['model_hash']}</code>.</p>",
         _statistics(numbers),
         _table(numbers["policies"]),
-        *_plots(numbers["policies"]),
+        _plots(numbers["policies"]),
         f"<h2>From the first start</h2><div class=films>{''.join(_film(*item, rate) for item in films.items())}</div>",
         *(_strip(*item) for item in films.items()),
     ]
@@ -87,7 +85,7 @@ def _table(entries: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _plots(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _plots(entries: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.figure import Figure  # late: only a page needs it
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
@@ -109,8 +107,7 @@ def _plots(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     bars.legend()
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg")
-    text = drawn.getvalue()
-    return [text[text.index("<svg") :]]
+    return "<svg" + drawn.getvalue().partition("<svg")[2]
 
 
 def _film(policy: str, worlds: Mapping[World, Frames], rate: float) -> str:
@@ -130,11 +127,6 @@ def _film(policy: str, worlds: Mapping[World, Frames], rate: float) -> str:
 def _strip(policy: str, worlds: Mapping[World, Frames]) -> str:
     length = max(map(len, worlds.values()))
     moments = np.unique(np.linspace(0, length - 1, _MOMENTS).round().astype(int)).tolist()
-    rows: dict[str, list[Frames]] = {
-        world: [frames[min(t, len(frames) - 1)] for t in moments] for world, frames in worlds.items()
-    }
+    rows = {str(world): [frames[min(t, len(frames) - 1)] for t in moments] for world, frames in worlds.items()}
     data = base64.b64encode(encode_png(contact_sheet(rows, [f"+{t}" for t in moments]))).decode()
     return f'<h3>{escape(policy)}</h3><img alt="moments of both worlds" src="data:image/png;base64,{data}">'
-
-
-__all__ = ["write_report"]

@@ -3,8 +3,6 @@
 Whoever evaluates, records or films asks for steps and looks at the world between them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -52,6 +50,3 @@ def rollout(policy: Policy, env: Env, observation: Observation, deterministic: b
         yield Step(action, observation, np.atleast_1d(np.asarray(rewards)), start, info)
         if start.all() and not isinstance(env, VectorEnv):
             return
-
-
-__all__ = ["Env", "Step", "rollout", "rows_of"]

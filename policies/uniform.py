@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from gwm_sim.policies.policy import Observation, State
+from gwm_sim.policies.policy import Actions, Observation, Starts, State
 
 
 class UniformPolicy:
@@ -27,12 +27,8 @@ class UniformPolicy:
         self._rng = np.random.default_rng(seed)
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Draw actions."""
         shape = (*observation["agent_pos"].shape[:-1], *self._low.shape)
         return self._rng.uniform(self._low, self._high, shape).astype(np.float32), None
@@ -48,12 +44,8 @@ class RecordedPolicy:
         self._actions = iter(actions)
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Return the next action, in every row."""
         return np.tile(next(self._actions), (*observation["agent_pos"].shape[:-1], 1)), None
 

@@ -10,8 +10,6 @@ Each process is at the other end of a pipe, which closes when either of the two 
 waits for the dead, and no worker stays behind. Workers of the standard library's pools would, for ever.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -5,8 +5,9 @@ episodes keep touching the cubes: a tower is toppled or taken apart, a grasped c
 of it is privileged and drawn from the episode's seed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
+from itertools import islice, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,6 @@ from gwm_sim.policies.blocks.motions import (
     OPEN,
     Array,
     Bench,
-    Motion,
     Script,
     carry,
     hold,
@@ -35,7 +35,6 @@ from gwm_sim.policies.blocks.motions import (
 )
 
 Rng = np.random.Generator
-Piece = Callable[[Bench, Rng], Iterator[Array]]
 
 # Where cubes are taken to: inside the workspace, so that they stay in view and in reach.
 TABLE_LOW: Final = np.array([0.41, -0.12])  # [m]
@@ -95,11 +94,11 @@ def _speed(rng: Rng) -> float:
     return float(rng.uniform(0.5, 1.0))
 
 
-def _take(bench: Bench, rng: Rng) -> Motion:
-    """Grasp a cube, picking one where none is grasped yet."""
-    if grasped(bench) is not None:
-        return True
-    return (yield from pick(bench, choose_cube(bench, rng), speed=_speed(rng)))
+def _take(bench: Bench, rng: Rng) -> Generator[Array, None, int | None]:
+    """Grasp a cube, picking one where none is grasped yet; its index, or None where that failed."""
+    if grasped(bench) is None and not (yield from pick(bench, choose_cube(bench, rng), speed=_speed(rng))):
+        return None
+    return grasped(bench)
 
 
 def stack_up(bench: Bench, rng: Rng) -> Script:
@@ -124,7 +123,7 @@ def swap_up(bench: Bench, rng: Rng) -> Script:
 
 def pick_up(bench: Bench, rng: Rng) -> Script:
     """Pick a cube, hold it up and carry it about."""
-    if not (yield from _take(bench, rng)):
+    if (yield from _take(bench, rng)) is None:
         yield from lift(bench, bench.command[2] + 0.05)
         return
     yield from lift(bench, rng.uniform(0.08, 0.22), _speed(rng))
@@ -136,43 +135,38 @@ def pick_up(bench: Bench, rng: Rng) -> Script:
 
 def reach_over(bench: Bench, rng: Rng) -> Script:
     """Go over the red cube as the reach expert does."""
-    expert = experts.reach(bench, rng, _speed(rng))
-    for _ in range(int(rng.integers(10, 22))):
-        yield next(expert)
+    yield from islice(experts.reach(bench, rng, _speed(rng)), int(rng.integers(10, 22)))
 
 
 def put_down(bench: Bench, rng: Rng) -> Script:
     """Set a cube down on a free part of the table."""
-    if not (yield from _take(bench, rng)):
+    if (index := (yield from _take(bench, rng))) is None:
         return
-    index = grasped(bench)
     yield from lift(bench, max(0.14, bench.command[2]), _speed(rng))
     spot = _free_spot(bench, rng, index)
-    if index is None or not (yield from carry(bench, index, lambda: spot + [0.0, 0.0, 0.06], _speed(rng), 0.01)):
+    if not (yield from carry(bench, index, lambda: spot + [0.0, 0.0, 0.06], _speed(rng), 0.01)):
         return
     yield from carry(bench, index, lambda: spot, 0.7, tolerance=0.004)
     yield from release(bench)
 
 
-def _free_spot(bench: Bench, rng: Rng, index: int | None) -> Array:
+def _free_spot(bench: Bench, rng: Rng, index: int) -> Array:
     """Where a cube (3,) fits on the table beside the other one [m]."""
-    others = [bench.cube(i)[:2] for i in (RED, BLUE) if i != index]
-    while True:
-        spot = rng.uniform(TABLE_LOW, TABLE_HIGH)
-        if all(np.linalg.norm(spot - other) > 0.09 for other in others):
-            return np.append(spot, CUBE_SIZE / 2)
+    other = bench.cube(1 - index)[:2]
+    while np.linalg.norm((spot := rng.uniform(TABLE_LOW, TABLE_HIGH)) - other) <= 0.09:
+        pass
+    return np.append(spot, CUBE_SIZE / 2)
 
 
 def drop(bench: Bench, rng: Rng) -> Script:
     """Let a cube fall from some height, at times while moving."""
-    if not (yield from _take(bench, rng)):
+    if (yield from _take(bench, rng)) is None:
         return
     target = np.append(rng.uniform(DROP_LOW, DROP_HIGH), rng.uniform(0.08, 0.22))
     yield from lift(bench, target[2], _speed(rng))
     yield from move(bench, lambda: target, tolerance=0.02, speed=_speed(rng), limit=int(rng.integers(5, 14)))
     drift = np.append(rng.uniform(-0.4, 0.4, 3) * (rng.random() < 0.4), OPEN)
-    for _ in range(int(rng.integers(2, 5))):
-        yield drift
+    yield from repeat(drift, int(rng.integers(2, 5)))
     yield from hold(int(rng.integers(2, 6)))
 
 
@@ -184,10 +178,7 @@ def near_miss(bench: Bench, rng: Rng) -> Script:
 
 def failed_stack(bench: Bench, rng: Rng) -> Script:
     """Set one cube on the other off its middle, or let go above it."""
-    if not (yield from _take(bench, rng)):
-        return
-    index = grasped(bench)
-    if index is None:
+    if (index := (yield from _take(bench, rng))) is None:
         return
     offset, height = aside(rng, 0.012, 0.045), 0.0
     if rng.random() < 0.4:
@@ -243,8 +234,7 @@ def strike(bench: Bench, rng: Rng) -> Script:
     yield from lift(bench, 0.12)
     yield from move(bench, lambda: over, CLOSE, tolerance=0.01, limit=15)
     yield from move(bench, lambda: behind, CLOSE, tolerance=0.005, limit=8)
-    for _ in range(steps):
-        yield np.append(speed * way / np.abs(way).max(), KEEP)
+    yield from repeat(np.append(speed * way / np.abs(way).max(), KEEP), steps)
     yield from hold(int(rng.integers(1, 5)))
     yield from lift(bench, bench.command[2] + rng.uniform(0.05, 0.12))
 
@@ -272,10 +262,10 @@ def wait(bench: Bench, rng: Rng) -> Script:
     yield from hold(int(rng.integers(15, 40)))
 
 
-def noisy(piece: Piece) -> Piece:
+def noisy(piece: ScriptFactory) -> ScriptFactory:
     """The same behaviour with correlated noise on its actions and now and then a wrong gripper rate."""
 
-    def script(bench: Bench, rng: Rng) -> Iterator[Array]:
+    def script(bench: Bench, rng: Rng) -> Script:
         scale, noise = rng.uniform(0.1, 0.5), np.zeros(4)
         for action in piece(bench, rng):
             noise = 0.7 * noise + scale * rng.normal(size=4) * [1.0, 1.0, 1.0, 0.3]
@@ -287,7 +277,7 @@ def noisy(piece: Piece) -> Piece:
 
 
 # How often an episode begins with each behaviour [%].
-WEIGHTS: Final[Mapping[str, tuple[float, Piece]]] = {
+WEIGHTS: Final[Mapping[str, tuple[float, ScriptFactory]]] = {
     "stack": (19.0, stack_up),
     "grasp": (8.0, pick_up),
     "reach": (3.0, reach_over),
@@ -306,8 +296,8 @@ WEIGHTS: Final[Mapping[str, tuple[float, Piece]]] = {
 _NAMES: Final = tuple(WEIGHTS)
 _SHARES: Final = np.array([weight for weight, _ in WEIGHTS.values()]) / sum(weight for weight, _ in WEIGHTS.values())
 # What may follow, by the situation that the piece before left.
-_AFTER_TOWER: Final[tuple[Piece, ...]] = (topple, topple, put_down, put_down, near_miss, around, wait)
-_WHILE_HOLDING: Final[tuple[Piece, ...]] = (put_down, drop, failed_stack, stack_up, pick_up)
+_AFTER_TOWER: Final[tuple[ScriptFactory, ...]] = (topple, topple, put_down, put_down, near_miss, around, wait)
+_WHILE_HOLDING: Final[tuple[ScriptFactory, ...]] = (put_down, drop, failed_stack, stack_up, pick_up)
 
 
 def behave(name: str) -> ScriptFactory:
@@ -324,7 +314,7 @@ def behave(name: str) -> ScriptFactory:
     return script
 
 
-def _next_piece(bench: Bench, rng: Rng) -> Piece:
+def _next_piece(bench: Bench, rng: Rng) -> ScriptFactory:
     if grasped(bench) is not None:
         return _WHILE_HOLDING[rng.integers(len(_WHILE_HOLDING))]
     if tower(bench) is not None:

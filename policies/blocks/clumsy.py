@@ -5,9 +5,6 @@ the others: fingers that close through a cube, or carry it without touching it. 
 `build`, policies to be ranked by `disturbed_expert`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,10 +16,10 @@ from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER, GRIPPER_MAX, GRIPPER_SC
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.blocks import behaviours
-from gwm_sim.policies.blocks.behaviours import Piece, Rng
-from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
-from gwm_sim.policies.blocks.motions import KEEP, Array, Bench, Script, hold, hover, lift, move
-from gwm_sim.policies.policy import Observation, Policy, State
+from gwm_sim.policies.blocks.behaviours import Rng
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
+from gwm_sim.policies.blocks.motions import KEEP, Bench, Script, hold, hover, lift, move
+from gwm_sim.policies.policy import Actions, Observation, Policy, Starts, State
 
 
 def handle(bench: Bench, rng: Rng) -> Script:
@@ -35,7 +32,7 @@ def handle(bench: Bench, rng: Rng) -> Script:
         yield from hold(1)
 
 
-def habitual(script: Iterator[Array], rng: Rng) -> Iterator[Array]:
+def habitual(script: Script, rng: Rng) -> Script:
     """The same movements by a hand with habits: it goes on closing or opening, does so gently, trembles, has lapses."""
     presses = rng.random() < 0.5
     gain = 1.0 if rng.random() < 0.6 else rng.uniform(0.15, 0.8)
@@ -44,9 +41,7 @@ def habitual(script: Iterator[Array], rng: Rng) -> Iterator[Array]:
     yield from clumsy(script, rng, presses, gain, tremor, lapse)
 
 
-def clumsy(
-    script: Iterator[Array], rng: Rng, presses: bool, gain: float, tremor: float, lapse: float
-) -> Iterator[Array]:
+def clumsy(script: Script, rng: Rng, presses: bool, gain: float, tremor: float, lapse: float) -> Script:
     """The same movements by another hand.
 
     Args:
@@ -103,14 +98,14 @@ def slacken(bench: Bench, rng: Rng) -> Script:
     yield from hold(int(rng.integers(1, 6)))
 
 
-PIECES: Final[tuple[Piece, ...]] = (
+PIECES: Final[tuple[ScriptFactory, ...]] = (
     *(behaviours.stack_up,) * 3,
     *(behaviours.pick_up,) * 3,
     *(half_grip,) * 2,
     behaviours.around,
     behaviours.near_miss,
 )
-WHILE_HOLDING: Final[tuple[Piece, ...]] = (
+WHILE_HOLDING: Final[tuple[ScriptFactory, ...]] = (
     *(behaviours.stack_up,) * 2,
     *(behaviours.pick_up,) * 2,
     slacken,
@@ -154,12 +149,8 @@ class Clumsy:
         self._rng = np.random.default_rng([seed, 2])
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         begins = state is None
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
         if self._press:

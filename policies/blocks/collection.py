@@ -5,29 +5,26 @@ nor the order in which they finish changes the content. Every finished episode i
 goes on where a killed one stopped.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 import gwm_sim
-from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, parts_folder
+from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.spaces import depth_key, image_key
-from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.policies.blocks.behaviours import let_loose, mixed, wander_on
 from gwm_sim.policies.blocks.clumsy import build, handle
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, ScriptFactory, expert
@@ -76,20 +73,11 @@ class CollectConfig:
     """Write the printed numbers here."""
 
 
-def _indices(part: slice) -> tuple[int, ...]:
-    return tuple(range(part.start, part.stop))
-
-
 class Recorder:
     """Records single episodes of one environment; lives in a worker process."""
 
     def __init__(self, config: CollectConfig, behaviour: Behaviour | None = None) -> None:
-        """Make the environment without its time limit, since the recording ends by number of steps.
-
-        Args:
-            config: What to record.
-            behaviour: Who acts, in place of `config.policy`.
-        """
+        """Make the environment without its time limit; `behaviour` acts in place of `config.policy`, if given."""
         self._config = config
         self._behaviour = behaviour or find_behaviour(config.policy)
         self._depth = config.cameras if config.depth else ()
@@ -113,6 +101,7 @@ class Recorder:
         """Describe the file that these episodes belong to."""
         self._env.reset(seed=self._config.seed, options=self._options)
         actions = spec.action_space()
+        command, effector = np.r_[spec.COMMAND].tolist(), np.r_[spec.EE].tolist()
         return Schema(
             env_id=self._config.env,
             rate=spec.CONTROL_RATE,
@@ -124,10 +113,10 @@ class Recorder:
             action_low=tuple(actions.low.tolist()),
             action_high=tuple(actions.high.tolist()),
             commands=tuple(
-                Command(telemetry=command, action=i, scale=spec.ACTION_SCALE, measured=measured)
-                for i, (command, measured) in enumerate(zip(_indices(spec.COMMAND), _indices(spec.EE), strict=True))
+                Command(telemetry=told, action=i, scale=spec.ACTION_SCALE, measured=measured)
+                for i, (told, measured) in enumerate(zip(command, effector, strict=True))
             ),
-            effector=_indices(spec.EE),
+            effector=tuple(effector),
             gripper=(spec.OPENING,),
             cameras={name: self._twin.camera_info()[name] for name in self._config.cameras},
             object_names=spec.OBJECT_NAMES,
@@ -136,12 +125,8 @@ class Recorder:
             task=self._task,
             depth=self._depth,
             env_kwargs=self._env_kwargs,
-            settings={
-                "policy": self._config.policy,
-                "seed": self._config.seed,
-                "steps": self._steps,
-                "properties": self._config.properties,
-            },
+            settings={name: getattr(self._config, name) for name in ("policy", "seed", "steps", "properties")}
+            | {"steps": self._steps},
             versions={
                 "gwm_sim": gwm_sim.__version__,
                 "mujoco": version("mujoco"),
@@ -217,11 +202,7 @@ BEHAVIOURS: Final[Mapping[str, Behaviour]] = {
 
 
 def find_behaviour(policy: str) -> Behaviour:
-    """Who acts, by name.
-
-    Raises:
-        ConfigError: There is no such policy.
-    """
+    """Who acts, by name; a ConfigError says which names there are."""
     if policy in BEHAVIOURS:
         return BEHAVIOURS[policy]
     folder = find_agent(policy)
@@ -241,23 +222,13 @@ def find_behaviour(policy: str) -> Behaviour:
     return seeded
 
 
-@dataclass(frozen=True)
-class Collection:
+class Collection(NamedTuple):
     """What a call of `collect` did."""
 
-    summary: Summary
-    """What the file holds now."""
-    recorded: int
-    """Episodes recorded by this call."""
-    steps: int
-    """Steps recorded by this call."""
-    seconds: float
-    """Time that took [s], start of the workers included."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the printed numbers as a JSON object."""
-        speed = self.steps / self.seconds
-        return asdict(self.summary) | {"recorded": self.recorded, "seconds": self.seconds, "steps_per_second": speed}
+    summary: Summary  # what the file holds now
+    recorded: int  # episodes
+    seconds: float  # that it took, start of the workers included
+    steps_per_second: float
 
 
 def collect(config: CollectConfig) -> Collection:
@@ -265,14 +236,15 @@ def collect(config: CollectConfig) -> Collection:
 
     Raises:
         ConfigError: The options are impossible, or `config.out` was made with others.
-        KeyboardInterrupt: The user interrupted; finished episodes are kept as parts.
     """
-    _check(config)
+    check_at_least_one(episodes=config.episodes, steps=config.steps, workers=config.workers)
+    if config.seed < 0:
+        raise ConfigError(f"--seed must not be negative, got {config.seed}")
     begin = time.perf_counter()
     with WorkerPool(partial(Recorder, config), config.workers) as pool:
         (schema,) = pool.run([Recorder.schema])  # of a worker, so that nothing is written if there can be none
         writer = EpisodeWriter(config.out, schema)
-        with exclusive(parts_folder(config.out) / "lock", str(config.out)):
+        with writer.finishing():
             missing = [index for index in range(config.episodes) if not writer.has(index)]
             jobs = [partial(Recorder.store, index=index) for index in missing]
             steps = schema.settings["steps"]
@@ -280,18 +252,6 @@ def collect(config: CollectConfig) -> Collection:
                 for done, _ in enumerate(pool.run(jobs), start=1):
                     speed = done * steps / (time.perf_counter() - begin)
                     show(done / len(missing), f"{done} of {len(missing)} episodes, {speed:,.0f} steps/s")
-            writer.merge()
     seconds = time.perf_counter() - begin
     with EpisodeFile(config.out) as file:
-        return Collection(summarize(file), recorded=len(missing), seconds=seconds, steps=len(missing) * steps)
-
-
-def _check(config: CollectConfig) -> None:
-    for name, value in (("episodes", config.episodes), ("steps", config.steps), ("workers", config.workers)):
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {value}")
-    if config.seed < 0:
-        raise ConfigError(f"--seed must not be negative, got {config.seed}")
-
-
-__all__ = ["BEHAVIOURS", "CollectConfig", "Collection", "Recorder", "collect", "find_behaviour"]
+        return Collection(summarize(file), len(missing), seconds, len(missing) * steps / seconds)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gwm_sim.envs.blocks.spec import COMMAND
 from gwm_sim.envs.blocks.tasks import BLUE, RED, reach_point
 from gwm_sim.policies.blocks.motions import Bench, Script, hold, lift, pick, place, release, toward
-from gwm_sim.policies.policy import Observation, State
+from gwm_sim.policies.policy import Actions, Observation, Starts, State
 
 LIFTED: Final = 0.13  # height of the end-effector at which the grasp expert holds the cube [m]
 
@@ -46,23 +46,15 @@ class ScriptedPolicy:
         self._seed = seed
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Advance every script by one step."""
         command = np.asarray(observation["agent_pos"], dtype=np.float64)[..., COMMAND]
         batched = command.ndim == 2
         commands = np.atleast_2d(command)
         task_state = self._env.task_state()
-        if state is None:
-            # Not the stream of the start, which has the same seed: behaviour must not follow from the start.
-            rngs = [np.random.default_rng([self._seed + i, 1]) for i in range(len(commands))]
-            rows: list[_Row] = [_Row(rng) for rng in rngs]
-        else:
-            rows = state
+        # Not the stream of the start, which has the same seed: behaviour must not follow from the start.
+        rows: list[_Row] = state or [_Row(np.random.default_rng([self._seed + i, 1])) for i in range(len(commands))]
         starts = np.zeros(len(rows), bool) if episode_start is None else np.atleast_1d(episode_start)
         actions = np.empty((len(rows), 4), np.float32)
         for i, row in enumerate(rows):

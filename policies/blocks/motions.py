@@ -5,8 +5,9 @@ end by returning, and scripts chain them with `yield from`. They act on the *com
 actions exactly, and wait on the *measured* state.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKS
 from gwm_sim.envs.blocks.tasks import RED, TaskState, is_on_blue
 
 Array = NDArray[np.float64]
-Script = Generator[Array, None, None]
+Script = Iterator[Array]
 Motion = Generator[Array, None, bool]
 
 OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
@@ -72,16 +73,13 @@ def move(
     return False
 
 
-def hold(steps: int, gripper: float = KEEP) -> Motion:
+def hold(steps: int, gripper: float = KEEP) -> Script:
     """Stay for a number of steps."""
-    for _ in range(steps):
-        yield np.array([0.0, 0.0, 0.0, gripper])
-    return True
+    return repeat(np.array([0.0, 0.0, 0.0, gripper]), steps)
 
 
-def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | None = None, speed: float = 1.0) -> Motion:
+def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | float = 0.0, speed: float = 1.0) -> Motion:
     """Come over a cube, going up first where the way is low."""
-    offset = np.zeros(3) if offset is None else offset
     for _ in range(25):
         above = np.clip(bench.cube(index) + offset + [0.0, 0.0, CLEARANCE], WORKSPACE_LOW, WORKSPACE_HIGH)
         aside = np.linalg.norm((bench.end_effector - above)[:2])
@@ -94,9 +92,8 @@ def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | None 
     return False
 
 
-def pick(bench: Bench, index: int, offset: Array | None = None, speed: float = 1.0) -> Motion:
+def pick(bench: Bench, index: int, offset: Array | float = 0.0, speed: float = 1.0) -> Motion:
     """Come over a cube, go down around it and close; True when it is grasped."""
-    offset = np.zeros(3) if offset is None else offset
     if not (yield from hover(bench, index, OPEN, offset, speed)):
         return False
     for _ in range(4):
@@ -105,11 +102,10 @@ def pick(bench: Bench, index: int, offset: Array | None = None, speed: float = 1
         yield toward(bench, bench.command, OPEN)
     yield from move(bench, lambda: bench.cube(index) + offset, tolerance=0.008, speed=speed, limit=8)
     for _ in range(6):
-        if bench.grasped(index):
-            # Press once more: the command runs into the cube until the gripper's full force is on it.
-            yield np.array([0.0, 0.0, 0.0, CLOSE])
-            return bench.grasped(index)
-        yield np.array([0.0, 0.0, 0.0, CLOSE])
+        pressed = bench.grasped(index)
+        yield from hold(1, CLOSE)
+        if pressed:  # once more: the command runs into the cube until the gripper's full force is on it
+            break
     return bench.grasped(index)
 
 
@@ -136,13 +132,13 @@ def carry(
 
 
 def place(
-    bench: Bench, index: int, onto: int, offset: Array | None = None, drop: float = 0.0, speed: float = 1.0
+    bench: Bench, index: int, onto: int, offset: Array | float = 0.0, drop: float = 0.0, speed: float = 1.0
 ) -> Motion:
     """Carry a grasped cube over another and set it down there; False when it is lost.
 
     For failures on purpose the place can lie `offset` (3,) aside or `drop` above the right one [m].
     """
-    shift = np.array([0.0, 0.0, CUBE_SIZE + drop]) + (0.0 if offset is None else offset)
+    shift = np.array([0.0, 0.0, CUBE_SIZE + drop]) + offset
 
     def goal() -> Array:
         return bench.cube(onto) + shift
@@ -162,5 +158,5 @@ def release(bench: Bench, retreat: float = 0.10) -> Motion:
     for _ in range(8):
         if bench.state.gripper_opening > CUBE_SIZE + 0.022:
             break
-        yield np.array([0.0, 0.0, 0.0, OPEN])
+        yield from hold(1, OPEN)
     return (yield from lift(bench, bench.command[2] + retreat, speed=0.6))

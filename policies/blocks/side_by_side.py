@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,8 +22,8 @@ from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.blocks.collection import CollectConfig, Recorder
-from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFactory
-from gwm_sim.policies.blocks.motions import Bench, Script, hold
+from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
+from gwm_sim.policies.blocks.motions import hold
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 
 Frames = NDArray[np.uint8]
@@ -60,7 +61,10 @@ def record(config: DemoConfig, world: WorldModelConfig) -> Path:
 
     def behaviour(env: Any, seed: int) -> ScriptedPolicy:
         task = TASKS[(seed - config.seed) // config.episodes]
-        return ScriptedPolicy(env, after_hold(EXPERTS[task]), f"scripted-{task}", seed)
+        # A learned world is given frames of holding still first.
+        return ScriptedPolicy(
+            env, lambda bench, rng: chain(hold(CONTEXT - 1), EXPERTS[task](bench, rng)), f"scripted-{task}", seed
+        )
 
     count = len(TASKS) * config.episodes
     settings = CollectConfig(
@@ -72,16 +76,6 @@ def record(config: DemoConfig, world: WorldModelConfig) -> Path:
     recorder.writer.merge()
     recorder.close()
     return path
-
-
-def after_hold(script: ScriptFactory) -> ScriptFactory:
-    """The script, after holding still for the frames that a learned world is given."""
-
-    def delayed(bench: Bench, rng: np.random.Generator) -> Script:
-        yield from hold(CONTEXT - 1)
-        yield from script(bench, rng)
-
-    return delayed
 
 
 class Drive(NamedTuple):

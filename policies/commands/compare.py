@@ -1,7 +1,5 @@
 """`gwm compare`: can the learned world be believed when it ranks policies?"""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gwm_sim.envs.blocks.spec import world_ids

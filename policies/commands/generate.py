@@ -1,7 +1,5 @@
 """`gwm generate`: a film of a learned world, of any length, from one start."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -34,7 +32,6 @@ def main(config: GenerateConfig) -> int:
         actor = PolicySpec(RecordedPolicy(actions), env)
     film = Film(world, actor, start(config, model), config.seed, steps)
     scale = config.scale or max(1, round(HEIGHT / model.config.tokenizer.height))
-    config.out.parent.mkdir(parents=True, exist_ok=True)
     begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
     try:
         write_video(temporary, (enlarge(frame, scale) for frame in film.frames()), rate)

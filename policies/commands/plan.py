@@ -17,8 +17,9 @@ from gwm_sim.files import write_json
 from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation
-from gwm_sim.policies.planning import GUIDE_FILE, PLANNERS, CemSettings, Guide, MpcConfig, guided_config, learn_guide
+from gwm_sim.policies.planning import GUIDE_FILE, Guide, MpcConfig, guided_config, learn_guide
 from gwm_sim.policies.planning.goal_pictures import Picture
+from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.planning.problems import episode_problems, make_env, picture_problems, solve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -127,10 +128,7 @@ def mpc_config(config: PlanConfig, model: WorldModel) -> MpcConfig:
     """How to plan, by the options of the command."""
     if config.planner == "prior":
         return replace(guided_config(model), planner=None, horizon=2, execute=2, seed=config.seed)
-    size: dict[str, Any] = {"population": config.population, "iterations": config.iterations}
-    if isinstance(PLANNERS[config.planner], CemSettings):
-        size["elites"] = max(2, config.population // 4)
-    search = replace(PLANNERS[config.planner], **size)
+    search = sized(config.planner, config.population, config.iterations)
     changes = {"horizon": config.horizon, "execute": config.execute, "time_budget": config.plan_seconds}
     return guided_config(model, search, seed=config.seed, **changes)
 

@@ -1,7 +1,5 @@
 """`gwm rl train` and `gwm rl eval`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated
 

@@ -8,7 +8,7 @@ Axes: B problems, S candidate sequences, T plan steps, A action. Actions are in 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
 
@@ -200,6 +200,14 @@ class MppiSettings(Sampling):
 Settings = CemSettings | MppiSettings
 
 PLANNERS: Final[dict[str, Settings]] = {"cem": CemSettings(), "icem": IcemSettings(), "mppi": MppiSettings()}
+
+
+def sized(planner: str, population: int, iterations: int) -> Settings:
+    """Settings of a planner by name with another size; a quarter of the candidates, but at least two, are elites."""
+    settings = PLANNERS[planner]
+    if isinstance(settings, CemSettings):
+        return replace(settings, population=population, iterations=iterations, elites=max(2, population // 4))
+    return replace(settings, population=population, iterations=iterations)
 
 
 # --- the planners -----------------------------------------------------------------------------------------------------

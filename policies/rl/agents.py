@@ -5,8 +5,6 @@ the number of steps in their names and `config.json`, which names them, is repla
 the folder holds one whole checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -30,7 +27,7 @@ from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.extras import missing
 from gwm_sim.files import replacing, write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.policy import Observation, State
+from gwm_sim.policies.policy import Actions, Observation, Starts, State
 from gwm_sim.policies.rl.features import NormalisedReLU, ReadingsExtractor
 
 FORMAT: Final = 1
@@ -69,19 +66,13 @@ class AgentConfig:
 
 
 def algorithm(name: str) -> type[BaseAlgorithm]:
-    """Class of an algorithm.
-
-    Raises:
-        ConfigError: There is none of that name.
-        MissingDependency: The package that it is in is not installed.
-    """
+    """Class of an algorithm; a ConfigError if there is none of that name, MissingDependency if it is not installed."""
     if name not in ALGORITHMS:
         raise ConfigError(f"--algo must be one of {', '.join(ALGORITHMS)}, got {name!r}")
     try:
-        found: type[BaseAlgorithm] = getattr(import_module(ALGORITHMS[name]), name.upper())
+        return getattr(import_module(ALGORITHMS[name]), name.upper())
     except ModuleNotFoundError as error:
         raise missing(ALGORITHMS[name], f"--algo {name}") from error
-    return found
 
 
 def policy_kwargs(config: AgentConfig, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -113,13 +104,13 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
     for part, tensors in parts.items():
         with replacing(folder / files[part]) as temporary:
             save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+    observed: Any = agent.observation_space
     value = {
         "format": FORMAT,
         **asdict(config),
         "files": {part: {"name": name, "sha256": _digest(folder / name)} for part, name in files.items()},
         "observation_space": {
-            key: {"low": box.low.tolist(), "high": box.high.tolist()}
-            for key, box in _boxes(agent.observation_space).items()
+            key: {"low": box.low.tolist(), "high": box.high.tolist()} for key, box in observed.items()
         },
     }
     write_json(folder / CONFIG_FILE, value)
@@ -129,11 +120,7 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
 
 
 def load_config(folder: Path) -> AgentConfig:
-    """Read what a folder is.
-
-    Raises:
-        CheckpointError: It is no agent.
-    """
+    """Read what a folder is; a CheckpointError if it is no agent."""
     return _read(folder)[0]
 
 
@@ -141,11 +128,16 @@ def restore(agent: BaseAlgorithm, folder: Path) -> None:
     """Put the weights and the optimisers of a checkpoint into an agent built alike, to go on training it."""
     config, value = _read(folder)
     training = _load(folder, value, "training")
-    with_critics = {**_load(folder, value, "policy"), **_part(training, "policy/")}
+    parameters: dict[str, Any] = agent.get_parameters()
+    parameters["policy"] = {**_load(folder, value, "policy"), **_part(training, "policy/")}
+    for name in _optimisers(agent):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _part(training, f"{name}/").items():
+            index, _, entry = key.partition("/")
+            state.setdefault(int(index), {})[entry] = tensor
+        parameters[name] = {**parameters[name], "state": state}
     try:
-        agent.policy.load_state_dict(with_critics)
-        for name in _optimisers(agent):
-            _restore_optimiser(agent, name, _part(training, f"{name}/"))
+        agent.set_parameters(parameters)
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{folder} was trained with other options, it cannot be resumed: {error}") from error
     if (entropy := training.get("log_ent_coef")) is not None:
@@ -157,23 +149,22 @@ class AgentPolicy:
     """A trained agent as a policy; it observes `agent_pos` and the readings that its `config` names."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Build the network and load its weights.
-
-        Raises:
-            CheckpointError: The folder holds no whole agent.
-        """
+        """Build the network and load its weights; a CheckpointError if the folder holds no whole agent."""
         folder = Path(folder)
         self.config, value = _read(folder)
         self.name = folder.name
-        self.observation_space = _space(value["observation_space"])
+        self.observation_space = spaces.Dict(
+            {
+                key: spaces.Box(np.array(box["low"], np.float32), np.array(box["high"], np.float32), dtype=np.float32)
+                for key, box in value["observation_space"].items()
+            }
+        )
         weights = _load(folder, value, "policy")
         aliases: dict[str, type[BasePolicy]] = algorithm(self.config.algo).policy_aliases
-        self.action_space = spaces.Box(-1.0, 1.0, (_actions(weights),), np.float32)
+        bias = next(weights[name] for name in ("action_net.bias", "actor.mu.bias") if name in weights)
+        self.action_space = spaces.Box(-1.0, 1.0, bias.shape, np.float32)
         self._network = aliases["MultiInputPolicy"](
-            self.observation_space,
-            self.action_space,
-            lambda _: 0.0,
-            **policy_kwargs(self.config),
+            self.observation_space, self.action_space, lambda _: 0.0, **policy_kwargs(self.config)
         )
         absent, unexpected = self._network.load_state_dict(weights, strict=False)
         absent = [name for name in absent if not name.startswith(TRAINING_ONLY)]
@@ -182,12 +173,8 @@ class AgentPolicy:
         self._network.set_training_mode(False)
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Act on one observation or on a batch."""
         seen = {key: observation[key] for key in self.observation_space}
         actions, _ = self._network.predict(seen, deterministic=deterministic)
@@ -204,12 +191,8 @@ class SeeingAgent:
         self.name = self._agent.name
 
     def predict(
-        self,
-        observation: Observation,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
         """Act on what one environment or a batch shows."""
         batched = np.ndim(observation["agent_pos"]) == 2
         frames = observation if batched else {key: value[None] for key, value in observation.items()}
@@ -232,17 +215,6 @@ def _training_tensors(agent: BaseAlgorithm) -> dict[str, Tensor]:
 
 def _optimisers(agent: BaseAlgorithm) -> list[str]:
     return [name for name in agent.get_parameters() if name.endswith("optimizer")]
-
-
-def _restore_optimiser(agent: BaseAlgorithm, name: str, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, part = key.partition("/")
-        state.setdefault(int(index), {})[part] = value
-    owner: Any = agent
-    for part in name.split("."):
-        owner = getattr(owner, part)
-    owner.load_state_dict({"state": state, "param_groups": owner.state_dict()["param_groups"]})
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -278,41 +250,11 @@ def _load(folder: Path, value: Mapping[str, Any], part: str) -> dict[str, Tensor
         path = folder / entry["name"]
         if path.is_file() and _digest(path) != entry["sha256"]:
             raise CheckpointError(f"{path} is not the file that was written: copy the folder again")
-        tensors: dict[str, Tensor] = load_file(path)
+        return load_file(path)
     except (OSError, KeyError, SafetensorError) as error:
         needed = "acting" if part == "policy" else "training on"
         raise CheckpointError(f"{folder} lacks weights that {needed} needs: {error}") from error
-    return tensors
 
 
 def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
-
-
-def _boxes(space: spaces.Space[Any]) -> dict[str, spaces.Box]:
-    assert isinstance(space, spaces.Dict)
-    return {key: box for key, box in space.items() if isinstance(box, spaces.Box)}
-
-
-def _space(value: Mapping[str, Mapping[str, Any]]) -> spaces.Dict:
-    bounds = {key: (np.array(box["low"], np.float32), np.array(box["high"], np.float32)) for key, box in value.items()}
-    return spaces.Dict({key: spaces.Box(low, high, dtype=np.float32) for key, (low, high) in bounds.items()})
-
-
-def _actions(weights: Mapping[str, Tensor]) -> int:
-    """Length of the action vector, which the last bias of the network has."""
-    name = next(name for name in ("action_net.bias", "actor.mu.bias") if name in weights)
-    return int(weights[name].shape[0])
-
-
-__all__ = [
-    "ALGORITHMS",
-    "AgentConfig",
-    "AgentPolicy",
-    "SeeingAgent",
-    "algorithm",
-    "load_config",
-    "policy_kwargs",
-    "restore",
-    "save_agent",
-]

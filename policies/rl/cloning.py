@@ -3,8 +3,6 @@
 They are seen through the same readings as the world later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile
@@ -22,7 +22,6 @@ from gwm_sim.envs.learned.observations import read_frames
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -107,6 +106,32 @@ def clone(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration], seed: i
         agent.learning_starts = 0  # type: ignore[attr-defined]  # act by what was cloned, not at random
 
 
+class DemonstrationReplay(DictReplayBuffer):
+    """A replay buffer of which half of every batch are demonstrations, once it has some.
+
+    Learning from both at once needs neither a phase of cloning nor a weight between two losses (RLPD, Ball et al.,
+    2023, https://arxiv.org/abs/2302.02948).
+    """
+
+    demonstrations: DictReplayBuffer | None = None
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
+        """Draw transitions."""
+        if self.demonstrations is None:
+            return super().sample(batch_size, env)
+        shown = batch_size // 2
+        own, theirs = super().sample(batch_size - shown, env), self.demonstrations.sample(shown, env)
+
+        def join(name: str) -> Any:
+            mine, other = getattr(own, name), getattr(theirs, name)
+            if isinstance(mine, dict):
+                return {key: torch.cat((mine[key], other[key])) for key in mine}
+            return torch.cat((mine, other))
+
+        parts = ("observations", "actions", "next_observations", "dones", "rewards")
+        return DictReplayBufferSamples(**{name: join(name) for name in parts})
+
+
 def remember(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration]) -> None:
     """Put demonstrations beside the own experience of an agent that has a replay buffer."""
     buffer: Any = getattr(agent, "replay_buffer", None)
@@ -126,9 +151,6 @@ def remember(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration]) -> N
 def act(agent: BaseAlgorithm, observations: dict[str, Tensor]) -> Tensor:
     """Most likely actions (N, A) of an agent's actor, with gradients."""
     policy: Any = agent.policy
-    actions: Tensor
     if isinstance(agent, OnPolicyAlgorithm):
-        actions = policy.get_distribution(observations).mode()
-    else:
-        actions = policy.actor(observations, deterministic=True)
-    return actions
+        return policy.get_distribution(observations).mode()
+    return policy.actor(observations, deterministic=True)

@@ -57,6 +57,3 @@ def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
     axes.set(xlabel="training [min]", ylabel="sustained success", ylim=(-0.02, 1.02), title=title)
     axes.legend()
     figure.savefig(folder / "gap.png", dpi=120)
-
-
-__all__ = ["Score", "read_curve", "write_curve"]

@@ -1,7 +1,5 @@
 """Any policy in any environment, with numbers and a film."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from gwm_sim.envs.blocks.spec import is_twin, task_of
 from gwm_sim.envs.tabletop.paired import twin_options
-from gwm_sim.errors import ConfigError
+from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation, evaluate
@@ -48,8 +46,7 @@ class RlEvalConfig:
     """Write a film of the first episodes here."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.rows < 1:
-            raise ConfigError(f"--episodes and --rows must be at least 1, got {self.episodes} and {self.rows}")
+        check_at_least_one(episodes=self.episodes, rows=self.rows)
 
 
 def evaluate_policy(config: RlEvalConfig) -> Evaluation:
@@ -94,11 +91,7 @@ def read_by(config: RlEvalConfig) -> WorldModel | None:
 
 
 def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
-    """The environment of the options.
-
-    Raises:
-        ConfigError: There is none, or it names no task.
-    """
+    """The environment of the options, which must name a task."""
     if task_of(config.env) is None:
         raise ConfigError(f"--env {config.env} names no task, so success is unknown: try MuJoCo-BlockGrasp-v0")
     if not is_twin(config.env):

@@ -38,10 +38,9 @@ class ReadingsExtractor(BaseFeaturesExtractor):
         self._keys = tuple(boxes)
         self._effector = list(effector)
         self._misread = misread
-        self.register_buffer("low", torch.cat([torch.from_numpy(box.low) for box in boxes.values()]), persistent=False)
-        self.register_buffer(
-            "high", torch.cat([torch.from_numpy(box.high) for box in boxes.values()]), persistent=False
-        )
+        for name in ("low", "high"):
+            bounds = torch.cat([torch.from_numpy(getattr(box, name)) for box in boxes.values()])
+            self.register_buffer(name, bounds, persistent=False)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Features (B, F) of observations, each (B, ...)."""

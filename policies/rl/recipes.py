@@ -26,7 +26,9 @@ class Recipe:
         self.timesteps = int(float(entries["n_timesteps"]))
         self.policy_kwargs: dict[str, Any] = dict(entries.get("policy_kwargs", {}))
         self.net_arch = tuple(self.policy_kwargs.pop("net_arch", (256, 256)))
-        wrappers = _wrappers(entries.get("env_wrapper") or [])
+        # Each is a name, or a name with its arguments.
+        named = [entry if isinstance(entry, dict) else {entry: None} for entry in entries.get("env_wrapper") or []]
+        wrappers = {name: arguments or {} for entry in named for name, arguments in entry.items()}
         if LATENT_OBSERVATION not in wrappers:
             raise ConfigError(f"the policies made here see readings: add {LATENT_OBSERVATION} to env_wrapper")
         self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", READINGS))
@@ -56,9 +58,3 @@ def find_recipe(algo: str, env: str, file: Path | None = None) -> Recipe:
         return Recipe(recipes[name])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{source} is not in the form of rl_zoo3's hyper-parameters: {error!r}") from error
-
-
-def _wrappers(entries: list[Any]) -> dict[str, dict[str, Any]]:
-    """Arguments by name of the wrappers of a file, where each is a name or a name with its arguments."""
-    named = [entry if isinstance(entry, dict) else {entry: None} for entry in entries]
-    return {name: arguments or {} for entry in named for name, arguments in entry.items()}

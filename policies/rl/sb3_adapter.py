@@ -4,7 +4,6 @@ SB3 steps lists of environments and has no adapter for a vector environment that
 one for episode statistics; SB3 adds `VecTransposeImage` by itself.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -92,12 +91,12 @@ class SB3VecEnv(VecEnv):
         """Attribute of each row; one that all rows share is repeated."""
         env = self.env.unwrapped
         values = env.get_attr(attr_name) if hasattr(env, "get_attr") else (getattr(env, attr_name),) * self.num_envs
-        return [values[i] for i in self._rows(indices)]
+        return [values[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of some rows; a native vector environment refuses what its rows can only share."""
         env = self.env.unwrapped
-        rows = set(self._rows(indices))
+        rows = set(self._get_indices(indices))
         old = self.get_attr(attr_name) if len(rows) < self.num_envs else [None] * self.num_envs
         env.set_attr(attr_name, [value if i in rows else old[i] for i in range(self.num_envs)])
 
@@ -108,7 +107,7 @@ class SB3VecEnv(VecEnv):
 
         A method of a wrapper, such as the `compute_reward` of goals, is asked once and its answer is every row's.
         """
-        rows = list(self._rows(indices))
+        rows = list(self._get_indices(indices))
         env = self.env
         while env is not env.unwrapped:
             if hasattr(type(env), method_name) and not hasattr(VectorWrapper, method_name):
@@ -122,7 +121,4 @@ class SB3VecEnv(VecEnv):
     ) -> list[bool]:
         """Whether each row is wrapped; the rows of a native vector environment have no wrappers of their own."""
         envs = getattr(self.env.unwrapped, "envs", None)
-        return [envs is not None and is_wrapped(envs[i], wrapper_class) for i in self._rows(indices)]
-
-    def _rows(self, indices: VecEnvIndices) -> Iterable[int]:
-        return self._get_indices(indices)
+        return [envs is not None and is_wrapped(envs[i], wrapper_class) for i in self._get_indices(indices)]

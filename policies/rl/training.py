@@ -4,49 +4,34 @@ The twin's steps are never learned from: it only says, now and then, what the po
 300,000 belong to evaluations and are refused here.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
+from gwm_sim.envs import wrappers
 from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of, world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, twin_options
-from gwm_sim.envs.wrappers import (
-    VectorLatentObservation,
-    VectorTernaryAction,
-    VectorTruncateOnUncertainty,
-    VectorUncertaintyPenalty,
-)
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import make_policy
-from gwm_sim.policies.rl.agents import (
-    OFF_POLICY,
-    AgentConfig,
-    algorithm,
-    load_config,
-    policy_kwargs,
-    restore,
-    save_agent,
-)
-from gwm_sim.policies.rl.cloning import clone, read_demonstrations, remember
+from gwm_sim.policies.rl.agents import AgentConfig, algorithm, load_config, policy_kwargs, restore, save_agent
+from gwm_sim.policies.rl.cloning import DemonstrationReplay, clone, read_demonstrations, remember
 from gwm_sim.policies.rl.curve import Score, read_curve, write_curve
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
-from gwm_sim.policies.rl.replay import DemonstrationReplay
 from gwm_sim.policies.rl.sb3_adapter import SB3VecEnv
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
@@ -126,33 +111,25 @@ def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
 
 
 def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
-    """The rows to learn in, as SB3 sees them.
-
-    Raises:
-        ConfigError: There is no such environment.
-    """
+    """The rows to learn in, as SB3 sees them."""
     twin = is_twin(config.env)
     options = twin_options(WorldModel.load(config.model).config) if twin else {"model": config.model}
     try:
         env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
     except gym.error.Error as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    env = VectorLatentObservation(env, recipe.readings, config.model)
+    env = wrappers.VectorLatentObservation(env, recipe.readings, config.model)
     if recipe.ternary:
-        env = VectorTernaryAction(env, recipe.ternary)
+        env = wrappers.VectorTernaryAction(env, recipe.ternary)
     if config.truncate > 0:
-        env = VectorTruncateOnUncertainty(env, config.truncate)
+        env = wrappers.VectorTruncateOnUncertainty(env, config.truncate)
     if config.penalty > 0:
-        env = VectorUncertaintyPenalty(env, config.penalty)
+        env = wrappers.VectorUncertaintyPenalty(env, config.penalty)
     return VecMonitor(SB3VecEnv(env), info_keywords=("is_success",))
 
 
 def prepare_folder(config: RlTrainConfig) -> None:
-    """Refuse to write over what is there, and to resume what is not.
-
-    Raises:
-        ConfigError: The folder has a policy and this is no resumption, or is another run's.
-    """
+    """Refuse to write over what is there, and to resume what is not or is another run."""
     if config.resume:
         found = load_config(config.out)
         for name in ("algo", "env", "model"):
@@ -168,17 +145,16 @@ def prepare_folder(config: RlTrainConfig) -> None:
 def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: AgentConfig) -> BaseAlgorithm:
     """A fresh agent of SB3."""
     make: Any = algorithm(config.algo)
-    agent: BaseAlgorithm = make(
+    return make(
         "MultiInputPolicy",
         env,
         policy_kwargs=policy_kwargs(about, recipe.policy_kwargs),
         seed=config.seed,
         device="cpu",
-        **({"replay_buffer_class": DemonstrationReplay} if config.algo in OFF_POLICY else {}),
+        **({"replay_buffer_class": DemonstrationReplay} if issubclass(make, OffPolicyAlgorithm) else {}),
         tensorboard_log=str(config.out / "tensorboard") if config.tensorboard else None,
         **recipe.arguments,
     )
-    return agent
 
 
 def _train(
@@ -207,7 +183,7 @@ def _train(
     if config.resume:
         about = replace(load_config(config.out), notes=about.notes)
     steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
-    budget = Budget(config.minutes, steps, about.seconds)
+    budget = Budget(config.minutes, steps, time.monotonic() - about.seconds)
     if config.warm_start is not None:
         demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, str(task_of(config.env)))
         remember(agent, demonstrations)
@@ -219,8 +195,7 @@ def _train(
         keeper = Keeper(config, about, worlds, budget, show)
         try:
             agent.learn(
-                total_timesteps=(2**40 if budget.steps is None else budget.steps)
-                - (agent.num_timesteps if config.resume else 0),
+                total_timesteps=(2**40 if budget.steps is None else budget.steps) - agent.num_timesteps,
                 callback=keeper,
                 reset_num_timesteps=not config.resume,
                 tb_log_name=config.algo,
@@ -233,18 +208,17 @@ def _train(
     return keeper.about, score
 
 
-class Budget:
+class Budget(NamedTuple):
     """How much of the allowed time or steps is used."""
 
-    def __init__(self, minutes: float | None, steps: int | None, used: float = 0.0) -> None:
-        """Start the clock; `used` seconds were spent before."""
-        self.minutes, self.steps = minutes, steps
-        self._begun = time.monotonic() - used
+    minutes: float | None
+    steps: int | None
+    begun: float  # reading of `time.monotonic()`, earlier by what was spent before
 
     @property
     def seconds(self) -> float:
         """Time spent [s]."""
-        return time.monotonic() - self._begun
+        return time.monotonic() - self.begun
 
     def share(self, steps: int) -> float:
         """Part of the budget that is used after `steps`, by whichever of the two is nearer to its end."""
@@ -300,11 +274,9 @@ class Keeper(BaseCallback):
         """Evaluate the written checkpoint in both worlds, from the same starts."""
         successes = {}
         for world in WORLDS:
-            if world not in self._envs:
-                self._envs[world] = self._worlds.make(world)
-            policy, env = make_policy(str(self._config.out), self._envs[world])
-            self._envs[world] = env
-            evaluation = evaluate(policy, env, self._config.eval_episodes, VALIDATION_SEED)
+            env = self._envs.get(world) or self._worlds.make(world)
+            policy, self._envs[world] = make_policy(str(self._config.out), env)
+            evaluation = evaluate(policy, self._envs[world], self._config.eval_episodes, VALIDATION_SEED)
             successes[world] = evaluation.successes
             self.logger.record(f"eval/success_{world}", evaluation.success_rate)
         if self._config.keep:
@@ -324,6 +296,3 @@ class Keeper(BaseCallback):
             last = self._scores[-1]
             words += f", success {last.rate('learned'):.0%} learned {last.rate('twin'):.0%} twin"
         return words
-
-
-__all__ = ["Keeper", "RlTrainConfig", "build_agent", "make_env", "train"]

@@ -1,7 +1,5 @@
 """What the contract of a policy says, as tests."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from itertools import islice
 from typing import Any
