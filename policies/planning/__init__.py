@@ -19,6 +19,8 @@ from gwm_sim.policies.planning.optimizers import (
     MppiSettings,
     Plan,
     WarmStart,
+    cem,
+    mppi,
     plan,
 )
 from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config
@@ -47,8 +49,10 @@ __all__ = [
     "SubgoalSchedule",
     "Term",
     "WarmStart",
+    "cem",
     "default_objective",
     "guided_config",
     "learn_guide",
+    "mppi",
     "plan",
 ]

@@ -238,6 +238,10 @@ def plan(
     return Plan(search.best, search.best_cost, following, search.iterations)
 
 
+cem = mppi = plan
+"""The settings say which of both it is."""
+
+
 def _cem(search: "_Search", settings: CemSettings) -> WarmStart:
     """The cross-entropy method, with `IcemSettings` iCEM."""
     mean, kept, m = search.mean, search.start.guesses, settings.momentum
