@@ -19,7 +19,7 @@ from gwm_sim.envs.tabletop.paired import PairedWorlds
 from gwm_sim.envs.wrappers import VectorLatentObservation
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.rl import SB3VecEnv
-from gwm_sim.policies.rl.features import ReadingsExtractor
+from gwm_sim.policies.rl.features import StateExtractor
 
 
 def main(
@@ -48,7 +48,7 @@ def main(
         gradient_steps=8,
         policy_kwargs={
             "net_arch": [256, 256],
-            "features_extractor_class": ReadingsExtractor,
+            "features_extractor_class": StateExtractor,
             "features_extractor_kwargs": {"effector": effector},
         },
         seed=0,

@@ -19,18 +19,18 @@ from gwm_sim.model.world_model import WorldModel
 
 OBJECTS: Final = "objects"  # positions of the tracked objects, (K * 3,) [m]
 LATENTS: Final = "latents"  # integers of the tokenizer, scaled to [-1, 1], (N * M,)
-READINGS: Final = (OBJECTS, LATENTS)
+STATE_KEYS: Final = (OBJECTS, LATENTS)
 MISREAD: Final = 0.0025  # how far off object positions are read from pictures [m]
 
 
-def readings_space(model: WorldModel, space: spaces.Space[Any], keys: Sequence[str]) -> spaces.Dict:
-    """Space of one observation: `agent_pos` as it is in `space`, and the readings `keys`.
+def state_space(model: WorldModel, space: spaces.Space[Any], keys: Sequence[str]) -> spaces.Dict:
+    """Space of one observation: `agent_pos` as it is in `space`, and what is read of a state, `keys`.
 
     Raises:
-        ValueError: A reading is unknown, or the model does not have it.
+        ValueError: A key is unknown, or the model does not have it.
     """
-    if unknown := sorted(set(keys) - set(READINGS)):
-        raise ValueError(f"keys must be among {READINGS}, got {unknown}")
+    if unknown := sorted(set(keys) - set(STATE_KEYS)):
+        raise ValueError(f"keys must be among {STATE_KEYS}, got {unknown}")
     assert isinstance(space, spaces.Dict)
     dynamics = model.config.dynamics
     if OBJECTS in keys and not dynamics.objects:
@@ -51,29 +51,29 @@ def object_bounds(model: WorldModel) -> tuple[Tensor, Tensor]:
 
 
 def read_state(model: WorldModel, state: WorldState, keys: Sequence[str]) -> Observation:
-    """Readings of imagined worlds, each (B, ...), in fresh memory."""
+    """What is observed of imagined worlds, each (B, ...), in fresh memory."""
     return {
         "agent_pos": state.telemetry.cpu().numpy().copy(),
-        **_readings(model, state.codes, state.objects, keys),
+        **_observe(model, state.codes, state.objects, keys),
     }
 
 
 def read_frames(model: WorldModel, observation: Observation, keys: Sequence[str]) -> Observation:
-    """Readings of real frames, batched: `observation` has the cameras' frames (B, H, W, 3) and `agent_pos` (B, P)."""
+    """What is read of frames, batched: `observation` has the cameras' frames (B, H, W, 3) and `agent_pos` (B, P)."""
     frames = torch.from_numpy(np.ascontiguousarray(picture(observation, model.config.cameras)))
     telemetry = torch.from_numpy(np.asarray(observation["agent_pos"], np.float32))
     no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
     read = model.read(frames[:, None], telemetry[:, None], no_actions)
     return {
         "agent_pos": observation["agent_pos"],
-        **_readings(model, read.codes[:, 0], read.objects[:, 0], keys),
+        **_observe(model, read.codes[:, 0], read.objects[:, 0], keys),
     }
 
 
-def _readings(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[str]) -> Observation:
-    readings = {}
+def _observe(model: WorldModel, codes: Tensor, objects: Tensor, keys: Sequence[str]) -> Observation:
+    observation = {}
     if OBJECTS in keys:
-        readings[OBJECTS] = objects.clamp(*object_bounds(model)).flatten(1).cpu().numpy()
+        observation[OBJECTS] = objects.clamp(*object_bounds(model)).flatten(1).cpu().numpy()
     if LATENTS in keys:
-        readings[LATENTS] = centred(codes, model.config.tokenizer.levels).flatten(1).cpu().numpy()
-    return readings
+        observation[LATENTS] = centred(codes, model.config.tokenizer.levels).flatten(1).cpu().numpy()
+    return observation

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.learned.domain import find_domain
 from gwm_sim.envs.learned.imagination import Imagination
-from gwm_sim.envs.learned.observations import LATENTS, read_state, readings_space
+from gwm_sim.envs.learned.observations import LATENTS, read_state, state_space
 from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words, observed
 from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
@@ -87,11 +87,11 @@ class LearnedVectorEnv(VectorWorld):
         """The model behind these worlds."""
         return self._imagination.model
 
-    def observe_readings(self, keys: Sequence[str]) -> None:
-        """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
+    def observe_state(self, keys: Sequence[str]) -> None:
+        """From now on observe the state instead of frames, which are then decoded for `render` only."""
         self._readings = tuple(keys)
         self._imagination.watched = LATENTS in keys
-        self.single_observation_space = readings_space(self.world_model, self.single_observation_space, keys)
+        self.single_observation_space = state_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def task_state(self) -> Any:
@@ -99,7 +99,7 @@ class LearnedVectorEnv(VectorWorld):
         return find_domain(self.world_model.config.schema.env_id).task_state(self.world_model, self._imagination.state)
 
     def frames(self) -> Frame:
-        """Pictures (num_envs, H, V*W, 3) of the present, also where readings are observed."""
+        """Pictures (num_envs, H, V*W, 3) of the present, also where the state is observed."""
         if self._pixels is None:
             self._pixels = self._imagination.frames()
         return self._pixels
@@ -184,9 +184,9 @@ class LearnedEnv(SingleEnv):
         """The model behind this world."""
         return self.rows.world_model
 
-    def observe_readings(self, keys: Sequence[str]) -> None:
-        """From now on observe readings of the state instead of frames, which are then decoded for `render` only."""
-        self.rows.observe_readings(keys)
+    def observe_state(self, keys: Sequence[str]) -> None:
+        """From now on observe the state instead of frames, which are then decoded for `render` only."""
+        self.rows.observe_state(keys)
 
     def task_state(self) -> Any:
         """What the model believes, without a batch axis: scripted policies act on it."""

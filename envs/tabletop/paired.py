@@ -59,7 +59,7 @@ class PairedWorlds:
         if world == "learned":
             learned: Any = gym.make_vec(self._ids["learned"], num_envs=self.rows, model=self._model)
             if not sees:
-                learned.unwrapped.observe_readings(())
+                learned.unwrapped.observe_state(())
             return _PairedRows(learned, self)
         options = twin_options(self.world_model.config) | ({} if sees else {"rendering": "fast"})
         limit = gym.spec(self._ids["twin"]).max_episode_steps

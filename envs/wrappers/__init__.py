@@ -1,4 +1,4 @@
-"""Wrappers for both worlds, in vector and in single form: readings instead of pictures, clear actions, caution, goals.
+"""Wrappers for both worlds, in vector and in single form: the state instead of pictures, clear actions, caution, goals.
 
 The vector forms expect the autoreset modes SAME_STEP, which is the default here, or DISABLED. Each single form is its
 vector form around a vector of one row, and wraps any single environment. What only an imagined world knows, its

@@ -41,7 +41,7 @@ class VectorGoalImage(VectorWrapper):
         Args:
             env: As for `LatentObservation`.
             goals: Pictures (G, H, W, 3) of the main camera, or (G, H, V*W, 3) of all, to draw the goals from.
-            keys: The readings to give beside the goals.
+            keys: What to observe beside the goals.
             model: What reads pictures in the twin; a learned world is read by its own model.
             sparse: Whether the reward is 0 or -1 instead of the negative distance.
         """

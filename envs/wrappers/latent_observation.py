@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, read_frames, readings_space
+from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, read_frames, state_space
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.envs.vector_world import VectorStep
@@ -32,23 +32,23 @@ class VectorLatentObservation(VectorWrapper):
 
         Args:
             env: An environment with the pictures that the model was trained on, or a learned one.
-            keys: The readings to give.
+            keys: What to observe.
             model: What reads the pictures; a learned world is read by its own model.
         """
         super().__init__(env)
         self._keys = tuple(keys)
         self._model: WorldModel | None = None
         unwrapped: Any = env.unwrapped
-        if hasattr(unwrapped, "observe_readings"):
-            unwrapped.observe_readings(keys)
+        if hasattr(unwrapped, "observe_state"):
+            unwrapped.observe_state(keys)
         else:
             self._model = _fitting(model, env.single_observation_space)
-            self.single_observation_space = readings_space(self._model, env.single_observation_space, keys)
+            self.single_observation_space = state_space(self._model, env.single_observation_space, keys)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     @property
     def reader(self) -> WorldModel:
-        """The model whose readings these are."""
+        """The model that reads these."""
         own: WorldModel = self.unwrapped.world_model if self._model is None else self._model  # type: ignore[attr-defined]
         return own
 
@@ -86,7 +86,7 @@ class LatentObservation(SingleWrapper):
 
     @property
     def reader(self) -> WorldModel:
-        """The model whose readings these are."""
+        """The model that reads these."""
         return self.rows.reader
 
 

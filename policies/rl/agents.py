@@ -28,7 +28,7 @@ from gwm_sim.extras import missing
 from gwm_sim.files import replacing, write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.policy import Actions, Observation, Starts, State
-from gwm_sim.policies.rl.features import NormalisedReLU, ReadingsExtractor
+from gwm_sim.policies.rl.features import NormalisedReLU, StateExtractor
 
 FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"
@@ -83,7 +83,7 @@ def policy_kwargs(config: AgentConfig, more: Mapping[str, Any] | None = None) ->
         **({"activation_fn": NormalisedReLU} if has_critic else {}),
         "net_arch": list(config.net_arch),
         "optimizer_kwargs": {"fused": True},  # of small networks the optimiser takes a fifth of the time
-        "features_extractor_class": ReadingsExtractor,
+        "features_extractor_class": StateExtractor,
         "features_extractor_kwargs": {"effector": config.effector, "misread": MISREAD if has_critic else 0.0},
     }
 
@@ -146,7 +146,7 @@ def restore(agent: BaseAlgorithm, folder: Path) -> None:
 
 
 class AgentPolicy:
-    """A trained agent as a policy; it observes `agent_pos` and the readings that its `config` names."""
+    """A trained agent as a policy; it observes `agent_pos` and the keys that its `config` names."""
 
     def __init__(self, folder: str | Path) -> None:
         """Build the network and load its weights; a CheckpointError if the folder holds no whole agent."""

@@ -1,6 +1,6 @@
 """Demonstrations for an agent: a first policy cloned from them, and experience to go on learning from.
 
-They are seen through the same readings as the world later.
+They are observed as the world will be later.
 """
 
 from collections.abc import Sequence

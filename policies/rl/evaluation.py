@@ -52,8 +52,8 @@ class RlEvalConfig:
 def evaluate_policy(config: RlEvalConfig) -> Evaluation:
     """Run the episodes."""
     worlds = make_world(config, gym.make_vec, num_envs=min(config.rows, config.episodes))
-    if not needs_pixels(config.policy) and hasattr(worlds.unwrapped, "observe_readings"):
-        worlds.unwrapped.observe_readings(())
+    if not needs_pixels(config.policy) and hasattr(worlds.unwrapped, "observe_state"):
+        worlds.unwrapped.observe_state(())
     policy, env = make_policy(config.policy, worlds, config.seed, config.model)
     with progress(f"{config.policy} in {config.env}") as show:
         show(0.0, "")

@@ -13,7 +13,7 @@ from gwm_sim.envs.learned.observations import OBJECTS
 NEAR = 0.1  # offset of an object that counts as 1 [m]: a grasp is decided by millimetres
 
 
-class ReadingsExtractor(BaseFeaturesExtractor):
+class StateExtractor(BaseFeaturesExtractor):
     """Scales a Dict of vectors by the bounds of its spaces, so that no running statistics have to be kept.
 
     Offsets from the end-effector to each object are added: to an MLP on absolute positions they are the difference of

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from gwm_sim.envs.blocks.spec import GRIPPER
-from gwm_sim.envs.learned.observations import READINGS
+from gwm_sim.envs.learned.observations import STATE_KEYS
 from gwm_sim.errors import ConfigError
 
 # Entries that are not arguments of an algorithm.
@@ -30,8 +30,8 @@ class Recipe:
         named = [entry if isinstance(entry, dict) else {entry: None} for entry in entries.get("env_wrapper") or []]
         wrappers = {name: arguments or {} for entry in named for name, arguments in entry.items()}
         if LATENT_OBSERVATION not in wrappers:
-            raise ConfigError(f"the policies made here see readings: add {LATENT_OBSERVATION} to env_wrapper")
-        self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", READINGS))
+            raise ConfigError(f"the policies made here see no pictures: add {LATENT_OBSERVATION} to env_wrapper")
+        self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", STATE_KEYS))
         self.ternary: tuple[int, ...] = ()
         if TERNARY_ACTION in wrappers:
             self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", (GRIPPER,)))
