@@ -1,7 +1,8 @@
 """The command `gwm`: one verb per task, each imported only when it is called.
 
 A verb is a module of commands with a frozen dataclass of options and `main(config) -> int`. Flags, their help and their
-types come from the dataclass. This is the one module of the core that looks downstream, and it does so by name only.
+types come from the dataclass. Verbs of envs and policies are found by name, as `gwm eval` finds metrics of worlds:
+nothing else of the core looks downstream.
 """
 
 import difflib

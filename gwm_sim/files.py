@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,16 @@ from gwm_sim.errors import ConfigError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary file to write, which takes the place of `path` when the block ends well.
 
-    After a crash, of the program or of the machine, `path` is the old file or the new one, never a piece of it. Folders
-    that it needs are made.
+    After a crash, of the program or of the machine, `path` is the old file or the new one, never a piece of it; what is
+    left of the temporary file is written over the next time. Folders that it needs are made. A link stays and leads to
+    the new file, and what is no file, such as /dev/stdout, is written to as it is.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_file() else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
         yield temporary
         _flush(temporary)
@@ -37,12 +42,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON, whole; what JSON does not know, such as a path, as text.
-
-    Raises:
-        ValueError: A number is not finite, for which JSON has no word.
-    """
-    write_text(path, json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
+    """Write a value as JSON, whole: a path as text, and null for a number that is not finite, which JSON cannot say."""
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
 @contextmanager
@@ -62,6 +63,15 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise ConfigError(f"another process works on {what}: stop it first, or give another --out") from None
         yield
+
+
+def _finite(value: Any) -> Any:
+    """A value with None in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flush(path: Path) -> None:

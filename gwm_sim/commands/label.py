@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from gwm_sim import cli
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
@@ -19,7 +20,6 @@ from gwm_sim.files import write_json
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.protocol import SUSTAINED_STEPS
 
-INTERRUPTED = 130
 NONE = "none"
 
 _COLUMNS, _MOMENTS = 8, 32  # frames of a picture
@@ -167,7 +167,7 @@ def main(config: LabelConfig) -> int:
         answers = label_episodes(config)
     except (Later, KeyboardInterrupt):
         print("\nThe answers are kept: the same command goes on.")
-        return INTERRUPTED
+        return cli.INTERRUPTED
     count = sum(since is not None for since in answers.values())
     print(f"{config.out}: {config.task} in {count} of {len(answers)} episodes")
     if count in (0, len(answers)):

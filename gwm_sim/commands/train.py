@@ -1,7 +1,5 @@
 """`gwm train`: from episode files to a world model."""
 
-from dataclasses import replace
-
 from gwm_sim.files import write_json
 from gwm_sim.training.config import TrainConfig as TrainConfig
 from gwm_sim.training.pipeline import train
@@ -9,7 +7,6 @@ from gwm_sim.training.pipeline import train
 
 def main(config: TrainConfig) -> int:
     """Train, leave a complete checkpoint in `config.out`, and say how good it is."""
-    config = replace(config, name=config.name or config.out.resolve().name)
     report = train(config, tell=lambda line: print(line, flush=True))
     if config.json is not None:
         write_json(config.json, report | {"model": str(config.out)})

@@ -22,7 +22,7 @@ from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Window
 from gwm_sim.evaluation.statistics import Array, mean
 
 WORLD_METRICS = {"*": "gwm_sim.envs.blocks.metrics"}
-"""Module whose `METRICS` a world has beside those of any world, by pattern of its id; the first that fits counts.
+"""Module whose `METRICS` a world has beside those of any world, by pattern of its id; the longest that fits counts.
 
 The block world's are for all others, too: boxes that are told by their colour are in anybody's data.
 """
@@ -96,8 +96,8 @@ class DistanceMetric(Metric):
 
 def find_metrics(env_id: str) -> tuple[type[Metric], ...]:
     """The metrics of data that bear this id, those of their world first."""
-    module = next((module for pattern, module in WORLD_METRICS.items() if fnmatchcase(env_id, pattern)), None)
-    own: Sequence[type[Metric]] = () if module is None else import_module(module).METRICS
+    fitting = [pattern for pattern in WORLD_METRICS if fnmatchcase(env_id, pattern)]
+    own: Sequence[type[Metric]] = import_module(WORLD_METRICS[max(fitting, key=len)]).METRICS if fitting else ()
     return (*own, Telemetry, Pictures, Depth)
 
 
@@ -215,8 +215,9 @@ def number(value: float | None, digits: int, scale: float = 1) -> str:
 
 
 def _joined(parts: Sequence[Array]) -> Array:
-    """Values (B,) of all batches, none without a batch."""
-    return np.concatenate(parts) if parts else np.zeros(0)
+    """Values (B,) of all batches that are known, none without a batch."""
+    values: Array = np.concatenate(parts) if parts else np.zeros(0)
+    return values[~np.isnan(values)]
 
 
 def _squared_difference(pictures: Array, frames: Array) -> Array:

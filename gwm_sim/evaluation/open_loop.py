@@ -46,7 +46,7 @@ class Window(NamedTuple):
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
     true_success: Array  # (J,) bool at the end of the episode, of the tasks of the data's schema
-    to_end: Array  # () bool, whether the window goes there
+    to_end: Array  # () bool, whether it begins with the episode, and so is judged by its end
     course_telemetry: Array  # (T, P) true telemetry after every action
     course_objects: Array  # (T, K, 3) true positions [m] after every action
 

@@ -62,6 +62,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     Returns:
         The report, as `report.json` holds it.
     """
+    config = replace(config, name=config.name or config.out.resolve().name)
     data = load_training_data(config.data, config.camera, config.weights, config.motion)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     torch.manual_seed(config.seed)

@@ -142,7 +142,7 @@ def describe(numbers: Numbers, model: WorldModel) -> list[str]:
     horizons = {int(steps): column for steps, column in numbers["horizons"].items()}
     if not horizons:
         return [
-            f"too little was held out to say how good the model is: {numbers['windows']} windows in "
+            f"too little was left for validation to say how good the model is: {numbers['windows']} windows in "
             f"{numbers['episodes']} episodes, {MIN_WINDOWS} are needed. Record more or longer episodes."
         ]
     return [

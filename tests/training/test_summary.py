@@ -27,7 +27,7 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
 def test_too_few_episodes_are_named(tiny_data: Path, tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint, "cpu")
     report = closing_report(model, [tiny_data, tiny_data], [k == 3 for k in range(100)])
-    assert all("too little was held out" in sentence for sentence in report["words"])
+    assert all("too little was left for validation" in sentence for sentence in report["words"])
     assert report["words"][0].startswith("tiny.hdf5: ")
 
 

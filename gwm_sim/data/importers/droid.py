@@ -171,4 +171,4 @@ def _recognises(path: Path) -> bool:
 
 
 # Last: to find an episode all folders must be walked through.
-FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=2)
+FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=6)

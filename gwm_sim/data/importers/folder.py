@@ -215,4 +215,4 @@ def _recognises(path: Path) -> bool:
 
 
 # After those that may hold a table and a video besides.
-FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=1)
+FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=5)

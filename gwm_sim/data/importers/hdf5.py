@@ -140,7 +140,13 @@ def matrix_at(group: h5py.Group, path: str) -> Array:
 
 def is_picture(item: object) -> bool:
     """Return whether a member holds one picture per row, (R, H, W, 3) uint8."""
-    return isinstance(item, h5py.Dataset) and item.dtype == np.uint8 and item.shape[3:] == (3,) and item.size > 0
+    return (
+        isinstance(item, h5py.Dataset)
+        and item.dtype == np.uint8
+        and item.ndim == 4
+        and item.shape[-1] == 3
+        and item.size > 0
+    )
 
 
 def pictures(dataset: h5py.Dataset, rows: Array, count: int) -> Iterator[Array]:

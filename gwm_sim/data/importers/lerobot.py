@@ -26,7 +26,7 @@ from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, La
 from gwm_sim.data.importers.videos import frames_at, inside
 from gwm_sim.errors import DataError
 
-_STATE, _ACTION, _PICTURES = "observation.state", "action", "observation.image"
+_STATE, _ACTION = "observation.state", "action"
 _REWARD, _SUCCESS = "next.reward", "next.success"
 _INFO = "meta/info.json"
 
@@ -275,4 +275,4 @@ def _kind(name: str) -> Kind | None:
     return "delta" if re.match(r"delta_|d[xyz]$|dR[xyz]$", name) else None
 
 
-FORMAT = ImportFormat("lerobot", LeRobotSource, lambda path: (path / _INFO).is_file(), packages=("pyarrow",))
+FORMAT = ImportFormat("lerobot", LeRobotSource, lambda path: (path / _INFO).is_file(), packages=("pyarrow",), rank=3)

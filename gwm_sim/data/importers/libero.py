@@ -35,4 +35,4 @@ class LiberoSource(RobomimicSource):
             yield np.flipud(picture) if upside_down else picture
 
 
-FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()))
+FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()), rank=2)

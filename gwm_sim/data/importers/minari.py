@@ -181,4 +181,4 @@ def _recognises(path: Path) -> bool:
         return any(name.startswith("episode_") for name in file)
 
 
-FORMAT = ImportFormat("minari", MinariSource, _recognises)
+FORMAT = ImportFormat("minari", MinariSource, _recognises, rank=4)

@@ -270,4 +270,4 @@ def _recognises(path: Path) -> bool:
     return keys is not None and LIBERO_PICTURES not in keys
 
 
-FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises)
+FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises, rank=1)

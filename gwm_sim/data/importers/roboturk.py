@@ -142,4 +142,4 @@ def _recognises(path: Path) -> bool:
 
 
 # Before robomimic, whose raw recordings the pilot looks like.
-FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=-1)
+FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=0)

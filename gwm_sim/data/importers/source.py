@@ -173,7 +173,7 @@ class ImportFormat:
     """Whether an existing path is of this format; looks at names and a few heads, and reads no episode."""
     packages: tuple[str, ...] = ()
     """Optional packages that it needs, by the names under which they are imported."""
-    rank: int = 0
+    rank: int = 4
     """When `detect` asks for it, lowest first: a format that looks like another comes before it, a slow one last."""
 
 

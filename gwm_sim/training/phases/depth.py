@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
+from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
@@ -25,6 +26,8 @@ class DepthPhase(WorldModelPhase):
         self.codes, self.head = codes, model.depth_head
         spared = data.validation()[data.episode_of(data.measured)]  # which measured frames are not learned from
         learned, spared = (torch.nonzero(which).flatten() for which in (~spared, spared))
+        if not len(learned):
+            raise ConfigError("depth was measured in validation episodes alone: collect more with --depth")
         self.windows = WindowSampler(learned, torch.ones(len(learned)))
         self.validation = WindowSampler(spared, torch.ones(len(spared))) if len(spared) else None
         middle = data.depth[torch.linspace(0, len(data.depth) - 1, 256).long()].float().median(dim=0).values
