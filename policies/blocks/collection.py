@@ -141,7 +141,7 @@ class Recorder:
         policy = self._behaviour(self._env, seed)
         observations, labels, objects = [observation], [self._twin.labels()], [self._twin.objects()]
         actions = []
-        for step in islice(rollout(policy, self._env, observation, deterministic=False), self._steps):
+        for step in islice(rollout(policy, self._env, observation, deterministic=False, clip=True), self._steps):
             observations.append(step.observation)
             labels.append(self._twin.labels())
             objects.append(self._twin.objects())
