@@ -286,7 +286,7 @@ def test_settings_that_make_no_sense_are_refused(settings: type[CemSettings], me
 
 def test_settings_are_given_by_name() -> None:
     with pytest.raises(TypeError, match="positional"):
-        MppiSettings(64, 4)  # type: ignore[misc]
+        MppiSettings(64, 4)  # type: ignore[call-arg]
 
 
 def test_wrong_shapes_are_refused() -> None:
