@@ -8,6 +8,7 @@ nothing else of the core looks downstream.
 import difflib
 import keyword
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -81,10 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name not in VERBS:
         return _fail(f"unknown verb {name!r}.{_suggestion(name)} `gwm --help` lists all verbs.")
-    return _run(name, options)
+    return _run(name, options, final=arguments is None)
 
 
-def _run(name: str, options: list[str]) -> int:
+def _run(name: str, options: list[str], final: bool) -> int:
     """Parse the options of a verb, run it, and turn its expected errors into one message."""
     try:
         return _call(name, options)
@@ -96,6 +97,8 @@ def _run(name: str, options: list[str]) -> int:
             raise
         return _fail(str(missing(package, f"`gwm {name}`")))
     except KeyboardInterrupt as interrupt:  # which may say what is kept
+        if final:  # the process ends, and whoever presses again does not change how
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return INTERRUPTED
 

@@ -40,11 +40,19 @@ def rows_of(env: Env) -> int:
     return env.num_envs if isinstance(env, VectorEnv) else 1
 
 
-def rollout(policy: Policy, env: Env, observation: Observation, deterministic: bool = True) -> Iterator[Step]:
-    """Act from the observation of a reset on: in a single environment to its end, in a vector of them for ever."""
+def rollout(
+    policy: Policy, env: Env, observation: Observation, deterministic: bool = True, clip: bool = False
+) -> Iterator[Step]:
+    """Act from the observation of a reset on: in a single environment to its end, in a vector of them for ever.
+
+    With `clip`, actions of a policy that does not keep to float32 within bounds are made so before they are executed.
+    """
+    space: Any = env.action_space
     state, start = None, np.ones(rows_of(env), bool)
     while True:
         action, state = policy.predict(observation, state=state, episode_start=start, deterministic=deterministic)
+        if clip:
+            action = np.clip(action, space.low, space.high).astype(np.float32)
         observation, rewards, terminated, truncated, info = env.step(action)
         start = np.atleast_1d(terminated | truncated)
         yield Step(action, observation, np.atleast_1d(np.asarray(rewards)), start, info)

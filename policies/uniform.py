@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from gwm_sim.errors import ConfigError
 from gwm_sim.policies.policy import Actions, Observation, Starts, State
 
 
@@ -19,10 +20,10 @@ class UniformPolicy:
         """Draw from the bounds of one action.
 
         Raises:
-            ValueError: They are not finite.
+            ConfigError: They are not finite.
         """
         if not space.is_bounded():
-            raise ValueError(f"uniform actions need finite bounds, got {space}")
+            raise ConfigError(f"uniform actions need finite bounds, got {space}")
         self._low, self._high = space.low.astype(np.float64), space.high.astype(np.float64)
         self._rng = np.random.default_rng(seed)
 

@@ -16,6 +16,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final, Generic, Self, TypeVar
@@ -71,7 +72,7 @@ class WorkerPool(Generic[Worker]):
                     try:
                         result, error = connection.recv()
                     except (EOFError, ConnectionError):
-                        code = self._bury(connection)
+                        code = self._bury(connection, patience=5.0)  # [s], for it to end by itself
                         if attempt == ATTEMPTS:
                             died = f"{attempt} worker processes died over the same job, the last with exit code {code}"
                             raise GwmError(died) from None
@@ -82,7 +83,7 @@ class WorkerPool(Generic[Worker]):
                         raise error
                     yield result
         finally:
-            for connection in running:  # what they still do is nobody's any more
+            for connection in running.keys() & self._processes.keys():  # what they still do is nobody's any more
                 self._bury(connection)
 
     def _give(self, job: Callable[[Worker], Any]) -> Connection:
@@ -96,18 +97,25 @@ class WorkerPool(Generic[Worker]):
                 self._bury(connection)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(self._make_worker, theirs), daemon=True)
-        process.start()
+        # The worker inherits a blocked SIGINT: Ctrl-C reaches all processes, and the first one decides.
+        resource_tracker.ensure_running()  # its start, within that of a process, would unblock the signal
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()  # so that the worker's death closes the pipe
         self._processes[ours] = process
         with suppress(ConnectionError):  # one that is dead already is found so by whoever waits for its result
             ours.send(job)
         return ours
 
-    def _bury(self, connection: Connection) -> int | None:
-        """End a process, if it lives, and return its exit code."""
+    def _bury(self, connection: Connection, patience: float = 0.0) -> int | None:
+        """End a process, if it lives on for `patience` seconds, and return its exit code."""
         connection.close()
         process = self._processes.pop(connection)
-        process.terminate()
+        process.join(patience)
+        process.terminate()  # which does nothing to one that has ended
         process.join()
         return process.exitcode
 
@@ -120,7 +128,6 @@ class WorkerPool(Generic[Worker]):
 
 
 def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     worker = None
     try:
         while True:
@@ -132,6 +139,11 @@ def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
                 reply = None, error
             except Exception:
                 reply = None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")
-            connection.send(reply)
+            try:
+                connection.send(reply)
+            except ConnectionError:
+                raise
+            except Exception:  # the result cannot be pickled
+                connection.send((None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")))
     except (EOFError, ConnectionError):
         return  # nobody is at the other end any more

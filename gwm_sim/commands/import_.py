@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tyro
 
-from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, resumable
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.importers.conversion import Conversion, Selection
 from gwm_sim.data.inspection import Summary, summarize
@@ -53,7 +53,7 @@ def import_episodes(config: ImportConfig) -> Import:
     """
     _check_paths(config)
     name = f"{config.format} {config.source.resolve().name}"
-    with open_source(config.format, config.source) as source:
+    with resumable(config.out), open_source(config.format, config.source) as source:
         with progress("scan") as show:
             conversion = Conversion(source, config, name, show)
         writer = EpisodeWriter(config.out, conversion.schema)

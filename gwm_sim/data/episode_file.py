@@ -83,6 +83,16 @@ def parts_folder(path: str | Path) -> Path:
     return path.with_name(path.name + ".parts")
 
 
+@contextmanager
+def resumable(path: Path) -> Iterator[None]:
+    """Let an interrupt of what makes the episode file `path` say what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"Finished episodes are kept in {parts_folder(path)}: the same command goes on."
+        raise KeyboardInterrupt(kept) from None
+
+
 class EpisodeWriter:
     """Writes an episode file part by part; several processes may write different episodes of the same file.
 
@@ -139,12 +149,8 @@ class EpisodeWriter:
         Raises:
             ConfigError: Another process is at it.
         """
-        with exclusive(self._parts / "lock", str(self.path)):
-            try:
-                yield
-            except KeyboardInterrupt:
-                kept = f"Finished episodes are kept in {self._parts}: the same command goes on."
-                raise KeyboardInterrupt(kept) from None
+        with resumable(self.path), exclusive(self._parts / "lock", str(self.path)):
+            yield
             self.merge()
 
     def _part(self, index: int) -> Path:

@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 import gwm_sim
-from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels
+from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, resumable
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec
@@ -141,7 +141,7 @@ class Recorder:
         policy = self._behaviour(self._env, seed)
         observations, labels, objects = [observation], [self._twin.labels()], [self._twin.objects()]
         actions = []
-        for step in islice(rollout(policy, self._env, observation, deterministic=False), self._steps):
+        for step in islice(rollout(policy, self._env, observation, deterministic=False, clip=True), self._steps):
             observations.append(step.observation)
             labels.append(self._twin.labels())
             objects.append(self._twin.objects())
@@ -241,7 +241,7 @@ def collect(config: CollectConfig) -> Collection:
     if config.seed < 0:
         raise ConfigError(f"--seed must not be negative, got {config.seed}")
     begin = time.perf_counter()
-    with WorkerPool(partial(Recorder, config), config.workers) as pool:
+    with resumable(config.out), WorkerPool(partial(Recorder, config), config.workers) as pool:
         (schema,) = pool.run([Recorder.schema])  # of a worker, so that nothing is written if there can be none
         writer = EpisodeWriter(config.out, schema)
         with writer.finishing():

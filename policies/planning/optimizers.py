@@ -118,7 +118,7 @@ class Plan:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How candidates are drawn, which every planner is told."""
 
@@ -139,7 +139,7 @@ class Sampling:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CemSettings(Sampling):
     """Cross-entropy method (Rubinstein, 1999): refit a Gaussian to the elites, again and again."""
 
@@ -170,7 +170,7 @@ class CemSettings(Sampling):
         return max(least, int(self.population / self.decay**iteration))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IcemSettings(CemSettings):
     """CEM with the improvements of iCEM (Pinneri et al., 2020): smooth noise, kept elites, shrinking population."""
 
@@ -179,7 +179,7 @@ class IcemSettings(CemSettings):
     reuse: float = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MppiSettings(Sampling):
     """Model predictive path integral control (Williams et al., 2017), iterated with less and less noise.
 

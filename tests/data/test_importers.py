@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from gwm_sim import cli
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
-from gwm_sim.data.episode_file import Episode, EpisodeFile, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
+from gwm_sim.data.importers.conversion import Conversion
 from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
 from gwm_sim.data.importers.source import Action
@@ -538,6 +539,19 @@ def test_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert digest(out) == digest(tmp_path / "whole.hdf5")
     assert not parts_folder(out).exists()
     assert import_episodes(config("folder", tmp_path / "takes", out)).imported == 0
+
+
+@pytest.mark.parametrize("moment", [(Conversion, "__init__"), (EpisodeWriter, "merge")])
+def test_interrupt_at_any_moment_says_how_to_go_on(
+    moment: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    layouts.write_folder(tmp_path / "takes", [6])
+    monkeypatch.setattr(*moment, interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on"):
+        import_episodes(config("folder", tmp_path / "takes", tmp_path / "a.hdf5"))
 
 
 @pytest.mark.slow

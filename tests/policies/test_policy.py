@@ -11,6 +11,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from gwm_sim.envs.blocks import spec
+from gwm_sim.errors import ConfigError
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import Env
 from gwm_sim.policies.testing.policy import PolicyConformance
@@ -143,7 +144,7 @@ def test_uniform_actions_fill_the_bounds_whatever_they_are() -> None:
     np.testing.assert_allclose(drawn.max(axis=0), ASKEW.high, atol=0.02)
     usual, _ = UniformPolicy(spec.action_space(), seed=7).predict(observation)
     np.testing.assert_array_equal(usual, np.random.default_rng(7).uniform(-1.0, 1.0, (1000, 4)).astype(np.float32))
-    with pytest.raises(ValueError, match="finite bounds"):
+    with pytest.raises(ConfigError, match="finite bounds"):
         UniformPolicy(gym.spaces.Box(-np.inf, np.inf, (2,)))
 
 

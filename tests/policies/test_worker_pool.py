@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,15 @@ class Doubler:
 
     def die(self) -> None:
         os._exit(3)
+
+    def hang_up(self) -> None:
+        os.closerange(3, 100)  # the pipe with them
+        time.sleep(0.3)
+        os._exit(4)
+
+    def lock(self, marker: Path) -> object:
+        marker.write_text(marker.read_text() + "done ")
+        return threading.Lock()
 
     def pid(self) -> int:
         return os.getpid()
@@ -75,6 +86,29 @@ def test_a_job_that_kills_its_workers_is_reported() -> None:
         with pytest.raises(GwmError, match="2 worker processes died over the same job, the last with exit code 3"):
             list(pool.run([Doubler.die]))
         assert list(pool.run(doubles(range(1, 2)))) == [1]
+
+
+def test_the_exit_code_is_that_of_a_worker_which_takes_its_time_to_die() -> None:
+    with WorkerPool(Doubler, workers=1) as pool, pytest.raises(GwmError, match="the last with exit code 4"):
+        list(pool.run([Doubler.hang_up]))
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_of_a_job_done_once(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.touch()
+    with WorkerPool(Doubler, workers=1) as pool:
+        (before,) = pool.run([Doubler.pid])
+        with pytest.raises(RuntimeError, match="cannot pickle '_thread.lock'"):
+            list(pool.run([partial(Doubler.lock, marker=done)]))
+        assert done.read_text() == "done " and list(pool.run([Doubler.pid])) == [before]
+
+
+def test_results_may_be_given_up_after_the_pool() -> None:
+    with WorkerPool(Doubler, workers=2) as pool:
+        results = pool.run(doubles(range(1, 20)))
+        next(results)
+    assert isinstance(results, Generator)
+    results.close()
 
 
 def test_results_that_nobody_waits_for_are_not_mistaken_for_others() -> None:

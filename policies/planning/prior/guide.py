@@ -124,8 +124,8 @@ class Guide:
         """
         now = PhysicalState(world.telemetry, world.objects)
         actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
-        held = F.pad(actions, (0, 0, 0, max(0, steps * block - actions.shape[1])))  # zeros beyond what it proposes
-        return held[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
+        padded = F.pad(actions, (0, 0, 0, max(0, steps * block - actions.shape[1])))  # zeros beyond what it proposes
+        return padded[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         """A `StageCost`: how many steps the goal is away after each step, as learned from recordings, (R, T)."""

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("mujoco")
 
-from gwm_sim.data.episode_file import EpisodeFile, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
 from gwm_sim.policies.blocks.collection import CollectConfig, Recorder, collect
 from gwm_sim.policies.commands.collect import main
+from gwm_sim.policies.uniform import HoldPolicy
+from gwm_sim.policies.worker_pool import WorkerPool
 
 SEED = 300_000
 COMMAND = "--episodes 8 --steps 40 --seed 300000 --workers 2 --rendering fast".split()
@@ -92,15 +95,25 @@ def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, *more, "--out", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for_parts(path, 1)
-        for _ in range(3):  # Python loses an interrupt that arrives in a finaliser: people press again
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:  # people press again and again
             process.send_signal(signal.SIGINT)
-            try:
-                _, message = process.communicate(timeout=40)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-    assert process.returncode == 130
+            time.sleep(0.2)
+        _, message = process.communicate(timeout=40)
     assert "the same command goes on" in message
+    assert process.returncode == 130, message
+
+
+@pytest.mark.parametrize("moment", [(WorkerPool, "__enter__"), (EpisodeWriter, "merge"), (WorkerPool, "__exit__")])
+def test_interrupt_at_any_moment_says_how_to_go_on(
+    moment: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*moment, interrupt)
+    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on"):
+        collect(config(tmp_path / "a.hdf5", episodes=1, steps=2, workers=1))
 
 
 def wait_for_parts(path: Path, count: int) -> None:
@@ -125,6 +138,18 @@ def test_steps_ignore_the_time_limit(tmp_path: Path) -> None:
     recorder = Recorder(config(tmp_path / "c.hdf5", env="MuJoCo-BlockReach-v0", policy="hold", steps=steps))
     assert len(recorder.record(0)) == steps
     recorder.close()
+
+
+def test_recorded_actions_are_the_executed_ones(tmp_path: Path) -> None:
+    class Wild(HoldPolicy):
+        def predict(self, *_: object, **__: object) -> tuple[NDArray[np.float64], None]:  # type: ignore[override]
+            return np.array([3.0, -3.0, 0.1, 0.0]), None
+
+    recorder = Recorder(config(tmp_path / "w.hdf5", steps=3), lambda env, seed: Wild(env.action_space))
+    actions = recorder.record(0).actions
+    recorder.close()
+    assert actions.dtype == np.float32
+    np.testing.assert_array_equal(actions, np.array([[1.0, -1.0, 0.1, 0.0]] * 3, np.float32))
 
 
 def test_random_properties_are_drawn_and_stored(tmp_path: Path) -> None:

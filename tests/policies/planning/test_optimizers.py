@@ -284,6 +284,11 @@ def test_settings_that_make_no_sense_are_refused(settings: type[CemSettings], me
         settings()
 
 
+def test_settings_are_given_by_name() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        MppiSettings(64, 4)  # type: ignore[call-arg]
+
+
 def test_wrong_shapes_are_refused() -> None:
     start = WarmStart.hold(2, 3, 2)
     with pytest.raises(ValueError, match=r"costs must have shape \(2, 64\), got \(2,\)"):
