@@ -14,7 +14,7 @@ from gwm_sim.envs.learned.domain import find_domain
 from gwm_sim.envs.learned.imagination import Imagination
 from gwm_sim.envs.learned.observations import LATENTS, read_state, state_space
 from gwm_sim.envs.single_env import SingleEnv, first
-from gwm_sim.envs.spaces import Observation, check_words, observed
+from gwm_sim.envs.spaces import UNCERTAINTY, Observation, check_words, observed
 from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.state import WorldState
@@ -42,7 +42,7 @@ class LearnedVectorEnv(VectorWorld):
         device: str | None = None,
         time_limit: int | Literal["checkpoint"] | None = None,
         max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         goal: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make the environments.
@@ -144,7 +144,7 @@ class LearnedVectorEnv(VectorWorld):
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
         uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()
-        return rewards, {"is_success": success, "success": success.copy(), "gwm/uncertainty": uncertainty}
+        return rewards, {"is_success": success, "success": success.copy(), UNCERTAINTY: uncertainty}
 
     def _elapsed(self) -> NDArray[np.int_]:
         return self._steps
