@@ -79,7 +79,7 @@ class LearnedVectorEnv(VectorWorld):
         )
         self.metadata = {**self.metadata, **self._imagination.metadata()}
         self._pixels: Frame | None = None  # (n, H, V*W, 3), decoded when somebody looks
-        self._readings: tuple[str, ...] | None = None
+        self._state_keys: tuple[str, ...] | None = None
         self._steps = np.zeros(num_envs, int)
 
     @property
@@ -89,7 +89,7 @@ class LearnedVectorEnv(VectorWorld):
 
     def observe_state(self, keys: Sequence[str]) -> None:
         """From now on observe the state instead of frames, which are then decoded for `render` only."""
-        self._readings = tuple(keys)
+        self._state_keys = tuple(keys)
         self._imagination.watched = LATENTS in keys
         self.single_observation_space = state_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -124,7 +124,7 @@ class LearnedVectorEnv(VectorWorld):
             self._imagination.state, self._pixels = fresh, frames
         else:
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
-            if self._pixels is not None or self._readings is None:  # where somebody looks at the other rows
+            if self._pixels is not None or self._state_keys is None:  # where somebody looks at the other rows
                 self.frames()[rows] = frames
         self._steps[rows] = 0
 
@@ -134,8 +134,8 @@ class LearnedVectorEnv(VectorWorld):
         self._steps[rows] += 1
 
     def _observe(self, rows: Rows) -> Observation:
-        if self._readings is not None:
-            read = read_state(self.world_model, self._imagination.state, self._readings)
+        if self._state_keys is not None:
+            read = read_state(self.world_model, self._imagination.state, self._state_keys)
             return {key: value[rows] for key, value in read.items()}
         pictures = observed(self.frames()[rows], self.world_model.config.cameras)
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
