@@ -26,7 +26,6 @@ from gwm_sim.envs.blocks.spec import (
     ACTION_SCALE,
     COMMAND,
     CUBE_SIZE,
-    HELD,
     OBJECT_NAMES,
     PROPERTY_RANGES,
     WORKSPACE_HIGH,
@@ -34,7 +33,7 @@ from gwm_sim.envs.blocks.spec import (
 )
 from gwm_sim.envs.blocks.tasks import BLUE, RED
 from gwm_sim.envs.spaces import image_key
-from gwm_sim.envs.tabletop.paired import start_pair, twin_options
+from gwm_sim.envs.tabletop.paired import hold_still, start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import spearman
 from gwm_sim.files import write_json
@@ -218,7 +217,8 @@ def plan(manoeuvre: Manoeuvre, twin: gym.Env[Any, Any], seed: int) -> Take:
         bench.command = observation["agent_pos"][COMMAND].astype(np.float64)
         before.append(action)
     # Twice: once for the arm to come to rest, once for the frames that the learned world is given.
-    return Take(np.concatenate([before, HELD, HELD]), manoeuvre.act(bench).astype(np.float32))
+    still = hold_still(twin.action_space)
+    return Take(np.concatenate([before, still, still]), manoeuvre.act(bench).astype(np.float32))
 
 
 class Values(NamedTuple):

@@ -15,6 +15,7 @@ from gwm_sim.data.views import apart, side_by_side
 Observation = dict[str, NDArray[Any]]
 Ranges = Mapping[str, tuple[float, float]]
 
+UNCERTAINTY: Final = "gwm/uncertainty"  # key of an info
 MAX_DEPTH: Final = 10.0  # farther depths are given as this [m]
 
 

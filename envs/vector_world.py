@@ -40,7 +40,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         observation_space: spaces.Dict,
         action_space: spaces.Box,
         max_episode_steps: int | None,
-        autoreset_mode: AutoresetMode | str | None,
+        autoreset_mode: AutoresetMode | str,
         render_mode: str | None,
     ) -> None:
         """Make the rows.
@@ -50,7 +50,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             observation_space: Space of one row.
             action_space: Space of one row.
             max_episode_steps: Time limit of an episode [steps]; None for no limit.
-            autoreset_mode: What happens to a finished row; None leaves it to whoever steps, who may also go on.
+            autoreset_mode: What happens to a finished row.
             render_mode: None or "rgb_array".
         """
         check_words(render_mode=(render_mode, (None, "rgb_array")))
@@ -61,7 +61,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self.single_action_space = action_space
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
-        self.autoreset_mode = None if autoreset_mode is None else AutoresetMode(autoreset_mode)
+        self.autoreset_mode: AutoresetMode | None = AutoresetMode(autoreset_mode)  # None in `SingleEnv`
         self.render_mode = render_mode
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self._max_episode_steps = max_episode_steps

@@ -12,7 +12,6 @@ from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
 from gwm_sim.envs.spaces import robot_space
-from gwm_sim.protocol import CONTEXT
 
 CONTROL_RATE: Final = 10.0  # [Hz]
 
@@ -24,8 +23,6 @@ CUBE_SIZE: Final = 0.05  # edge [m]
 
 ACTION_NAMES: Final = ("dx", "dy", "dz", "gripper")
 GRIPPER: Final = ACTION_NAMES.index("gripper")
-HELD: Final[NDArray[np.float32]] = np.zeros((CONTEXT - 1, len(ACTION_NAMES)), np.float32)
-"""Actions (T, A) that hold the arm still for the frames that a learned world is given."""
 ACTION_SCALE: Final = 0.03  # change of the commanded end-effector position per unit of action [m]
 GRIPPER_SCALE: Final = 0.02  # change of the commanded gripper opening per unit of action [m]
 GRIPPER_MAX: Final = 0.08  # widest opening [m]

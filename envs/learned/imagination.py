@@ -1,5 +1,6 @@
 """Rows of imagined worlds in one model: how they begin, advance and are judged. Knows no time limits, no autoreset."""
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,9 @@ class Imagination:
         self.watched = True
         """Whether somebody looks at every step; without, pictures are drawn when asked for."""
         if self._column is None and goal is None:
-            warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=3)
+            names = [str(entry.frame.f_globals.get("__name__")) for entry in inspect.stack(0)]
+            outside = next((i for i, name in enumerate(names) if not name.startswith("gwm_sim.envs.")), 1)
+            warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=outside + 1)
 
     def metadata(self) -> dict[str, Any]:
         """What the numbers of this world mean, and what it lacks."""

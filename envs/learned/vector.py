@@ -14,7 +14,7 @@ from gwm_sim.envs.learned.domain import find_domain
 from gwm_sim.envs.learned.imagination import Imagination
 from gwm_sim.envs.learned.observations import LATENTS, read_state, state_space
 from gwm_sim.envs.single_env import SingleEnv, first
-from gwm_sim.envs.spaces import Observation, check_words, observed
+from gwm_sim.envs.spaces import UNCERTAINTY, Observation, check_words, observed
 from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
 from gwm_sim.media.video import enlarge
 from gwm_sim.model.state import WorldState
@@ -42,7 +42,7 @@ class LearnedVectorEnv(VectorWorld):
         device: str | None = None,
         time_limit: int | Literal["checkpoint"] | None = None,
         max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         goal: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make the environments.
@@ -79,7 +79,7 @@ class LearnedVectorEnv(VectorWorld):
         )
         self.metadata = {**self.metadata, **self._imagination.metadata()}
         self._pixels: Frame | None = None  # (n, H, V*W, 3), decoded when somebody looks
-        self._readings: tuple[str, ...] | None = None
+        self._state_keys: tuple[str, ...] | None = None
         self._steps = np.zeros(num_envs, int)
 
     @property
@@ -89,7 +89,7 @@ class LearnedVectorEnv(VectorWorld):
 
     def observe_state(self, keys: Sequence[str]) -> None:
         """From now on observe the state instead of frames, which are then decoded for `render` only."""
-        self._readings = tuple(keys)
+        self._state_keys = tuple(keys)
         self._imagination.watched = LATENTS in keys
         self.single_observation_space = state_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -124,7 +124,7 @@ class LearnedVectorEnv(VectorWorld):
             self._imagination.state, self._pixels = fresh, frames
         else:
             self._imagination.state.assign(torch.from_numpy(rows), fresh)
-            if self._pixels is not None or self._readings is None:  # where somebody looks at the other rows
+            if self._pixels is not None or self._state_keys is None:  # where somebody looks at the other rows
                 self.frames()[rows] = frames
         self._steps[rows] = 0
 
@@ -134,8 +134,8 @@ class LearnedVectorEnv(VectorWorld):
         self._steps[rows] += 1
 
     def _observe(self, rows: Rows) -> Observation:
-        if self._readings is not None:
-            read = read_state(self.world_model, self._imagination.state, self._readings)
+        if self._state_keys is not None:
+            read = read_state(self.world_model, self._imagination.state, self._state_keys)
             return {key: value[rows] for key, value in read.items()}
         pictures = observed(self.frames()[rows], self.world_model.config.cameras)
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
@@ -144,7 +144,7 @@ class LearnedVectorEnv(VectorWorld):
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
         uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()
-        return rewards, {"is_success": success, "success": success.copy(), "gwm/uncertainty": uncertainty}
+        return rewards, {"is_success": success, "success": success.copy(), UNCERTAINTY: uncertainty}
 
     def _elapsed(self) -> NDArray[np.int_]:
         return self._steps

@@ -83,8 +83,8 @@ class _WaitingTwin(VectorWrapper):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        for _ in range(CONTEXT - 1):
-            observation, _, _, _, info = self.env.step(np.zeros(self.action_space.shape or (), np.float32))
+        for action in hold_still(self.action_space):
+            observation, _, _, _, info = self.env.step(action)
         return observation, info
 
 
@@ -114,6 +114,11 @@ def twin_options(world: WorldModelConfig) -> dict[str, Any]:
         "cameras": world.cameras,
         "rendering": world.schema.env_kwargs.get("rendering", "rich"),  # as twins are, where data do not say
     }
+
+
+def hold_still(space: gym.Space[Any]) -> NDArray[np.float32]:
+    """Actions (T, ...) of `space` that hold the twin still for the frames that a learned world is given."""
+    return np.zeros((CONTEXT - 1, *(space.shape or ())), np.float32)
 
 
 def start_pair(
@@ -151,7 +156,7 @@ def start_twin(
 ) -> PairedStart:
     """Begin the twin alone, and return what a learned world has to be given to begin there; see `start_pair`."""
     if actions is None:
-        actions = np.zeros((CONTEXT - 1, *(twin.action_space.shape or ())), np.float32)
+        actions = hold_still(twin.action_space)
     observation, _ = twin.reset(seed=seed, options={"properties": dict(properties or {})})
     observations = [observation, *(twin.step(action)[0] for action in actions)][-CONTEXT:]
     told: dict[str, float] = twin.unwrapped.properties  # type: ignore[attr-defined]

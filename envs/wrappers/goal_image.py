@@ -15,6 +15,7 @@ from gwm_sim.envs.single_env import AnyVector, SingleWrapper
 from gwm_sim.envs.spaces import Observation
 from gwm_sim.envs.vector_world import VectorStep
 from gwm_sim.envs.wrappers.latent_observation import Model, VectorLatentObservation
+from gwm_sim.model.world_model import WorldModel
 
 NEAR: Final = 0.25  # distance of latents at which a goal counts as reached, 1 being that of the empty scene
 
@@ -47,7 +48,7 @@ class VectorGoalImage(VectorWrapper):
         """
         latent = VectorLatentObservation(env, tuple(dict.fromkeys([*keys, LATENTS])), model)
         super().__init__(latent)
-        reader = latent.reader
+        self.reader = reader = latent.reader
         read = [read_goal(reader, picture) for picture in goals]
         middle = (reader.config.dynamics.levels - 1) / 2
         self._goals = np.stack([(goal.codes.flatten().float() / middle - 1).cpu().numpy() for goal in read])  # (G, L)
@@ -112,6 +113,11 @@ class GoalImage(SingleWrapper):
 
     vector = VectorGoalImage
     rows: VectorGoalImage
+
+    @property
+    def reader(self) -> WorldModel:
+        """The model that reads pictures and goals."""
+        return self.rows.reader
 
     def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[np.float32]:
         """Rewards (...) of latents (..., L) for goals of the same shape."""

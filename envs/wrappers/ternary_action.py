@@ -1,7 +1,7 @@
 """Numbers of an action that mean one of three things."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
@@ -9,6 +9,8 @@ from gymnasium.vector import VectorActionWrapper
 from numpy.typing import NDArray
 
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
+
+COLUMNS: Final = (-1,)  # the last number of an action, which is the gripper's
 
 
 class VectorTernaryAction(VectorActionWrapper):
@@ -18,8 +20,8 @@ class VectorTernaryAction(VectorActionWrapper):
     in shades learns to drop things where its model does not know better.
     """
 
-    def __init__(self, env: AnyVector, columns: Sequence[int] = (-1,)) -> None:
-        """Wrap `env`; `columns` are the places in the action that are taken so, by default the last, the gripper's."""
+    def __init__(self, env: AnyVector, columns: Sequence[int] = COLUMNS) -> None:
+        """Wrap `env`; `columns` are the places in the action that are taken so, by default the gripper's."""
         super().__init__(env)
         self._columns = list(columns)
 

@@ -6,15 +6,16 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
 
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
+from gwm_sim.envs.spaces import UNCERTAINTY
 from gwm_sim.envs.vector_world import VectorStep
-from gwm_sim.envs.wrappers.uncertainty_penalty import UNCERTAINTY, positive
+from gwm_sim.envs.wrappers.uncertainty_penalty import positive
 
 
 class VectorTruncateOnUncertainty(VectorWrapper):
     """End episodes whose uncertainty exceeds `limit`: what comes after is not worth learning from.
 
     It is a truncation, so that the value of going on is bootstrapped and ending early is no way to escape a penalty.
-    Rows that end are reset in the same step, unless autoreset is disabled.
+    Rows that end are reset in the same step; a single environment is left to whoever steps it.
     """
 
     def __init__(self, env: AnyVector, limit: float) -> None:
@@ -27,7 +28,7 @@ class VectorTruncateOnUncertainty(VectorWrapper):
         observation, rewards, terminated, truncated, infos = self.env.step(actions)
         uncertain = np.asarray(infos.get(UNCERTAINTY, np.zeros(self.num_envs))) > self._limit
         lost = uncertain & ~(terminated | truncated)
-        if not lost.any() or self.metadata["autoreset_mode"] is AutoresetMode.DISABLED:
+        if not lost.any() or self.metadata.get("autoreset_mode", AutoresetMode.SAME_STEP) is None:
             return observation, rewards, terminated, truncated | lost, infos
         fresh, begun = self.env.reset(options={"reset_mask": lost})
         final_obs = infos["final_obs"].copy() if "final_obs" in infos else np.full(self.num_envs, None, dtype=object)

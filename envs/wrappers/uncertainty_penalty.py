@@ -1,17 +1,15 @@
 """A price on uncertainty."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorWrapper
 from numpy.typing import NDArray
 
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
-from gwm_sim.envs.spaces import Observation
+from gwm_sim.envs.spaces import UNCERTAINTY, Observation
 from gwm_sim.envs.vector_world import VectorStep
-
-UNCERTAINTY: Final = "gwm/uncertainty"
 
 
 class VectorUncertaintyPenalty(VectorWrapper):

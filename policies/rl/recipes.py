@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from gwm_sim.envs.blocks.spec import GRIPPER
 from gwm_sim.envs.learned.observations import STATE_KEYS
+from gwm_sim.envs.wrappers.ternary_action import COLUMNS
 from gwm_sim.errors import ConfigError
 
 # Entries that are not arguments of an algorithm.
@@ -34,7 +34,7 @@ class Recipe:
         self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", STATE_KEYS))
         self.ternary: tuple[int, ...] = ()
         if TERNARY_ACTION in wrappers:
-            self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", (GRIPPER,)))
+            self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", COLUMNS))
         self.arguments = {key: value for key, value in entries.items() if key not in OF_THE_RUN}
 
 

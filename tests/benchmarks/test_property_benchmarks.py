@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.envs.blocks.spec import HELD
 from gwm_sim.envs.blocks.tasks import RED
-from gwm_sim.envs.tabletop.paired import start_pair
+from gwm_sim.envs.tabletop.paired import hold_still, start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.policies.blocks.collection import collect
@@ -93,10 +92,10 @@ def test_a_lost_cube_stays_where_it_was(twin: Any) -> None:
 def test_a_pair_begins_in_the_last_moment_of_the_twin(twin: Any, tiny_checkpoint: Path) -> None:
     learned: Any = gym.make("GWM-BlockStack-v0", model=tiny_checkpoint)
     rng = np.random.default_rng(0)
-    actions = np.concatenate([rng.uniform(-1, 1, (5, 4)).astype(np.float32), HELD])
+    actions = np.concatenate([rng.uniform(-1, 1, (5, 4)).astype(np.float32), hold_still(twin.action_space)])
     start = start_pair(twin, learned, SEED, actions, {"gravity": 3.0})
     assert start.frames.shape[0] == start.telemetry.shape[0] == CONTEXT
-    np.testing.assert_array_equal(start.actions, HELD)
+    np.testing.assert_array_equal(start.actions, actions[5:])
     assert twin.unwrapped.properties == {"friction": 1.0, "gravity": 3.0}
     assert start.properties.items() <= twin.unwrapped.properties.items()
     state, pixels, _ = learned.unwrapped.get_state()

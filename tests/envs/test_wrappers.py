@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 
 from gwm_sim.envs import wrappers
 from gwm_sim.envs.learned.imagination import Imagination
@@ -152,6 +153,10 @@ def test_uncertain_rows_end_and_begin_anew(tiny_checkpoint: Path) -> None:
     assert cut["final_info"]["gwm/uncertainty"][row] == pytest.approx(infos["gwm/uncertainty"][row])
     assert cut["gwm/uncertainty"][row] < limit
     assert np.abs(cut["final_obs"][row]["agent_pos"] - observation["agent_pos"][row]).max() > 1e-3
+    disabled: Any = gym.make_vec("GWM-BlockGrasp-v0", 3, model=tiny_checkpoint, autoreset_mode=AutoresetMode.DISABLED)
+    disabled = wrappers.VectorTruncateOnUncertainty(disabled, limit=limit)
+    disabled.reset(seed=0)
+    np.testing.assert_array_equal(disabled.step(np.stack([ACTION] * 3))[0]["agent_pos"], observation["agent_pos"])
     single = wrappers.TruncateOnUncertainty(make_single("GWM", tiny_checkpoint), limit=1e-6)
     single.reset(seed=0)
     assert single.step(ACTION)[3]
@@ -170,6 +175,7 @@ def test_goals_are_reached_where_the_picture_was_taken(world: str, tiny_checkpoi
             observation["achieved_goal"], env.reset(options={"goal": 1})[0]["desired_goal"], {}
         )
         assert here == pytest.approx(0.0, abs=1e-6)
+        assert env.get_wrapper_attr("reader").config.name
 
 
 def test_rows_keep_their_goal_until_they_end(tiny_checkpoint: Path) -> None:
@@ -200,6 +206,45 @@ def test_any_single_environment_can_be_wrapped() -> None:
         np.testing.assert_array_equal(given[0], expected[0])
         assert given[1:] == expected[1:]
         ends = bool(given[2])
+
+
+class Peculiar(gym.Env[Any, Any]):
+    """Says what no array can hold."""
+
+    observation_space = gym.spaces.Text(9)
+    action_space = gym.spaces.Box(-1, 1, (2,))
+    last: Any = None
+
+    def reset(self, **_: Any) -> Any:
+        self.last = "begun", {1: "one", "big": 2**70, "exact": np.float32(0.1), "x": 1, "_x": 2, "_final_obs": True}
+        return self.last
+
+    def step(self, action: Any) -> Any:
+        self.last = "went on", np.float32(0.1), False, False, {"zero": np.zeros(()), "gwm/uncertainty": 0.5}
+        return self.last
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: wrappers.TernaryAction(env),
+        lambda env: wrappers.TruncateOnUncertainty(env, limit=1.0),
+        lambda env: wrappers.UncertaintyPenalty(env, weight=2.0),
+    ],
+)
+def test_what_a_single_environment_says_passes_as_it_is(wrap: Any) -> None:
+    plain = Peculiar()
+    env = wrap(plain)
+    observation, info = env.reset()
+    assert observation is plain.last[0] and info is plain.last[1]
+    observation, reward, _, truncated, info = env.step(np.zeros(2, np.float32))
+    assert observation is plain.last[0] and info is plain.last[4] and not truncated
+    if isinstance(env, wrappers.UncertaintyPenalty):
+        assert type(reward) is float and reward == pytest.approx(0.1 - 2.0 * 0.5)
+    else:
+        assert reward is plain.last[1]
+    env.observation_space = gym.spaces.Text(5)
+    assert env.observation_space == gym.spaces.Text(5)
 
 
 def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:

@@ -17,6 +17,7 @@ from gwm_sim import cli
 from gwm_sim.commands.train import main as train_model
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
 from gwm_sim.data.schema import Schema
+from gwm_sim.envs.learned.vector import LearnedEnv, LearnedVectorEnv
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import PRESETS, TrainConfig
@@ -141,8 +142,11 @@ def test_every_layout_becomes_a_world_by_three_commands(name: str, tmp_path: Pat
 
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized", "ignore:own lacks labels")  # the robot's own range
 def test_a_world_of_pictures_and_sensors_steps_and_says_what_it_lacks(bare_world: Path) -> None:
-    with pytest.warns(UserWarning, match="own lacks labels.*gwm label"):
-        env = gym.make("GWM-World-v0", model=bare_world)
+    for form in (LearnedEnv, LearnedVectorEnv):
+        with pytest.warns(UserWarning, match="own lacks labels.*gwm label") as caught:
+            form(model=bare_world)
+        assert caught[0].filename == __file__  # whoever made it is told
+    env = gym.make("GWM-World-v0", model=bare_world)
     check_env(env.unwrapped, skip_render_check=True)
     rewards, info = drive(env)
     assert rewards == [0, 0, 0] and info["is_success"] is False

@@ -44,7 +44,7 @@ class MuJoCoVectorEnv(VectorWorld):
         render_mode: str | None = None,
         device: str | None = None,
         max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str | None = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ) -> None:
         """Make the environments.
 
@@ -64,7 +64,6 @@ class MuJoCoVectorEnv(VectorWorld):
         """
         check_words(task=(task, spec.TASKS), reward=(reward, REWARDS), device=(device, (None, "cpu")))
         model = make_model(rendering)
-        self._simulation = Simulation(model, num_envs)
         self._renderer = FrameRenderer(model, size, cameras, depth, rendering)
         self._display = FrameRenderer(model, RENDER_SIZE, rendering=rendering)
         super().__init__(
@@ -75,6 +74,7 @@ class MuJoCoVectorEnv(VectorWorld):
             autoreset_mode,
             render_mode,
         )
+        self._simulation = Simulation(model, num_envs)
         self.task = task
         self._cameras = tuple(cameras)
         self._sparse = reward == "sparse"

@@ -1,5 +1,6 @@
 """The physics twin as an environment: spec, state, seeds, properties, autoreset."""
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -74,6 +75,25 @@ def test_every_camera_and_depth_have_their_entries() -> None:
 def test_unknown_words_are_refused(keywords: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|must be among"):
         MuJoCoEnv(**keywords)
+
+
+def test_arguments_are_checked_and_named_as_those_of_one_environment() -> None:
+    assert list(inspect.signature(MuJoCoEnv).parameters)[:2] == ["task", "size"]
+    assert "num_envs" not in inspect.signature(MuJoCoEnv).parameters
+    with pytest.raises(TypeError, match="num_envs"):
+        MuJoCoEnv(num_envs=2)
+    with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
+        MuJoCoVectorEnv(num_envs=0)
+    with pytest.raises(ValueError, match="AutoresetMode"):
+        MuJoCoVectorEnv(autoreset_mode=None)  # type: ignore[arg-type]
+    env = MuJoCoEnv("reach", rendering="fast")
+    assert env.task == "reach"
+    with pytest.raises(ValueError, match="reset_mask"):
+        env.reset(options={"reset_mask": np.array([True])})
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"shape \(3,\), expected \(4,\)"):
+        env.step(np.zeros(3, np.float32))
+    env.close()
 
 
 def test_the_device_that_it_runs_on_may_be_named() -> None:
