@@ -5,6 +5,7 @@ class TestMyPlanner(PlannerConformance):
         return MyPlanner(), schema, 64
 """
 
+from abc import ABC, abstractmethod
 from threading import Thread
 
 import numpy as np
@@ -15,12 +16,12 @@ from gwm_sim.policies.live.safety import Vector
 from gwm_sim.protocol import CONTEXT
 
 
-class PlannerConformance:
+class PlannerConformance(ABC):
     """Tests of one planner."""
 
+    @abstractmethod
     def make_planner(self) -> tuple[Planner, Schema, int]:
         """A new planner, what its telemetry and actions mean, and height and width of the frames it sees [px]."""
-        raise NotImplementedError
 
     def test_it_plans_a_block_of_finite_actions_whether_or_not_some_are_pending(self) -> None:
         planner, schema, size = self.make_planner()

@@ -1,5 +1,6 @@
 """What the contract of a policy says, as tests."""
 
+from abc import ABC, abstractmethod
 from copy import deepcopy
 from itertools import islice
 from typing import Any
@@ -11,7 +12,7 @@ from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import Env, rollout, rows_of
 
 
-class PolicyConformance:
+class PolicyConformance(ABC):
     """Holds a policy to `gwm_sim.policies.policy.Policy`.
 
     class TestMine(PolicyConformance):
@@ -25,13 +26,13 @@ class PolicyConformance:
     steps = 5
     """How long to act in each test."""
 
+    @abstractmethod
     def make_env(self, num_envs: int | None) -> Env:
         """A fresh environment that the policy is for: a vector of so many rows, or a single one for None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_policy(self, env: Env) -> Policy:
         """A fresh policy for an environment, with the same seed every time."""
-        raise NotImplementedError
 
     def test_actions_of_rows_are_of_the_action_space(self) -> None:
         """Shape, type and bounds, for a vector of environments."""

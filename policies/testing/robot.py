@@ -5,6 +5,7 @@ class TestMyArm(RobotConformance):
         return MyArm("/dev/ttyUSB0"), WorldModel.load("my-model").config.schema
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,15 +16,15 @@ from gwm_sim.policies.live.camera import check_picture
 from gwm_sim.policies.live.robots import Robot, check_robot, read_telemetry
 
 
-class RobotConformance:
+class RobotConformance(ABC):
     """Tests of one robot."""
 
     drift = 0.01
     """How far telemetry may move while the robot holds still, as a share of its range."""
 
+    @abstractmethod
     def make_robot(self) -> tuple[Robot, Schema]:
         """A robot that is not connected, and what the data mean of the model that will drive it."""
-        raise NotImplementedError
 
     def test_it_names_all_telemetry_and_actions_of_the_model(self) -> None:
         check_robot(*self.make_robot())
