@@ -13,26 +13,20 @@ import models
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from recordings import make_camera, make_episode, make_schema, write_file
+from exporting import LENGTHS, SIZE, export, psnr, smooth_episode, smooth_schema, write_smooth
+from recordings import make_camera, make_schema, write_file
 
 from gwm_sim import cli
-from gwm_sim.commands.export import ExportConfig, export_episodes
+from gwm_sim.commands.export import ExportConfig
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
-from gwm_sim.data.exporters import videos
 from gwm_sim.data.exporters.summaries import Summaries
 from gwm_sim.data.formats import detect
-from gwm_sim.data.schema import Command, Schema
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.imagination import imagine_episode, imagine_episodes
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-
-Array = NDArray[Any]
-
-SIZE = 64
-LENGTHS = (6, 9, 7)
 
 CAMERAS = {
     "robomimic": ("front", "wrist"),
@@ -40,60 +34,6 @@ CAMERAS = {
     "minari": ("pixels", "pixels_wrist"),
 }
 """What cameras `front` and `wrist` are called after export and import."""
-
-
-def smooth_pictures(rows: int, phase: float) -> Array:
-    """Draw a bright spot that wanders over a slope, (rows, 64, 64, 3) uint8."""
-    y, x = np.mgrid[:SIZE, :SIZE]
-    spots = [np.exp(-((x - 12 - 4 * row) ** 2 + (y - 30 - phase) ** 2) / 60) for row in range(rows)]
-    colours = [(40 + y + 80 * spot, 60 + x + 0 * spot, 130 - 60 * spot) for spot in spots]
-    return np.stack([np.stack(colour, axis=-1) for colour in colours]).round().astype(np.uint8)
-
-
-def smooth_schema(**changes: Any) -> Schema:
-    cameras = {"front": make_camera(SIZE), "wrist": make_camera(SIZE)}
-    return dataclasses.replace(make_schema(), cameras=cameras, **changes)
-
-
-def smooth_episode(seed: int, length: int) -> Episode:
-    """A recording that codecs can hold; each picture is far from its neighbours."""
-    drawn = dataclasses.replace(make_episode(3), seed=seed)  # eight actions
-    rng = np.random.default_rng(seed)
-    return dataclasses.replace(
-        drawn,
-        frames={camera: smooth_pictures(length + 1, 10 * i + seed) for i, camera in enumerate(("front", "wrist"))},
-        telemetry=rng.normal(size=(length + 1, 3)).astype(np.float32),
-        actions=rng.uniform(-1, 1, (length, 2)).astype(np.float32),
-        labels={task: dataclasses.replace(labels, reward=rng.random(length + 1, np.float32),
-                                          success=rng.random(length + 1) < 0.5)
-                for task, labels in drawn.labels.items()},
-        objects=rng.normal(size=(length + 1, 2, 7)).astype(np.float32),
-    )  # fmt: skip
-
-
-def write_smooth(path: Path, lengths: Sequence[int] = LENGTHS, schema: Schema | None = None) -> Path:
-    writer = EpisodeWriter(path, schema or smooth_schema())
-    for k, length in enumerate(lengths):
-        writer.write(k, smooth_episode(k, length))
-    writer.merge()
-    return path
-
-
-def export(format: str, file: Path, out: Path, **options: Any) -> Path:
-    export_episodes(ExportConfig(format, file, out, **options))
-    return out
-
-
-def read_parquet(path: Path) -> list[dict[str, Any]]:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    rows: list[dict[str, Any]] = parquet.read_table(path, partitioning=None).to_pylist()
-    return rows
-
-
-def psnr(frames: Array, truth: Array) -> float:
-    """Return the worst of all frames [dB]."""
-    error = ((frames.astype(float) - truth) ** 2).mean(axis=(1, 2, 3)).max()
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 @pytest.mark.parametrize(
@@ -154,104 +94,6 @@ def test_robomimic_masks_share_out_all_demos(tmp_path: Path) -> None:
         assert sorted(train + valid) == sorted(file["data"])
     with pytest.raises(ConfigError, match="one episode cannot be split"):
         export("robomimic", own, tmp_path / "one.hdf5", valid=0.1, limit=1)
-
-
-def test_lerobot_metadata_describe_the_files(tmp_path: Path) -> None:
-    own = EpisodeFile(write_smooth(tmp_path / "own.hdf5"))
-    out = export("lerobot", own.path, tmp_path / "out", codec="h264", task="Stack the cubes.")
-    info = json.loads((out / "meta/info.json").read_text())
-    frames = sum(LENGTHS) + len(LENGTHS)
-    assert (info["codebase_version"], info["fps"], info["splits"]) == ("v3.0", 10, {"train": "0:3"})
-    assert (info["total_episodes"], info["total_frames"], info["total_tasks"]) == (3, frames, 1)
-    assert info["gwm_sim"] == own.schema.to_json() and "imagined" not in info
-    rows = read_parquet(out / "data/chunk-000/file-000.parquet")
-    tables = {key: feature for key, feature in info["features"].items() if feature["dtype"] != "video"}
-    assert rows[0].keys() == tables.keys()
-    for key, feature in tables.items():
-        assert np.shape(rows[0][key]) == (() if feature["shape"] == [1] else tuple(feature["shape"]))
-    assert [row["index"] for row in rows] == list(range(frames))
-    assert [row["frame_index"] for row in rows if row["episode_index"] == 1] == list(range(10))
-    assert [row["index"] for row in rows if row["next.done"]] == [6, 16, 24]
-    episodes = read_parquet(out / "meta/episodes/chunk-000/file-000.parquet")
-    assert [(e["dataset_from_index"], e["dataset_to_index"]) for e in episodes] == [(0, 7), (7, 17), (17, 25)]
-    key = "observation.images.wrist"
-    assert [e[f"videos/{key}/to_timestamp"] for e in episodes] == [0.7, 1.7, 2.5]
-    assert [e["tasks"] for e in episodes] == [["Stack the cubes."]] * 3
-    pandas = pytest.importorskip("pandas")
-    tasks = pandas.read_parquet(out / "meta/tasks.parquet")
-    assert tasks.index.name == "task" and tasks.loc["Stack the cubes.", "task_index"] == 0
-
-
-def test_lerobot_statistics_are_those_of_numpy(tmp_path: Path) -> None:
-    own = EpisodeFile(write_smooth(tmp_path / "own.hdf5"))
-    out = export("lerobot", own.path, tmp_path / "out", codec="h264")
-    stats = json.loads((out / "meta/stats.json").read_text())
-    telemetry = np.concatenate([episode.telemetry for episode in own]).astype(float)
-    state = stats["observation.state"]
-    for name, values in (
-        ("min", telemetry.min(0)), ("max", telemetry.max(0)), ("mean", telemetry.mean(0)), ("std", telemetry.std(0)),
-        ("q01", np.quantile(telemetry, 0.01, axis=0)), ("q99", np.quantile(telemetry, 0.99, axis=0)),
-    ):  # fmt: skip
-        np.testing.assert_allclose(state[name], values)
-    assert state["count"] == [len(telemetry)]
-    pixels = np.concatenate([episode.frames["front"] for episode in own]).reshape(-1, 3) / 255
-    front = stats["observation.images.front"]
-    for name, values in (
-        ("min", pixels.min(0)), ("max", pixels.max(0)), ("mean", pixels.mean(0)), ("std", pixels.std(0)),
-        ("q50", np.quantile(pixels, 0.5, axis=0, method="inverted_cdf")),
-    ):  # fmt: skip
-        np.testing.assert_allclose(front[name], values.reshape(3, 1, 1), atol=1e-9)
-    episode = read_parquet(out / "meta/episodes/chunk-000/file-000.parquet")[1]
-    np.testing.assert_allclose(episode["stats/action/max"], np.max([*own[1].actions, own[1].actions[-1]], axis=0))
-    assert np.shape(episode["stats/observation.images.front/mean"]) == (3, 1, 1)
-
-
-def test_lerobot_begins_new_files_when_they_are_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lerobot = pytest.importorskip("gwm_sim.data.exporters.lerobot")
-    monkeypatch.setattr(lerobot, "_DATA_MEGABYTES", 0)
-    monkeypatch.setattr(lerobot, "_VIDEO_MEGABYTES", 0)
-    monkeypatch.setattr(lerobot, "_CHUNK_FILES", 2)
-    own = write_smooth(tmp_path / "own.hdf5")
-    out = export("lerobot", own, tmp_path / "out", codec="h264")
-    names = sorted(str(path.relative_to(out / "data")) for path in (out / "data").rglob("*.parquet"))
-    assert names == [f"chunk-00{chunk}/file-00{file}.parquet" for chunk, file in ((0, 0), (0, 1), (1, 0))]
-    assert len(list((out / "videos").rglob("*.mp4"))) == 6
-    import_episodes(ImportConfig("lerobot", out, tmp_path / "back.hdf5", size=SIZE))
-    with EpisodeFile(own) as ours, EpisodeFile(tmp_path / "back.hdf5") as theirs:
-        assert psnr(theirs[2].frames["wrist"], ours[2].frames["wrist"]) > 30
-
-
-def test_lerobot_row_of_the_last_frame_asks_for_nothing_new(tmp_path: Path) -> None:
-    command = Command(telemetry=0, action=0, scale=0.03, measured=0)
-    commanded = write_smooth(tmp_path / "commanded.hdf5", (6,), smooth_schema(commands=(command,)))
-    rated = write_smooth(tmp_path / "rated.hdf5", (6,), smooth_schema(settings={"action_kinds": ["target", "rate"]}))
-    last = EpisodeFile(commanded)[0].actions[-1]
-    for file, expected in ((commanded, [0, last[1]]), (rated, [last[0], 0])):
-        out = export("lerobot", file, tmp_path / file.stem, codec="h264")
-        assert read_parquet(out / "data/chunk-000/file-000.parquet")[-1]["action"] == pytest.approx(expected)
-
-
-def test_lerobot_refuses_pictures_that_its_codec_cannot_hold(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    small = write_file(tmp_path / "small.hdf5", (0,))
-    with pytest.raises(ConfigError, match=r"'front' has pictures of 16x16, but av1 needs 64 .* --codec h264"):
-        export("lerobot", small, tmp_path / "out")
-    with pytest.raises(ConfigError, match="pictures of 9x9, but videos need even sizes"):
-        videos.check_codec("h264", {"front": make_camera(9)})
-
-
-def test_lerobot_camera_cannot_lead_out_of_the_dataset(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    own = write_smooth(tmp_path / "own.hdf5", (6,))
-    with h5py.File(own, "r+") as file:
-        data = file["data"]
-        schema = json.loads(data.attrs["gwm_schema"])
-        schema["cameras"]["a/../../b"] = schema["cameras"].pop("wrist")
-        data.attrs["gwm_schema"] = json.dumps(schema)
-        data["demo_0"].move("frames/wrist", "frames/a/../../b")
-    with pytest.raises(ConfigError, match=r"camera 'a/\.\./\.\./b' cannot name a folder"):
-        export("lerobot", own, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["own.hdf5"]
 
 
 def test_minari_spaces_are_those_of_an_environment(tmp_path: Path) -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +12,15 @@ import h5py
 import layouts
 import numpy as np
 import pytest
-from layouts import LAYOUTS, Truth
-from numpy.typing import NDArray
+from importing import SIZE, assert_is, assert_same_frames, config, imported
+from layouts import LAYOUTS
 
-from gwm_sim import cli
-from gwm_sim.commands.import_ import ImportConfig, import_episodes
-from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.commands.import_ import import_episodes
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers.conversion import Conversion
-from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.rotations import changes, continuous
-from gwm_sim.data.importers.source import Action
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
-
-Array = NDArray[Any]
-
-SIZE = 32
-
-
-def config(format: str, source: Path, out: Path, **changes: Any) -> ImportConfig:
-    plain = ImportConfig(format=format, source=source, out=out, size=SIZE)
-    return dataclasses.replace(plain, **changes)
-
-
-def imported(format: str, source: Path, **changes: Any) -> tuple[EpisodeFile, list[Episode]]:
-    """Import a recording beside itself and read the result."""
-    out = source.parent / "out" / "imported.hdf5"
-    import_episodes(config(format, source, out, **changes))
-    with EpisodeFile(out) as file:
-        file.check()
-        return file, list(file)
-
-
-def assert_same_frames(frames: Array, truth: Array) -> None:
-    """Compare frames with the truth, through whatever codec; a neighbour's frame is far outside of the tolerance."""
-    expected = np.stack([shrink(picture, SIZE) for picture in truth]).astype(int)
-    assert frames.shape == expected.shape
-    assert np.abs(frames - expected).mean(axis=(1, 2, 3)).max() < 5
-    assert np.abs(frames[:-1] - expected[1:]).mean(axis=(1, 2, 3)).min() > 6
-
-
-def assert_is(episode: Episode, truth: Truth) -> None:
-    np.testing.assert_allclose(episode.telemetry, truth.telemetry, atol=2e-6)
-    np.testing.assert_allclose(episode.actions, truth.actions, atol=2e-6)
-    assert episode.frames.keys() == truth.frames.keys()
-    for camera, frames in episode.frames.items():
-        assert_same_frames(frames, truth.frames[camera])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -214,154 +171,6 @@ def test_minari_takes_the_limits_of_the_space_and_leaves_other_rewards_out(tmp_p
         assert (file.schema.rate, file.schema.action_low, file.schema.tasks) == (12, (-2, -1), ())
 
 
-def test_table_faster_than_its_videos_is_thinned_to_their_rate(tmp_path: Path) -> None:
-    truth = layouts.make_truth(0, 41, 2, 2, ("front",))
-    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:10], 10)
-    rows = np.column_stack([np.arange(40) / 40, truth.telemetry[:40], truth.actions])
-    lines = ["time,state.x,state.y,delta.dx,rate.vy", *(",".join(map(str, row)) for row in rows)]
-    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
-    file, (episode,) = imported("folder", tmp_path / "a")
-    assert file.schema.rate == pytest.approx(10)
-    np.testing.assert_allclose(episode.telemetry, truth.telemetry[:40:4], atol=1e-6)
-    blocks = truth.actions[:36].reshape(9, 4, 2)
-    np.testing.assert_allclose(episode.actions, np.stack([blocks[..., 0].sum(1), blocks[..., 1].mean(1)], 1), atol=1e-5)
-    assert_same_frames(episode.frames["front"], truth.frames["front"][:10])
-
-
-def test_times_count_from_the_first_frame_of_the_videos(tmp_path: Path) -> None:
-    truth = layouts.make_truth(0, 17, 2, 1, ("front",))
-    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:16], 20)
-    rows = np.column_stack([np.arange(6, 16) / 20, truth.telemetry[6:16], truth.actions[6:16]])
-    lines = ["time,state.x,state.y,delta.dx", *(",".join(map(str, row)) for row in rows)]
-    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
-    _, (episode,) = imported("folder", tmp_path / "a")
-    assert_is(episode, truth.rows(6, 16))
-
-
-def test_actions_of_a_fast_table_add_up_as_the_user_says(tmp_path: Path) -> None:
-    truth = layouts.make_truth(0, 41, 1, 1, ("front",))
-    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:10], 10)
-    rows = np.column_stack([np.arange(40) / 40, truth.telemetry[:40], truth.actions])
-    lines = ["time,state.x,action.dx", *(",".join(map(str, row)) for row in rows)]
-    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match="how dx add up when frames are left out: give --actions"):
-        imported("folder", tmp_path / "a")
-    import_episodes(config("folder", tmp_path / "a", tmp_path / "b.hdf5", actions="delta"))
-    with EpisodeFile(tmp_path / "b.hdf5") as file:
-        summed = truth.actions[:36].reshape(9, 4).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(file[0].actions, summed, atol=1e-5)
-
-
-def test_a_frame_may_be_the_nearest_of_two_rows(tmp_path: Path) -> None:
-    truth = layouts.make_truth(0, 21, 2, 1, ("front",))
-    layouts.write_mp4(tmp_path / "a/take/front.mp4", truth.frames["front"][:20], 10)
-    times = np.arange(20) / 10
-    times[5::2] += 0.052  # nearer to the next frame, which the next row has too
-    rows = np.column_stack([times, truth.telemetry[:20], truth.actions])
-    lines = ["time,state.x,state.y,delta.dx", *(",".join(map(str, row)) for row in rows)]
-    (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
-    _, (episode,) = imported("folder", tmp_path / "a")
-    shown = np.minimum(np.arange(20) + (np.arange(20) % 2) * (np.arange(20) >= 5), 19)
-    expected = np.stack([shrink(picture, SIZE) for picture in truth.frames["front"][shown]]).astype(int)
-    assert np.abs(episode.frames["front"] - expected).mean(axis=(1, 2, 3)).max() < 5
-
-
-@pytest.mark.parametrize("rows", [16, 17])
-def test_a_success_on_a_row_that_is_left_out_is_kept(rows: int, tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "a", lengths=(rows, rows + 2, rows + 1))
-    info = json.loads((tmp_path / "a/meta/info.json").read_text())
-    del info["features"]["next.reward"]
-    (tmp_path / "a/meta/info.json").write_text(json.dumps(info))
-    import_episodes(config("lerobot", tmp_path / "a", tmp_path / "b.hdf5", fps=10))
-    with EpisodeFile(tmp_path / "b.hdf5") as file:
-        for episode in file:
-            labels = episode.labels["task"]
-            assert labels.success.tolist() == [False] * (len(labels.success) - 1) + [True]
-            np.testing.assert_array_equal(labels.reward, labels.success)
-
-
-def test_success_without_reward_becomes_a_label(tmp_path: Path) -> None:
-    truths = layouts.write_lerobot(tmp_path / "a")
-    info = json.loads((tmp_path / "a/meta/info.json").read_text())
-    del info["features"]["next.reward"]
-    (tmp_path / "a/meta/info.json").write_text(json.dumps(info))
-    file, episodes = imported("lerobot", tmp_path / "a")
-    assert file.schema.tasks == ("task",)
-    for episode, truth in zip(episodes, truths, strict=True):
-        last = np.arange(len(truth.telemetry)) == len(truth.telemetry) - 1
-        np.testing.assert_array_equal(episode.labels["task"].success, last)
-        np.testing.assert_array_equal(episode.labels["task"].reward, last)
-
-
-def test_gaps_in_time_cut_the_episode(tmp_path: Path) -> None:
-    truths = layouts.write_folder(tmp_path / "takes", (14,))
-    table = tmp_path / "takes/take_00/robot.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join(lines[:7] + lines[9:]))  # rows 6 and 7 are missing
-    result = import_episodes(config("folder", tmp_path / "takes", tmp_path / "a.hdf5"))
-    assert any("1 gaps in time" in note for note in result.notes)
-    with EpisodeFile(tmp_path / "a.hdf5") as file:
-        assert file.lengths == [5, 5]
-        assert_is(file[1], truths[0].rows(8, 14))
-
-
-def test_frames_that_a_video_lost_cut_the_episode(tmp_path: Path) -> None:
-    (truth,) = layouts.write_folder(tmp_path / "takes", (16,))
-    stamps = np.delete(np.arange(16), 8)
-    layouts.write_mp4(tmp_path / "takes/take_00/front.mp4", truth.frames["front"][stamps], 20, stamps=stamps)
-    _, episodes = imported("folder", tmp_path / "takes")
-    assert_is(episodes[0], truth.rows(0, 8))
-    assert_is(episodes[1], truth.rows(9, 16))
-
-
-def test_table_without_times_must_be_as_long_as_its_videos(tmp_path: Path) -> None:
-    layouts.write_folder(tmp_path / "takes", (16,), timed=False)
-    table = tmp_path / "takes/take_00/robot.csv"
-    table.write_text("\n".join(table.read_text().splitlines()[:9]))
-    with pytest.raises(DataError, match=r"its table has 8 rows, its videos have .*16.* Add a column time"):
-        imported("folder", tmp_path / "takes")
-
-
-def test_dropped_frames_sum_deltas_take_targets_and_average_rates(tmp_path: Path) -> None:
-    truths = layouts.write_folder(tmp_path / "takes", (17,))
-    file, (episode,) = imported("folder", tmp_path / "takes", fps=5)
-    assert file.schema.rate == 5
-    np.testing.assert_allclose(episode.telemetry, truths[0].telemetry[::4], atol=1e-6)
-    blocks = truths[0].actions.reshape(4, 4, 3)
-    expected = np.stack([blocks[..., 0].sum(axis=1), blocks[:, -1, 1], blocks[..., 2].mean(axis=1)], axis=1)
-    np.testing.assert_allclose(episode.actions, expected, atol=1e-5)
-    assert_same_frames(episode.frames["side"], truths[0].frames["side"][::4])
-
-
-def test_summed_deltas_widen_the_limits(tmp_path: Path) -> None:
-    layouts.write_robomimic(tmp_path / "demo.hdf5", (20, 21))
-    file, _ = imported("robomimic", tmp_path / "demo.hdf5", fps=5)
-    assert file.schema.action_high == (4, 4, 4, 4, 4, 4, 1)
-
-
-def test_more_frames_than_there_are_is_refused(tmp_path: Path) -> None:
-    layouts.write_folder(tmp_path / "takes", (8,))
-    with pytest.raises(ConfigError, match=r"--fps 50 is more than the 20 Hz of the source"):
-        imported("folder", tmp_path / "takes", fps=50.0)
-
-
-def test_uneven_ratio_keeps_the_nearest_rows_and_every_change() -> None:
-    times = np.arange(31) / 30
-    rows = rows_at(times, 12.0)
-    assert np.abs(times[rows] - np.arange(len(rows)) / 12).max() <= 1 / 60 + 1e-9
-    actions = np.random.default_rng(0).normal(size=(30, 1))
-    joined = aggregate(actions, [Action("dx", kind="delta")], rows)
-    np.testing.assert_allclose(joined.sum(), actions[: rows[-1]].sum(), atol=1e-5)
-
-
-def test_jitter_is_no_gap_and_a_lost_row_is_one() -> None:
-    rng = np.random.default_rng(0)
-    times = np.arange(50) / 20 + rng.uniform(-0.01, 0.01, 50)
-    assert cuts(times) == [(0, 50)]
-    assert cuts(np.delete(times, 20)) == [(0, 20), (20, 49)]
-    assert nearest(np.array([0.0, 1.0, 2.0]), np.array([-1.0, 0.4, 0.6, 9.0])).tolist() == [0, 0, 1, 2]
-
-
 def test_rotation_changes_turn_one_quaternion_into_the_next() -> None:
     rng = np.random.default_rng(0)
     quaternions = rng.normal(size=(20, 4))
@@ -494,99 +303,3 @@ def test_nan_names_row_and_column(tmp_path: Path) -> None:
         file["data/demo_1/actions"][3, 2] = np.nan
     with pytest.raises(DataError, match=r"/data/demo_1/actions holds nan at row 3, column 2"):
         imported("robomimic", tmp_path / "demo.hdf5")
-
-
-# Going on after an interruption
-
-
-def digest(path: Path) -> str:
-    with EpisodeFile(path) as file:
-        return file.digest()
-
-
-def command(source: Path, out: Path) -> list[str]:
-    words = ["import", "folder", str(source), "--out", str(out), "--size", str(SIZE)]
-    return [sys.executable, "-m", "gwm_sim", *words]
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < deadline, "nothing was imported in two minutes"
-        time.sleep(0.005)
-
-
-def kill(source: Path, out: Path, parts: int) -> int:
-    """Kill an import when it has finished some episodes; return how many survived."""
-    with subprocess.Popen(command(source, out)) as process:
-        wait_for(lambda: len(list(parts_folder(out).glob("*.hdf5"))) >= parts, process)
-        process.send_signal(signal.SIGKILL)
-    if not out.exists():
-        with EpisodeFile(out) as file:
-            file.check()
-            return len(file)
-    return len(EpisodeFile(out))
-
-
-def test_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    layouts.write_folder(tmp_path / "takes", [60] * 20)
-    import_episodes(config("folder", tmp_path / "takes", tmp_path / "whole.hdf5"))
-    out = tmp_path / "killed.hdf5"
-    survived = kill(tmp_path / "takes", out, 2)
-    assert survived >= 2
-    result = import_episodes(config("folder", tmp_path / "takes", out))
-    assert result.imported == 20 - survived
-    assert digest(out) == digest(tmp_path / "whole.hdf5")
-    assert not parts_folder(out).exists()
-    assert import_episodes(config("folder", tmp_path / "takes", out)).imported == 0
-
-
-@pytest.mark.parametrize("moment", [(Conversion, "__init__"), (EpisodeWriter, "merge")])
-def test_interrupt_at_any_moment_says_how_to_go_on(
-    moment: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    layouts.write_folder(tmp_path / "takes", [6])
-    monkeypatch.setattr(*moment, interrupt)
-    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on"):
-        import_episodes(config("folder", tmp_path / "takes", tmp_path / "a.hdf5"))
-
-
-@pytest.mark.slow
-def test_twenty_kills_lose_no_finished_episode(tmp_path: Path) -> None:
-    layouts.write_folder(tmp_path / "takes", [60] * 20)
-    whole, rng = tmp_path / "whole.hdf5", np.random.default_rng(0)
-    began = time.monotonic()
-    subprocess.run(command(tmp_path / "takes", whole), check=True)
-    seconds = time.monotonic() - began
-    for attempt in range(20):
-        out = tmp_path / f"{attempt}.hdf5"
-        with subprocess.Popen(command(tmp_path / "takes", out)) as process:
-            time.sleep(rng.uniform(0.1, 1) * seconds)
-            finished = {path.name for path in parts_folder(out).glob("*.hdf5")}
-            process.send_signal(signal.SIGKILL)
-        complete, kept = out.exists(), {path.name for path in parts_folder(out).glob("*.hdf5")}
-        assert complete or finished <= kept
-        result = import_episodes(config("folder", tmp_path / "takes", out))
-        assert result.imported == (0 if complete else 20 - len(kept))
-        assert digest(out) == digest(whole)
-
-
-def test_other_settings_do_not_mix(tmp_path: Path) -> None:
-    layouts.write_folder(tmp_path / "takes", (8, 8))
-    imported("folder", tmp_path / "takes")
-    with pytest.raises(ConfigError, match=r"was made with other settings: cameras\.front\.height: 32, here 16"):
-        imported("folder", tmp_path / "takes", size=16)
-
-
-def test_command_line_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layouts.write_folder(tmp_path / "takes", (8, 8))
-    out, report = tmp_path / "a.hdf5", tmp_path / "a.json"
-    words = ["import", "folder", str(tmp_path / "takes"), "--out", str(out), "--camera", "side", "--json", str(report)]
-    assert cli.main(words) == 0
-    assert "imported 2 episodes" in capsys.readouterr().out
-    assert json.loads(report.read_text())["cameras"] == {"side": [64, 64]}
-    assert cli.main(["import", "lerobot", str(tmp_path / "takes"), "--out", str(tmp_path / "b.hdf5")]) == 2
-    assert "Give the folder of a LeRobot dataset" in capsys.readouterr().err
