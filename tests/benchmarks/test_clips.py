@@ -44,6 +44,7 @@ def test_clips_longer_than_every_episode_are_refused(tiny_data: Path, tmp_path: 
         clips.Studio(clips.ClipsConfig(motion=(tiny_data,), out=tmp_path / "clips.hdf5", steps=13))
 
 
+@pytest.mark.slow
 def test_killed_drawing_goes_on_to_the_same_file(tiny_data: Path, tmp_path: Path) -> None:
     def config(name: str) -> Any:
         return clips.ClipsConfig(

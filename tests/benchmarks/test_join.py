@@ -14,6 +14,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import TrainConfig
 
 
+@pytest.mark.slow
 def test_parts_come_from_one_model_and_all_else_from_another(
     tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def kill(source: Path, out: Path, parts: int) -> int:
     return len(EpisodeFile(out))
 
 
+@pytest.mark.slow
 def test_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     layouts.write_folder(tmp_path / "takes", [60] * 20)
     import_episodes(config("folder", tmp_path / "takes", tmp_path / "whole.hdf5"))

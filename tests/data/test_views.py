@@ -312,6 +312,7 @@ def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, re
         train(TrainConfig(data=(recording,), out=out, init=str(tiny_checkpoint), phases=("painter",), **words))
 
 
+@pytest.mark.slow
 def test_fine_tuning_keeps_futures_and_depth(checkpoint: Path, recording: Path, tmp_path: Path) -> None:
     words: dict[str, Any] = {"preset": "tiny", "steps": 3, "camera": CAMERAS, "device": "cpu", "init": str(checkpoint)}
     shallow = tmp_path / "shallow.hdf5"

@@ -66,6 +66,7 @@ def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Pa
     assert len(EpisodeFile(tmp_path / "none-longer.hdf5")) == 6
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         torch.testing.assert_close(killed[name], value, msg=f"{name} differs")
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_weights_of_another_model(
     tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +156,7 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
     assert not config.out.exists()  # the command can be corrected and given again
 
 
+@pytest.mark.slow
 def test_what_is_left_out_asks_nothing_of_the_data(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """Episodes of 6 frames are too short for rollouts, and long enough to draw."""
     pieces = tmp_path / "pieces.hdf5"
@@ -185,6 +188,7 @@ def test_actions_are_read_in_the_size_that_the_data_declare(tiny_checkpoint: Pat
     torch.testing.assert_close(of_metres[..., actions], model.dynamics.robot_features(sized)[..., actions])
 
 
+@pytest.mark.slow
 def test_a_task_that_was_labelled_later_is_learned_alone(tmp_path: Path) -> None:
     for name, schema in (("plain", replace(make_schema(), tasks=(), task=None)), ("labelled", make_schema())):
         writer = EpisodeWriter(tmp_path / f"{name}.hdf5", schema)
@@ -203,6 +207,7 @@ def test_a_task_that_was_labelled_later_is_learned_alone(tmp_path: Path) -> None
         main(replace(again, out=tmp_path / "no", phases=("tokenizer", "painter")))
 
 
+@pytest.mark.slow
 def test_a_model_is_called_as_its_folder(tiny_data: Path, tmp_path: Path) -> None:
     main(replace(config_for(tiny_data, tmp_path / "my-bench", steps=3), name=""))
     assert WorldModel.load(tmp_path / "my-bench", "cpu").config.name == "my-bench"
@@ -210,6 +215,7 @@ def test_a_model_is_called_as_its_folder(tiny_data: Path, tmp_path: Path) -> Non
     assert "# my-bench" in card and 'model="path/to/my-bench"' in card
 
 
+@pytest.mark.slow
 def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Episodes of `tiny_data` have 13 frames."""
     config = replace(config_for(tiny_data, tmp_path / "run", steps=5), rollouts=(8, 14))
@@ -231,6 +237,7 @@ def test_rollouts_are_as_long_as_asked_for(tiny_data: Path, tmp_path: Path, monk
     assert lengths == {8, 13}
 
 
+@pytest.mark.slow
 def test_a_model_that_goes_on_from_another_lives_by_its_own_predictions_at_once(
     tiny_data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +258,7 @@ def test_a_model_that_goes_on_from_another_lives_by_its_own_predictions_at_once(
     assert began[:4] == [False, True, True, True]  # one step of four goes on from true states
 
 
+@pytest.mark.slow
 def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: Path) -> None:
     config = replace(config_for(tiny_data, tmp_path / "run", steps=5), motion=(tiny_data,))
     main(config)
@@ -261,6 +269,7 @@ def test_motion_is_learned_from_files_of_other_looks(tiny_data: Path, tmp_path: 
     assert int(data.windows(2, seen=True).max()) < count <= int(data.windows(2).max())
 
 
+@pytest.mark.slow
 def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +281,7 @@ def test_a_phase_that_gets_no_better_ends_with_its_best_weights(
     assert "dynamics: stopped at 35% of its budget" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_batches_are_so_many_times_as_large(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     draw = WindowSampler.draw
@@ -299,6 +309,7 @@ def test_a_camera_on_the_robot_is_refused_where_objects_are_tracked(tiny_data: P
         build(config, PRESETS["tiny"], data)
 
 
+@pytest.mark.slow
 def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path: Path) -> None:
     main(config_for(tiny_data, tmp_path, steps=5))
     with pytest.raises(ConfigError, match="--resume"):
@@ -309,6 +320,7 @@ def test_other_settings_and_existing_runs_are_refused(tiny_data: Path, tmp_path:
         TrainConfig(data=(tiny_data,), out=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_train_in_one_folder(tiny_data: Path, tmp_path: Path) -> None:
     main(config_for(tiny_data, tmp_path, steps=5))
     with exclusive(tmp_path / LOCK_FILE, "it"), pytest.raises(ConfigError, match="another process works on"):
@@ -324,6 +336,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
         main(config_for(tiny_data, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracked", [True, False])
 def test_dynamics_learn_one_batch_by_heart(tracked: bool, tiny_data: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,7 @@ def test_content_does_not_depend_on_the_number_of_workers(recording: Path, tmp_p
     assert digest(tmp_path / "b.hdf5") == digest(recording)
 
 
+@pytest.mark.slow
 def test_killed_recording_is_readable_and_resumes(recording: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed.hdf5"
     command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, "--out", str(path)]
@@ -93,7 +95,8 @@ def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
     path = tmp_path / "interrupted.hdf5"
     more = ["--episodes", "5000"]  # than are recorded before the signal comes, however busy the machine is
     command = [sys.executable, "-m", "gwm_sim", "collect", *COMMAND, *more, "--out", str(path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which tests started in the background ignore
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         wait_for_parts(path, 1)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:  # people press again and again
@@ -123,6 +126,7 @@ def wait_for_parts(path: Path, count: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_finished_file_is_kept_and_extended(recording: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.hdf5"
     collect(config(path, episodes=3))

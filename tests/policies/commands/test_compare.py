@@ -30,6 +30,7 @@ def test_both_worlds_run_as_long_as_the_task(tiny_checkpoint: Path) -> None:
             assert truncated.all() == (step == 29)
 
 
+@pytest.mark.slow
 def test_compares_and_writes_one_complete_page(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

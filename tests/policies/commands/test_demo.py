@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 
 from gwm_sim.cli import main as gwm
 from gwm_sim.data.episode_file import EpisodeFile
@@ -17,6 +18,7 @@ from gwm_sim.protocol import CONTEXT
 OPTIONS: dict[str, Any] = {"episodes": 1, "steps": 40}
 
 
+@pytest.mark.slow
 def test_demo_leaves_film_picture_and_report(tiny_checkpoint: Path, tmp_path: Path) -> None:
     words = ["demo", "--model", str(tiny_checkpoint), "--out", str(tmp_path)]
     words += [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]

@@ -402,6 +402,7 @@ def test_the_twin_is_seen_as_the_model_of_an_agent_learned_to_see(
     env.close()
 
 
+@pytest.mark.slow
 def test_a_trained_agent_records_data(trained: dict[str, RlTrainConfig], tmp_path: Path) -> None:
     out = tmp_path / "own.hdf5"
     agent = str(trained["sac"].out)
