@@ -95,6 +95,8 @@ class Schema:
     def differences(self, other: Schema) -> list[str]:
         """Name every entry in which two schemas differ, as `settings.seed: 0, here 5`."""
         ours, theirs = _flatten(self.to_json()), _flatten(other.to_json())
+        if "gripper" not in ours.keys() & theirs.keys():  # one is of an older version, which did not say
+            ours, theirs = ({k: v for k, v in entries.items() if k != "gripper"} for entries in (ours, theirs))
         return [
             f"{key}: {ours.get(key, 'absent')}, here {theirs.get(key, 'absent')}"
             for key in sorted(ours.keys() | theirs.keys())

@@ -272,3 +272,10 @@ def test_a_gripper_of_another_name_is_written_down() -> None:
     schema = dataclasses.replace(make_schema(), gripper=(2,))
     assert schema.to_json()["gripper"] == [2]
     assert Schema.from_json(schema.to_json()).gripper == (2,)
+
+
+def test_a_file_begun_before_grippers_were_named_goes_on() -> None:
+    older = make_schema()
+    newer = dataclasses.replace(older, gripper=(0,))
+    assert older.differences(newer) == newer.differences(older) == []
+    assert newer.differences(dataclasses.replace(older, gripper=(1,))) == ["gripper: [0], here [1]"]
