@@ -1,5 +1,6 @@
 """What environments of any world must do: inherit it, and say how they are made."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
@@ -11,14 +12,14 @@ from stable_baselines3.common import env_checker as sb3_checker
 from gwm_sim.envs.blocks import spec
 
 
-class WorldConformance:
+class WorldConformance(ABC):
     """Claims about both worlds; `options` are the keyword arguments that make one."""
 
     world = ""
 
     @pytest.fixture
-    def options(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def options(self) -> dict[str, Any]: ...
 
     @pytest.mark.parametrize("task", spec.TASKS)
     def test_checkers_accept_the_environment(self, task: str, options: dict[str, Any]) -> None:
