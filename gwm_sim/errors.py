@@ -26,3 +26,10 @@ def check_at_least_one(**options: int | None) -> None:
     for name, value in options.items():
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+def check_rate(**options: float | None) -> None:
+    """Raise ConfigError for an option of a verb that is a rate [Hz] and no possible one."""
+    for name, value in options.items():
+        if value is not None and not 0 < value <= 1000:
+            raise ConfigError(f"--{name.replace('_', '-')} must be above 0 and at most 1000, got {value:g}")

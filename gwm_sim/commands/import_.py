@@ -41,7 +41,7 @@ class Import(NamedTuple):
     imported: int
     """Episodes written by this call."""
     notes: list[str]
-    """What was left out, in words."""
+    """What was left out or changed, in words."""
 
 
 def import_episodes(config: ImportConfig) -> Import:
@@ -53,7 +53,7 @@ def import_episodes(config: ImportConfig) -> Import:
     """
     _check_paths(config)
     name = f"{config.format} {config.source.resolve().name}"
-    with resumable(config.out), open_source(config.format, config.source) as source:
+    with resumable(config.out), open_source(config.format, config.source, config) as source:
         with progress("scan") as show:
             conversion = Conversion(source, config, name, show)
         writer = EpisodeWriter(config.out, conversion.schema)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import Readable, detect
+from gwm_sim.data.importers.source import SourceOptions
 from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.survey import Survey, Watched, survey
 from gwm_sim.files import write_json
@@ -18,7 +19,7 @@ from gwm_sim.progress import progress
 
 
 @dataclass(frozen=True)
-class InspectConfig:
+class InspectConfig(SourceOptions):
     """Summarise an episode file or a foreign recording, and check every number in it."""
 
     file: tyro.conf.Positional[Path]
@@ -44,7 +45,7 @@ def main(config: InspectConfig) -> int:
                 _draw_file(file, config.video)
     else:
         with progress("inspect") as show:
-            result = survey(format, config.file, show, partial(_draw_recording, config.video))
+            result = survey(format, config.file, show, partial(_draw_recording, config.video), config)
         _show_survey(result, console)
     if config.json is not None:
         write_json(config.json, asdict(result))

@@ -5,7 +5,8 @@ and `telemetry` with N+1 rows; robomimic's `obs/*` and `next_obs/*` are virtual 
 Object poses, labels for every task, physics properties and seeds lie beside; `gwm_schema` says what the columns mean.
 
     /data                       attrs: total, env_args (JSON), gwm_schema (JSON)
-    /data/demo_3                attrs: num_samples = N, seed, policy, properties (JSON)
+    /data/demo_3                attrs: num_samples = N, seed, policy, properties (JSON),
+                                       succeeded, instruction, masks (JSON), where known
         actions (N, A)          action t leads from frame t to frame t+1
         telemetry (N+1, P)      frames/<camera> (N+1, H, W, 3)      objects (N+1, K, 7)
         labels/<task>/reward (N+1,)      labels/<task>/success (N+1,)
@@ -70,7 +71,14 @@ class Episode:
     policy: str
     """Name of the behaviour that acted."""
     depth: dict[str, Array] = field(default_factory=dict)
-    """Depth images per camera in units of `DEPTH_UNIT`, (N+1, H, W, 1) uint16; empty where nobody measured them."""
+    """Depth images per camera in units of `DEPTH_UNIT`, (N+1, H, W, 1) uint16, 0 where nothing was measured; empty
+    where nobody measured them."""
+    succeeded: bool | None = None
+    """How the recording as a whole ended; None when nobody wrote it down."""
+    instruction: str | None = None
+    """What was asked for, in words; None when nobody wrote it down."""
+    masks: tuple[str, ...] = ()
+    """Filter keys that the episode belongs to, such as train."""
 
     def __len__(self) -> int:
         """Return the number of actions N."""
@@ -258,6 +266,9 @@ class EpisodeFile:
             seed=self.seeds[k],
             policy=self.policies[k],
             depth={name: load(f"depth/{name}") for name in names if depth and name in self.schema.depth},
+            succeeded=bool(group.attrs["succeeded"]) if "succeeded" in group.attrs else None,
+            instruction=str(group.attrs["instruction"]) if "instruction" in group.attrs else None,
+            masks=tuple(json.loads(group.attrs.get("masks", "[]"))),
         )
 
     def check(self) -> None:
@@ -353,6 +364,12 @@ def write_attributes(demo: h5py.Group, episode: Episode) -> None:
     demo.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
     if episode.seed is not None:
         demo.attrs["seed"] = episode.seed
+    if episode.succeeded is not None:
+        demo.attrs["succeeded"] = episode.succeeded
+    if episode.instruction is not None:
+        demo.attrs["instruction"] = episode.instruction
+    if episode.masks:
+        demo.attrs["masks"] = json.dumps(episode.masks)
 
 
 def arrays_of(episode: Episode) -> dict[str, Array]:

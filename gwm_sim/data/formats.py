@@ -5,6 +5,7 @@ A new format is a new file there; commands, their help and `detect` know it from
 
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gwm_sim.data import exporters, importers
 from gwm_sim.data.exporters.recordings import ExportFormat
-from gwm_sim.data.importers.checks import reading
-from gwm_sim.data.importers.source import ImportFormat, Source
-from gwm_sim.errors import DataError
+from gwm_sim.data.importers.source import AS_STORED, ImportFormat, Source, SourceOptions
+from gwm_sim.data.reading.checks import reading
+from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.extras import missing
 
 
@@ -39,18 +40,29 @@ else:  # the choice that commands offer
     Writable = Literal[tuple(EXPORT_FORMATS)]
 
 
-def open_source(format: Readable, path: Path) -> Source:
+def open_source(format: Readable, path: Path, options: SourceOptions = AS_STORED) -> Source:
     """Open the recording at `path`, a file or a folder, as the format has it.
 
     Raises:
+        ConfigError: An option means nothing to the format.
         DataError: There is no such recording, or it is damaged.
         MissingDependency: The format needs a package that is not installed.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.")
     require(IMPORT_FORMATS[format])
+    _check_options(IMPORT_FORMATS[format], options)
     with reading(path):
-        return IMPORT_FORMATS[format].source(path)
+        return IMPORT_FORMATS[format].source(path, options)
+
+
+def _check_options(format: ImportFormat, options: SourceOptions) -> None:
+    heeded = {"actions", "source_fps", *format.options}
+    for option in fields(SourceOptions):
+        if option.name not in heeded and getattr(options, option.name) != option.default:
+            others = [other.name for other in IMPORT_FORMATS.values() if option.name in other.options]
+            flag = f"--{option.name.replace('_', '-')}"
+            raise ConfigError(f"{flag} means nothing for {format.name}; it is for {', '.join(others)}.")
 
 
 def detect(path: Path) -> Readable | None:

@@ -6,8 +6,8 @@ from typing import Any
 import av
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array, reading
-from gwm_sim.data.importers.videos import MAX_PIXELS
+from gwm_sim.data.reading.checks import Array, reading
+from gwm_sim.data.reading.videos import MAX_PIXELS
 from gwm_sim.errors import DataError
 
 
@@ -38,6 +38,15 @@ def shrink(picture: Array, size: int) -> Array:
     rows = np.tensordot(_area_weights(height, size), picture.astype(np.float32), axes=1)  # (size, W, 3)
     pixels = np.tensordot(rows, _area_weights(width, size), axes=(1, 1))  # (size, 3, size)
     return np.asarray(np.moveaxis(pixels, 2, 1).round(), dtype=np.uint8)
+
+
+def shrink_depth(image: Array, size: int) -> Array:
+    """Resize a depth image (H, W) float32 [m] to (size, size): each new pixel is one of the old ones, at its middle.
+
+    A mean over an edge would be a distance at which nothing is.
+    """
+    rows, columns = (((np.arange(size) + 0.5) * old / size).astype(np.int64) for old in image.shape)
+    return image[rows][:, columns]
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ where actions vary, the robot moves, time is even and the camera stands still: t
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
-from gwm_sim.data.importers.source import Recording, Source
+from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Range, Tally
 from gwm_sim.media.sheets import chosen_rows, spread
 from gwm_sim.progress import Show
@@ -99,6 +99,7 @@ def survey(
     path: Path,
     show: Show = lambda share, text: None,
     draw: Callable[[list[Watched], float], None] = lambda episodes, rate: None,
+    options: SourceOptions = AS_STORED,
 ) -> Survey:
     """Read a recording and say what is in it.
 
@@ -107,13 +108,15 @@ def survey(
         path: File or folder.
         show: Told about the progress.
         draw: Given what the first camera saw in some episodes, and rows per second [Hz].
+        options: How it is read.
     """
-    with open_source(format, path) as source:
-        source.unsaid = "target"  # what is not known is nowhere added up here, but has to be read
+    # How actions add up matters to nothing that is said here, but formats ask for it that leave rows out themselves.
+    options = replace(options, actions=options.actions or "target")
+    with open_source(format, path, options) as source:
         numbers = _Numbers(source, show)
         watched = {camera: list(_watch(source, camera, numbers)) for camera in source.layout.cameras}
         draw(next(iter(watched.values())), source.layout.rate or 10.0)
-        warnings = numbers.warnings()
+        warnings = [*source.remarks, *numbers.warnings()]
         for camera, episodes in watched.items():
             warnings += _picture_warnings(camera, episodes)
         return numbers.survey(str(path), format, warnings)

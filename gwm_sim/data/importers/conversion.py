@@ -16,14 +16,14 @@ import numpy as np
 
 import gwm_sim
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.episode_file import Episode, TaskLabels
-from gwm_sim.data.images import shrink
-from gwm_sim.data.importers.checks import Array
+from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
+from gwm_sim.data.images import shrink, shrink_depth
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
-from gwm_sim.data.importers.source import Action, Kind, Layout, Recording, Source
+from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Tally
+from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.schema import Schema
-from gwm_sim.errors import ConfigError, DataError, check_at_least_one
+from gwm_sim.errors import ConfigError, DataError, check_at_least_one, check_rate
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -38,8 +38,8 @@ _TELEMETRY_MARGIN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What is wanted of a source: options of `gwm import`, by whose names messages call them."""
+class Selection(SourceOptions):
+    """How a source is read and what is wanted of it: options of `gwm import`, by whose names messages call them."""
 
     camera: tuple[str, ...] = ()
     """Cameras to take; by default all."""
@@ -47,17 +47,15 @@ class Selection:
     """Height and width of the frames in pixels; pictures that are not square are squeezed."""
     fps: float | None = None
     """Frames per second, by default the source's. Fewer leave frames out and join the actions between."""
-    actions: Kind | None = None
-    """How actions add up where the source does not say: delta sums, target takes the last, rate averages."""
     limit: int | None = None
     """Take only the first recordings."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(size=self.size, limit=self.limit)
+        check_rate(fps=self.fps)
         if self.size > 1024:
             raise ConfigError(f"--size must be at most 1024, got {self.size}")
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise ConfigError(f"--fps must be above 0 and at most 1000, got {self.fps:g}")
 
 
 class Clip(NamedTuple):
@@ -75,7 +73,7 @@ class Conversion:
     clips: list[Clip]
     """Where each episode comes from, by its number."""
     notes: list[str]
-    """What was left out, in words."""
+    """What was left out or changed, in words."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -87,7 +85,6 @@ class Conversion:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         self._rate = rate
         self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
-        source.unsaid = selection.actions
         self.clips = []
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
@@ -97,7 +94,7 @@ class Conversion:
         if not self.clips:
             raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
         self._task = source.layout.task if found.labelled else None
-        self.notes = found.notes()
+        self.notes = [*source.remarks, *found.notes()]
         self.schema = self._make_schema(name, found)
 
     def _scan(self, k: int, found: _Found) -> None:
@@ -139,6 +136,7 @@ class Conversion:
             action_low=action_low,
             action_high=action_high,
             cameras={name: camera for name in self._cameras},
+            depth=self._depth_cameras,
             effector=layout.effector,
             gripper=layout.gripper,
             tasks=(self._task,) if self._task else (),
@@ -168,6 +166,10 @@ class Conversion:
             properties={},
             seed=None,
             policy="failed demonstration" if recording.succeeded is False else "demonstration",
+            depth={camera: self._depth(clip.recording, camera, rows) for camera in self._depth_cameras},
+            succeeded=recording.succeeded,
+            instruction=recording.instruction,
+            masks=recording.masks,
         )
 
     def _pictures(self, recording: int, camera: str, rows: Array) -> Array:
@@ -176,6 +178,17 @@ class Conversion:
         for i, picture in enumerate(self._source.frames(recording, camera, rows)):
             pictures[i] = shrink(picture, size)
         return pictures
+
+    @property
+    def _depth_cameras(self) -> tuple[str, ...]:
+        return tuple(camera for camera in self._cameras if camera in self._source.layout.depth)
+
+    def _depth(self, recording: int, camera: str, rows: Array) -> Array:
+        size = self._selection.size
+        images = np.empty((len(rows), size, size, 1), np.uint16)
+        for i, image in enumerate(self._source.depth(recording, camera, rows)):
+            images[i, ..., 0] = np.minimum(shrink_depth(image, size) / DEPTH_UNIT, np.iinfo(np.uint16).max).round()
+        return images
 
 
 class _Found:

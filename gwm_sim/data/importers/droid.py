@@ -18,10 +18,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array, join_columns, json_object, matrix
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
-from gwm_sim.data.importers.videos import frame_count, frames, inside
+from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
+from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
 RATE = 15.0
@@ -35,8 +35,9 @@ _CAMERAS = ("wrist", "ext1", "ext2")
 class DroidSource(Hdf5Source):
     """Every episode below a folder, in the order of the paths."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Find the episodes; folders that are links are not entered."""
+        self.options = options
         found = (os.path.relpath(folder, path) for folder, _, files in os.walk(path) if _TRAJECTORY in files)
         self._folders = [path / folder for folder in sorted(found)]
         if not self._folders:

@@ -18,10 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
 from gwm_sim.data.importers.resampling import aggregate, nearest, rate_of
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
-from gwm_sim.data.importers.videos import SUFFIXES, frame_times, frames
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Kind,
+    Layout,
+    Recording,
+    Source,
+    SourceOptions,
+)
+from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
+from gwm_sim.data.reading.videos import SUFFIXES, frame_times, frames
 from gwm_sim.errors import DataError
 
 _HEADER = re.compile(r"(state|action|delta|target|rate)\.([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?")
@@ -62,8 +72,9 @@ class _Take:
 class FolderSource(Source):
     """Episodes in the order of their folders' names."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """List the episodes and read the first."""
+        self.options = options
         if not path.is_dir():
             raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
         below = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
@@ -98,7 +109,7 @@ class FolderSource(Source):
         return Recording(
             where=str(self._folders[k]),
             telemetry=take.table.telemetry[take.kept],
-            actions=aggregate(take.table.actions, self.layout.actions, take.kept, self.unsaid),
+            actions=aggregate(take.table.actions, self.layout.actions, take.kept, self.options.actions),
             times=take.times[take.kept],
         )
 

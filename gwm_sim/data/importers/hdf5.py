@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.demos import open_file
-from gwm_sim.data.importers.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 from gwm_sim.data.importers.source import Source
+from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000

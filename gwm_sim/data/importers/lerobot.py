@@ -21,9 +21,19 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.images import decode_picture
-from gwm_sim.data.importers import checks
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording, Source
-from gwm_sim.data.importers.videos import frames_at, inside
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Kind,
+    Layout,
+    Recording,
+    Source,
+    SourceOptions,
+)
+from gwm_sim.data.reading import checks
+from gwm_sim.data.reading.videos import frames_at, inside
 from gwm_sim.errors import DataError
 
 _STATE, _ACTION = "observation.state", "action"
@@ -45,8 +55,9 @@ class _Place:
 class LeRobotSource(Source):
     """Episodes of a dataset, in the order of their index."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Read the metadata of all episodes."""
+        self.options = options
         self._root, info = path, path / _INFO
         if not info.is_file():
             raise DataError(f"{info} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.hdf5 import text_attribute
 from gwm_sim.data.importers.robomimic import LIBERO_PICTURES, RobomimicSource, observed
 from gwm_sim.data.importers.source import ImportFormat
+from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import DataError
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from gwm_sim.data.demos import open_file
 from gwm_sim.data.images import decode_picture
 from gwm_sim.data.importers import hdf5
-from gwm_sim.data.importers.checks import Array, join_columns, json_object, reading, rows_of
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
+from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.reading.checks import Array, join_columns, json_object, reading, rows_of
 from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
@@ -32,8 +32,9 @@ _SUCCESS = ("infos/success", "infos/is_success")
 class MinariSource(hdf5.Hdf5Source):
     """Episodes of a dataset, in numeric order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Open the data file and read the columns of the first episode."""
+        self.options = options
         self._data = data = _data_file(path)
         metadata = _metadata(data.with_name("metadata.json"))
         names = [name for name in self._open(data) if re.fullmatch(r"episode_\d{1,9}", name)]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array
 from gwm_sim.data.importers.source import Action, Kind
+from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import ConfigError, DataError
 
 GAP_PERIODS = 1.75

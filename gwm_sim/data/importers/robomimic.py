@@ -17,9 +17,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers import hdf5, rotations
-from gwm_sim.data.importers.checks import Array, brief, join_columns, rows_of
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Kind, Layout, Recording
+from gwm_sim.data.importers import hdf5
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Kind,
+    Layout,
+    Recording,
+    SourceOptions,
+)
+from gwm_sim.data.reading import rotations
+from gwm_sim.data.reading.checks import Array, brief, join_columns, rows_of
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
@@ -90,8 +100,9 @@ class RobomimicSource(hdf5.Hdf5Source):
     axis_angles: tuple[str, ...] = ()
     default_controller: str | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Read the structure of all files and the columns of the first demo."""
+        self.options = options
         self._demos = [(file, name) for file in hdf5.hdf5_files(path) for name in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")

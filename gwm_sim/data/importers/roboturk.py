@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from gwm_sim.data.importers import hdf5, rotations
-from gwm_sim.data.importers.checks import Array, moments
+from gwm_sim.data.importers import hdf5
 from gwm_sim.data.importers.resampling import rate_of
-from gwm_sim.data.importers.source import Action, Column, ImportFormat, Layout, Recording
-from gwm_sim.data.importers.videos import frame_count, frames, inside
+from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.reading import rotations
+from gwm_sim.data.reading.checks import Array, moments
+from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
 _CAMERAS = ("front", "top")
@@ -29,8 +30,9 @@ _TIMES = f"{_OBSERVATION}/eef_times"
 class RoboTurkSource(hdf5.Hdf5Source):
     """Demos of all users in the aligned files of a folder, in the order of user and time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """List the demos; those whose operator recorded nothing are passed over."""
+        self.options = options
         self._root = path if path.is_dir() else path.parent
         self._demos = [(file, *demo) for file in hdf5.hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:

@@ -9,18 +9,47 @@ A format of your own is a module in this folder with a subclass of `Source`, whi
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array, reading
-from gwm_sim.errors import DataError
+from gwm_sim.data.reading.checks import Array, reading
+from gwm_sim.errors import DataError, check_rate
 
 Kind = Literal["delta", "target", "rate"]
 """How an action adds up over time: changes are summed, of absolute targets the last one counts, rates are averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """How recordings are read where their files leave it open or are wrong: options of `gwm import` and `gwm inspect`.
+
+    A format heeds those that its `ImportFormat` names; any other one is refused before a file is opened.
+    """
+
+    actions: Kind | None = None
+    """How actions add up where the source does not say: delta sums, target takes the last, rate averages."""
+    source_fps: float | None = None
+    """True frames per second of the recordings, where their files say none or a wrong number."""
+    trim: bool = False
+    """Drop what is too much at the end of an episode whose rows and frames differ in number, which is refused else."""
+    mask: str | None = None
+    """Take only the demonstrations of this filter key, such as train."""
+    state_key: str | None = None
+    """Field that is the telemetry, where it has another name than usual."""
+    action_key: str | None = None
+    """Field that is the action, where it has another name than usual."""
+
+    def __post_init__(self) -> None:
+        check_rate(source_fps=self.source_fps)
+
+
+AS_STORED = SourceOptions()
+"""Everything as the files say."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,8 @@ class Layout:
     """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
     task: str | None = None
     """Name of the task that the rewards speak of."""
+    depth: tuple[str, ...] = ()
+    """Cameras that measured depth as well."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +110,10 @@ class Recording:
     """Whether the task is fulfilled at each row, (R,) bool."""
     succeeded: bool | None = None
     """How the episode ended; None when nobody wrote it down."""
+    instruction: str | None = None
+    """What the robot was asked to do, in words."""
+    masks: tuple[str, ...] = ()
+    """Filter keys that the episode belongs to, such as train."""
 
     def __len__(self) -> int:
         """Return the number of rows R."""
@@ -89,14 +124,29 @@ class Source(ABC):
     """Episodes in a foreign format; a context that closes its files.
 
     Episodes are numbered from 0 in an order that does not change, and reading one again gives the same. The constructor
-    takes a path and reads as much as `layout` and the number of episodes need. Files are read, never written.
+    takes a path and options, and reads as much as `layout` and the number of episodes need. Files are read, never
+    written.
     """
 
     layout: Layout
     """Set by the constructor, and true of every episode; one that differs is refused when it is read."""
-    unsaid: Kind | None = None
-    """How actions add up of which the recordings do not say so, where whoever reads them knows. Matters to formats
-    that leave rows out themselves, as where a table is faster than its videos."""
+    options: SourceOptions = AS_STORED
+    """Set by the constructor."""
+
+    @cached_property
+    def _remarks(self) -> dict[str, dict[str, None]]:
+        return {}
+
+    def remark(self, text: str, episode: str = "") -> None:
+        """Keep what the user has to know of this source; of a text that is true of several episodes, their names."""
+        episodes = self._remarks.setdefault(text, {})
+        if episode:
+            episodes[episode] = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was noticed by now, each text once."""
+        return [f"{text} ({listed(episodes)})" if episodes else text for text, episodes in self._remarks.items()]
 
     @abstractmethod
     def __len__(self) -> int:
@@ -115,6 +165,13 @@ class Source(ABC):
 
         One picture is in memory at a time. Ending early says that the file is truncated.
         """
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        """Yield how far away things are at some rows, (H, W) float32 [m], 0 where nothing was measured, as `_frames`.
+
+        Only called for cameras of `layout.depth`.
+        """
+        raise NotImplementedError
 
     def recording(self, k: int) -> Recording:
         """Read the numbers of the k-th episode.
@@ -139,18 +196,26 @@ class Source(ABC):
             One picture per row, (H, W, 3) uint8; sizes may differ between episodes.
         """
         wanted = np.asarray(rows, dtype=np.int64)
-        count = 0
-        with reading(f"episode {k}, camera {camera!r}"):
-            for picture in self._frames(k, camera, wanted):
-                if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
-                    raise DataError(f"episode {k}, camera {camera!r}: a picture is {picture.dtype} {picture.shape}.")
-                yield picture
-                count += 1
-        if count < len(wanted):
-            raise DataError(
-                f"episode {k}, camera {camera!r}: its pictures end after {count} of {len(wanted)} wanted ones. "
-                "The file is truncated: copy it again, or leave the episode out."
-            )
+        where = f"episode {k}, camera {camera!r}"
+        for picture in _counted(self._frames(k, camera, wanted), len(wanted), where):
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
+                raise DataError(f"{where}: a picture is {picture.dtype} {picture.shape}.")
+            yield picture
+
+    def depth(self, k: int, camera: str, rows: Sequence[int] | Array) -> Iterator[Array]:
+        """Read depth images of the k-th episode one after the other, like `frames`, of a camera in `layout.depth`.
+
+        Yields:
+            One image per row, (H, W) float32 [m], 0 where nothing was measured.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        where = f"episode {k}, depth of camera {camera!r}"
+        for image in _counted(self._depth(k, camera, wanted), len(wanted), where):
+            if image.dtype != np.float32 or image.ndim != 2 or image.size == 0:
+                raise DataError(f"{where}: an image is {image.dtype} {image.shape}.")
+            if not np.isfinite(image).all() or (image < 0).any():
+                raise DataError(f"{where}: an image holds what is no distance.")
+            yield image
 
     def close(self) -> None:
         """Close what is open; closing twice does no harm. Most sources open files only while they read."""
@@ -168,13 +233,35 @@ class ImportFormat:
     """What a module says of the format that it reads, as `FORMAT`: by that alone `gwm import` knows it."""
 
     name: str
-    source: Callable[[Path], Source]
+    source: Callable[[Path, SourceOptions], Source]
     recognises: Callable[[Path], bool]
     """Whether an existing path is of this format; looks at names and a few heads, and reads no episode."""
     packages: tuple[str, ...] = ()
     """Optional packages that it needs, by the names under which they are imported."""
     rank: int = 4
     """When `detect` asks for it, lowest first: a format that looks like another comes before it, a slow one last."""
+    options: tuple[str, ...] = ()
+    """What it heeds of `SourceOptions`, beside `actions` and `source_fps`, which all do."""
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Name some things, and say how many more there are."""
+    named = list(names)
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
+
+
+def _counted(images: Iterator[Array], count: int, where: str) -> Iterator[Array]:
+    """Pass images on; say what is wrong with those that a file cannot give."""
+    given = 0
+    with reading(where):
+        for image in images:
+            yield image
+            given += 1
+    if given < count:
+        raise DataError(
+            f"{where}: its pictures end after {given} of {count} wanted ones. "
+            "The file is truncated: copy it again, or leave the episode out."
+        )
 
 
 def _check(recording: Recording, layout: Layout) -> None:

@@ -6,7 +6,7 @@ quaternions q and -q mean the same: a model that learns changes from row to row 
 
 import numpy as np
 
-from gwm_sim.data.importers.checks import Array
+from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import DataError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from gwm_sim.data.importers.checks import MAX_ROWS, Array, brief, reading
+from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, reading
 from gwm_sim.errors import DataError
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
