@@ -72,7 +72,10 @@ def _draw_recording(path: Path | None, episodes: list[Watched], rate: float) -> 
 
 def _show_summary(summary: Summary, console: Console) -> None:
     facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
-    cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
+    cameras = ", ".join(
+        f"{name} {height}x{width}{' with depth' * (name in summary.depth)}"
+        for name, (height, width) in summary.cameras.items()
+    )
     facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
     facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
     facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")

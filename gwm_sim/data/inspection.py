@@ -82,6 +82,8 @@ class Summary:
     """[Hz]"""
     cameras: dict[str, tuple[int, int]]
     """Height and width [px]."""
+    depth: tuple[str, ...]
+    """Cameras that measured depth as well."""
     policies: dict[str, int]
     """Episodes by behaviour."""
     seeds: tuple[int, int] | None
@@ -121,6 +123,7 @@ def summarize(file: EpisodeFile) -> Summary:
         longest=max(file.lengths),
         rate=schema.rate,
         cameras={name: (camera.height, camera.width) for name, camera in schema.cameras.items()},
+        depth=schema.depth,
         policies=dict(sorted(Counter(file.policies).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
         success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},

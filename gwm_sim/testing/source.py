@@ -74,6 +74,14 @@ class SourceConformance(ABC):
                     shapes = {picture.shape for picture in source.frames(k, camera, rows)}  # which counts them
                     assert len(shapes) == 1, f"pictures of one camera differ in size: {shapes}"
 
+    def test_every_row_has_a_depth_image_where_depth_was_measured(self, tmp_path: Path) -> None:
+        with self.make_source(tmp_path) as source:
+            assert set(source.layout.depth) <= set(source.layout.cameras), "depth is that of a camera"
+            for camera in source.layout.depth:
+                rows = np.arange(len(source.recording(0)))
+                shapes = {image.shape for image in source.depth(0, camera, rows)}  # which counts and checks them
+                assert len(shapes) == 1, f"depth images of one camera differ in size: {shapes}"
+
     def test_chosen_rows_show_what_they_show_among_all(self, tmp_path: Path) -> None:
         with self.make_source(tmp_path) as source:
             count = len(source.recording(0))

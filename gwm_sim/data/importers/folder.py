@@ -7,7 +7,8 @@
 `target` values replace each other, `rate` values are averaged; `action` leaves it open. The action of a row leads to
 the next row. `time` [s] counts from the first frame of every video. A table that begins after their end has another
 clock, such as Unix time, and is taken to begin with them. Without `time`, row i belongs to frame i. A table may be
-faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
+faster than the videos: it is then thinned to their rate. `<camera>_depth` beside `<camera>` is its depth: a video in
+grey of 16 bits, such as FFV1 in .mkv, in millimetres. SRC may also be a single episode.
 """
 
 import csv
@@ -31,7 +32,8 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
-from gwm_sim.data.reading.videos import SUFFIXES, frame_times, frames
+from gwm_sim.data.reading.depth import Shown, sort_cameras
+from gwm_sim.data.reading.videos import SUFFIXES, film_bits, frame_times, frames, levels
 from gwm_sim.errors import DataError
 
 _HEADER = re.compile(r"(state|action|delta|target|rate)\.([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?")
@@ -83,12 +85,17 @@ class FolderSource(Source):
             raise DataError(f"{path} holds no episode: a folder with a .csv table and a video such as front.mp4.")
         first = _read_take(self._folders[0])
         self._cached = (0, first)
+        shown = [Shown(name, film_bits(film), False, {}) for name, film in first.videos.items()]
+        cameras, self._depths, remarks = sort_cameras(shown, str(self._folders[0]))
+        for remark in remarks:
+            self.remark(remark)
         self.layout = Layout(
             robot=path.resolve().name,
             rate=rate_of(first.times[first.kept], str(self._folders[0])),
             telemetry=first.table.columns,
             actions=first.table.action_columns,
-            cameras=tuple(first.videos),
+            cameras=tuple(cameras),
+            depth=tuple(self._depths),
         )
 
     def __len__(self) -> int:
@@ -103,7 +110,8 @@ class FolderSource(Source):
         take = self._take(k)
         if (take.table.columns, take.table.action_columns) != (self.layout.telemetry, self.layout.actions):
             raise DataError(f"{self._folders[k]}: the table has other columns than that of the first episode.")
-        missing = [camera for camera in self.layout.cameras if camera not in take.videos]
+        wanted = [*self.layout.cameras, *(depth.name for depth in self._depths.values())]
+        missing = [film for film in wanted if film not in take.videos]
         if missing:
             raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
         return Recording(
@@ -114,11 +122,17 @@ class FolderSource(Source):
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        return frames(self._take(k).videos[camera], self._numbers(k, camera, rows))
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        film, scale = self._depths[camera].name, self._depths[camera].scale
+        return map(scale.distances, frames(self._take(k).videos[film], self._numbers(k, film, rows), levels))
+
+    def _numbers(self, k: int, film: str, rows: Array) -> Array:
+        """Return which frame of a film belongs to each row."""
         take = self._take(k)
         wanted = take.kept[rows]
-        if take.table.times is not None:
-            wanted = nearest(take.stamps[camera], take.times[wanted])
-        return frames(take.videos[camera], wanted)
+        return wanted if take.table.times is None else nearest(take.stamps[film], take.times[wanted])
 
 
 def _read_take(folder: Path) -> _Take:

@@ -6,21 +6,24 @@
     v3  meta/episodes/chunk-*/*.parquet     data/chunk-000/file-000.parquet
                                             videos/<key>/chunk-000/file-000.mp4
 
-A row has its picture at `from_timestamp + timestamp` seconds in the video. The default codec is AV1. Pictures may
-also lie in the parquet files, as PNG or JPEG. Units are not stored: degrees, radians and percent all occur.
+A row has its picture at `from_timestamp + timestamp` seconds in the video, whose rate may be another one: the nearest
+of the episode's own frames counts. The default codec is AV1. Pictures may also lie in the parquet files, as PNG or
+JPEG. Units are not stored: degrees, radians and percent all occur. Depth is a feature of its own, `front_depth` beside
+`front`: TIFF or PNG of 16 bits, or a film of 12 bits.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.images import decode_picture
+from gwm_sim.data.images import decode_levels, decode_picture, picture_bits
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -33,7 +36,8 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
 )
 from gwm_sim.data.reading import checks
-from gwm_sim.data.reading.videos import frames_at, inside
+from gwm_sim.data.reading.depth import Shown, sort_cameras
+from gwm_sim.data.reading.videos import SAME_RATE, film_bits, film_rate, frames, inside, levels, numbers_at
 from gwm_sim.errors import DataError
 
 _STATE, _ACTION = "observation.state", "action"
@@ -64,18 +68,23 @@ class LeRobotSource(Source):
         self._info = checks.json_object(info)
         self._rate = _positive(self._info.get("fps"), info)
         self._features = _features(self._info, info)
-        self._cameras = {_camera(key): key for key, feature in self._features.items() if _shows_colours(feature)}
-        if not self._cameras:
+        self._shown = {_camera(key): key for key, item in self._features.items() if item["dtype"] in ("video", "image")}
+        if not self._shown:
             raise DataError(f"{info} lists no feature of dtype video or image: there are no pictures.")
         self._places = self._find_places()
         if not self._places:
             raise DataError(f"{path} has no episode. Was the recording finished?")
+        cameras, self._depths, remarks = sort_cameras(map(self._look, self._shown), str(info))
+        self._cameras = {camera: self._shown[camera] for camera in cameras}
+        for remark in remarks:
+            self.remark(remark)
         self.layout = Layout(
             robot=str(self._info.get("robot_type") or "LeRobot"),
             rate=self._rate,
             telemetry=tuple(Column(name) for name in self._names(_STATE)),
             actions=tuple(Action(name, kind=_kind(name)) for name in self._names(_ACTION)),
             cameras=tuple(self._cameras),
+            depth=tuple(self._depths),
             task="task" if {_REWARD, _SUCCESS} & set(self._features) else None,
         )
 
@@ -110,7 +119,7 @@ class LeRobotSource(Source):
         )
 
     def _video_keys(self) -> list[str]:
-        return [key for key in self._cameras.values() if self._features[key]["dtype"] == "video"]
+        return [key for key in self._shown.values() if self._features[key]["dtype"] == "video"]
 
     def _places_v2(self) -> list[_Place]:
         path = self._root / "meta/episodes.jsonl"
@@ -192,6 +201,7 @@ class LeRobotSource(Source):
             telemetry = checks.matrix(rows[_STATE], f"{where}: {_STATE}")
             actions = checks.matrix(rows[_ACTION], f"{where}: {_ACTION}")
             times = checks.moments(rows["timestamp"], f"{where}: timestamp")
+            self._note_rates(k)
             # next.*[t] speaks of the frame after row t
             after = {key: checks.rows_of(rows[key], count, f"{where}: {key}") for key in optional}
         reward, flags = after.get(_REWARD), after.get(_SUCCESS)
@@ -212,23 +222,90 @@ class LeRobotSource(Source):
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         key = self._cameras[camera]
         if self._features[key]["dtype"] == "image":
-            return self._stored_pictures(k, key, rows)
-        file, start = self._places[k].videos[key]
-        times = np.asarray(self._rows(k, ["timestamp"])["timestamp"], dtype=np.float64)
-        # Half a period: the nearest frame, whatever the rounding of float32 timestamps.
-        return frames_at(inside(self._root, file, self._where(k)), start + times[rows], 0.5 / self._rate)
+            return self._stored_pictures(k, key, rows, decode_picture)
+        return self._film_frames(k, key, rows)
 
-    def _stored_pictures(self, k: int, key: str, rows: Array) -> Iterator[Array]:
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        depth = self._depths[camera]
+        key = self._shown[depth.name]
+        stored = self._features[key]["dtype"] == "image"
+        read = self._stored_pictures(k, key, rows, decode_levels) if stored else self._film_frames(k, key, rows, levels)
+        return map(depth.scale.distances, read)
+
+    def _film_frames(
+        self, k: int, key: str, rows: Array, read: Callable[[Any], Array] | None = None
+    ) -> Iterator[Array]:
+        file, start = self._places[k].videos[key]
+        path = inside(self._root, file, self._where(k))
+        times = start + np.asarray(self._rows(k, ["timestamp"])["timestamp"], dtype=np.float64)
+        starts = [place.videos[key][1] for place in self._places if place.videos[key][0] == file]
+        following = min((other for other in starts if other > start), default=np.inf)
+        stop = min(following, self._stops.get((self._places[k].episode, key), np.inf))
+        return frames(path, numbers_at(path, times, start, stop, origin=min(starts))[rows], read)
+
+    @cached_property
+    def _stops(self) -> dict[tuple[int, str], float]:
+        """Where episodes end in their films [s], by episode and feature, as far as the metadata say so."""
+        stops: dict[tuple[int, str], float] = {}
+        columns = {key: f"videos/{key}/to_timestamp" for key in self._video_keys()}
+        for path in sorted((self._root / "meta/episodes").glob("chunk-*/file-*.parquet")):
+            for key, column in columns.items():
+                try:
+                    rows = _table(path, ["episode_index", column]).to_pylist()
+                except DataError:  # older metadata only say where they begin
+                    continue
+                stops |= {(row["episode_index"], key): float(row[column]) for row in rows if row[column] is not None}
+        return stops
+
+    def _note_rates(self, k: int) -> None:
+        """Say which films run at another rate than the rows."""
+        for camera, key in self._cameras.items():
+            if key not in self._places[k].videos:
+                continue
+            rate = film_rate(inside(self._root, self._places[k].videos[key][0], self._where(k)))
+            if rate and abs(rate / self._rate - 1) > SAME_RATE:
+                self.remark(
+                    f"camera {camera} has {rate:.4g} frames a second, the table {self._rate:.4g} rows: each row shows "
+                    "the frame that is nearest in time, or, where an episode has as many frames as rows, that of its "
+                    "number." + (f" Rows show the same one repeatedly, unless --fps {rate:.4g}." * (rate < self._rate))
+                )
+
+    def _look(self, camera: str) -> Shown:
+        """Look at the first picture of a feature."""
+        key = self._shown[camera]
+        feature, bits = self._features[key], None
+        info = {**_object(feature.get("video_info")), **_object(feature.get("info"))}
+        try:
+            if feature["dtype"] == "video":
+                bits = film_bits(inside(self._root, self._places[0].videos[key][0], self._where(0)))
+            else:
+                item = _first(inside(self._root, self._places[0].data, self._where(0)), key)
+                bits = picture_bits(self._file_of(item, key), key)
+        except DataError:  # reading it will say what is wrong
+            pass
+        return Shown(camera, bits, bool(info.get("is_depth_map") or info.get("video.is_depth_map")), info)
+
+    def _stored_pictures(self, k: int, key: str, rows: Array, decode: Callable[[bytes, str], Array]) -> Iterator[Array]:
         where = f"{self._where(k)}: {key}"
         stored = self._rows(k, [key])[key]
         for row in rows.tolist():
-            item = stored[row]
-            if isinstance(item, dict) and item.get("bytes"):
-                yield decode_picture(bytes(item["bytes"]), f"{where}, row {row}")
-            elif isinstance(item, dict) and isinstance(item.get("path"), str):
-                yield decode_picture(inside(self._root, item["path"], where).read_bytes(), f"{where}, row {row}")
-            else:
-                raise DataError(f"{where} holds no picture at row {row}.")
+            yield decode(self._file_of(stored[row], f"{where}, row {row}"), f"{where}, row {row}")
+
+    def _file_of(self, item: Any, where: str) -> bytes:
+        """Return the picture file that a cell of a table holds or names."""
+        if isinstance(item, dict) and item.get("bytes"):
+            return bytes(item["bytes"])
+        if isinstance(item, dict) and isinstance(item.get("path"), str):
+            return inside(self._root, item["path"], where).read_bytes()
+        raise DataError(f"{where} holds no picture.")
+
+
+def _first(path: Path, column: str) -> Any:
+    """Read the first cell of a column of a parquet file, and as little else as can be."""
+    import pyarrow.parquet
+
+    with checks.reading(path), pyarrow.parquet.ParquetFile(path) as file:
+        return next(file.iter_batches(1, columns=[column]))[column][0].as_py()
 
 
 def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
@@ -259,11 +336,8 @@ def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
     return features
 
 
-def _shows_colours(feature: dict[str, Any]) -> bool:
-    """Return whether a feature is a camera's picture; depth maps are stored as videos too."""
-    info = feature.get("info") or feature.get("video_info") or {}
-    depth = isinstance(info, dict) and (info.get("is_depth_map") or info.get("video.is_depth_map"))
-    return feature["dtype"] in ("video", "image") and not depth
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _positive(value: Any, where: Path) -> float:

@@ -30,9 +30,15 @@ class LiberoSource(RobomimicSource):
         return actions[1:], rewards
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        return self._upright(k, super()._frames(k, camera, rows))
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        return self._upright(k, super()._depth(k, camera, rows))
+
+    def _upright(self, k: int, images: Iterator[Array]) -> Iterator[Array]:
         upside_down = text_attribute(self._demo(k).parent, "macros_image_convention") != "opencv"
-        for picture in super()._frames(k, camera, rows):
-            yield np.flipud(picture) if upside_down else picture
+        for image in images:
+            yield np.flipud(image) if upside_down else image
 
 
 FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()), rank=2)

@@ -44,8 +44,12 @@ class MinariSource(hdf5.Hdf5Source):
         first = self._episode(0)
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
-        shown = (key for key, item in observations.items() if hdf5.is_picture(item) or _is_jpeg(item))
-        self._cameras = {_name(key): key for key in shown}
+        jpegs = [key for key, item in observations.items() if _is_jpeg(item)]
+        views, depths, remarks = hdf5.sort_views(observations, hdf5.place(first), jpegs)
+        self._cameras = {_name(key): key for key in observations if key in views}
+        self._depths = {_name(key): depth for key, depth in depths.items()}
+        for remark in remarks:
+            self.remark(remark)
         if not self._cameras:
             raise DataError(
                 f"{hdf5.place(first)} holds no pictures. Record again with them among the observations, for example "
@@ -59,6 +63,7 @@ class MinariSource(hdf5.Hdf5Source):
             telemetry=tuple(Column(name) for key in self._numbers for name in _columns(key, observations[key])),
             actions=_actions(hdf5.matrix_at(first, "actions").shape[1], metadata),
             cameras=tuple(self._cameras),
+            depth=tuple(self._depths),
             task="task",
         )
 
@@ -90,16 +95,21 @@ class MinariSource(hdf5.Hdf5Source):
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode = self._episode(k)
         stored, count = hdf5.dataset_at(episode, self._cameras[camera]), len(hdf5.dataset_at(episode, "actions")) + 1
-        if hdf5.is_picture(stored):
+        if not _is_jpeg(stored):
             yield from hdf5.pictures(stored, rows, count)
             return
         where = hdf5.place(stored)
-        if not _is_jpeg(stored) or len(stored) != count:
+        if len(stored) != count:
             raise DataError(f"{where} is {stored.dtype} {stored.shape}, expected {count} pictures.")
         for row in rows.tolist():
             with reading(f"{where}, row {row}"):
                 data = np.asarray(stored[row], dtype=np.uint8).tobytes()
             yield decode_picture(data, f"{where}, row {row}")
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        episode, depth = self._episode(k), self._depths[camera]
+        count = len(hdf5.dataset_at(episode, "actions")) + 1
+        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, count, depth.scale)
 
 
 def _data_file(path: Path) -> Path:

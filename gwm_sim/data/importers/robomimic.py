@@ -9,8 +9,9 @@ that was stored and is left out.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from gwm_sim.data.importers.source import (
 )
 from gwm_sim.data.reading import rotations
 from gwm_sim.data.reading.checks import Array, brief, join_columns, rows_of
+from gwm_sim.data.reading.depth import DepthMap
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
@@ -154,10 +156,10 @@ class RobomimicSource(hdf5.Hdf5Source):
 
     def _find_layout(self, demo: h5py.Group) -> Layout:
         observations = hdf5.group_at(demo, "obs")
-        pictures = [key for key in sorted(observations) if hdf5.is_picture(hdf5.member(observations, key))]
+        pictures, depths = self._find_views(observations)
         if not pictures:
             raise DataError(
-                f"{hdf5.place(observations)} holds no pictures (uint8, N x H x W x 3). "
+                f"{hdf5.place(observations)} holds no pictures, such as uint8 (N, H, W, 3). "
                 "Make them with robomimic's dataset_states_to_obs.py --camera_names agentview."
             )
         columns = tuple(column for signal in self._signals for column in signal.columns())
@@ -170,11 +172,24 @@ class RobomimicSource(hdf5.Hdf5Source):
             rate=self._rate(demo),
             telemetry=columns,
             actions=self._action_columns(hdf5.matrix_at(demo, "actions").shape[1]),
-            cameras=tuple(key.removesuffix(self.camera_suffix) for key in pictures),
+            cameras=tuple(map(self._camera, pictures)),
+            depth=tuple(depths),
             effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
             gripper=tuple(map(names.index, fingers)) if len(fingers) <= 2 else (),  # more are joints of a hand [rad]
             task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
         )
+
+    def _find_views(self, observations: h5py.Group) -> tuple[list[str], dict[str, DepthMap]]:
+        """Return the keys of pictures, and the depth maps by camera."""
+        members = {key: hdf5.member(observations, key) for key in sorted(observations)}
+        pictures, depths, remarks = hdf5.sort_views(members, hdf5.place(observations))
+        for remark in remarks:
+            self.remark(remark)
+        self._depths = {self._camera(key): depth for key, depth in depths.items()}
+        return pictures, self._depths
+
+    def _camera(self, key: str) -> str:
+        return key.removesuffix(self.camera_suffix)
 
     def _rate(self, demo: h5py.Group) -> float | None:
         rate = _object(self._args, "env_kwargs").get("control_freq")
@@ -237,12 +252,20 @@ class RobomimicSource(hdf5.Hdf5Source):
         return actions[: rows - 1], stands
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        suffixed = camera + self.camera_suffix
+        key = camera if hdf5.member(self._demo(k), f"obs/{suffixed}") is None else suffixed
+        return self._views(k, key, rows, hdf5.pictures)
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        depth = self._depths[camera]
+        return self._views(k, depth.name, rows, partial(hdf5.distances, scale=depth.scale))
+
+    def _views(self, k: int, key: str, rows: Array, read: Callable[..., Iterator[Array]]) -> Iterator[Array]:
         demo = self._demo(k)
-        suffixed, count = camera + self.camera_suffix, len(hdf5.dataset_at(demo, "actions"))
-        key = camera if hdf5.member(demo, f"obs/{suffixed}") is None else suffixed
-        yield from hdf5.pictures(hdf5.dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
+        count = len(hdf5.dataset_at(demo, "actions"))
+        yield from read(hdf5.dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
         if (after := rows[rows >= count]).size:
-            yield from hdf5.pictures(hdf5.dataset_at(demo, f"next_obs/{key}"), after - 1, count)
+            yield from read(hdf5.dataset_at(demo, f"next_obs/{key}"), after - 1, count)
 
 
 def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
