@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gwm_sim.data.episode_file import EpisodeFile
@@ -110,7 +111,7 @@ def _show_survey(result: Survey, console: Console) -> None:
     console.print(_range_table("actions", result.actions))
     _show_ranges("telemetry", result.telemetry, console)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
