@@ -36,7 +36,7 @@ from gwm_sim.data.importers.source import (
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, Array, brief, json_object, matrix
 from gwm_sim.data.reading.clocks import Moments
-from gwm_sim.data.reading.folders import PICTURES, files_in, natural, unlinked
+from gwm_sim.data.reading.folders import PICTURES, files_in, jump, natural, unlinked
 from gwm_sim.data.reading.tables import read_table
 from gwm_sim.data.reading.videos import SUFFIXES, frame_times, frames
 from gwm_sim.errors import DataError
@@ -216,6 +216,7 @@ class FolderSource(Source):
         """Row i belongs to frame i, and the films say when that was."""
         rows = len(table.telemetry)
         counts = {name: len(camera) for name, camera in cameras.items()}
+        self._check_numbers(folder, rows, cameras)
         kept = np.arange(paired(self, str(folder), rows, counts, remedy="Or add a column time to the table."))
         slowest = _slowest(cameras, folder)
         times = None if slowest is None else np.arange(rows) * _period(slowest, folder)
@@ -232,6 +233,7 @@ class FolderSource(Source):
             text = f"time is in {clock.unit}, as the length of the films tells: name it time [{clock.unit}]"
             self.remark(text, folder.name)
         times, counts = clock.times, {name: len(camera) for name, camera in cameras.items() if name not in films}
+        self._check_numbers(folder, len(times), cameras)
         rows = np.arange(paired(self, str(folder), len(times), counts) if counts else len(times))
         if len(times) and (end is None or times[0] > end or times[-1] < 0):
             if end is not None and clock.unit != "date":
@@ -244,6 +246,19 @@ class FolderSource(Source):
             self._compare(folder, times, slowest, films)
             rows = rows[_has_pictures(times[rows], films, folder)]
         return _Take(table, cameras, times, rows)
+
+    def _check_numbers(self, folder: Path, rows: int, cameras: dict[str, _Camera]) -> None:
+        """Refuse pictures of which one is missing in the middle: those after it would belong to other rows."""
+        for name, camera in cameras.items():
+            before = jump(camera.pictures)
+            if before is not None and len(camera) != rows:
+                raise DataError(
+                    f"{folder} has {rows} rows, but {len(camera)} pictures of {name}, and none of the number "
+                    f"after {before.name}. Copy it again, or delete the row of each picture that is missing."
+                )
+            if before is not None:
+                text = "numbers of pictures are missing as if some were deleted: only a column time can say where"
+                self.remark(text, f"{folder.name}/{name}: after {before.name}")
 
     def _compare(self, folder: Path, times: Array, slowest: Array, films: dict[str, Array]) -> None:
         """Say which rows and frames have no partner, and whether the films' rate is why."""
