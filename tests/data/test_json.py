@@ -55,6 +55,7 @@ def test_dense_rows_are_thinned_and_other_commands_are_named(tmp_path: Path) -> 
     source = opened(tmp_path / "a")
     assert source.layout.effector == (0, 1, 2)
     assert {action.kind for action in source.layout.actions} == {"target"}
+    assert "3 rows for a frame: row 3k is taken to be that of frame k" in said(source)
     assert "action.joint_position command the same in other terms: --action-key takes those" in said(source)
     chosen = opened(tmp_path / "a", action_key="action.gripper_position, action.joint_position")
     assert [action.name for action in chosen.layout.actions] == ["gripper", *(f"joint_{i}" for i in range(7))]

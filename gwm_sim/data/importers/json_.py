@@ -96,6 +96,8 @@ class JsonSource(Source):
             cameras=tuple(films),
             effector=tuple(map(names.index, "xyz")) if {"x", "y", "z"} <= set(names) else (),
         )
+        if (densest := max((field.stride for field in (*self._states, *self._actions)), default=1)) > 1:
+            self.remark(f"there are {densest} rows for a frame: row {densest}k is taken to be that of frame k")
         if not states:
             self.remark("there is no telemetry: a model knows the robot by its pictures and actions only")
 
