@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gwm_sim.data.episode_file import EpisodeFile
@@ -90,7 +91,7 @@ def _show_summary(summary: Summary, console: Console) -> None:
     if summary.success:
         console.print(success_table(summary.success))
     console.print(_range_table("actions", summary.actions))
-    console.print(_range_table("telemetry", summary.telemetry))
+    _show_ranges("telemetry", summary.telemetry, console)
     console.print(f"digest {summary.digest}", soft_wrap=True)
 
 
@@ -111,9 +112,9 @@ def _show_survey(result: Survey, console: Console) -> None:
         facts.add_row("coverage", f"{result.coverage:.0%} of the cells around the end-effector's places")
     console.print(facts)
     console.print(_range_table("actions", result.actions))
-    console.print(_range_table("telemetry", result.telemetry))
+    _show_ranges("telemetry", result.telemetry, console)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
@@ -122,6 +123,11 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
     for task, shares in success.items():
         table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
     return table
+
+
+def _show_ranges(title: str, ranges: dict[str, Range], console: Console) -> None:
+    if ranges:  # a robot may report nothing
+        console.print(_range_table(title, ranges))
 
 
 def _range_table(title: str, ranges: dict[str, Range]) -> Table:

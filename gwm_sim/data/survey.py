@@ -157,10 +157,20 @@ class _Numbers:
         self._outcomes[outcome] += 1
 
     def moving(self, recording: Recording) -> Array:
-        """Return whether the robot moves in each step, (R-1,) bool."""
+        """Return whether the robot moves in each step, (R-1,) bool; one without telemetry, whether it is told to."""
+        if not self._layout.telemetry:
+            return self._told_to_move(recording.actions)
         span = np.maximum(self.telemetry.high - self.telemetry.low, 1e-9)
         moved: Array = (np.abs(np.diff(recording.telemetry, axis=0)) > _STILL * span).any(axis=1)
         return moved
+
+    def _told_to_move(self, actions: Array) -> Array:
+        """Return where an action is not zero or, of targets, differs from the one before, (R-1,) bool."""
+        targets = [action.kind in ("target", None) for action in self._layout.actions]
+        before = np.concatenate([actions[:1], actions[:-1]]) * targets
+        largest = np.maximum(np.maximum(-self.actions.low, self.actions.high), 1e-9)
+        told: Array = (np.abs(actions - before) > _STILL * largest).any(axis=1)
+        return told
 
     def _cells(self, recording: Recording) -> set[tuple[int, ...]]:
         columns = list(self._layout.effector)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.dynamics import Dynamics
-from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier
+from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier, linear
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
 
 OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
@@ -45,7 +45,7 @@ class ObjectDynamics(Dynamics):
         self.object_out = decider(4 * m, m)
         self.motion_out = begin_as_copy(nn.Linear(m, 4))
         self.robot_out = decider(3 * m, m)
-        self.telemetry_out = begin_as_copy(nn.Linear(m, c.telemetry))
+        self.telemetry_out = begin_as_copy(linear(m, c.telemetry))
         self.chance = nn.Linear(c.noise, m, bias=False) if c.noise else None
         if self.chance is not None:
             nn.init.normal_(self.chance.weight, std=0.02)  # hardly any, to begin with

@@ -80,8 +80,8 @@ class TrainingData:
         moved = torch.diff(self.objects, dim=0)[self.inner()] if self.objects.shape[1] else torch.zeros(1)
         return Statistics(
             telemetry_mean=self.telemetry.mean(0),
-            telemetry_std=self.telemetry.std(0).clamp_min(1e-4),
-            telemetry_change=change.std(0).clamp_min(1e-5),
+            telemetry_std=_spread(self.telemetry).clamp_min(1e-4),
+            telemetry_change=_spread(change).clamp_min(1e-5),
             telemetry_low=torch.tensor(self.schema.telemetry_low),
             telemetry_high=torch.tensor(self.schema.telemetry_high),
             objects_low=self.objects_low,
@@ -178,6 +178,11 @@ class TrainingData:
             self.success[rows, i] = torch.from_numpy(episode.labels[task].success)
         for i, name in enumerate(self.property_names):
             self.properties[number, i] = episode.properties.get(name, np.nan)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation of each column (F, P); a robot may report nothing."""
+    return values.std(0) if values.shape[1] else values.new_zeros(0)
 
 
 def load_training_data(

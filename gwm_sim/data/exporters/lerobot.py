@@ -85,10 +85,8 @@ def _film(videos: _Series, key: str, frames: Array, rate: float) -> dict[str, An
 def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
     """Return what an episode's table holds, R = N+1 rows each; `next.*` speaks of the frame after a row."""
     labels, rows = recordings.labels(episode), len(episode) + 1
-    columns = {
-        "observation.state": episode.telemetry,
-        "action": np.concatenate([episode.actions, _last_action(episode, recordings.schema)]),
-    }
+    columns = {"observation.state": episode.telemetry} if recordings.schema.telemetry_names else {}
+    columns["action"] = np.concatenate([episode.actions, _last_action(episode, recordings.schema)])
     if episode.objects is not None:
         columns["objects"] = episode.objects.reshape(rows, -1)
     if labels is not None:
@@ -152,10 +150,9 @@ def _write_meta(
 
 def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]:
     schema = recordings.schema
-    features = {
-        "observation.state": _feature("float32", schema.telemetry_names),
-        "action": _feature("float32", schema.action_names),
-    }
+    features = {"action": _feature("float32", schema.action_names)}
+    if schema.telemetry_names:  # Arrow has no columns of nothing
+        features = {"observation.state": _feature("float32", schema.telemetry_names), **features}
     for name, camera in schema.cameras.items():
         info: dict[str, Any] = {"height": camera.height, "width": camera.width, "channels": 3, "fps": schema.rate}
         info |= {"codec": codec, "pix_fmt": PIXEL_FORMAT, "is_depth_map": False}

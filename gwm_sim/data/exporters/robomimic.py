@@ -47,7 +47,8 @@ def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> 
     group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
     group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
     for view, rows in (("obs", slice(0, length)), ("next_obs", slice(1, length + 1))):
-        group[f"{view}/agent_pos"] = episode.telemetry[rows]
+        if recordings.schema.telemetry_names:
+            group[f"{view}/agent_pos"] = episode.telemetry[rows]
         for camera, frames in episode.frames.items():
             _store_pictures(group, f"{view}/{camera}_image", frames[rows])
     for key, array in arrays_of(episode).items():

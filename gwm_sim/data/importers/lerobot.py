@@ -80,7 +80,7 @@ class LeRobotSource(Source):
             self.remark(remark)
         self.layout = Layout(
             robot=str(self._info.get("robot_type") or "LeRobot"),
-            rate=self._rate,
+            rate=options.source_fps or self._rate,
             telemetry=tuple(Column(name) for name in self._names(_STATE)),
             actions=tuple(Action(name, kind=_kind(name)) for name in self._names(_ACTION)),
             cameras=tuple(self._cameras),
@@ -213,7 +213,7 @@ class LeRobotSource(Source):
             where=where,
             telemetry=telemetry,
             actions=actions[:-1],  # the last action leads to a frame that was not stored
-            times=times,
+            times=times * self._rate / (self.layout.rate or self._rate),
             reward=None if reward is None else np.concatenate([reward[:1] * 0, reward[:-1]]),
             success=success,
             succeeded=None if success is None else bool(success.any()),

@@ -4,7 +4,8 @@
     data/main_data.hdf5     /episode_3/observations[/<key>...] (T+1, ...)    actions (T, A)    rewards (T,)
                             infos/{success, is_success} (T+1,)
 
-Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it.
+Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it, or `--source-fps` where `--fps`
+is to be less.
 """
 
 import json
@@ -59,7 +60,7 @@ class MinariSource(hdf5.Hdf5Source):
             raise DataError(f"{hdf5.place(first)} holds no telemetry beside its pictures.")
         self.layout = Layout(
             robot=str(metadata.get("dataset_id") or "Minari"),
-            rate=None,
+            rate=options.source_fps,
             telemetry=tuple(Column(name) for key in self._numbers for name in _columns(key, observations[key])),
             actions=_actions(hdf5.matrix_at(first, "actions").shape[1], metadata),
             cameras=tuple(self._cameras),

@@ -169,7 +169,7 @@ class RobomimicSource(hdf5.Hdf5Source):
         robot = str(self._args.get("env_name") or hdf5.text_attribute(demo.parent, "env_name") or "robomimic")
         return Layout(
             robot=robot,
-            rate=self._rate(demo),
+            rate=self.options.source_fps or self._rate(demo),
             telemetry=columns,
             actions=self._action_columns(hdf5.matrix_at(demo, "actions").shape[1]),
             cameras=tuple(map(self._camera, pictures)),

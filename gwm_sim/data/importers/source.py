@@ -17,7 +17,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from gwm_sim.data.reading.checks import Array, reading
+from gwm_sim.data.reading.checks import Array, brief, reading
 from gwm_sim.errors import DataError, check_rate
 
 Kind = Literal["delta", "target", "rate"]
@@ -269,6 +269,8 @@ def _check(recording: Recording, layout: Layout) -> None:
     rows, where = len(recording), recording.where
     if rows < 2:
         raise DataError(f"{where} has {rows} usable rows; an episode needs two. Remove it.")
+    if "\0" in (recording.instruction or ""):  # no file could hold it
+        raise DataError(f"{where}: there is a zero character in {brief(recording.instruction)}. Remove it.")
     expected = {
         "telemetry": (rows, len(layout.telemetry)),
         "actions": (rows - 1, len(layout.actions)),
