@@ -19,7 +19,16 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    listed,
+)
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
 from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
@@ -97,6 +106,8 @@ class DroidSource(Hdf5Source):
             raise DataError(
                 f"{self._folders[k]} has no video of {missing[0]}, the first episode has one. Leave it out."
             )
+        if further := sorted(videos.keys() - set(self.layout.cameras)):
+            self.remark(f"camera {listed(further)}, which the first episode lacks, is left out", str(self._folders[k]))
         rows = min([rows, *(frame_count(videos[camera]) for camera in self.layout.cameras)])
         # Without these flags, which some recorders leave out, every row counts, as for DROID's own loader.
         enabled = _flags(file, "observation/controller_info/movement_enabled", rows, default=True)
