@@ -82,6 +82,8 @@ def _show_summary(summary: Summary, console: Console) -> None:
     facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
     facts.add_row("cameras", cameras)
     facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
+    if summary.masks:
+        facts.add_row("masks", ", ".join(f"{name} {count}" for name, count in summary.masks.items()))
     facts.add_row("seeds", "none" if summary.seeds is None else f"{summary.seeds[0]} to {summary.seeds[1]}")
     for name, (low, high) in summary.properties.items():
         facts.add_row(name, f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
@@ -119,9 +121,11 @@ def _show_survey(result: Survey, console: Console) -> None:
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
     """Lay out success shares as a table."""
-    table = Table("task", "at some step", "sustained", "at the end", title="success, share of episodes")
+    table = Table("task", "episodes", "at some step", "sustained", "at the end", title="success, share of episodes")
     for task, shares in success.items():
-        table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
+        table.add_row(
+            task, f"{shares.episodes:,}", *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end))
+        )
     return table
 
 

@@ -54,7 +54,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
+    """Shares of the episodes in which a task was fulfilled, of those that were judged for it."""
+
+    episodes: int
+    """How many these are."""
 
     any: float
     """At some step."""
@@ -86,6 +89,8 @@ class Summary:
     """Cameras that measured depth as well."""
     policies: dict[str, int]
     """Episodes by behaviour."""
+    masks: dict[str, int]
+    """Episodes by filter key."""
     seeds: tuple[int, int] | None
     """Lowest and highest."""
     success: dict[str, TaskSuccess]
@@ -125,8 +130,13 @@ def summarize(file: EpisodeFile) -> Summary:
         cameras={name: (camera.height, camera.width) for name, camera in schema.cameras.items()},
         depth=schema.depth,
         policies=dict(sorted(Counter(file.policies).items())),
+        masks=dict(sorted(Counter(mask for masks in file.masks for mask in masks).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
-        success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},
+        success={
+            task: _success(labelled)
+            for task in schema.tasks
+            if (labelled := [episode.labels[task].success for episode in episodes if task in episode.labels])
+        },
         actions=_ranges(actions, schema.action_names, no_units, schema.action_low, schema.action_high),
         telemetry=_ranges(
             telemetry, schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
@@ -141,6 +151,7 @@ def summarize(file: EpisodeFile) -> Summary:
 def _success(success: Sequence[Array]) -> TaskSuccess:
     steps = [instants[1:] for instants in success]
     return TaskSuccess(
+        episodes=len(success),
         any=float(np.mean([instants.any() for instants in steps])),
         held=float(np.mean([is_sustained(instants) for instants in steps])),
         end=float(np.mean([instants[-1:].any() for instants in steps])),

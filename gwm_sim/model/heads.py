@@ -118,12 +118,17 @@ class TaskHead(nn.Module):
     def loss(
         self, logits: tuple[Tensor, Tensor], reward: Tensor, success: Tensor, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`."""
-        error = (logits[0].sigmoid() - reward).square()
+        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`.
+
+        Where the reward is NaN the task was judged by nobody, and nothing is learned of it.
+        """
+        known = ~reward.isnan()
+        error = (logits[0].sigmoid() - reward.where(known, 0.0)).square()
         entropy = F.binary_cross_entropy_with_logits(logits[1], success.float(), reduction="none")
         if weight is not None:
             error, entropy = error * weight, entropy * weight
-        return error.mean(), entropy.mean()
+        share = known.float().mean().clamp_min(1 / known.numel())  # 1 if all are known, which changes no bit
+        return error.where(known, 0.0).mean() / share, entropy.where(known, 0.0).mean() / share
 
 
 class DepthHead(nn.Module):

@@ -109,6 +109,7 @@ class SourceConformance(ABC):
 
 def assert_equal(ours: Recording, theirs: Recording) -> None:
     """Compare the numbers of two recordings."""
-    assert (ours.where, ours.succeeded) == (theirs.where, theirs.succeeded)
+    for name in ("where", "succeeded", "instruction", "masks", "task"):
+        assert getattr(ours, name) == getattr(theirs, name)
     for name in ("telemetry", "actions", "times", "reward", "success"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.reading.masks import VALID
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
@@ -62,13 +63,15 @@ class TrainingData:
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
     objects_low: Tensor  # (3,) [m], corner of the scene
     objects_high: Tensor  # (3,) [m]
-    reward: Tensor  # (F, tasks)
-    success: Tensor  # (F, tasks) bool
+    reward: Tensor  # (F, tasks), NaN where nobody judged the task
+    success: Tensor  # (F, tasks) bool, of no meaning there
     properties: Tensor  # (E, Q)
     numbers: Tensor  # (E,) number of each episode within its file
     starts: Tensor  # (E,) first frame of each episode
     lengths: Tensor  # (E,) frames of each episode
     weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
+    split: Tensor  # (E,) 0 where the mask `valid` of its file says that an episode is trained on, 1 where it says that
+    # it is not, and -1 where its file has no such mask
 
     @property
     def episodes(self) -> int:
@@ -100,11 +103,12 @@ class TrainingData:
     def validation(self) -> Tensor:
         """Which episodes are not trained on, (E,) bool.
 
-        An episode's number within its file decides, so that what is spared of one list of files is not learned from by
-        a model that goes on with another list. Where no file is long enough for that, all of them count as one.
+        The mask `valid` of a file decides, where it names some of its episodes. Else an episode's number within its
+        file does, so that what is spared of one list of files is not learned from by a model that goes on with another
+        list. Where no file is long enough for that, all of them count as one.
         """
         every = VALIDATION_EVERY if self.episodes >= FEW else 10
-        chosen = self.numbers % every == every - 1
+        chosen = torch.where(self.split < 0, self.numbers % every == every - 1, self.split == 1)
         for kind in (self.seen(), ~self.seen()):
             if kind.any() and not (chosen & kind).any():
                 episodes = torch.nonzero(kind).flatten()
@@ -151,7 +155,8 @@ class TrainingData:
             length: Frames per window T.
 
         Returns:
-            The windows, and reward and success of each task in them, (B, T, tasks).
+            The windows, and reward and success of each task in them, (B, T, tasks); the reward of a task that nobody
+            judged is NaN.
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
         segment = Segment.of(
@@ -174,6 +179,9 @@ class TrainingData:
         if episode.objects is not None:
             self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
         for i, task in enumerate(self.schema.tasks):
+            if task not in episode.labels:
+                self.reward[rows, i] = torch.nan
+                continue
             self.reward[rows, i] = torch.from_numpy(episode.labels[task].reward)
             self.success[rows, i] = torch.from_numpy(episode.labels[task].success)
         for i, name in enumerate(self.property_names):
@@ -288,7 +296,14 @@ def allocate(
         starts=torch.zeros(episodes, dtype=torch.long),
         lengths=torch.zeros(episodes, dtype=torch.long),
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
+        split=torch.cat([split_of(file) for file in files]),
     )
+
+
+def split_of(file: EpisodeFile) -> Tensor:
+    """What the mask `valid` of a file says of its episodes (E,), see `TrainingData.split`."""
+    spared = torch.tensor([VALID in masks for masks in file.masks])
+    return spared.long() if spared.any() and not spared.all() else torch.full_like(spared, -1, dtype=torch.long)
 
 
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:

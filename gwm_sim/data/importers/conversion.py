@@ -72,8 +72,6 @@ class Conversion:
     schema: Schema
     clips: list[Clip]
     """Where each episode comes from, by its number."""
-    notes: list[str]
-    """What was left out or changed, in words."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -93,9 +91,14 @@ class Conversion:
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
             raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
-        self._task = source.layout.task if found.labelled else None
-        self.notes = [*source.remarks, *found.notes()]
+        self._tasks = found.tasks
+        self._found = found
         self.schema = self._make_schema(name, found)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what was left out or changed, by now: some differences show only in the pictures."""
+        return [*self._source.remarks, *self._found.notes()]
 
     def _scan(self, k: int, found: _Found) -> None:
         recording = self._source.recording(k)
@@ -139,15 +142,16 @@ class Conversion:
             depth=self._depth_cameras,
             effector=layout.effector,
             gripper=layout.gripper,
-            tasks=(self._task,) if self._task else (),
-            task=self._task,
+            tasks=self._tasks,
+            task=next(iter(self._tasks), None),
             settings={
                 "source": name,
                 "source_rate": layout.rate or self._rate,
                 "action_kinds": [action.kind for action in self._actions],
                 "action_units": [action.unit for action in self._actions],
                 "calibrated": False,
-            },
+            }
+            | ({"mask": self._selection.mask} if self._selection.mask else {}),
             versions={"gwm_sim": gwm_sim.__version__},
         )
 
@@ -157,11 +161,12 @@ class Conversion:
         if len(recording) < clip.stop:
             raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
         rows = clip.start + self._rows(self._times(recording)[clip.start : clip.stop])
+        task = recording.task or self._source.layout.task
         return Episode(
             frames={camera: self._pictures(clip.recording, camera, rows) for camera in self._cameras},
             telemetry=recording.telemetry[rows],
             actions=aggregate(recording.actions, self._actions, rows),
-            labels={self._task: _labels(recording, rows, clip.stop)} if self._task else {},
+            labels={task: _labels(recording, rows, clip.stop)} if task in self._tasks else {},
             objects=None,
             properties={},
             seed=None,
@@ -191,30 +196,46 @@ class Conversion:
         return images
 
 
+class _Rewards:
+    """What the first pass finds of the rewards of one task."""
+
+    def __init__(self) -> None:
+        self.clips = self.rewarded = 0
+        self.values = Tally(1)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every clip has some, all such as the heads learn."""
+        return self.rewarded == self.clips > 0 and bool(0 <= self.values.low <= self.values.high <= 1)
+
+
 class _Found:
     """What the first pass finds: bounds over all clips, and what was left out."""
 
     def __init__(self, layout: Layout) -> None:
         self.gaps = self.short = self.uneven = 0  # places, rows, recordings
         self.steps = 1  # most rows that one action spans
-        self.telemetry, self.actions, self._reward = Tally(len(layout.telemetry)), Tally(len(layout.actions)), Tally(1)
-        self._clips = self._rewarded = self._outcomes = 0
+        self.telemetry, self.actions = Tally(len(layout.telemetry)), Tally(len(layout.actions))
+        self._task = layout.task
+        self._rewards: dict[str | None, _Rewards] = {}
+        self._outcomes = 0
 
     def add(self, recording: Recording, rows: Array, actions: Array) -> None:
         self.telemetry.add(recording.telemetry[rows])
         self.actions.add(actions)
         self.steps = max(self.steps, int(np.diff(rows).max()))
-        self._clips += 1
+        rewards = self._rewards.setdefault(recording.task or self._task, _Rewards())
+        rewards.clips += 1
         if (reward := _reward(recording)) is not None:
-            self._rewarded += 1
-            self._reward.add(reward[rows, None])
+            rewards.rewarded += 1
+            rewards.values.add(reward[rows, None])
         elif recording.succeeded is not None:
             self._outcomes += 1
 
     @property
-    def labelled(self) -> bool:
-        """Whether every clip has rewards such as the heads learn, or says when the task is fulfilled."""
-        return self._rewarded == self._clips > 0 and bool(0 <= self._reward.low <= self._reward.high <= 1)
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks of which every clip has rewards such as the heads learn, or says when it is fulfilled."""
+        return tuple(sorted(task for task, rewards in self._rewards.items() if task and rewards.labelled))
 
     def notes(self) -> list[str]:
         """Say what was left out."""
@@ -225,9 +246,11 @@ class _Found:
             notes.append(f"{self.short} rows lie in stretches of less than {SHORTEST} frames and were left out.")
         if self.uneven:
             notes.append(f"{self.uneven} recordings ran at another rate than the source says: see gwm inspect.")
-        if self._rewarded and not self.labelled:
-            span = f"from {self._reward.low[0]:.3g} to {self._reward.high[0]:.3g}"
-            notes.append(f"rewards {span} were left out: every episode needs some, and all in [0, 1].")
+        for task, rewards in self._rewards.items():
+            if rewards.rewarded and not rewards.labelled:
+                span = f"from {rewards.values.low[0]:.3g} to {rewards.values.high[0]:.3g}"
+                of_task = f" of {task}" if len(self._rewards) > 1 else ""
+                notes.append(f"rewards{of_task} {span} were left out: every episode needs some, and all in [0, 1].")
         if self._outcomes:
             notes.append(
                 f"{self._outcomes} episodes say whether they succeeded and not when, which is no reward: mark the step "

@@ -21,7 +21,16 @@ import numpy as np
 
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
 from gwm_sim.data.importers.resampling import paired
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    listed,
+)
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
 from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
@@ -105,6 +114,8 @@ class DroidSource(Hdf5Source):
             )
         counts = {camera: frame_count(videos[camera]) for camera in self.layout.cameras}
         rows = paired(self, str(self._folders[k]), rows, counts, slack=_SLACK)
+        if further := sorted(videos.keys() - set(self.layout.cameras)):
+            self.remark(f"camera {listed(further)}, which the first episode lacks, is left out", str(self._folders[k]))
         # Without these flags, which some recorders leave out, every row counts, as for DROID's own loader.
         enabled = _flags(file, "observation/controller_info/movement_enabled", rows, default=True)
         skipped = _flags(file, "observation/timestamp/skip_action", rows, default=False)

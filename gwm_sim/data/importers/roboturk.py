@@ -9,6 +9,7 @@ not stored in a usable form, so an action is what happened: the change of the en
 went.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +18,16 @@ import numpy as np
 
 from gwm_sim.data.importers import hdf5
 from gwm_sim.data.importers.resampling import paired, rate_of
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    listed,
+)
 from gwm_sim.data.reading import rotations
 from gwm_sim.data.reading.checks import Array, moments
 from gwm_sim.data.reading.videos import frame_count, frames, inside
@@ -43,6 +53,10 @@ class RoboTurkSource(hdf5.Hdf5Source):
         self._demos = [(file, *demo) for file in hdf5.hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
+        counts = Counter(file.name.removesuffix(file.suffix) for file, _, _ in self._demos)
+        if len(counts) > 1:
+            named = listed(f"{name} ({count} demos)" for name, count in counts.items())
+            self.remark(f"these are recordings of several tasks: {named}")
         first = self._demo(0)
         cameras = tuple(name for name in _CAMERAS if hdf5.text_attribute(first, f"{name}_rgb_video_file"))
         if not cameras:
@@ -91,6 +105,9 @@ class RoboTurkSource(hdf5.Hdf5Source):
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
+        further = [n for n in _CAMERAS if hdf5.text_attribute(demo, f"{n}_rgb_video_file")]
+        if further := [name for name in further if name not in self.layout.cameras]:
+            self.remark(f"camera {listed(further)}, which the first demo lacks, is left out", hdf5.place(demo))
         poses = hdf5.matrix_at(demo, f"{_OBSERVATION}/eef_poses")
         gripper = hdf5.matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
         times = _times(demo)

@@ -87,7 +87,7 @@ class Layout:
     gripper: tuple[int, ...] = ()
     """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
     task: str | None = None
-    """Name of the task that the rewards speak of."""
+    """Name of the task that the rewards speak of, where a recording does not name its own."""
     depth: tuple[str, ...] = ()
     """Cameras that measured depth as well."""
 
@@ -114,6 +114,8 @@ class Recording:
     """What the robot was asked to do, in words."""
     masks: tuple[str, ...] = ()
     """Filter keys that the episode belongs to, such as train."""
+    task: str | None = None
+    """Name of the task that reward and success speak of; None for that of the layout."""
 
     def __len__(self) -> int:
         """Return the number of rows R."""
@@ -135,6 +137,11 @@ class Source(ABC):
 
     @cached_property
     def _remarks(self) -> dict[str, dict[str, None]]:
+        return {}
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
+        """Height and width of the first picture that was seen of each camera."""
         return {}
 
     def remark(self, text: str, episode: str = "") -> None:
@@ -200,6 +207,10 @@ class Source(ABC):
         for picture in _counted(self._frames(k, camera, wanted), len(wanted), where):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
                 raise DataError(f"{where}: a picture is {picture.dtype} {picture.shape}.")
+            size = self._sizes.setdefault(camera, picture.shape[:2])
+            if picture.shape[:2] != size:
+                sizes = " and ".join(f"{height}x{width}" for height, width in (size, picture.shape[:2]))
+                self.remark(f"camera {camera} has pictures of {sizes} pixels: all become one size", f"episode {k}")
             yield picture
 
     def depth(self, k: int, camera: str, rows: Sequence[int] | Array) -> Iterator[Array]:
