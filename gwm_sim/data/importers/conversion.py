@@ -1,8 +1,8 @@
 """A source as the episodes of an episode file: one rate, one picture size, no gap in time within an episode.
 
-Numbers are read twice, pictures once. The first pass reads no picture: it cuts recordings where rows are missing,
-chooses rows, and finds the bounds that the learned environment needs. It decides the schema and the number of every
-episode, so that an import which was killed goes on where it stopped.
+Numbers are read three times, pictures once. The first pass finds which columns are angles. The second cuts recordings
+where rows are missing, chooses rows, and finds the bounds that the learned environment needs. It decides the schema
+and the number of every episode, so that an import which was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import shrink, shrink_depth
+from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Tally
@@ -88,17 +89,21 @@ class Conversion:
         self.clips = []
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
+        self._continuity = Continuity(source.layout, self._actions)
+        for k in range(count if self._continuity.watches else 0):
+            self._continuity.look(source.recording(k))
+            show(0, f"angles of {k + 1} of {count} recordings")
         for k in range(count):
             self._scan(k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
             raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
         self._task = source.layout.task if found.labelled else None
-        self.notes = [*source.remarks, *found.notes()]
+        self.notes = [*source.remarks, *self._continuity.notes(done=True), *found.notes()]
         self.schema = self._make_schema(name, found)
 
     def _scan(self, k: int, found: _Found) -> None:
-        recording = self._source.recording(k)
+        recording = self._recording(k)
         times = self._times(recording)
         stretches = cuts(times)
         found.gaps += len(stretches) - 1
@@ -109,6 +114,10 @@ class Conversion:
             else:
                 self.clips.append(Clip(k, start, stop))
                 found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
+
+    def _recording(self, k: int) -> Recording:
+        """Read the numbers of a recording, its angles without jumps."""
+        return self._continuity(self._source.recording(k))
 
     def _times(self, recording: Recording) -> Array:
         """Return the moments of all rows [s], (R,)."""
@@ -147,13 +156,14 @@ class Conversion:
                 "action_kinds": [action.kind for action in self._actions],
                 "action_units": [action.unit for action in self._actions],
                 "calibrated": False,
+                **({"angles": angles} if (angles := self._continuity.settings) else {}),
             },
             versions={"gwm_sim": gwm_sim.__version__},
         )
 
     def episode(self, clip: Clip) -> Episode:
         """Read one of the episodes."""
-        recording = self._source.recording(clip.recording)
+        recording = self._recording(clip.recording)
         if len(recording) < clip.stop:
             raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
         rows = clip.start + self._rows(self._times(recording)[clip.start : clip.stop])
