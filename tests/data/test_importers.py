@@ -31,7 +31,16 @@ def test_values_times_and_frames_survive_to_the_last_action(layout: str, tmp_pat
     assert detect(source) == case.format
     file, episodes = imported(case.format, source, fps=case.rate)
     assert file.lengths == [len(truth.actions) for truth in truths]
-    rates = {"robomimic": 20, "libero": 20, "roboturk": 10, "droid": 15, "lerobot": 30, "minari": 10, "folder": 20}
+    rates = {
+        "robomimic": 20,
+        "libero": 20,
+        "roboturk": 10,
+        "droid": 15,
+        "lerobot": 30,
+        "minari": 10,
+        "folder": 20,
+        "rlds": 5,
+    }
     assert file.schema.rate == pytest.approx(rates[case.format])
     for episode, truth in zip(episodes, truths, strict=True):
         assert_is(episode, truth)
