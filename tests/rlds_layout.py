@@ -46,7 +46,7 @@ def write_rlds(
                 records.append(framed(example({path: values[path] for path in all_features})))
             name = f"{folder.name}-{split}.tfrecord-{shard:05d}-of-{len(files):05d}"
             (version / name).write_bytes(b"".join(records))
-    (version / "features.json").write_text(json.dumps(nested(all_features), indent=1))
+    (version / "features.json").write_text(json.dumps(nested(all_features)))
     said = [{"name": split, "shardLengths": [str(len(of)) for of in files]} for split, files in splits.items()]
     info = {"name": folder.name, "version": "1.0.0", "fileFormat": "tfrecord", "splits": said}
     (version / "dataset_info.json").write_text(json.dumps(info))
