@@ -96,7 +96,8 @@ def test_named_angles_follow_their_motion_through_the_end_of_the_turn(name: str)
     true = wander(0, start=PI)
     made = Made([{name: wrap(true)}])
     assert_same(made.state()[:, 0], true)
-    assert made.continuity.settings == {f"state.{_split(name)[0]}": "continuous"}
+    column = f"state.{_split(name)[0]}"
+    assert made.continuity.settings == {"angles": {column: "continuous"}, "turns": {column: TURN}}
 
 
 @pytest.mark.parametrize(("name", "begin"), [("compass_heading [deg]", 0.0), ("yaw", -180.0), ("state_4", -180.0)])
@@ -190,7 +191,7 @@ def test_targets_are_in_the_turn_of_their_telemetry() -> None:
     made = Made([{"roll [rad]": wrap(roll)}], [{"target.roll [rad]": wrap(told)}])
     assert np.abs(made.action()[:, 0] - made.state()[:-1, 0]).max() < 0.3
     assert np.abs(np.diff(made.action()[:, 0])).max() < 0.2
-    assert set(made.continuity.settings) == {"state.roll", "action.roll"}
+    assert set(made.continuity.settings["angles"]) == {"state.roll", "action.roll"}
 
 
 def test_a_target_across_the_end_follows_a_state_that_never_gets_there() -> None:
@@ -205,7 +206,7 @@ def test_changes_computed_across_the_end_lose_their_turn() -> None:
     made = Made([{"roll [rad]": wrap(roll)}], [{"delta.droll [rad]": naive, "rate.roll [rad/s]": naive}])
     assert_same(made.action()[:, 0], np.diff(roll))
     assert_same(made.action()[:, 1], naive[:-1])
-    assert made.continuity.settings["action.droll"] == "a change of at most half a turn"
+    assert made.continuity.settings["angles"]["action.droll"] == "a change of at most half a turn"
 
 
 @pytest.mark.parametrize("name", ["delta.joint_3", "delta.a5 [deg]"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -98,13 +98,17 @@ class _Part:
         self._low, self._high = np.minimum(self._low, made.min(axis=0)), np.maximum(self._high, made.max(axis=0))
         return made
 
+    @property
+    def turn(self) -> float | None:
+        """One turn of what is made of angles."""
+        return self.kind.turn if isinstance(self.kind, Angle | EulerAngles) else None
+
     def told(self, done: bool) -> str:
         """Say what was done, or what an import will do."""
         jumps, elsewhere = self.did
         jumped, moved = (len(self.recordings[key]) for key in (True, False))
         found = [jumps.format(self.places, jumped)] * bool(jumped) + [elsewhere.format(moved)] * bool(moved)
-        turn = self.kind.turn if isinstance(self.kind, Angle | EulerAngles) else None
-        turns = 0.0 if turn is None else float((self._high - self._low).max() / turn)
+        turns = 0.0 if self.turn is None else float((self._high - self._low).max() / self.turn)
         return (
             f"{' and '.join(found)}: {'it was made' if done else 'gwm import makes it'} {self.made}."
             + f" It then spans {turns:.1f} turns: one direction has several numbers." * (turns > 1.1)
@@ -203,14 +207,19 @@ class Continuity:
         return replace(recording, telemetry=telemetry.astype(np.float32), actions=actions.astype(np.float32))
 
     @property
-    def settings(self) -> dict[str, str]:
-        """What was made of each column that was changed."""
-        return {
-            f"{side}.{self._columns[side][column].name}": part.made
-            for side, parts in self._parts.items()
-            for part in parts
-            for column in sorted(part.changed)
-        }
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What the schema says of it: what was made of each column that was changed, and one turn of its telemetry.
+
+        Nothing where nothing was changed.
+        """
+        made, turns = {}, {}
+        for side, parts in self._parts.items():
+            for part in parts:
+                for name in (f"{side}.{self._columns[side][column].name}" for column in sorted(part.changed)):
+                    made[name] = part.made
+                    if side == "state" and part.turn is not None:
+                        turns[name] = part.turn
+        return {key: value for key, value in (("angles", made), ("turns", turns)) if value}
 
     def notes(self, done: bool) -> list[str]:
         """Say what was changed in the recordings that were made continuous, or what an import will change."""

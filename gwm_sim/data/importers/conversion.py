@@ -156,7 +156,7 @@ class Conversion:
                 "action_kinds": [action.kind for action in self._actions],
                 "action_units": [action.unit for action in self._actions],
                 "calibrated": False,
-                **({"angles": angles} if (angles := self._continuity.settings) else {}),
+                **self._continuity.settings,
             },
             versions={"gwm_sim": gwm_sim.__version__},
         )
