@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from json_layouts import write_changes, write_dense, write_states
+from rlds_layout import write_rlds
 from truths import HEIGHT, WIDTH, Truth, down_turned, jpeg, make_truth, write_mp4
 
 from gwm_sim.media.video import write_png
@@ -363,6 +364,7 @@ LAYOUTS = {
     "minari": LayoutCase("minari", write_minari, "pick-v0", rate=10),
     "minari-jpeg": LayoutCase("minari", lambda p: write_minari(p, jpegs=True, lengths=(6, 8)), "pick-v0", rate=10),
     "folder": LayoutCase("folder", write_folder, "takes"),
+    "rlds": LayoutCase("rlds", write_rlds, "arm", rate=5),
     "folder-untimed": LayoutCase("folder", lambda p: write_folder(p, timed=False), "takes"),
     "folder-pictures": LayoutCase("folder", write_pictures, "takes", rate=20),
     "json-dense": LayoutCase("json", write_dense, "droid"),
@@ -387,6 +389,7 @@ __all__ = [
     "write_mp4",
     "write_pictures",
     "write_pilot",
+    "write_rlds",
     "write_robomimic",
     "write_roboturk",
     "write_states",

@@ -14,6 +14,7 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
+from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Range, Tally
@@ -133,6 +134,7 @@ class _Numbers:
         self._rates: list[float] = []
         self._gaps = 0
         self._outcomes: Counter[str] = Counter()
+        self._continuity = Continuity(source.layout, source.layout.actions)
         for k in range(len(source)):
             self._add(source.recording(k))
             show((k + 1) / (2 * len(source)), f"{k + 1} of {len(source)} episodes")
@@ -140,6 +142,7 @@ class _Numbers:
         cells: set[tuple[int, ...]] = set()
         for k in range(len(source)):  # again, now that the ranges are known
             recording = source.recording(k)
+            self._continuity(recording)  # counts where angles jump
             still += int((~self.moving(recording)).sum())
             cells |= self._cells(recording)
             show((len(source) + k + 1) / (2 * len(source)), f"motion of {k + 1} of {len(source)} episodes")
@@ -149,6 +152,7 @@ class _Numbers:
     def _add(self, recording: Recording) -> None:
         self.telemetry.add(recording.telemetry)
         self.actions.add(recording.actions)
+        self._continuity.look(recording)
         self._lengths.append(len(recording))
         if recording.times is not None:
             self._rates.append(rate_of(recording.times, recording.where))
@@ -182,7 +186,7 @@ class _Numbers:
 
     def warnings(self) -> list[str]:
         """Say what of the numbers would harm a world model."""
-        found = []
+        found = self._continuity.notes(done=False)
         span = self.actions.high - self.actions.low
         for i, (action, share) in enumerate(zip(self._layout.actions, self.actions.at_ends, strict=True)):
             if span[i] < 1e-6:

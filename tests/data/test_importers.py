@@ -40,6 +40,7 @@ def test_values_times_and_frames_survive_to_the_last_action(layout: str, tmp_pat
         "minari": 10,
         "folder": 20,
         "json": 5,
+        "rlds": 5,
     }
     assert file.schema.rate == pytest.approx(rates[case.format])
     for episode, truth in zip(episodes, truths, strict=True):

@@ -1,8 +1,8 @@
 """A source as the episodes of an episode file: one rate, one picture size, no gap in time within an episode.
 
-Numbers are read twice, pictures once. The first pass reads no picture: it cuts recordings where rows are missing,
-chooses rows, and finds the bounds that the learned environment needs. It decides the schema and the number of every
-episode, so that an import which was killed goes on where it stopped.
+Numbers are read twice, pictures once. The first pass reads no picture: it finds which columns are angles, cuts
+recordings where rows are missing, chooses rows, and finds the bounds that the learned environment needs. It decides the
+schema and the number of every episode, so that an import which was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import shrink, shrink_depth
+from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Tally
@@ -35,6 +36,9 @@ _NOMINAL_FOVY = 45.0
 
 _TELEMETRY_MARGIN = 0.05
 """Share of its span by which telemetry may leave what was recorded: a learned world must not stick at the border."""
+
+_KEPT_BYTES = 100_000_000
+"""Numbers that are kept between looking for angles and the rest of the first pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +90,36 @@ class Conversion:
         self.clips = []
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
+        self._continuity = Continuity(source.layout, self._actions)
+        kept = self._look_for_angles(count, show) if self._continuity.watches else {}
         for k in range(count):
-            self._scan(k, found)
+            self._scan(self._continuity(kept.pop(k) if k in kept else source.recording(k)), k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
             raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
         self._tasks = found.tasks
         self._found = found
+        self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read
         self.schema = self._make_schema(name, found)
 
     @property
     def notes(self) -> list[str]:
         """Say what was left out or changed, by now: some differences show only in the pictures."""
-        return [*self._source.remarks, *self._found.notes()]
+        return [*self._source.remarks, *self._jumps, *self._found.notes()]
 
-    def _scan(self, k: int, found: _Found) -> None:
-        recording = self._source.recording(k)
+    def _look_for_angles(self, count: int, show: Show) -> dict[int, Recording]:
+        """Look at all recordings; return as many as fit into memory, so that they need not be read again."""
+        kept, room = {}, _KEPT_BYTES
+        for k in range(count):
+            recording = self._source.recording(k)
+            self._continuity.look(recording)
+            room -= recording.telemetry.nbytes + recording.actions.nbytes
+            if room >= 0:
+                kept[k] = recording
+            show(0, f"angles of {k + 1} of {count} recordings")
+        return kept
+
+    def _scan(self, recording: Recording, k: int, found: _Found) -> None:
         times = self._times(recording)
         stretches = cuts(times)
         found.gaps += len(stretches) - 1
@@ -150,6 +168,7 @@ class Conversion:
                 "action_kinds": [action.kind for action in self._actions],
                 "action_units": [action.unit for action in self._actions],
                 "calibrated": False,
+                **self._continuity.settings,
             }
             | ({"mask": self._selection.mask} if self._selection.mask else {}),
             versions={"gwm_sim": gwm_sim.__version__},
@@ -157,7 +176,7 @@ class Conversion:
 
     def episode(self, clip: Clip) -> Episode:
         """Read one of the episodes."""
-        recording = self._source.recording(clip.recording)
+        recording = self._continuity(self._source.recording(clip.recording))
         if len(recording) < clip.stop:
             raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
         rows = clip.start + self._rows(self._times(recording)[clip.start : clip.stop])
