@@ -36,8 +36,8 @@ def spins(environment: Mapping[str, str]) -> bool:
     return environment.get("OMP_WAIT_POLICY", "").lower() != "passive"
 
 
-WORTHWHILE: Final = 5e7 if spins(os.environ) else 1e9
-"""Products of a pass from which all threads are faster than one; measured by `benchmarks/throughput.py`."""
+WORTHWHILE: Final = 5e7 if spins(os.environ) else 8.5e8
+"""Products of a pass from which all threads are faster than one, or as fast: see `benchmarks/threads.py`."""
 
 
 def threads(work: float, given: int) -> int:
