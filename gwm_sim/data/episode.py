@@ -10,6 +10,9 @@ from gwm_sim.arrays import Array
 DEPTH_UNIT = 1e-4
 """Metres per unit of a stored depth image."""
 
+VALIDATION_MASKS = ("valid", "val", "validation")
+"""Filter keys of episodes that are not trained on, as data sets call them."""
+
 
 @dataclass(frozen=True)
 class TaskLabels:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.reading.masks import VALID
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
@@ -70,7 +70,7 @@ class TrainingData:
     starts: Tensor  # (E,) first frame of each episode
     lengths: Tensor  # (E,) frames of each episode
     weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
-    split: Tensor  # (E,) 0 where the mask `valid` of its file says that an episode is trained on, 1 where it says that
+    split: Tensor  # (E,) 0 where a mask such as `valid` says that an episode is trained on, 1 where it says that
     # it is not, and -1 where its file has no such mask
 
     @property
@@ -103,7 +103,7 @@ class TrainingData:
     def validation(self) -> Tensor:
         """Which episodes are not trained on, (E,) bool.
 
-        The mask `valid` of a file decides, where it names some of its episodes. Else an episode's number within its
+        A mask such as `valid` decides, where it names some episodes of a file. Else an episode's number within its
         file does, so that what is spared of one list of files is not learned from by a model that goes on with another
         list. Where no file is long enough for that, all of them count as one.
         """
@@ -301,8 +301,8 @@ def allocate(
 
 
 def split_of(file: EpisodeFile) -> Tensor:
-    """What the mask `valid` of a file says of its episodes (E,), see `TrainingData.split`."""
-    spared = torch.tensor([VALID in masks for masks in file.masks])
+    """What a mask such as `valid` says of the episodes of a file (E,), see `TrainingData.split`."""
+    spared = torch.tensor([not set(VALIDATION_MASKS).isdisjoint(masks) for masks in file.masks])
     return spared.long() if spared.any() and not spared.all() else torch.full_like(spared, -1, dtype=torch.long)
 
 

@@ -22,7 +22,6 @@ from torch import Tensor
 
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
-from gwm_sim.data.reading.masks import VALID
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, replacing, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
@@ -248,7 +247,7 @@ def overview(data: TrainingData, model: WorldModel) -> str:
     return (
         f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(data.cameras)}"
         + (f" and {unseen} without pictures; " if unseen else "; ")
-        + (f"{masked} episodes are for validation alone, as their mask {VALID} says; " if masked else "")
+        + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
     )
 

@@ -121,9 +121,10 @@ def masked(k: int, *masks: str) -> Episode:
     return replace(make_episode(k), masks=masks)
 
 
-def test_the_mask_valid_decides_which_episodes_validate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask", ["valid", "val", "validation"])
+def test_a_validation_mask_decides_which_episodes_validate(mask: str, tmp_path: Path) -> None:
     chosen = {3, 4, 11}
-    episodes = [masked(k, "valid" if k in chosen else "train") for k in range(12)]
+    episodes = [masked(k, mask if k in chosen else "train") for k in range(12)]
     ruled, plain = (
         write(tmp_path / "a.hdf5", episodes),
         write(tmp_path / "b.hdf5", [make_episode(k) for k in range(12)]),
@@ -148,4 +149,4 @@ def test_training_says_that_masks_decide(
     path = write(tmp_path / "a.hdf5", episodes, tracked=False)
     words = ["train", "--data", str(path), "--out", str(tmp_path / "world"), "--preset", "tiny", "--steps", "4"]
     assert cli.main([*words, "--camera", "front", "--device", "cpu"]) == 0
-    assert "2 episodes are for validation alone, as their mask valid says" in capsys.readouterr().out
+    assert "2 episodes are for validation alone, as their masks say" in capsys.readouterr().out

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.importers.source import listed
 from gwm_sim.errors import ConfigError
-
-VALID = "valid"
-"""The key of demos that are not trained on."""
 
 Demo = tuple[Path, str]
 """File and name of a demo."""
@@ -42,7 +40,8 @@ def members_of(
     known = listed(f"{key} ({_demos(count)})" for key, count in counts.items())
     if wanted is None:
         if counts:
-            spared = f" gwm train takes those of {VALID} for validation alone." if counts.get(VALID) else ""
+            split = listed(key for key in VALIDATION_MASKS if counts.get(key))
+            spared = f" gwm train takes those of {split} for validation alone." if split else ""
             remarks.append(
                 f"there are masks, {known}, and all {_demos(len(demos))} are taken: --mask takes those of one.{spared}"
             )
