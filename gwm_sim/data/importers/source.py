@@ -178,7 +178,7 @@ class Source(ABC):
 
         Only called for cameras of `layout.depth`.
         """
-        raise NotImplementedError
+        raise DataError(f"camera {camera!r} measured no depth.")
 
     def recording(self, k: int) -> Recording:
         """Read the numbers of the k-th episode.
