@@ -23,7 +23,7 @@ from gwm_sim.data.importers.source import Action, Layout, Recording, Source, Sou
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.schema import Schema
-from gwm_sim.errors import ConfigError, DataError, check_at_least_one, check_rate
+from gwm_sim.errors import ConfigError, DamagedEpisode, DataError, check_at_least_one, check_rate
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -70,10 +70,8 @@ class Conversion:
     """The episodes that a source becomes."""
 
     schema: Schema
-    clips: list[Clip]
-    """Where each episode comes from, by its number."""
-    notes: list[str]
-    """What was left out or changed, in words."""
+    clips: dict[int, Clip]
+    """Where each episode comes from, by its number; one that was left out keeps a number for when it is mended."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -85,20 +83,29 @@ class Conversion:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         self._rate = rate
         self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
-        self.clips = []
+        self.clips, self._count = {}, 0
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
         for k in range(count):
             self._scan(k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
-            raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
+            reason = f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from."
+            raise source.nothing_sound(reason)
         self._task = source.layout.task if found.labelled else None
-        self.notes = [*source.remarks, *found.notes()]
+        self._found = found
         self.schema = self._make_schema(name, found)
 
+    @property
+    def notes(self) -> list[str]:
+        """Say what was left out or changed, by now: some damage shows only in the pictures."""
+        return [*self._source.remarks, *self._found.notes()]
+
     def _scan(self, k: int, found: _Found) -> None:
-        recording = self._source.recording(k)
+        recording = self._source.sound_recording(k)
+        if recording is None:
+            self._count += 1
+            return
         times = self._times(recording)
         stretches = cuts(times)
         found.gaps += len(stretches) - 1
@@ -107,7 +114,8 @@ class Conversion:
             if stop - start < 2 or len(rows := start + self._rows(times[start:stop])) < SHORTEST:
                 found.short += stop - start
             else:
-                self.clips.append(Clip(k, start, stop))
+                self.clips[self._count] = Clip(k, start, stop)
+                self._count += 1
                 found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
 
     def _times(self, recording: Recording) -> Array:
@@ -150,6 +158,14 @@ class Conversion:
             },
             versions={"gwm_sim": gwm_sim.__version__},
         )
+
+    def sound_episode(self, clip: Clip) -> Episode | None:
+        """Read one of the episodes; None, and a note, where its pictures are damaged and it may be left out."""
+        try:
+            return self.episode(clip)
+        except DamagedEpisode as error:
+            self._source.leave_out(clip.recording, error)
+            return None
 
     def episode(self, clip: Clip) -> Episode:
         """Read one of the episodes."""

@@ -19,7 +19,16 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    how_to_move,
+)
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
 from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
@@ -65,6 +74,10 @@ class DroidSource(Hdf5Source):
 
     def _trajectory(self, k: int) -> h5py.File:
         return self._open(self._folders[k] / _TRAJECTORY)
+
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
 
     def _recording(self, k: int) -> Recording:
         file = self._trajectory(k)
@@ -172,4 +185,6 @@ def _recognises(path: Path) -> bool:
 
 
 # Last: to find an episode all folders must be walked through.
-FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=6)
+FORMAT = ImportFormat(
+    "droid", DroidSource, _recognises, rank=6, looks_for=f"a folder with {_TRAJECTORY} in it or anywhere below"
+)

@@ -29,6 +29,7 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    how_to_move,
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
 from gwm_sim.data.reading.videos import SUFFIXES, frame_times, frames
@@ -98,6 +99,10 @@ class FolderSource(Source):
         if self._cached[0] != k:
             self._cached = (k, _read_take(self._folders[k]))
         return self._cached[1]
+
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
 
     def _recording(self, k: int) -> Recording:
         take = self._take(k)
@@ -226,4 +231,10 @@ def _recognises(path: Path) -> bool:
 
 
 # After those that may hold a table and a video besides.
-FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=5)
+FORMAT = ImportFormat(
+    "folder",
+    FolderSource,
+    _recognises,
+    rank=5,
+    looks_for="a folder, or folders in it, each with a .csv table and a video such as front.mp4",
+)

@@ -35,4 +35,10 @@ class LiberoSource(RobomimicSource):
             yield np.flipud(picture) if upside_down else picture
 
 
-FORMAT = ImportFormat("libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()), rank=2)
+FORMAT = ImportFormat(
+    "libero",
+    LiberoSource,
+    lambda path: LIBERO_PICTURES in (observed(path) or ()),
+    rank=2,
+    looks_for=f"the same as robomimic, with /data/demo_0/obs/{LIBERO_PICTURES}",
+)

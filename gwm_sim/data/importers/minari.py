@@ -68,6 +68,10 @@ class MinariSource(hdf5.Hdf5Source):
     def _episode(self, k: int) -> h5py.Group:
         return hdf5.group_at(self._open(self._data), self._episodes[k])
 
+    def advice(self, k: int) -> str:
+        """Name the episode that is to be deleted."""
+        return hdf5.how_to_delete(self._data, self._episodes[k])
+
     def _recording(self, k: int) -> Recording:
         episode = self._episode(k)
         if _telemetry(dict(_observations(episode))) != self._numbers:
@@ -182,4 +186,10 @@ def _recognises(path: Path) -> bool:
         return any(name.startswith("episode_") for name in file)
 
 
-FORMAT = ImportFormat("minari", MinariSource, _recognises, rank=4)
+FORMAT = ImportFormat(
+    "minari",
+    MinariSource,
+    _recognises,
+    rank=4,
+    looks_for=f"a folder with data/{_DATA}, or an HDF5 file with /episode_0",
+)

@@ -83,6 +83,11 @@ class RoboTurkSource(hdf5.Hdf5Source):
         path, user, demo = self._demos[k]
         return hdf5.group_at(self._open(path), f"data/{user}/{demo}")
 
+    def advice(self, k: int) -> str:
+        """Name the demo that is to be deleted."""
+        path, user, demo = self._demos[k]
+        return hdf5.how_to_delete(path, f"data/{user}/{demo}")
+
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
         poses = hdf5.matrix_at(demo, f"{_OBSERVATION}/eef_poses")
@@ -144,4 +149,10 @@ def _recognises(path: Path) -> bool:
 
 
 # Before robomimic, whose raw recordings the pilot looks like.
-FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=0)
+FORMAT = ImportFormat(
+    "roboturk",
+    RoboTurkSource,
+    _recognises,
+    rank=0,
+    looks_for=f"an .hdf5 file, or a folder with one, with /data/<user>/<demo>/{_OBSERVATION}",
+)

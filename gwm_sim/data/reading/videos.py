@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, reading
-from gwm_sim.errors import DataError
+from gwm_sim.errors import DataError, OutsideError
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
@@ -32,16 +32,17 @@ def inside(root: Path, reference: str, where: str) -> Path:
         where: Who refers to it, for messages.
 
     Raises:
-        DataError: The reference is absolute, climbs with `..`, passes a symbolic link, or leads to no file.
+        OutsideError: The reference is absolute, climbs with `..`, or passes a symbolic link.
+        DataError: It leads to no file.
     """
     parts = PurePosixPath(reference).parts
     if not parts or reference.startswith(("/", "\\")) or ".." in parts or "\0" in reference or ":" in parts[0]:
-        raise DataError(f"{where} refers to {brief(reference)}: only paths inside {root} are read.")
+        raise OutsideError(f"{where} refers to {brief(reference)}: only paths inside {root} are read.")
     path = root
     for part in parts:
         path = path / part
         if path.is_symlink():
-            raise DataError(f"{where}: {path} is a symbolic link, which is not followed. Copy with `cp -rL`.")
+            raise OutsideError(f"{where}: {path} is a symbolic link, which is not followed. Copy with `cp -rL`.")
     if not path.is_file():
         raise DataError(f"{where} refers to {brief(reference)}, which is not in {root}. Copy it beside the data.")
     return path
@@ -65,6 +66,14 @@ def frame_count(path: Path) -> int:
     with _open(path) as (_, stream):
         claimed = int(stream.frames)
     return claimed if claimed > 0 else len(frame_times(path))
+
+
+def duration(path: Path) -> float:
+    """Return for how long a file claims to show something [s], infinite where it claims nothing; decodes nothing."""
+    with _open(path) as (container, stream):
+        if stream.duration:
+            return float(stream.duration * stream.time_base)
+        return container.duration / av.time_base if container.duration else float("inf")
 
 
 def frame_times(path: Path) -> Array:
