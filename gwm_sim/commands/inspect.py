@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gwm_sim.data.demos import is_own
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.formats import Readable, detect
+from gwm_sim.data.formats import Readable, detect, unknown
 from gwm_sim.data.importers.source import SourceOptions
 from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.survey import Survey, Watched, survey
+from gwm_sim.errors import DataError
 from gwm_sim.files import write_json
 from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
 from gwm_sim.progress import progress
@@ -39,7 +41,7 @@ def main(config: InspectConfig) -> int:
     format = config.format or detect(config.file)
     result: Summary | Survey
     if format is None:
-        with EpisodeFile(config.file) as file:
+        with _episode_file(config.file) as file:
             result = summarize(file)
             _show_summary(result, console)
             if config.video is not None:
@@ -53,6 +55,16 @@ def main(config: InspectConfig) -> int:
     if config.video is not None:
         console.print(f"wrote {config.video}", soft_wrap=True)
     return 0
+
+
+def _episode_file(path: Path) -> EpisodeFile:
+    """Open an episode file; of something else say what recordings look like."""
+    try:
+        return EpisodeFile(path)
+    except DataError as error:
+        if not path.exists() or is_own(path):
+            raise
+        raise DataError(f"{error} It is no recording of a known format either.{unknown(path)}") from error
 
 
 def _draw_file(file: EpisodeFile, path: Path) -> None:

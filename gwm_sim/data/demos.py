@@ -110,6 +110,18 @@ def open_file(path: Path) -> h5py.File:
         raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
 
 
+def is_own(path: Path) -> bool:
+    """Return whether a path says that it is an episode file, or a folder of parts, whatever is wrong with it."""
+    files = sorted(path.glob("*.hdf5"))[:1] if path.is_dir() else [path]
+    try:
+        for part in files:
+            with open_file(part) as file:
+                return "data" in file and "gwm_schema" in file["data"].attrs
+    except (DataError, OSError, KeyError):
+        return False
+    return False
+
+
 def demo_names(file: h5py.File) -> list[str]:
     if not isinstance(file.get("data"), h5py.Group):
         raise DataError(f"{file.filename} is not a gwm_sim or robomimic file: it has no /data group.")

@@ -23,6 +23,10 @@ class Range:
     """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
 
 
+SWITCH_POSITIONS = 3
+"""Most values of what is on or off, or one way, off and the other way."""
+
+
 class Tally:
     """Ranges of columns, from blocks of rows that need not be in memory together."""
 
@@ -31,6 +35,7 @@ class Tally:
         self.rows = 0
         self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
         self._at_low, self._at_high = np.zeros(width), np.zeros(width)
+        self._values: list[Array] = [np.zeros(0)] * width  # those that occur, as long as they are few
 
     def add(self, values: Array) -> None:
         """Count rows, (R, width)."""
@@ -40,6 +45,14 @@ class Tally:
         self._at_low = np.where(low < self.low, 0, self._at_low) + (values <= low).sum(axis=0)
         self._at_high = np.where(high > self.high, 0, self._at_high) + (values >= high).sum(axis=0)
         self.low, self.high = low, high
+        for i, known in enumerate(self._values):
+            if len(known) <= SWITCH_POSITIONS:
+                self._values[i] = np.unique(np.concatenate([known, values[:, i]]))[: SWITCH_POSITIONS + 1]
+
+    @property
+    def switches(self) -> Array:
+        """Whether a column has so few values that it is a switch rather than a quantity, (width,) bool."""
+        return np.array([len(values) <= SWITCH_POSITIONS for values in self._values], dtype=bool)
 
     @property
     def at_ends(self) -> Array:

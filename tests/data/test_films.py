@@ -125,11 +125,19 @@ def test_other_rates_are_said_and_equal_ones_not(tmp_path: Path) -> None:
         assert any("nearest in time" in note for note in result.notes) == (rate == 30)
 
 
-def test_a_film_that_ends_early_is_refused(tmp_path: Path) -> None:
+def test_an_episode_after_the_end_of_its_film_is_left_out(tmp_path: Path) -> None:
     write_lerobot(tmp_path / "set", 10, (9, 9))
     write_film(film_of(tmp_path / "set"), pictures(45), np.arange(45) / 30)  # of 54
+    result = import_episodes(config("lerobot", tmp_path / "set", tmp_path / "a.hdf5"))
+    assert result.imported == 1
+    (note,) = [note for note in result.notes if "left out" in note]
+    assert "episode 1 was left out" in note and "which ends at 1." in note
+
+
+def test_frames_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    write_film(tmp_path / "front.mp4", pictures(45), np.arange(45) / 30)
     with pytest.raises(DataError, match=r"has no frame at 1\.\d+ s"):
-        imported("lerobot", tmp_path / "set")
+        numbers_at(tmp_path / "front.mp4", np.arange(18) / 10)
 
 
 def test_a_hole_in_a_film_is_refused(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ class Interrupted(Source):
 
 def test_both_parts_of_a_recording_that_was_cut_belong_to_its_masks() -> None:
     conversion = Conversion(Interrupted(), Selection(size=8), "memory", lambda share, text: None)
-    assert [conversion.episode(clip).masks for clip in conversion.clips] == [("train", "good")] * 2
+    assert [conversion.episode(clip).masks for clip in conversion.clips.values()] == [("train", "good")] * 2
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------

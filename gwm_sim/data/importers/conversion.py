@@ -24,7 +24,7 @@ from gwm_sim.data.importers.source import Action, Layout, Recording, Source, Sou
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.schema import Schema
-from gwm_sim.errors import ConfigError, DataError, check_at_least_one, check_rate
+from gwm_sim.errors import ConfigError, DamagedEpisode, DataError, check_at_least_one, check_rate
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -74,8 +74,8 @@ class Conversion:
     """The episodes that a source becomes."""
 
     schema: Schema
-    clips: list[Clip]
-    """Where each episode comes from, by its number."""
+    clips: dict[int, Clip]
+    """Where each episode comes from, by its number; one that was left out keeps a number for when it is mended."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -87,16 +87,21 @@ class Conversion:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         self._rate = rate
         self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
-        self.clips = []
+        self.clips, self._count = {}, 0
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
         self._continuity = Continuity(source.layout, self._actions)
         kept = self._look_for_angles(count, show) if self._continuity.watches else {}
         for k in range(count):
-            self._scan(self._continuity(kept.pop(k) if k in kept else source.recording(k)), k, found)
+            recording = kept.pop(k) if k in kept else source.sound_recording(k)
+            if recording is None:
+                self._count += 1
+            else:
+                self._scan(self._continuity(recording), k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
-            raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
+            reason = f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from."
+            raise source.nothing_sound(reason)
         self._tasks = found.tasks
         self._found = found
         self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read
@@ -104,14 +109,16 @@ class Conversion:
 
     @property
     def notes(self) -> list[str]:
-        """Say what was left out or changed, by now: some differences show only in the pictures."""
+        """Say what was left out or changed, by now: some damage and differences show only in the pictures."""
         return [*self._source.remarks, *self._jumps, *self._found.notes()]
 
     def _look_for_angles(self, count: int, show: Show) -> dict[int, Recording]:
         """Look at all recordings; return as many as fit into memory, so that they need not be read again."""
         kept, room = {}, _KEPT_BYTES
         for k in range(count):
-            recording = self._source.recording(k)
+            recording = self._source.sound_recording(k)
+            if recording is None:
+                continue
             self._continuity.look(recording)
             room -= recording.telemetry.nbytes + recording.actions.nbytes
             if room >= 0:
@@ -128,7 +135,8 @@ class Conversion:
             if stop - start < 2 or len(rows := start + self._rows(times[start:stop])) < SHORTEST:
                 found.short += stop - start
             else:
-                self.clips.append(Clip(k, start, stop))
+                self.clips[self._count] = Clip(k, start, stop)
+                self._count += 1
                 found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
 
     def _times(self, recording: Recording) -> Array:
@@ -173,6 +181,14 @@ class Conversion:
             | ({"mask": self._selection.mask} if self._selection.mask else {}),
             versions={"gwm_sim": gwm_sim.__version__},
         )
+
+    def sound_episode(self, clip: Clip) -> Episode | None:
+        """Read one of the episodes; None, and a note, where its pictures are damaged and it may be left out."""
+        try:
+            return self.episode(clip)
+        except DamagedEpisode as error:
+            self._source.leave_out(clip.recording, error)
+            return None
 
     def episode(self, clip: Clip) -> Episode:
         """Read one of the episodes."""

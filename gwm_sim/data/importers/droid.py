@@ -29,6 +29,7 @@ from gwm_sim.data.importers.source import (
     Layout,
     Recording,
     SourceOptions,
+    how_to_move,
     listed,
 )
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
@@ -80,6 +81,10 @@ class DroidSource(Hdf5Source):
 
     def _trajectory(self, k: int) -> h5py.File:
         return self._open(self._folders[k] / _TRAJECTORY)
+
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
 
     def _recording(self, k: int) -> Recording:
         file = self._trajectory(k)
@@ -190,4 +195,11 @@ def _recognises(path: Path) -> bool:
 
 
 # Last: to find an episode all folders must be walked through.
-FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=6, options=("trim",))
+FORMAT = ImportFormat(
+    "droid",
+    DroidSource,
+    _recognises,
+    rank=6,
+    options=("trim",),
+    looks_for=f"a folder with {_TRAJECTORY} in it or anywhere below",
+)

@@ -33,6 +33,7 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    how_to_move,
     listed,
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, Array, brief, json_object, matrix
@@ -169,6 +170,10 @@ class FolderSource(Source):
         if self._cached[0] != k:
             self._cached = (k, self._read(self._folders[k]))
         return self._cached[1]
+
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
 
     def _recording(self, k: int) -> Recording:
         take = self._take(k)
@@ -377,4 +382,11 @@ def _recognises(path: Path) -> bool:
 
 
 # After those that may hold a table and a film besides.
-FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=5, options=("trim",))
+FORMAT = ImportFormat(
+    "folder",
+    FolderSource,
+    _recognises,
+    rank=5,
+    options=("trim",),
+    looks_for="a folder, or folders in it, each with a .csv table and a film such as front.mp4 or a folder of pictures",
+)

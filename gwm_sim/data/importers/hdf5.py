@@ -67,6 +67,11 @@ def hdf5_files(path: Path) -> list[Path]:
     return files
 
 
+def how_to_delete(path: Path, group: str) -> str:
+    """Say how an episode that is a group of a file is left out."""
+    return f"To leave the episode out, delete /{group} in a copy of {path.name}: del h5py.File(COPY, 'r+')[{group!r}]."
+
+
 @contextmanager
 def first_data(path: Path) -> Iterator[h5py.Group | None]:
     """Open the group /data of an HDF5 file, or of the first one in a folder; None where there is no such group."""

@@ -380,4 +380,11 @@ def _recognises(path: Path) -> bool:
 
 
 # Before folders, in which a table and a film may lie besides.
-FORMAT = ImportFormat("json", JsonSource, _recognises, rank=4, options=("trim", "mask", "state_key", "action_key"))
+FORMAT = ImportFormat(
+    "json",
+    JsonSource,
+    _recognises,
+    rank=4,
+    options=("trim", "mask", "state_key", "action_key"),
+    looks_for=f"a folder with {_ANNOTATION}/ holding .json files, in it or in a folder per split, and {_VIDEOS}/",
+)

@@ -50,5 +50,10 @@ class LiberoSource(RobomimicSource):
 
 
 FORMAT = ImportFormat(
-    "libero", LiberoSource, lambda path: LIBERO_PICTURES in (observed(path) or ()), rank=2, options=("mask",)
+    "libero",
+    LiberoSource,
+    lambda path: LIBERO_PICTURES in (observed(path) or ()),
+    rank=2,
+    options=("mask",),
+    looks_for=f"the same as robomimic, with /data/demo_0/obs/{LIBERO_PICTURES}",
 )

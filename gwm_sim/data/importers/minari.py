@@ -86,6 +86,10 @@ class MinariSource(hdf5.Hdf5Source):
     def _episode(self, k: int) -> h5py.Group:
         return hdf5.group_at(self._open(self._data), self._episodes[k])
 
+    def advice(self, k: int) -> str:
+        """Name the episode that is to be deleted."""
+        return hdf5.how_to_delete(self._data, self._episodes[k])
+
     def _find_parts(self, episode: h5py.Group, metadata: dict[str, Any]) -> list[Part]:
         """Return the arrays that the actions consist of, by the declared space or, where there is none, by one box."""
         stored, where = hdf5.member(episode, "actions"), hdf5.place(episode, "actions")
@@ -234,4 +238,10 @@ def _recognises(path: Path) -> bool:
         return any(name.startswith("episode_") for name in file)
 
 
-FORMAT = ImportFormat("minari", MinariSource, _recognises, rank=4)
+FORMAT = ImportFormat(
+    "minari",
+    MinariSource,
+    _recognises,
+    rank=4,
+    looks_for=f"a folder with data/{_DATA}, or an HDF5 file with /episode_0",
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Action, Kind, Source
+from gwm_sim.data.importers.source import Action, Kind, Source, listed
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import ConfigError, DataError
 
@@ -124,7 +124,7 @@ def aggregate(actions: Array, columns: Sequence[Action], rows: Array, unsaid: Ki
     if None in kinds:
         unknown = [column.name for column, kind in zip(columns, kinds, strict=True) if kind is None]
         raise ConfigError(
-            f"the source does not say how {', '.join(unknown[:8])} add up when frames are left out: give "
+            f"the source does not say how {listed(unknown)} add up when frames are left out: give "
             "--actions delta (changes, summed), target (absolute, the last counts) or rate (averaged), or no --fps."
         )
     sums = np.concatenate([np.zeros((1, actions.shape[1])), np.cumsum(actions, axis=0, dtype=np.float64)])

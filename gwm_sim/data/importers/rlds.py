@@ -392,4 +392,11 @@ def _recognises(path: Path) -> bool:
     return any(_shards(version) for version in _versions(path))
 
 
-FORMAT = ImportFormat("rlds", RldsSource, _recognises, rank=3, options=("mask", "state_key", "action_key"))
+FORMAT = ImportFormat(
+    "rlds",
+    RldsSource,
+    _recognises,
+    rank=3,
+    options=("mask", "state_key", "action_key"),
+    looks_for=f"a folder, or versions such as 1.0.0 in it, with {_FEATURES} and .tfrecord files",
+)

@@ -134,6 +134,11 @@ class RobomimicSource(hdf5.Hdf5Source):
     def __len__(self) -> int:
         return len(self._demos)
 
+    def advice(self, k: int) -> str:
+        """Name the demo that is to be deleted."""
+        path, name = self._demos[k]
+        return hdf5.how_to_delete(path, f"data/{name}")
+
     def _demos_of(self, path: Path) -> list[str]:
         """List the demos of a file in numeric order: demo_10 comes after demo_9."""
         data = hdf5.group_at(self._open(path), "data")
@@ -384,4 +389,11 @@ def _recognises(path: Path) -> bool:
     return keys is not None and LIBERO_PICTURES not in keys
 
 
-FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises, rank=1, options=("mask",))
+FORMAT = ImportFormat(
+    "robomimic",
+    RobomimicSource,
+    _recognises,
+    rank=1,
+    options=("mask",),
+    looks_for="an .hdf5 file, or a folder of such, with /data/demo_0",
+)

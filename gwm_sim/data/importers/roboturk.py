@@ -103,6 +103,11 @@ class RoboTurkSource(hdf5.Hdf5Source):
         path, user, demo = self._demos[k]
         return hdf5.group_at(self._open(path), f"data/{user}/{demo}")
 
+    def advice(self, k: int) -> str:
+        """Name the demo that is to be deleted."""
+        path, user, demo = self._demos[k]
+        return hdf5.how_to_delete(path, f"data/{user}/{demo}")
+
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
         further = [n for n in _CAMERAS if hdf5.text_attribute(demo, f"{n}_rgb_video_file")]
@@ -168,4 +173,11 @@ def _recognises(path: Path) -> bool:
 
 
 # Before robomimic, whose raw recordings the pilot looks like.
-FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=0, options=("trim",))
+FORMAT = ImportFormat(
+    "roboturk",
+    RoboTurkSource,
+    _recognises,
+    rank=0,
+    options=("trim",),
+    looks_for=f"an .hdf5 file, or a folder with one, with /data/<user>/<demo>/{_OBSERVATION}",
+)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, reading
 from gwm_sim.data.reading.upright import AS_IT_IS, Turn, turn_of_degrees, turn_of_file, turn_of_matrix, upright
-from gwm_sim.errors import DataError
+from gwm_sim.errors import DataError, OutsideError
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
@@ -43,16 +43,17 @@ def inside(root: Path, reference: str, where: str) -> Path:
         where: Who refers to it, for messages.
 
     Raises:
-        DataError: The reference is absolute, climbs with `..`, passes a symbolic link, or leads to no file.
+        OutsideError: The reference is absolute, climbs with `..`, or passes a symbolic link.
+        DataError: It leads to no file.
     """
     parts = PurePosixPath(reference).parts
     if not parts or reference.startswith(("/", "\\")) or ".." in parts or "\0" in reference or ":" in parts[0]:
-        raise DataError(f"{where} refers to {brief(reference)}: only paths inside {root} are read.")
+        raise OutsideError(f"{where} refers to {brief(reference)}: only paths inside {root} are read.")
     path = root
     for part in parts:
         path = path / part
         if path.is_symlink():
-            raise DataError(f"{where}: {path} is a symbolic link, which is not followed. Copy with `cp -rL`.")
+            raise OutsideError(f"{where}: {path} is a symbolic link, which is not followed. Copy with `cp -rL`.")
     if not path.is_file():
         raise DataError(f"{where} refers to {brief(reference)}, which is not in {root}. Copy it beside the data.")
     return path
@@ -173,8 +174,7 @@ def numbers_at(path: Path, times: Array, start: float = 0.0, stop: float = np.in
     held = film(path)
     step = float(np.median(np.diff(times))) if len(times) > 1 else np.inf
     period = held.period if len(held.times) > 1 else step
-    late = held.times[0] - origin
-    shown = held.times - (late if late > 0.5 * period else 0.0)
+    shown = held.times - _late(held, origin, period)
     slack = _ROUNDING * period if np.isfinite(period) else 0.0
     own = np.flatnonzero((shown >= start - slack) & (shown < stop - slack))
     if not len(own):
@@ -189,6 +189,25 @@ def numbers_at(path: Path, times: Array, start: float = 0.0, stop: float = np.in
     if len(far):
         raise DataError(f"{path} has no frame at {times[far[0]]:.4f} s. It is truncated or belongs to other data.")
     return np.asarray(numbers)
+
+
+def last_moment(path: Path, step: float, origin: float) -> float:
+    """Return when the last of some rows may be that a film still shows [s].
+
+    Args:
+        path: Video file.
+        step: Time from row to row [s]: a film that is slower shows its last frame to several of them.
+        origin: As for `numbers_at`.
+    """
+    held = film(path)
+    period = held.period if np.isfinite(held.period) else step
+    return float(held.times[-1] - _late(held, origin, period) + max(0.0, period - step))
+
+
+def _late(held: Film, origin: float, period: float) -> float:
+    """Return by how much the clock of a film is ahead of the one in which tables count [s]."""
+    late = float(held.times[0]) - origin
+    return late if late > 0.5 * period else 0.0
 
 
 def frames(path: Path, indices: Array, read: Callable[[Any], Array] | None = None) -> Iterator[Array]:
