@@ -12,7 +12,7 @@ MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
 
 LAYERS = (
-    {"arrays", "errors", "extras", "files", "progress", "protocol"},
+    {"arrays", "errors", "extras", "files", "forks", "progress", "protocol"},
     {"media"},
     {"data"},
     {"model"},

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -302,6 +302,9 @@ class EpisodeFile:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None}  # a copy, perhaps in another process, opens the file for itself
 
     def _find_demos(self) -> list[tuple[Path, str]]:
         """List (file, name) of every episode in numeric order; `demo_10` comes after `demo_9`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -91,7 +92,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
             raise CheckpointError(
                 f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
             ) from error
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(device or default_device())
         loaded.to(device).eval()
         loaded.folder = folder
         if multiplies_bfloat16(device):
@@ -184,6 +185,20 @@ def find_checkpoint(model: str | Path) -> Path:
         f"No model {str(model)!r}: give the name of a shipped one ({', '.join(names) or 'none here'}) "
         "or a folder with config.json and model.safetensors, as `gwm train` makes it"
     )
+
+
+def default_device() -> str:
+    """Where a model goes unless somebody says: to a GPU if there is one that this process can use."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda._is_in_bad_fork():
+        warnings.warn(
+            "A forked process cannot use the GPU that its parent uses: this world runs on the CPU. "
+            'Start processes by "spawn" instead, as in vector_kwargs={"context": "spawn"} of gymnasium.make_vec.',
+            stacklevel=2,
+        )
+        return "cpu"
+    return "cuda"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
