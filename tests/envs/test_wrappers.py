@@ -259,9 +259,9 @@ def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:
 @pytest.mark.parametrize("world", ["MuJoCo", "GWM"])
 @pytest.mark.parametrize("duplicate", [deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_wrapped_worlds_can_be_copied(world: str, duplicate: Callable[[Any], Any], tiny_checkpoint: Path) -> None:
-    single = wrappers.UncertaintyPenalty(make_single(world, tiny_checkpoint), weight=0.1)
-    single = wrappers.TernaryAction(LatentObservation(single, model=tiny_checkpoint))
-    vector = wrappers.VectorTruncateOnUncertainty(make_vector(world, tiny_checkpoint), limit=9.0)
+    priced = wrappers.UncertaintyPenalty(make_single(world, tiny_checkpoint), weight=0.1)
+    single: Any = wrappers.TernaryAction(LatentObservation(priced, model=tiny_checkpoint))
+    vector: Any = wrappers.VectorTruncateOnUncertainty(make_vector(world, tiny_checkpoint), limit=9.0)
     for env, action in ((single, ACTION), (vector, np.stack([ACTION] * 3))):
         env.reset(seed=5)
         twin = duplicate(env)
