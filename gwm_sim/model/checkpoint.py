@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ from gwm_sim.extras import missing
 from gwm_sim.files import replacing, write_json
 from gwm_sim.model.config import FORMAT, WorldModelConfig, written
 from gwm_sim.model.tokenizer import Tokenizer
+from gwm_sim.storage import trouble
 
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 CONFIG_FILE = "config.json"
@@ -69,7 +71,8 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
         """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
         with replacing(Path(folder) / WEIGHTS_FILE) as temporary:
             save_file(stored_weights(self), temporary)
-            temporary.chmod(0o644)
+            with suppress(PermissionError):  # of storage that gives all files the same rights
+                temporary.chmod(0o644)
         write_json(Path(folder) / CONFIG_FILE, self.config.to_json())
 
     @classmethod
@@ -89,6 +92,8 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
             weights = load_file(folder / WEIGHTS_FILE)
             loaded.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            if (why := trouble(error)) is not None and not isinstance(error, FileNotFoundError):
+                raise CheckpointError(f"{folder} cannot be loaded: {why}") from error
             raise CheckpointError(
                 f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
             ) from error
@@ -138,7 +143,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
 def read_config(folder: Path) -> WorldModelConfig:
     """Configuration of the model in a folder; one of another version is refused."""
-    value = json.loads((folder / CONFIG_FILE).read_text())
+    value = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     if value["format"] != FORMAT:
         advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"
         raise CheckpointError(

@@ -29,6 +29,7 @@ from gwm_sim.files import replacing, write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.policy import Actions, Observation, Starts, State
 from gwm_sim.policies.rl.features import NormalisedReLU, StateExtractor
+from gwm_sim.storage import trouble
 
 FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"
@@ -232,7 +233,7 @@ def _read(folder: Path) -> tuple[AgentConfig, dict[str, Any]]:
             f"no agent in {folder}: it has no {CONFIG_FILE}; make one with `gwm rl train --out {folder}`"
         )
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] > FORMAT:
             raise CheckpointError(
                 f"{folder} has format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
@@ -253,7 +254,7 @@ def _load(folder: Path, value: Mapping[str, Any], part: str) -> dict[str, Tensor
         return load_file(path)
     except (OSError, KeyError, SafetensorError) as error:
         needed = "acting" if part == "policy" else "training on"
-        raise CheckpointError(f"{folder} lacks weights that {needed} needs: {error}") from error
+        raise CheckpointError(f"{folder} lacks weights that {needed} needs: {trouble(error) or error}") from error
 
 
 def _digest(path: Path) -> str:

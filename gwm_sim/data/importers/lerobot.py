@@ -35,6 +35,7 @@ from gwm_sim.data.importers.source import (
 from gwm_sim.data.reading import checks
 from gwm_sim.data.reading.videos import frames_at, inside
 from gwm_sim.errors import DataError
+from gwm_sim.storage import reason
 
 _STATE, _ACTION = "observation.state", "action"
 _REWARD, _SUCCESS = "next.reward", "next.success"
@@ -116,7 +117,7 @@ class LeRobotSource(Source):
         path = self._root / "meta/episodes.jsonl"
         chunk_size = int(_positive(self._info.get("chunks_size", 1000), self._root / _INFO))
         with checks.reading(path):
-            lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
             indices = sorted(int(line["episode_index"]) for line in lines)
         places = []
         for index in indices:
@@ -243,6 +244,8 @@ def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
             raise DataError(f"{path} has no column {missing[0]!r}; it has {sorted(found)[:20]}.")
         return pyarrow.parquet.read_table(path, columns=columns, filters=filters, partitioning=None)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+        if (refused := reason(error)) is not None:
+            raise DataError(f"{path} cannot be read: {refused}.") from error
         raise DataError(
             f"{path} is damaged or was never finished ({str(error).splitlines()[0][:200]}). "
             "A recording must end with dataset.finalize(); else copy the file again."
