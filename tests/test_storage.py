@@ -324,6 +324,12 @@ def test_films_and_trained_models_heed_a_full_disk(small_disk: Path, tiny_data: 
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     assert gwm(*training, "--resume").returncode == 0
     WorldModel.load(small_disk / "model", "cpu")
+    shutil.rmtree(small_disk / "model")
+    subprocess.run(["mount", "-o", "remount,size=40k", str(small_disk)], check=True)
+    agent = ("rl", "train", "--env", "GWM-BlockReach-v0", "--algo", "sac", "--model", tiny_checkpoint, "--steps", "100")
+    for _ in range(2):
+        _check_one_line(gwm(*agent, "--eval-minutes", "-1", "--out", small_disk / "agent"), "begins anew")
+    assert not list(small_disk.rglob("*.safetensors*"))
 
 
 def _check_one_line(done: subprocess.CompletedProcess[str], told: str) -> None:

@@ -47,6 +47,7 @@ from gwm_sim.protocol import FIRST_EVALUATION_SEED
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
 CHECKPOINT_SECONDS: Final = 60.0  # what a killed run loses at most
 LOCK_FILE: Final = "run.lock"
+LEFT_OVER: Final = (LOCK_FILE, "tensorboard")  # of a run that wrote no checkpoint
 CHECKPOINTS: Final = "checkpoints"
 
 
@@ -145,7 +146,7 @@ def prepare_folder(config: RlTrainConfig) -> None:
                 raise ConfigError(
                     f"the run in {config.out} has --{name} {getattr(found, name)}, not {getattr(config, name)}"
                 )
-    elif config.out.exists() and any(path.name != LOCK_FILE for path in config.out.iterdir()):
+    elif config.out.exists() and any(path.name not in LEFT_OVER for path in config.out.iterdir()):
         raise ConfigError(f"{config.out} is not empty: resume its run with --resume, or give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
 
@@ -203,7 +204,7 @@ def _train(
     def kept() -> str:
         if (config.out / CONFIG_FILE).exists():
             return f"The agent of the last checkpoint is kept in {config.out}: the same command with --resume goes on."
-        return f"Nothing is kept: remove {config.out} before the same command."
+        return "No checkpoint was written: the same command begins anew."
 
     with progress(f"{config.algo} in {config.env}") as show, keeping(kept):
         keeper = Keeper(config, about, worlds, budget, show)
