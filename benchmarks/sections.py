@@ -221,6 +221,32 @@ def throughput_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def threads_table(report: dict[str, Any]) -> str:
+    """Times of a step, numbers of rows from left to right, with one thread, two, all and the chosen ones."""
+    models, machine = report["models"], report["machine"]
+    rows = list(next(iter(models.values()))["decoded"])
+    lines = ["| a step [ms], rows | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
+    for model, numbers in models.items():
+        for form in ("decoded", "undrawn"):
+            for way in next(iter(numbers[form].values()))["ms"]:
+                words = "chosen" if way == "chosen" else f"{way} thread{'s' * (way != '1')}"
+                times = (f"{cell['ms'][way]:.1f}" for cell in numbers[form].values())
+                lines.append(f"| `{model}`, {form}, {words} | " + " | ".join(times) + " |")
+    starts = {model: numbers["all_threads_from_rows"] for model, numbers in models.items()}
+    from_rows = "; ".join(
+        f"`{model}` {rows['picture']} for pictures, {rows['decoding']} to decode, {rows['step']} otherwise"
+        for model, rows in starts.items()
+    )
+    lines += [
+        "",
+        "The number of threads follows the rows; one is a single environment. All threads are used from these rows: "
+        f"{from_rows}. The choice takes at most {report['worst_chosen_over_best']:.2f} times as long as the best. "
+        f"{machine['threads']} threads on {machine['cores']} cores of {machine['cpu']}, `GOMP_SPINCOUNT` "
+        f"{machine['spin_count']} as `gwm` sets it; medians of short blocks in turns by `benchmarks/threads.py`.",
+    ]
+    return "\n".join(lines)
+
+
 def rate(result: dict[str, Any]) -> str:
     """A rate of success with its interval [%]."""
     low, high = result["wilson"]

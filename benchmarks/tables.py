@@ -21,6 +21,7 @@ from sections import (
     properties_text,
     rate,
     share,
+    threads_table,
     throughput_table,
     transfer_table,
     uncertainty_text,
@@ -181,10 +182,18 @@ def sections() -> dict[str, Section]:
         "comparison": Section("Beside floor, ceiling and a recurrent peer", comparison_table(comparison)),
         "planning": Section("Planning to goal pictures", planning_table(results["planning"])),
         "transfer": Section("Policies from imagination", transfer_table(results["transfer"])),
-        "throughput": Section("Speed", throughput_table(results["throughput"])),
+        "throughput": Section("Speed", speed_text(results["throughput"])),
         "experts": Section("Experts and floors", experts_table(experts)),
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
     }
+
+
+def speed_text(report: dict[str, Any]) -> str:
+    """Rates beside the twin, and steps by threads where these were measured."""
+    parts = [throughput_table(report)]
+    if "threads" in report:
+        parts.append(threads_table(report["threads"]))
+    return "\n\n".join(parts)
 
 
 def ten_numbers(

@@ -3,7 +3,8 @@
 python benchmarks/throughput.py --beside gwm-preview --json benchmarks/results/throughput.json
 
 Every system takes its turn in every round, so that what else the machine does falls on all of them, and a rate is the
-median of its rounds. The learned world runs in one process with torch's threads: `decoded` is the vector environment
+median of its rounds. Then one step of the models is measured with one, two and the chosen threads (`threads.py`).
+The learned world runs in one process with the threads that it chooses: `decoded` is the vector environment
 with frames, rewards and info, `latent` is `WorldModel.step_` alone, with the latents of every picture, `unwatched` the
 same without pictures, as policies on readings and planners use it. The twin runs in two worker
 processes at once, each with one environment or with a native vector environment; the faster of the two forms counts.
@@ -42,6 +43,9 @@ from subjects import (
     count_flops,
     rate,
 )
+from threads import LEAST_BLOCKS, ThreadsConfig
+from threads import measure as measure_threads
+from threads import summary as threads_summary
 
 from gwm_sim.envs.blocks.spec import env_id
 from gwm_sim.errors import ConfigError
@@ -81,6 +85,8 @@ class ThroughputConfig:
     """Length of a turn [s]."""
     seed: int = FIRST_EVALUATION_SEED
     """Seed of starts and actions."""
+    thread_rows: tuple[int, ...] = ThreadsConfig.rows
+    """Rows of the learned world where threads are compared."""
     quick: bool = False
     """Take a few steps only, to see that everything runs; the numbers mean little."""
     json: Path | None = None
@@ -295,6 +301,9 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         reports[device] = device_report(world, rates, rounds.latencies[device]) | {
             f"{kind}_over_rich": over(fastest(rates[kind, rows] for rows in config.batches), rich) for kind in KINDS
         }
+    steps = ThreadsConfig((config.model, *config.beside), config.thread_rows, seed=config.seed)
+    if config.quick:
+        steps = replace(steps, rows=config.batches, blocks=LEAST_BLOCKS, block_seconds=0.0)
     about = circumstances()
     about["machine"] |= {
         "threads": torch.get_num_threads(),
@@ -310,6 +319,7 @@ def measure(config: ThroughputConfig, show: Show = lambda share, text: None) -> 
         "devices": reports,
         "beside": {name: other.report(reports["cpu"]) for name, other in beside.items()},
         "twin": twin | {"processes": TWIN_PROCESSES},
+        "threads": measure_threads(steps, show),
         "size": height,
         "seed": config.seed,
         "steps": config.steps,
@@ -372,6 +382,7 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
     for rendering in RENDERINGS:
         forms = report["twin"][rendering]["by_rows_per_process"]
         yield f"twin, {rendering}: " + ", ".join(f"{r:,.0f} steps/s with {n} per process" for n, r in forms.items())
+    yield from threads_summary(report["threads"])
 
 
 def main(config: ThroughputConfig) -> None:

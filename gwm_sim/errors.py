@@ -9,6 +9,14 @@ class DataError(GwmError):
     """A data file is missing, truncated, foreign or holds values that no camera or robot can report."""
 
 
+class DamagedEpisode(DataError):
+    """One episode of a recording cannot be read, and the others can do without it."""
+
+
+class OutsideError(DataError):
+    """A recording refers to what does not lie in it: no damage, and nothing to read on from."""
+
+
 class CheckpointError(GwmError):
     """A model folder is missing, incomplete or made by an incompatible version."""
 

@@ -15,6 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from json_layouts import write_changes, write_dense, write_states
+from rlds_layout import write_rlds
 from truths import HEIGHT, WIDTH, Truth, down_turned, jpeg, make_truth, write_mp4
 
 from gwm_sim.media.video import write_png
@@ -324,6 +326,20 @@ def write_folder(
     return truths
 
 
+def write_pictures(folder: Path, lengths: Sequence[int] = (12, 8)) -> list[Truth]:
+    """Pictures instead of films, numbered as people count, and what is known of the episode."""
+    truths = write_folder(folder, lengths, timed=False)
+    for k, truth in enumerate(truths):
+        episode = folder / f"take_{k:02d}"
+        for camera, pictures in truth.frames.items():
+            (episode / f"{camera}.mp4").unlink()
+            (episode / camera).mkdir()
+            for row, picture in enumerate(pictures):
+                write_png(episode / camera / f"{row + 1}.png", picture)
+        (episode / "episode.json").write_text(json.dumps({"success": k == 0, "instruction": f"task {k}"}))
+    return truths
+
+
 @dataclass(frozen=True)
 class LayoutCase:
     """A layout: who reads it, where it is written, and how."""
@@ -348,7 +364,12 @@ LAYOUTS = {
     "minari": LayoutCase("minari", write_minari, "pick-v0", rate=10),
     "minari-jpeg": LayoutCase("minari", lambda p: write_minari(p, jpegs=True, lengths=(6, 8)), "pick-v0", rate=10),
     "folder": LayoutCase("folder", write_folder, "takes"),
+    "rlds": LayoutCase("rlds", write_rlds, "arm", rate=5),
     "folder-untimed": LayoutCase("folder", lambda p: write_folder(p, timed=False), "takes"),
+    "folder-pictures": LayoutCase("folder", write_pictures, "takes", rate=20),
+    "json-dense": LayoutCase("json", write_dense, "droid"),
+    "json-changes": LayoutCase("json", write_changes, "bridge"),
+    "json-states": LayoutCase("json", write_states, "bench"),
 }
 
 __all__ = [
@@ -359,12 +380,17 @@ __all__ = [
     "Truth",
     "make_truth",
     "write_droid",
+    "write_changes",
+    "write_dense",
     "write_folder",
     "write_lerobot",
     "write_libero",
     "write_minari",
     "write_mp4",
+    "write_pictures",
     "write_pilot",
+    "write_rlds",
     "write_robomimic",
     "write_roboturk",
+    "write_states",
 ]

@@ -236,7 +236,9 @@ class Outcome(Metric):
             return
         true = dict(zip(self.test.file.schema.tasks, windows.true_success.T, strict=True))
         truth, guess = (outcomes(*(x[task] for task in OUTCOME_TASKS)) for x in (true, prediction.success))
-        self._matrix += confusion(truth[windows.to_end], guess[windows.to_end], len(OUTCOMES))
+        tasks = [self.test.file.schema.tasks.index(task) for task in OUTCOME_TASKS]
+        known = windows.to_end & windows.judged[:, tasks].all(axis=1)
+        self._matrix += confusion(truth[known], guess[known], len(OUTCOMES))
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         outcome = {

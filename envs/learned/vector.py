@@ -114,6 +114,7 @@ class LearnedVectorEnv(VectorWorld):
         self._imagination.state, self._pixels, self._steps = world.clone(), pixels.copy(), steps.copy()
         return self._resume()
 
+    @torch.inference_mode()  # what lives here is never differentiated, and copies that leave are as any tensor
     def _reset_rows(self, rows: Rows, options: Options) -> None:
         rest, goal = self._imagination.split(options)
         resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
@@ -128,11 +129,13 @@ class LearnedVectorEnv(VectorWorld):
                 self.frames()[rows] = frames
         self._steps[rows] = 0
 
+    @torch.inference_mode()
     def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
         self._imagination.step(actions)
         self._pixels = None
         self._steps[rows] += 1
 
+    @torch.inference_mode()
     def _observe(self, rows: Rows) -> Observation:
         if self._state_keys is not None:
             read = read_state(self.world_model, self._imagination.state, self._state_keys)
@@ -141,6 +144,7 @@ class LearnedVectorEnv(VectorWorld):
         depths = {key: depth[rows] for key, depth in self._imagination.depths().items()}
         return {**pictures, **depths, "agent_pos": self._imagination.state.telemetry.cpu().numpy()[rows]}
 
+    @torch.inference_mode()
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
         uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()

@@ -19,8 +19,10 @@ import torch
 import tyro
 
 from gwm_sim import __version__
+from gwm_sim.errors import CheckpointError
 from gwm_sim.extras import EXTRA_OF_PACKAGE, install_command
 from gwm_sim.files import write_json
+from gwm_sim.model.threads import rows_for_all, spins
 
 CORE_PACKAGES = ("torch", "numpy", "gymnasium", "h5py", "safetensors", "einops", "tyro", "rich", "av")
 
@@ -92,6 +94,7 @@ def examine() -> Iterator[Finding]:
     # In a container a process may use fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     yield Finding("cores", f"{cores} usable, torch uses {torch.get_num_threads()}")
+    yield _threads()
     yield _bfloat16()
     yield _gpu()
     yield _rendering()
@@ -111,6 +114,26 @@ def _optional_package(package: str, distributions: Sequence[str]) -> Finding:
     if util.find_spec(package) is None:
         return Finding(package, "missing", found=False, remedy=install_command(package))
     return Finding(package, metadata.version(distributions[0]) if distributions else "of unknown version")
+
+
+def _threads() -> Finding:
+    """Say with how many threads a shipped model computes, as it does in environments and planners."""
+    given = torch.get_num_threads()
+    if given == 1:
+        return Finding("threads", "1: torch is given no more")
+    try:
+        from gwm_sim.model.world_model import WorldModel  # late: what it needs may be missing, as is said above
+
+        work = WorldModel.load(CHECKPOINT, "cpu").work
+    except (CheckpointError, ModuleNotFoundError):
+        return Finding("threads", f"1 for a few rows, {given} for many")
+    rows = {part: rows_for_all(of_row) for part, of_row in work.items()}
+    between = "spin" if spins(os.environ) else "sleep"
+    return Finding(
+        "threads",
+        f"{CHECKPOINT} computes with 1, and with all {given} from {rows['picture']} rows for pictures, "
+        f"{rows['decoding']} to decode them, {rows['step']} for the rest; they {between} between operations",
+    )
 
 
 def _bfloat16() -> Finding:

@@ -37,7 +37,8 @@ class ExportConfig:
     task: str | None = None
     """lerobot: what the robot was told to do, in words; by default the name of the task."""
     valid: float = 0.0
-    """robomimic: share of the episodes for validation, named in mask/valid; the others are in mask/train."""
+    """robomimic: share of the episodes for validation, named in mask/valid; the others are in mask/train. Masks that
+    the episodes have are written without it."""
     limit: int | None = None
     """Take only the first episodes."""
     json: Path | None = None

@@ -49,7 +49,8 @@ def import_episodes(config: ImportConfig) -> Import:
 
     Raises:
         ConfigError: The options are impossible, or `config.out` was made with others.
-        DataError: The source is damaged; episodes before the damage are kept as parts.
+        DataError: The source is damaged; episodes before the damage are kept as parts. Formats whose episodes can do
+            without each other leave out what is damaged, and say so.
     """
     _check_paths(config)
     name = f"{config.format} {config.source.resolve().name}"
@@ -58,12 +59,17 @@ def import_episodes(config: ImportConfig) -> Import:
             conversion = Conversion(source, config, name, show)
         writer = EpisodeWriter(config.out, conversion.schema)
         with writer.finishing(), progress("import") as show:
-            imported, count = 0, len(conversion.clips)
-            for index, clip in enumerate(conversion.clips):
+            imported, lost, count = 0, 0, len(conversion.clips)
+            for done, (index, clip) in enumerate(conversion.clips.items(), 1):
                 if not writer.has(index):
-                    writer.write(index, conversion.episode(clip))
+                    if (episode := conversion.sound_episode(clip)) is None:
+                        lost += 1
+                        continue
+                    writer.write(index, episode)
                     imported += 1
-                    show((index + 1) / count, f"{index + 1} of {count} episodes")
+                    show(done / count, f"{done} of {count} episodes")
+            if lost == count:
+                raise source.nothing_sound("no episode is left.")
     with EpisodeFile(config.out) as file:
         return Import(summarize(file), imported, conversion.notes)
 

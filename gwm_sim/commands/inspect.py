@@ -6,13 +6,16 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from gwm_sim.data.demos import is_own
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.formats import Readable, detect
+from gwm_sim.data.formats import Readable, detect, unknown
 from gwm_sim.data.importers.source import SourceOptions
 from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.survey import Survey, Watched, survey
+from gwm_sim.errors import DataError
 from gwm_sim.files import write_json
 from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
 from gwm_sim.progress import progress
@@ -38,7 +41,7 @@ def main(config: InspectConfig) -> int:
     format = config.format or detect(config.file)
     result: Summary | Survey
     if format is None:
-        with EpisodeFile(config.file) as file:
+        with _episode_file(config.file) as file:
             result = summarize(file)
             _show_summary(result, console)
             if config.video is not None:
@@ -52,6 +55,16 @@ def main(config: InspectConfig) -> int:
     if config.video is not None:
         console.print(f"wrote {config.video}", soft_wrap=True)
     return 0
+
+
+def _episode_file(path: Path) -> EpisodeFile:
+    """Open an episode file; of something else say what recordings look like."""
+    try:
+        return EpisodeFile(path)
+    except DataError as error:
+        if not path.exists() or is_own(path):
+            raise
+        raise DataError(f"{error} It is no recording of a known format either.{unknown(path)}") from error
 
 
 def _draw_file(file: EpisodeFile, path: Path) -> None:
@@ -72,12 +85,17 @@ def _draw_recording(path: Path | None, episodes: list[Watched], rate: float) -> 
 
 def _show_summary(summary: Summary, console: Console) -> None:
     facts = Table(show_header=False, title=summary.file + (" (unfinished)" if summary.unfinished else ""))
-    cameras = ", ".join(f"{name} {height}x{width}" for name, (height, width) in summary.cameras.items())
+    cameras = ", ".join(
+        f"{name} {height}x{width}{' with depth' * (name in summary.depth)}"
+        for name, (height, width) in summary.cameras.items()
+    )
     facts.add_row("environment", f"{summary.env_id}, {summary.rate:g} Hz")
     facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
     facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
     facts.add_row("cameras", cameras)
     facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
+    if summary.masks:
+        facts.add_row("masks", ", ".join(f"{name} {count}" for name, count in summary.masks.items()))
     facts.add_row("seeds", "none" if summary.seeds is None else f"{summary.seeds[0]} to {summary.seeds[1]}")
     for name, (low, high) in summary.properties.items():
         facts.add_row(name, f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
@@ -87,7 +105,7 @@ def _show_summary(summary: Summary, console: Console) -> None:
     if summary.success:
         console.print(success_table(summary.success))
     console.print(_range_table("actions", summary.actions))
-    console.print(_range_table("telemetry", summary.telemetry))
+    _show_ranges("telemetry", summary.telemetry, console)
     console.print(f"digest {summary.digest}", soft_wrap=True)
 
 
@@ -108,17 +126,24 @@ def _show_survey(result: Survey, console: Console) -> None:
         facts.add_row("coverage", f"{result.coverage:.0%} of the cells around the end-effector's places")
     console.print(facts)
     console.print(_range_table("actions", result.actions))
-    console.print(_range_table("telemetry", result.telemetry))
+    _show_ranges("telemetry", result.telemetry, console)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def success_table(success: dict[str, TaskSuccess]) -> Table:
     """Lay out success shares as a table."""
-    table = Table("task", "at some step", "sustained", "at the end", title="success, share of episodes")
+    table = Table("task", "episodes", "at some step", "sustained", "at the end", title="success, share of episodes")
     for task, shares in success.items():
-        table.add_row(task, *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end)))
+        table.add_row(
+            task, f"{shares.episodes:,}", *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end))
+        )
     return table
+
+
+def _show_ranges(title: str, ranges: dict[str, Range], console: Console) -> None:
+    if ranges:  # a robot may report nothing
+        console.print(_range_table(title, ranges))
 
 
 def _range_table(title: str, ranges: dict[str, Range]) -> Table:

@@ -69,6 +69,54 @@ def link_observations(group: h5py.Group) -> None:
             group.create_virtual_dataset(f"{view}/{key}", layout)
 
 
+def write_masks(file: h5py.File) -> None:
+    """Write the filter keys of all demos as robomimic looks for them: under each the names of its demos."""
+    data = file["data"]
+    demos: dict[str, list[str]] = {}
+    for name in sorted(demo_names(file), key=demo_number):
+        for mask in masks_of(data[name]):
+            demos.setdefault(mask, []).append(name)
+    for mask, names in demos.items():
+        file.create_dataset(f"mask/{mask}", data=np.array(names, dtype="S"))
+
+
+def masks_of(group: h5py.Group) -> tuple[str, ...]:
+    """Return the filter keys that a demo belongs to."""
+    return _names(group, "masks", ())
+
+
+def labelled(group: h5py.Group, schema: Schema) -> tuple[str, ...]:
+    """Return the tasks that a demo has labels for: all, unless it names some of them."""
+    tasks = _names(group, "labelled", schema.tasks)
+    if unknown := [task for task in tasks if task not in schema.tasks]:
+        raise DataError(f"{group.file.filename}: {group.name} has labels for {unknown[0]!r}, which the schema lacks.")
+    return tasks
+
+
+def _names(group: h5py.Group, attribute: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if attribute not in group.attrs:
+        return default
+    try:
+        names = json.loads(group.attrs[attribute])
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{group.file.filename}: {group.name} has a damaged {attribute}: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{group.file.filename}: {group.name} has a damaged {attribute}: expected a list of names.")
+    return tuple(names)
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a path says that it is an episode file, or a folder of parts, whatever is wrong with it."""
+    files = sorted(path.glob("*.hdf5"))[:1] if path.is_dir() else [path]
+    try:
+        for part in files:
+            with open_file(part) as file:
+                return "data" in file and "gwm_schema" in file["data"].attrs
+    except (DataError, OSError, KeyError):
+        return False
+    return False
+
+
 def demo_names(file: h5py.File) -> list[str]:
     if not isinstance(file.get("data"), h5py.Group):
         raise DataError(f"{file.filename} is not a gwm_sim or robomimic file: it has no /data group.")
@@ -98,7 +146,7 @@ def check_structure(group: h5py.Group, path: Path, schema: Schema) -> int:
     if "num_samples" not in group.attrs:
         raise DataError(f"{path}: {group.name} has no attribute num_samples.")
     length = int(group.attrs["num_samples"])
-    for key, (shape, dtype) in schema.layout(length).items():
+    for key, (shape, dtype) in schema.layout(length, labelled(group, schema)).items():
         where = f"{path}: {group.name}/{key}"
         dataset = group.get(key)
         if not isinstance(dataset, h5py.Dataset):

@@ -7,12 +7,14 @@ Object poses, labels for every task, physics properties and seeds lie beside; `g
     /data                       attrs: total, env_args (JSON), gwm_schema (JSON)
     /data/demo_3                attrs: num_samples = N, seed, policy, properties (JSON),
                                        succeeded, instruction, masks (JSON), where known
+                                       labelled (JSON): tasks that it has labels for, where these are not all
         actions (N, A)          action t leads from frame t to frame t+1
         telemetry (N+1, P)      frames/<camera> (N+1, H, W, 3)      objects (N+1, K, 7)
         labels/<task>/reward (N+1,)      labels/<task>/success (N+1,)
         depth/<camera> (N+1, H, W, 1)   in units of 0.1 mm, where it was measured
-        rewards (N,)  dones (N,)                                    for robomimic: the file's own task
+        rewards (N,)  dones (N,)                for robomimic: the file's own task, else one that is labelled
         obs/<camera>_image, obs/<camera>_depth, obs/agent_pos, next_obs/...             virtual, (N, ...)
+    /mask/<name>                names of the demos whose `masks` say so                 for robomimic
 
 A writer makes one part file per episode and renames it into place, so a killed run loses only episodes in progress.
 Knows numpy and h5py; nothing of environments, policies or models.
@@ -23,7 +25,6 @@ import json
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,58 +33,15 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data import demos
+from gwm_sim.data.episode import DEPTH_UNIT as DEPTH_UNIT
+from gwm_sim.data.episode import Episode as Episode
+from gwm_sim.data.episode import TaskLabels as TaskLabels
+from gwm_sim.data.episode import arrays_of as arrays_of
+from gwm_sim.data.episode import write_attributes as write_attributes
 from gwm_sim.data.hdf5 import new_file, open_file
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive, keeping, replacing
-
-DEPTH_UNIT = 1e-4
-"""Metres per unit of a stored depth image."""
-
-
-@dataclass(frozen=True)
-class TaskLabels:
-    """How well one task stands at every frame."""
-
-    reward: Array
-    """Dense reward in [0, 1], (N+1,) float32."""
-    success: Array
-    """Whether the task is fulfilled at this instant, (N+1,) bool."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One recording: N actions between N+1 frames."""
-
-    frames: dict[str, Array]
-    """Pictures per camera, (N+1, H, W, 3) uint8."""
-    telemetry: Array
-    """What the robot reported, (N+1, P) float32, columns as in `Schema.telemetry_names`."""
-    actions: Array
-    """Commands, (N, A) float32; action t leads from frame t to frame t+1."""
-    labels: dict[str, TaskLabels]
-    """Labels per task; empty when nobody labelled the recording."""
-    objects: Array | None
-    """Object poses as xyz [m] and quaternion wxyz, (N+1, K, 7) float32; None when they are unknown."""
-    properties: dict[str, float]
-    """Physics properties of this episode, such as friction and gravity."""
-    seed: int | None
-    """Seed of the start and of the behaviour; None for recordings of a real robot."""
-    policy: str
-    """Name of the behaviour that acted."""
-    depth: dict[str, Array] = field(default_factory=dict)
-    """Depth images per camera in units of `DEPTH_UNIT`, (N+1, H, W, 1) uint16, 0 where nothing was measured; empty
-    where nobody measured them."""
-    succeeded: bool | None = None
-    """How the recording as a whole ended; None when nobody wrote it down."""
-    instruction: str | None = None
-    """What was asked for, in words; None when nobody wrote it down."""
-    masks: tuple[str, ...] = ()
-    """Filter keys that the episode belongs to, such as train."""
-
-    def __len__(self) -> int:
-        """Return the number of actions N."""
-        return len(self.actions)
 
 
 def parts_folder(path: str | Path) -> Path:
@@ -147,6 +105,7 @@ class EpisodeWriter:
                         total += demos.copy_demo(source[f"data/demo_{index}"], data)
                     file.check()
                 data.attrs["total"] = total
+                demos.write_masks(file)
             self._merged = set(sources)
         shutil.rmtree(self._parts)
 
@@ -193,6 +152,10 @@ class EpisodeFile:
     """Number of actions N of each episode."""
     seeds: list[int | None]
     policies: list[str]
+    masks: list[tuple[str, ...]]
+    """Filter keys that each episode belongs to."""
+    labelled: list[tuple[str, ...]]
+    """Tasks that each episode has labels for: all of the schema, unless it says otherwise."""
 
     def __init__(self, path: str | Path) -> None:
         """Open the file at `path`, or the parts beside it when the file itself is not there yet."""
@@ -200,12 +163,14 @@ class EpisodeFile:
         self._file: h5py.File | None = None
         self._demos = self._find_demos()
         self.schema = demos.read_schema(self._open(self._demos[0][0]), self._demos[0][0])
-        self.lengths, self.seeds, self.policies = [], [], []
+        self.lengths, self.seeds, self.policies, self.masks, self.labelled = [], [], [], [], []
         for file, demo in self._demos:
             group = self._open(file)["data"][demo]
             self.lengths.append(demos.check_structure(group, file, self.schema))
             self.seeds.append(int(group.attrs["seed"]) if "seed" in group.attrs else None)
             self.policies.append(str(group.attrs.get("policy", "unknown")))
+            self.masks.append(demos.masks_of(group))
+            self.labelled.append(demos.labelled(group, self.schema))
 
     @property
     def unfinished(self) -> bool:
@@ -260,7 +225,7 @@ class EpisodeFile:
             frames={name: load(f"frames/{name}") for name in names},
             telemetry=load("telemetry"),
             actions=load("actions", between),
-            labels={t: TaskLabels(load(f"labels/{t}/reward"), load(f"labels/{t}/success")) for t in self.schema.tasks},
+            labels={t: TaskLabels(load(f"labels/{t}/reward"), load(f"labels/{t}/success")) for t in self.labelled[k]},
             objects=load("objects") if self.schema.object_names else None,
             properties=json.loads(group.attrs.get("properties", "{}")),
             seed=self.seeds[k],
@@ -268,7 +233,7 @@ class EpisodeFile:
             depth={name: load(f"depth/{name}") for name in names if depth and name in self.schema.depth},
             succeeded=bool(group.attrs["succeeded"]) if "succeeded" in group.attrs else None,
             instruction=str(group.attrs["instruction"]) if "instruction" in group.attrs else None,
-            masks=tuple(json.loads(group.attrs.get("masks", "[]"))),
+            masks=self.masks[k],
         )
 
     def check(self) -> None:
@@ -285,7 +250,7 @@ class EpisodeFile:
             group = self._open(file)["data"][demo]
             attributes = {name: _plain(group.attrs[name]) for name in group.attrs}
             content.update(_canonical([demo, attributes]))
-            for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k]).items()):
+            for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k], self.labelled[k]).items()):
                 content.update(_canonical([name, shape, dtype.str]))
                 for start in range(0, shape[0], _DIGEST_ROWS):
                     content.update(demos.read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
@@ -343,48 +308,24 @@ _DIGEST_ROWS = 256
 def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
     length = len(episode)
     arrays = arrays_of(episode)
-    layout = schema.layout(length)
+    labelled = tuple(task for task in schema.tasks if task in episode.labels)
+    layout = schema.layout(length, labelled)
     if arrays.keys() != layout.keys():
         raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
     group = data.create_group(name)
     write_attributes(group, episode)
+    if labelled != schema.tasks:
+        group.attrs["labelled"] = json.dumps(labelled)
     for key, array in arrays.items():
         demos.check_dataset(array, *layout[key], where=f"{name}/{key}")
         demos.check_finite(array, first_row=0, where=f"{name}/{key}")
         storage = demos.frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
-    rewards = episode.labels[schema.task].reward[1:] if schema.task else np.zeros(length, np.float32)
-    group["rewards"] = rewards
+    own = episode.labels_of(schema.task)
+    group["rewards"] = np.zeros(length, np.float32) if own is None else own.reward[1:]
     # Episodes end by their length: no task terminates on success.
     group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
     demos.link_observations(group)
-
-
-def write_attributes(demo: h5py.Group, episode: Episode) -> None:
-    """Write what a demo says of itself."""
-    demo.attrs["num_samples"] = len(episode)
-    demo.attrs["policy"] = episode.policy
-    demo.attrs["properties"] = json.dumps(episode.properties, sort_keys=True)
-    if episode.seed is not None:
-        demo.attrs["seed"] = episode.seed
-    if episode.succeeded is not None:
-        demo.attrs["succeeded"] = episode.succeeded
-    if episode.instruction is not None:
-        demo.attrs["instruction"] = episode.instruction
-    if episode.masks:
-        demo.attrs["masks"] = json.dumps(episode.masks)
-
-
-def arrays_of(episode: Episode) -> dict[str, Array]:
-    """Return all arrays of an episode by the names of their datasets."""
-    arrays = {"actions": episode.actions, "telemetry": episode.telemetry}
-    arrays |= {f"frames/{name}": frames for name, frames in episode.frames.items()}
-    arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}
-    if episode.objects is not None:
-        arrays["objects"] = episode.objects
-    for task, labels in episode.labels.items():
-        arrays |= {f"labels/{task}/reward": labels.reward, f"labels/{task}/success": labels.success}
-    return arrays
 
 
 def _canonical(value: object) -> bytes:

@@ -15,7 +15,7 @@ from gwm_sim.data import exporters, importers
 from gwm_sim.data.exporters.recordings import ExportFormat
 from gwm_sim.data.importers.source import AS_STORED, ImportFormat, Source, SourceOptions
 from gwm_sim.data.reading.checks import reading
-from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.errors import ConfigError, DataError, GwmError
 from gwm_sim.extras import missing
 
 
@@ -31,6 +31,10 @@ IMPORT_FORMATS: dict[str, ImportFormat] = {
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {format.name: format for format in _formats_in(exporters)}
 """Formats that are written, by name."""
+
+_SLOW, _MOST_NEARBY = 6, 50
+"""Rank of formats that walk through all folders to find an episode, and files and folders that are looked at beside
+the one that was given."""
 
 if TYPE_CHECKING:
     Readable = str
@@ -52,8 +56,21 @@ def open_source(format: Readable, path: Path, options: SourceOptions = AS_STORED
         raise DataError(f"{path} does not exist.")
     require(IMPORT_FORMATS[format])
     _check_options(IMPORT_FORMATS[format], options)
+    try:
+        with reading(path):
+            return IMPORT_FORMATS[format].source(path, options)
+    except DataError as error:
+        found = detect(path)
+        if found is None:
+            raise DataError(f"{error}{unknown(path, format)}") from error
+        if found != format and not _recognises(format, path):
+            raise DataError(f"{error}\n{path} looks like {found}.") from error
+        raise
+
+
+def _recognises(format: Readable, path: Path) -> bool:
     with reading(path):
-        return IMPORT_FORMATS[format].source(path, options)
+        return IMPORT_FORMATS[format].recognises(path)
 
 
 def _check_options(format: ImportFormat, options: SourceOptions) -> None:
@@ -71,6 +88,35 @@ def detect(path: Path) -> Readable | None:
         return None
     with reading(path):
         return next((format.name for format in IMPORT_FORMATS.values() if format.recognises(path)), None)
+
+
+def unknown(path: Path, format: Readable | None = None) -> str:
+    """Say what the formats looked for that do not know a path, and where else it may have been meant.
+
+    Args:
+        path: What was given.
+        format: Ask this one only.
+    """
+    asked = [other for other in IMPORT_FORMATS.values() if format in (None, other.name)]
+    wanted = [f"\n  {other.name}: {other.looks_for}" for other in asked if other.looks_for]
+    meant = [f"\n{near} looks like {found}: give that." for near, found in _nearby(path)]
+    return "".join(["\nWhat was looked for:", *wanted, *meant])
+
+
+def _nearby(path: Path) -> list[tuple[Path, str]]:
+    """List recordings in the folder `path`, or around it, and their formats; a few at most."""
+    quick = [format for format in IMPORT_FORMATS.values() if format.rank < _SLOW]
+    around = list(path.resolve().parents[:2])
+    below = sorted(item for item in path.iterdir() if not item.is_symlink()) if path.is_dir() else []
+    found = []
+    for near in [*around, *below[:_MOST_NEARBY]]:
+        try:
+            format = next((format.name for format in quick if format.recognises(near)), None)
+        except (GwmError, OSError):
+            continue
+        if format is not None:
+            found.append((near, format))
+    return found[:3]
 
 
 def require(format: ImportFormat | ExportFormat) -> None:

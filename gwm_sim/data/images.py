@@ -7,13 +7,39 @@ import av
 import numpy as np
 
 from gwm_sim.data.reading.checks import Array, reading
-from gwm_sim.data.reading.videos import MAX_PIXELS
+from gwm_sim.data.reading.upright import turn_of_file, upright
+from gwm_sim.data.reading.videos import MAX_PIXELS, colours, level_bits, levels
 from gwm_sim.errors import DataError
+
+_CODECS = {b"\x89PNG": "png", b"\xff\xd8": "mjpeg"}
+_DEPTH_CODECS = _CODECS | {b"II*\0": "tiff", b"MM\0*": "tiff"}
 
 
 def decode_picture(data: bytes, where: str) -> Array:
-    """Decode a PNG or JPEG file, given as bytes, to (H, W, 3) uint8."""
-    codec = "png" if data.startswith(b"\x89PNG") else "mjpeg" if data.startswith(b"\xff\xd8") else None
+    """Decode a PNG or JPEG file, given as bytes, to (H, W, 3) uint8, upright by what its EXIF says.
+
+    Raises:
+        DataError: It is damaged, or holds no colours but numbers of 16 bits.
+    """
+    frame = _decoded(data, where, _CODECS)
+    with reading(where):
+        return upright(colours(frame, where), turn_of_file(data))
+
+
+def decode_levels(data: bytes, where: str) -> Array:
+    """Decode a PNG or TIFF file of one channel, given as bytes, to its numbers (H, W) uint8 or uint16, upright."""
+    frame = _decoded(data, where, _DEPTH_CODECS)
+    with reading(where):
+        return upright(levels(frame), turn_of_file(data))
+
+
+def picture_bits(data: bytes, where: str) -> int:
+    """Return the bits of each number of a picture file's single channel, or 0 where it shows colours or grey."""
+    return level_bits(_decoded(data, where, _DEPTH_CODECS).format)
+
+
+def _decoded(data: bytes, where: str, codecs: dict[bytes, str]) -> Any:
+    codec = next((codec for magic, codec in codecs.items() if data.startswith(magic)), None)
     if codec is None:
         raise DataError(f"{where} is neither PNG nor JPEG.")
     with reading(where):
@@ -22,8 +48,7 @@ def decode_picture(data: bytes, where: str) -> Array:
         decoded = [*context.decode(av.Packet(data)), *context.decode(None)]
         if len(decoded) != 1:
             raise DataError(f"{where} is a damaged picture.")
-        picture: Array = decoded[0].to_ndarray(format="rgb24")
-        return picture
+        return decoded[0]
 
 
 def shrink(picture: Array, size: int) -> Array:

@@ -23,6 +23,10 @@ class Range:
     """Share of the rows on or beyond a limit: that of the schema, else the lowest and highest value that occur."""
 
 
+SWITCH_POSITIONS = 3
+"""Most values of what is on or off, or one way, off and the other way."""
+
+
 class Tally:
     """Ranges of columns, from blocks of rows that need not be in memory together."""
 
@@ -31,6 +35,7 @@ class Tally:
         self.rows = 0
         self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
         self._at_low, self._at_high = np.zeros(width), np.zeros(width)
+        self._values: list[Array] = [np.zeros(0)] * width  # those that occur, as long as they are few
 
     def add(self, values: Array) -> None:
         """Count rows, (R, width)."""
@@ -40,6 +45,14 @@ class Tally:
         self._at_low = np.where(low < self.low, 0, self._at_low) + (values <= low).sum(axis=0)
         self._at_high = np.where(high > self.high, 0, self._at_high) + (values >= high).sum(axis=0)
         self.low, self.high = low, high
+        for i, known in enumerate(self._values):
+            if len(known) <= SWITCH_POSITIONS:
+                self._values[i] = np.unique(np.concatenate([known, values[:, i]]))[: SWITCH_POSITIONS + 1]
+
+    @property
+    def switches(self) -> Array:
+        """Whether a column has so few values that it is a switch rather than a quantity, (width,) bool."""
+        return np.array([len(values) <= SWITCH_POSITIONS for values in self._values], dtype=bool)
 
     @property
     def at_ends(self) -> Array:
@@ -54,7 +67,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class TaskSuccess:
-    """Shares of the episodes in which a task was fulfilled."""
+    """Shares of the episodes in which a task was fulfilled, of those that were judged for it."""
+
+    episodes: int
+    """How many these are."""
 
     any: float
     """At some step."""
@@ -82,8 +98,12 @@ class Summary:
     """[Hz]"""
     cameras: dict[str, tuple[int, int]]
     """Height and width [px]."""
+    depth: tuple[str, ...]
+    """Cameras that measured depth as well."""
     policies: dict[str, int]
     """Episodes by behaviour."""
+    masks: dict[str, int]
+    """Episodes by filter key."""
     seeds: tuple[int, int] | None
     """Lowest and highest."""
     success: dict[str, TaskSuccess]
@@ -121,9 +141,15 @@ def summarize(file: EpisodeFile) -> Summary:
         longest=max(file.lengths),
         rate=schema.rate,
         cameras={name: (camera.height, camera.width) for name, camera in schema.cameras.items()},
+        depth=schema.depth,
         policies=dict(sorted(Counter(file.policies).items())),
+        masks=dict(sorted(Counter(mask for masks in file.masks for mask in masks).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
-        success={task: _success([episode.labels[task].success for episode in episodes]) for task in schema.tasks},
+        success={
+            task: _success(labelled)
+            for task in schema.tasks
+            if (labelled := [episode.labels[task].success for episode in episodes if task in episode.labels])
+        },
         actions=_ranges(actions, schema.action_names, no_units, schema.action_low, schema.action_high),
         telemetry=_ranges(
             telemetry, schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
@@ -138,6 +164,7 @@ def summarize(file: EpisodeFile) -> Summary:
 def _success(success: Sequence[Array]) -> TaskSuccess:
     steps = [instants[1:] for instants in success]
     return TaskSuccess(
+        episodes=len(success),
         any=float(np.mean([instants.any() for instants in steps])),
         held=float(np.mean([is_sustained(instants) for instants in steps])),
         end=float(np.mean([instants[-1:].any() for instants in steps])),

@@ -60,7 +60,7 @@ class Schema:
     object_size: float = 0.0
     """Edge length of the objects [m]."""
     tasks: tuple[str, ...] = ()
-    """Tasks that every frame is labelled for."""
+    """Tasks that frames are labelled for: all of them, unless an episode says that it has labels for some alone."""
     task: str | None = None
     """The task whose reward robomimic sees as `rewards`."""
     depth: tuple[str, ...] = ()
@@ -103,8 +103,13 @@ class Schema:
             if ours.get(key) != theirs.get(key)
         ]
 
-    def layout(self, length: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Return shape and type of every source dataset of an episode with `length` actions."""
+    def layout(
+        self, length: int, labelled: Sequence[str] | None = None
+    ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Return shape and type of every source dataset of an episode with `length` actions.
+
+        It has labels for the tasks `labelled`, by default for all.
+        """
         rows, float32 = length + 1, np.dtype(np.float32)
         layout: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
             "actions": ((length, len(self.action_names)), float32),
@@ -116,7 +121,7 @@ class Schema:
             layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
         if self.object_names:
             layout["objects"] = ((rows, len(self.object_names), 7), float32)
-        for task in self.tasks:
+        for task in self.tasks if labelled is None else labelled:
             layout[f"labels/{task}/reward"] = ((rows,), float32)
             layout[f"labels/{task}/success"] = ((rows,), np.dtype(np.bool_))
         return layout

@@ -8,15 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
+from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
-from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions
+from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions, listed
 from gwm_sim.data.inspection import Range, Tally
+from gwm_sim.data.viewpoint import View, change_of_view
+from gwm_sim.errors import DamagedEpisode
 from gwm_sim.media.sheets import chosen_rows, spread
 from gwm_sim.progress import Show
 
@@ -35,14 +39,11 @@ _STILL = 1e-3
 _SATURATED, _MOSTLY_STILL, _FROZEN = 0.5, 0.5, 0.05
 """Shares of the rows from which on a warning is due."""
 
-_SHIFT_PX = 2
-"""Shift of the background, of 64 pixels, that says the camera was moved."""
+_FEW_RUNS = 5
+"""Times that a picture is repeated from which on it may be regular."""
 
-_SAME_LEVELS = 8
-"""Grey levels by which a pixel of a scene that stands still may change."""
-
-_MOSTLY_SAME = 0.8
-"""Share of the pixels that do not change when something moved and not the camera."""
+_REGULAR = 0.25
+"""Least share of the repeats that a camera with a steady rate would make, from which on they are regular."""
 
 _STATIC_STD = 12.0
 """Grey levels that the median pixel of a camera that stands still changes at most; one on the arm changes more."""
@@ -115,11 +116,12 @@ def survey(
     with open_source(format, path, options) as source:
         numbers = _Numbers(source, show)
         watched = {camera: list(_watch(source, camera, numbers)) for camera in source.layout.cameras}
+        sizes = {camera: _size(source, camera, numbers.sound) for camera in watched}
         draw(next(iter(watched.values())), source.layout.rate or 10.0)
         warnings = [*source.remarks, *numbers.warnings()]
         for camera, episodes in watched.items():
-            warnings += _picture_warnings(camera, episodes)
-        return numbers.survey(str(path), format, warnings)
+            warnings += _picture_warnings(camera, episodes, source.layout.rate)
+        return numbers.survey(str(path), format, sizes, warnings)
 
 
 class _Numbers:
@@ -127,28 +129,35 @@ class _Numbers:
 
     def __init__(self, source: Source, show: Show) -> None:
         self._layout = source.layout
-        self._sizes = {camera: next(source.frames(0, camera, [0])).shape[:2] for camera in source.layout.cameras}
         self.telemetry, self.actions = Tally(len(source.layout.telemetry)), Tally(len(source.layout.actions))
         self._lengths: list[int] = []
         self._rates: list[float] = []
         self._gaps = 0
         self._outcomes: Counter[str] = Counter()
+        self._continuity = Continuity(source.layout, source.layout.actions)
+        self.sound: list[int] = []
         for k in range(len(source)):
-            self._add(source.recording(k))
+            if (recording := source.sound_recording(k)) is not None:
+                self._add(recording)
+                self.sound.append(k)
             show((k + 1) / (2 * len(source)), f"{k + 1} of {len(source)} episodes")
+        if not self.sound:
+            raise source.nothing_sound("there is no episode.")
         still = 0
         cells: set[tuple[int, ...]] = set()
-        for k in range(len(source)):  # again, now that the ranges are known
+        for done, k in enumerate(self.sound, 1):  # again, now that the ranges are known
             recording = source.recording(k)
+            self._continuity(recording)  # counts where angles jump
             still += int((~self.moving(recording)).sum())
             cells |= self._cells(recording)
-            show((len(source) + k + 1) / (2 * len(source)), f"motion of {k + 1} of {len(source)} episodes")
+            show((1 + done / len(self.sound)) / 2, f"motion of {done} of {len(self.sound)} episodes")
         self._still_share = still / self.actions.rows
         self._coverage_share = len(cells) / _CELLS**3 if source.layout.effector else None
 
     def _add(self, recording: Recording) -> None:
         self.telemetry.add(recording.telemetry)
         self.actions.add(recording.actions)
+        self._continuity.look(recording)
         self._lengths.append(len(recording))
         if recording.times is not None:
             self._rates.append(rate_of(recording.times, recording.where))
@@ -157,10 +166,20 @@ class _Numbers:
         self._outcomes[outcome] += 1
 
     def moving(self, recording: Recording) -> Array:
-        """Return whether the robot moves in each step, (R-1,) bool."""
+        """Return whether the robot moves in each step, (R-1,) bool; one without telemetry, whether it is told to."""
+        if not self._layout.telemetry:
+            return self._told_to_move(recording.actions)
         span = np.maximum(self.telemetry.high - self.telemetry.low, 1e-9)
         moved: Array = (np.abs(np.diff(recording.telemetry, axis=0)) > _STILL * span).any(axis=1)
         return moved
+
+    def _told_to_move(self, actions: Array) -> Array:
+        """Return where an action is not zero or, of targets, differs from the one before, (R-1,) bool."""
+        targets = [action.kind in ("target", None) for action in self._layout.actions]
+        before = np.concatenate([actions[:1], actions[:-1]]) * targets
+        largest = np.maximum(np.maximum(-self.actions.low, self.actions.high), 1e-9)
+        told: Array = (np.abs(actions - before) > _STILL * largest).any(axis=1)
+        return told
 
     def _cells(self, recording: Recording) -> set[tuple[int, ...]]:
         columns = list(self._layout.effector)
@@ -172,16 +191,15 @@ class _Numbers:
 
     def warnings(self) -> list[str]:
         """Say what of the numbers would harm a world model."""
-        found = []
-        span = self.actions.high - self.actions.low
+        found = self._continuity.notes(done=False)
+        span, switches = self.actions.high - self.actions.low, self.actions.switches
         for i, (action, share) in enumerate(zip(self._layout.actions, self.actions.at_ends, strict=True)):
             if span[i] < 1e-6:
                 found.append(f"action {action.name} never changes: the model cannot learn what it does.")
-            elif share > _SATURATED and action.kind != "target":
+            elif share > _SATURATED and action.kind != "target" and not switches[i]:
                 found.append(f"action {action.name} is at its limit in {share:.0%} of the rows: it was saturated.")
         if unsaid := [action.name for action in self._layout.actions if action.kind is None]:
-            names = ", ".join(unsaid[:8])
-            found.append(f"the source does not say how {names} add up: give it to gwm import with --actions.")
+            found.append(f"the source does not say how {listed(unsaid)} add up: give it to gwm import with --actions.")
         if self._gaps:
             found.append(f"{self._gaps} gaps in time: an import cuts the episodes there.")
         rate = self._layout.rate
@@ -199,7 +217,7 @@ class _Numbers:
             )
         return found
 
-    def survey(self, path: str, format: Readable, warnings: list[str]) -> Survey:
+    def survey(self, path: str, format: Readable, sizes: dict[str, tuple[int, int]], warnings: list[str]) -> Survey:
         layout, lengths = self._layout, self._lengths
         return Survey(
             source=path,
@@ -212,7 +230,7 @@ class _Numbers:
             rate=layout.rate,
             measured_rates=(min(self._rates), max(self._rates)) if self._rates else None,
             gaps=self._gaps,
-            cameras={name: (int(height), int(width)) for name, (height, width) in self._sizes.items()},
+            cameras=sizes,
             outcomes=dict(self._outcomes),
             actions=self.actions.ranges([a.name for a in layout.actions], [a.unit for a in layout.actions]),
             telemetry=self.telemetry.ranges([c.name for c in layout.telemetry], [c.unit for c in layout.telemetry]),
@@ -223,16 +241,31 @@ class _Numbers:
         )
 
 
+def _size(source: Source, camera: str, episodes: list[int]) -> tuple[int, int]:
+    """Return height and width of the pictures in the first episode that has one [px]."""
+    for k in episodes:
+        try:
+            height, width = next(source.frames(k, camera, [0])).shape[:2]
+        except DamagedEpisode as error:
+            source.leave_out(k, error)
+        else:
+            return int(height), int(width)
+    raise source.nothing_sound("there is no picture.")
+
+
 def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
     """Read pictures of some episodes."""
-    for k in spread(len(source)):
+    for k in (numbers.sound[i] for i in spread(len(numbers.sound))):
         recording = source.recording(k)
         stretch = min(_WATCHED, len(recording))
         shown = chosen_rows(len(recording))
         rows = sorted({*range(stretch), *shown})
-        pictures = {
-            row: shrink(picture, _SIZE) for row, picture in zip(rows, source.frames(k, camera, rows), strict=True)
-        }
+        try:
+            found = [shrink(picture, _SIZE) for picture in source.frames(k, camera, rows)]
+        except DamagedEpisode as error:
+            source.leave_out(k, error)
+            continue
+        pictures = dict(zip(rows, found, strict=True))
         yield Watched(
             episode=k,
             stretch=np.stack([pictures[row] for row in range(stretch)]),
@@ -241,56 +274,74 @@ def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
         )
 
 
-def _picture_warnings(camera: str, episodes: list[Watched]) -> list[str]:
+def _picture_warnings(camera: str, episodes: list[Watched], rate: float | None) -> list[str]:
     found = []
-    frozen = [_frozen(watched) for watched in episodes]
-    worst = int(np.argmax(frozen))
-    if frozen[worst] > _FROZEN:
+    repeats = [_repeats(watched) for watched in episodes]
+    worst = max(range(len(episodes)), key=lambda i: repeats[i].frozen)
+    if repeats[worst].frozen > _FROZEN:
         found.append(
-            f"camera {camera} shows the same picture again in {frozen[worst]:.0%} of the steps in which the robot "
-            f"moves (episode {episodes[worst].episode}): its stream was frozen."
+            f"camera {camera} shows the same picture again in {repeats[worst].frozen:.0%} of the steps in which the "
+            f"robot moves (episode {episodes[worst].episode}): its stream was frozen."
         )
-    moved = _moved(episodes)
-    if moved:
-        found.append(
-            f"camera {camera} was moved, or the scene rebuilt, by episode {moved[0]}: train on one view at a time."
-        )
+    worst = max(range(len(episodes)), key=lambda i: repeats[i].slow)
+    if repeats[worst].slow > _FROZEN:
+        found.append(_slower(camera, episodes[worst].episode, repeats[worst], rate))
+    if moved := _moved(camera, episodes):
+        found.append(moved)
     return found
 
 
-def _frozen(watched: Watched) -> float:
-    """Return the share of the steps with motion in which the picture stays the same."""
-    change = np.abs(np.diff(watched.stretch.astype(np.int16), axis=0)).max(axis=(1, 2, 3))
-    return float(((change <= 1) & watched.moving).sum() / max(1, watched.moving.sum()))
+class _Repeats(NamedTuple):
+    """How often a picture is the one before again, while the robot moves."""
+
+    frozen: float
+    """Share of the steps with motion in which the picture stays the same for long."""
+    slow: float
+    """Share of those in which it does so shortly, again and again."""
+    run: int
+    """How often a picture is repeated then."""
 
 
-def _moved(episodes: list[Watched]) -> list[int]:
-    """List the episodes whose background is shifted from that of the first; none for a camera on the arm."""
-    grey = [watched.stretch.mean(axis=-1) for watched in episodes]
-    if np.median([np.median(frames.std(axis=0)) for frames in grey]) > _STATIC_STD:
-        return []
-    halves = [(frames[: len(frames) // 2 + 1], frames[len(frames) // 2 :]) for frames in grey]
-    reference = np.median(halves[0][0], axis=0)
-    return [
-        watched.episode
-        for watched, parts in zip(episodes, halves, strict=True)
-        if any(_shift(reference, np.median(part, axis=0)) >= _SHIFT_PX for part in parts)
+def _repeats(watched: Watched) -> _Repeats:
+    """Tell a stream that was frozen from a camera that is slower than the log: its repeats are short and regular."""
+    same = np.abs(np.diff(watched.stretch.astype(np.int16), axis=0)).max(axis=(1, 2, 3)) <= 1
+    same &= watched.moving
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]])))
+    runs = edges[1::2] - edges[::2]
+    if not len(runs):
+        return _Repeats(0.0, 0.0, 0)
+    moving, usual = max(1, int(watched.moving.sum())), int(np.median(runs))
+    short = int(runs[runs <= 2 * usual + 1].sum()) / moving
+    if len(runs) < _FEW_RUNS or (usual > 1 and short < _REGULAR * usual / (usual + 1)):
+        short = 0.0
+    return _Repeats(float(same.sum() / moving - short), short, usual)
+
+
+def _slower(camera: str, episode: int, repeats: _Repeats, rate: float | None) -> str:
+    shown = f"camera {camera} is slower than the log: {repeats.slow:.0%} of its pictures are the one before again"
+    if rate is None:
+        return f"{shown} (episode {episode}). Take fewer with gwm import --fps."
+    return (
+        f"{shown}, regularly (episode {episode}), so that about {rate * (1 - repeats.slow):.2g} of {rate:.4g} in a "
+        f"second are new. Take rows with pictures of their own: gwm import --fps {rate / (repeats.run + 1):.4g}."
+    )
+
+
+def _moved(camera: str, episodes: list[Watched]) -> str | None:
+    """Say by which episode a camera was moved since the first one; nothing of a camera on the arm."""
+    if np.median([np.median(watched.stretch.mean(axis=-1).std(axis=0)) for watched in episodes]) > _STATIC_STD:
+        return None
+    views = [
+        [View.of(frames, part) for part in (slice(len(frames) // 2 + 1), slice(len(frames) // 2, None))]
+        for frames in (watched.stretch for watched in episodes)
     ]
-
-
-def _shift(first: Array, second: Array) -> float:
-    """Return by how much one picture is shifted from the other [px]: the peak of their phase correlation.
-
-    A large arm in another place makes a peak too; but then the pictures agree best as they are, and it is 0. So it is
-    where most of them is the same: an object that lies elsewhere on a plain table is no moved camera.
-    """
-    window = np.outer(np.hanning(len(first)), np.hanning(len(first)))
-    spectra = [np.fft.fft2((picture - picture.mean()) * window) for picture in (first, second)]
-    cross = spectra[0] * np.conj(spectra[1])
-    correlation = np.fft.ifft2(cross / np.maximum(np.abs(cross), 1e-9)).real
-    peak = np.unravel_index(correlation.argmax(), correlation.shape)
-    undone = np.roll(second, peak, axis=(0, 1))
-    agrees = [(np.abs(picture - first) < _SAME_LEVELS).mean() for picture in (second, undone)]
-    if agrees[0] >= min(agrees[1], _MOSTLY_SAME):
-        return 0.0
-    return max(float(min(step, size - step)) for step, size in zip(peak, correlation.shape, strict=True))
+    for watched, parts in zip(episodes, views, strict=True):
+        for change in (change_of_view(views[0][0], part) for part in parts):
+            if change is not None:
+                how = (
+                    "was moved, or the scene rebuilt,"
+                    if change.pixels is None
+                    else f"was moved, by about {change.pixels:.0f} of {_SIZE} pixels,"
+                )
+                return f"camera {camera} {how} by episode {watched.episode}: train on one view at a time."
+    return None

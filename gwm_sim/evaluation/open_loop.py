@@ -46,6 +46,7 @@ class Window(NamedTuple):
     true_telemetry: Array  # (S, P)
     true_objects: Array  # (S, K, 7)
     true_success: Array  # (J,) bool at the end of the episode, of the tasks of the data's schema
+    judged: Array  # (J,) bool, of which of them somebody judged the episode; of the others no success is known
     to_end: Array  # () bool, whether it begins with the episode, and so is judged by its end
     course_telemetry: Array  # (T, P) true telemetry after every action
     course_objects: Array  # (T, K, 3) true positions [m] after every action
@@ -228,7 +229,7 @@ class OpenLoopTest:
         last = slot.start + self.context - 1
         # Indexing by lists copies, so that a waiting window does not keep its whole episode in memory.
         given, asked = list(range(slot.start, last + 1)), [last + horizon for horizon in horizons]
-        frames = side_by_side(episode.frames, self.cameras)
+        frames, tasks = side_by_side(episode.frames, self.cameras), self.file.schema.tasks
         objects = np.zeros((len(frames), 0, 7), np.float32) if episode.objects is None else episode.objects
         return Window(
             number=np.array(number),
@@ -242,7 +243,8 @@ class OpenLoopTest:
             true_depth=episode.depth[self.cameras[0]][asked] if self.depth else np.zeros((len(asked), 0), np.uint16),
             true_telemetry=episode.telemetry[asked],
             true_objects=objects[asked],
-            true_success=np.array([episode.labels[task].success[-1] for task in self.file.schema.tasks], bool),
+            true_success=np.array([t in episode.labels and episode.labels[t].success[-1] for t in tasks], bool),
+            judged=np.array([task in episode.labels for task in tasks], bool),
             to_end=np.array(slot.start == 0),
             course_telemetry=episode.telemetry[last + 1 : last + slot.steps + 1].copy(),
             course_objects=objects[last + 1 : last + slot.steps + 1, :, :3].copy(),

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.renderer import Conditioning, Renderer
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
+from gwm_sim.model.threads import weights
 
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
@@ -48,6 +49,7 @@ class Dynamics(nn.Module, ABC):
     command_measured: Tensor
     command_scale: Tensor
     action_size: Tensor
+    work: int  # products of one step of one row without its picture, see `threads.py`
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__()
@@ -63,6 +65,7 @@ class Dynamics(nn.Module, ABC):
         self.register_buffer("action_size", size, persistent=False)
 
         self.painter = Renderer(config)
+        self.work_of_picture = weights(self.painter) * (config.tokens + 1)
 
     # --- what a kind of dynamics has to say ---------------------------------------------------------------------------
 

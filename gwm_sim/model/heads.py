@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.config import HeadsConfig, TokenizerConfig
+from gwm_sim.model.config import CELL, HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
 from gwm_sim.model.state import Segment
-from gwm_sim.model.tokenizer import cell_decoder
+from gwm_sim.model.threads import weights
+from gwm_sim.model.tokenizer import cell_decoder, products
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 
@@ -109,6 +110,7 @@ class TaskHead(nn.Module):
         reader = LatentReader if dynamics.config.from_pixels else StateReader
         self.reader = reader(config, dynamics)
         self.out = nn.Linear(config.width, 2 * len(config.tasks))
+        self.work = weights(self) * (dynamics.config.tokens if reader is LatentReader else 1)
 
     def forward(self, segment: Segment, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
         """Logits of reward and of success, each (B, T, tasks)."""
@@ -118,12 +120,17 @@ class TaskHead(nn.Module):
     def loss(
         self, logits: tuple[Tensor, Tensor], reward: Tensor, success: Tensor, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`."""
-        error = (logits[0].sigmoid() - reward).square()
+        """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`.
+
+        Where the reward is NaN the task was judged by nobody, and nothing is learned of it.
+        """
+        known = ~reward.isnan()
+        error = (logits[0].sigmoid() - reward.where(known, 0.0)).square()
         entropy = F.binary_cross_entropy_with_logits(logits[1], success.float(), reduction="none")
         if weight is not None:
             error, entropy = error * weight, entropy * weight
-        return error.mean(), entropy.mean()
+        share = known.float().mean().clamp_min(1 / known.numel())  # 1 if all are known, which changes no bit
+        return error.where(known, 0.0).mean() / share, entropy.where(known, 0.0).mean() / share
 
 
 class DepthHead(nn.Module):
@@ -134,6 +141,7 @@ class DepthHead(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.decoder = cell_decoder(config.numbers, config.channels // 2, blocks=1, out=1)
+        self.work = products(self.decoder, config.height * config.width // CELL**2)
         self.register_buffer("background", torch.zeros(1, config.height, config.width))
 
     def forward(self, grid: Tensor) -> Tensor:

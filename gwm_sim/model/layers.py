@@ -181,7 +181,17 @@ class Block(nn.Module):
 
 def perceptron(inputs: int, width: int) -> nn.Sequential:
     """Two layers."""
-    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+    return nn.Sequential(linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer. Of no inputs, such as the telemetry of a robot that reports none, it returns what it learned."""
+    if inputs and outputs:
+        return nn.Linear(inputs, outputs)
+    layer = nn.Linear(1, 1)  # torch warns where it initialises nothing
+    layer.in_features, layer.out_features = inputs, outputs
+    layer.weight, layer.bias = nn.Parameter(torch.empty(outputs, inputs)), nn.Parameter(torch.zeros(outputs))
+    return layer
 
 
 def begin_as_copy(layer: nn.Linear) -> nn.Linear:

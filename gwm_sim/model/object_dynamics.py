@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.dynamics import Dynamics
-from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier
+from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier, linear
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
+from gwm_sim.model.threads import threads_for, weights
 
 OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
 
@@ -45,10 +46,13 @@ class ObjectDynamics(Dynamics):
         self.object_out = decider(4 * m, m)
         self.motion_out = begin_as_copy(nn.Linear(m, 4))
         self.robot_out = decider(3 * m, m)
-        self.telemetry_out = begin_as_copy(nn.Linear(m, c.telemetry))
+        self.telemetry_out = begin_as_copy(linear(m, c.telemetry))
         self.chance = nn.Linear(c.noise, m, bias=False) if c.noise else None
         if self.chance is not None:
             nn.init.normal_(self.chance.weight, std=0.02)  # hardly any, to begin with
+        of_objects = weights(self.object_in, self.object_cell, self.object_tells, self.object_out, self.motion_out)
+        of_robot = weights(self.robot_in, self.robot_cell, self.robot_tells, self.robot_out, self.telemetry_out)
+        self.work = c.objects * of_objects + of_robot
 
     def blank_memory(self, rows: int) -> Tensor:
         """Memories of the robot and of each object, (B, 1 + K, memory)."""
@@ -61,7 +65,10 @@ class ObjectDynamics(Dynamics):
         self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
     ) -> tuple[NextFrame, Tensor]:
         physical, spread, memory = self.advance(segment, memory, noise=noise)
-        logits = self.next_picture(physical, segment) if draw else None
+        logits = None
+        if draw:
+            with threads_for(len(memory) * self.work_of_picture):
+                logits = self.next_picture(physical, segment)
         return NextFrame(logits, physical.telemetry, physical.objects, spread), memory
 
     def advance(

@@ -21,7 +21,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from gwm_sim.model.config import TokenizerConfig
+from gwm_sim.model.config import CELL, TokenizerConfig
+from gwm_sim.model.threads import threads_for
+
+HALF_PRECISION = 3  # times as fast are products in bfloat16
 
 
 class ChannelNorm(nn.Module):
@@ -67,6 +70,18 @@ def cell_decoder(numbers: int, width: int, blocks: int, out: int) -> nn.Sequenti
     )
 
 
+def products(net: nn.Sequential, places: int) -> int:
+    """Number of products of a network of convolutions, of one picture with so many places at its input."""
+    count = 0
+    for layer in net:
+        if isinstance(layer, nn.Conv2d):
+            places //= layer.stride[0] ** 2
+        count += places * sum(weight.numel() for weight in layer.parameters())
+        if isinstance(layer, nn.PixelShuffle):
+            places *= layer.upscale_factor**2
+    return count
+
+
 class Tokenizer(nn.Module):
     """Encode frames to integer codes and decode codes to frames."""
 
@@ -93,6 +108,8 @@ class Tokenizer(nn.Module):
         self._quick: tuple[nn.Module, ...] = ()  # in a tuple, so that it is neither stored nor trained
         self.register_buffer("background", torch.zeros(3 * config.views, config.height, config.width))
         self.register_buffer("usual_error", torch.ones(()))
+        pixels = config.height * config.width
+        self._work = products(self.encoder, pixels), products(self.decoder, pixels // CELL**2)
 
     def hasten(self) -> None:
         """Decode by a bfloat16 copy of the decoder from now on: at most 2 grey levels off, up to three times as fast.
@@ -109,6 +126,16 @@ class Tokenizer(nn.Module):
         if self._quick:
             self.hasten()
         return self
+
+    @property
+    def work_of_features(self) -> int:
+        """Products to see one view, see `threads.py`."""
+        return self._work[0]
+
+    @property
+    def work_of_decoding(self) -> float:
+        """Products to decode one view, counted as if in float32."""
+        return self._work[1] / (HALF_PRECISION if self._quick else 1)
 
     def quantise(self, z: Tensor) -> Tensor:
         """Bound to [-1, 1] and round to `levels` values, with straight-through gradients."""
@@ -144,7 +171,9 @@ class Tokenizer(nn.Module):
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Codes (..., N, token_numbers) uint8 in [0, levels) of frames (..., H, V*W, 3) uint8."""
-        codes = self.codes(self.features(frames.reshape(-1, *frames.shape[-3:])))
+        flat = frames.reshape(-1, *frames.shape[-3:])
+        with threads_for(len(flat) * self.work_of_features * (flat.shape[2] // self.config.width)):
+            codes = self.codes(self.features(flat))
         return codes.reshape(*frames.shape[:-3], *codes.shape[1:])
 
     @torch.no_grad()
@@ -169,12 +198,13 @@ class Tokenizer(nn.Module):
         """Decode codes (..., N, token_numbers) to frames (..., H, V*W, 3) uint8, or those of the first views alone."""
         lead = codes.shape[:-2]
         grid = self.unpack(codes.reshape(-1, *codes.shape[-2:]))
-        if self._quick:
-            flat = grid.flatten(0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
-            images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
-        else:
-            images = self.decode_grid(grid)
-        frames = to_frames(images)
+        with threads_for(grid.shape[0] * grid.shape[1] * self.work_of_decoding):
+            if self._quick:
+                flat = grid.flatten(0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
+                images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
+            else:
+                images = self.decode_grid(grid)
+            frames = to_frames(images)
         return frames.reshape(*lead, *frames.shape[1:])
 
     @torch.no_grad()

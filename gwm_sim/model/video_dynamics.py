@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.dynamics import Dynamics
-from gwm_sim.model.layers import Block, Ring, RMSNorm, begin_as_copy, perceptron
+from gwm_sim.model.layers import Block, Ring, RMSNorm, begin_as_copy, linear, perceptron
 from gwm_sim.model.state import NextFrame, Segment, Statistics
+from gwm_sim.model.threads import weights
 
 
 class VideoDynamics(Dynamics):
@@ -32,7 +33,8 @@ class VideoDynamics(Dynamics):
         # Blocks 1, 3, 5, ... look back in time: a frame is first read as a whole, then compared with the past.
         self.blocks = nn.ModuleList(Block(d, c.heads, c.window if i % 2 else 0) for i in range(c.layers))
         self.body_norm = RMSNorm(d)
-        self.telemetry_out = begin_as_copy(nn.Linear(d, c.telemetry))
+        self.telemetry_out = begin_as_copy(linear(d, c.telemetry))
+        self.work = weights(self.blocks) * (c.tokens + 2) + self.work_of_picture  # the picture belongs to it
 
     def forward(self, segment: Segment, rest: bool = True) -> NextFrame:
         """Predict the successor of every frame of whole sequences; for `rest` see `moved`."""

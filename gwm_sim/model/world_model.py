@@ -24,6 +24,7 @@ from gwm_sim.model.heads import DepthHead, Locator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
+from gwm_sim.model.threads import threads_for
 from gwm_sim.model.tokenizer import Tokenizer
 from gwm_sim.model.uncertainty import risk, strangeness
 from gwm_sim.model.video_dynamics import VideoDynamics
@@ -59,6 +60,16 @@ class WorldModel(StoredModel):
     def tasks(self) -> tuple[str, ...]:
         """Tasks that reward and success are read for, in the order of the last axis of both."""
         return self.config.heads.tasks
+
+    @property
+    def work(self) -> dict[str, float]:
+        """Products of one row in a step, in its picture, and in decoding that: by these threads are chosen."""
+        of_view = self.tokenizer.work_of_decoding
+        return {
+            "step": self.dynamics.work,
+            "picture": self.dynamics.work_of_picture,
+            "decoding": of_view * self.config.tokenizer.views,
+        }
 
     # --- imagining ----------------------------------------------------------------------------------------------------
 
@@ -96,9 +107,10 @@ class WorldModel(StoredModel):
             properties = torch.full((b, c.dynamics.properties), torch.nan)
         telemetry = telemetry.to(self.device, torch.float32)
         pictures = frames.to(self.device).flatten(0, 1)
-        features = self.tokenizer.features(pictures)
-        codes = self.tokenizer.codes(features)
-        objects = self.locate(features[:, 0], telemetry.flatten(0, 1))
+        with threads_for(len(pictures) * self.tokenizer.work_of_features * (1 if alone else c.tokenizer.views)):
+            features = self.tokenizer.features(pictures)
+            codes = self.tokenizer.codes(features)
+            objects = self.locate(features[:, 0], telemetry.flatten(0, 1))
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
@@ -113,6 +125,8 @@ class WorldModel(StoredModel):
         """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used."""
         b, length = context.telemetry.shape[:2]
         past = context.crop(slice(None, -1))
+        with threads_for(b * (length - 1) * self.dynamics.work):
+            memory = self.dynamics.remember(past) if length > 1 else self.dynamics.blank_memory(b)
         return WorldState(
             **{name: getattr(context, name)[:, -1] for name in PER_FRAME},
             properties=context.properties,
@@ -120,7 +134,7 @@ class WorldModel(StoredModel):
             drawn=torch.ones(b, dtype=torch.bool, device=self.device),
             age=torch.full((b,), length - 1, device=self.device),
             future=torch.full((b,), -1, device=self.device),
-            memory=self.dynamics.remember(past) if length > 1 else self.dynamics.blank_memory(b),
+            memory=memory,
         )
 
     @torch.no_grad()
@@ -152,7 +166,8 @@ class WorldModel(StoredModel):
         if draw:
             state = self.draw(state)
         noise = self.noise(state, generators)
-        predicted, memory = self.dynamics.step(state.present(actions), state.memory, state.age, draw, noise)
+        with threads_for(len(state) * self.dynamics.work):
+            predicted, memory = self.dynamics.step(state.present(actions), state.memory, state.age, draw, noise)
         # Where the physical states are left to chance, the picture is that of what became of them.
         sampled = generators if noise is None else None
         codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], sampled)
@@ -227,7 +242,8 @@ class WorldModel(StoredModel):
 
     def render(self, physical: PhysicalState, before: PhysicalState) -> Tensor:
         """Latents (B, N, M) of pictures of which only the physical states (T = 1) are known."""
-        return choose(self.dynamics.painter.render_state(self.dynamics.conditioning(physical, before))[:, 0], None)
+        with threads_for(len(physical.telemetry) * self.dynamics.work_of_picture):
+            return choose(self.dynamics.painter.render_state(self.dynamics.conditioning(physical, before))[:, 0], None)
 
     # --- reading pictures ---------------------------------------------------------------------------------------------
 
@@ -251,7 +267,8 @@ class WorldModel(StoredModel):
 
     def features(self, frames: Tensor) -> Tensor:
         """What the tokenizer sees in the main view before it rounds, (B, channels, H/8, W/8)."""
-        return self.tokenizer.features(frames.to(self.device))[:, 0]
+        with threads_for(len(frames) * self.tokenizer.work_of_features):
+            return self.tokenizer.features(frames.to(self.device))[:, 0]
 
     def locate(self, features: Tensor, telemetry: Tensor) -> Tensor:
         """Object positions (B, K, 3) [m] from `features` and telemetry (B, P); (B, 0, 3) where none is tracked."""
@@ -288,7 +305,9 @@ class WorldModel(StoredModel):
         if self.depth_head is None:
             raise ValueError(f"{self.config.name} predicts no depth")
         codes = self.pictured(state)
-        return self.depth_head(self.tokenizer.unpack(codes.flatten(0, -3))[:, 0]).unflatten(0, codes.shape[:-2])
+        grids = self.tokenizer.unpack(codes.flatten(0, -3))[:, 0]
+        with threads_for(len(grids) * self.depth_head.work):
+            return self.depth_head(grids).unflatten(0, codes.shape[:-2])
 
     def pictured(self, state: WorldState | Rollout) -> Tensor:
         """Latents of a state (B, N, M), drawn if need be, or of a rollout (B, T, N, M) that was drawn."""
@@ -324,7 +343,8 @@ class WorldModel(StoredModel):
             nothing = state.telemetry.new_zeros(len(state), 0)
             return nothing, nothing
         none = state.telemetry.new_zeros(len(state), self.config.dynamics.actions)
-        reward, success = self.task_head(state.present(none), self.dynamics)
+        with threads_for(len(state) * self.task_head.work):
+            reward, success = self.task_head(state.present(none), self.dynamics)
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
 
 

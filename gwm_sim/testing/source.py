@@ -29,8 +29,9 @@ class SourceConformance(ABC):
         with self.make_source(tmp_path) as source:
             layout = source.layout
         columns = [[column.name for column in group] for group in (layout.telemetry, layout.actions)]
+        assert layout.actions and layout.cameras, "there is an action and a camera at least; telemetry may be missing"
         for group in [*columns, list(layout.cameras)]:
-            assert group and all(group), "telemetry, actions and cameras each have a name, and there is one at least"
+            assert all(group), "telemetry, actions and cameras each have a name"
             assert len(set(group)) == len(group), f"a name stands twice in {group}"
         assert layout.robot
         assert layout.rate is None or 0 < layout.rate < 10_000
@@ -74,6 +75,14 @@ class SourceConformance(ABC):
                     shapes = {picture.shape for picture in source.frames(k, camera, rows)}  # which counts them
                     assert len(shapes) == 1, f"pictures of one camera differ in size: {shapes}"
 
+    def test_every_row_has_a_depth_image_where_depth_was_measured(self, tmp_path: Path) -> None:
+        with self.make_source(tmp_path) as source:
+            assert set(source.layout.depth) <= set(source.layout.cameras), "depth is that of a camera"
+            for camera in source.layout.depth:
+                rows = np.arange(len(source.recording(0)))
+                shapes = {image.shape for image in source.depth(0, camera, rows)}  # which counts and checks them
+                assert len(shapes) == 1, f"depth images of one camera differ in size: {shapes}"
+
     def test_chosen_rows_show_what_they_show_among_all(self, tmp_path: Path) -> None:
         with self.make_source(tmp_path) as source:
             count = len(source.recording(0))
@@ -100,6 +109,7 @@ class SourceConformance(ABC):
 
 def assert_equal(ours: Recording, theirs: Recording) -> None:
     """Compare the numbers of two recordings."""
-    assert (ours.where, ours.succeeded) == (theirs.where, theirs.succeeded)
+    for name in ("where", "succeeded", "instruction", "masks", "task"):
+        assert getattr(ours, name) == getattr(theirs, name)
     for name in ("telemetry", "actions", "times", "reward", "success"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)

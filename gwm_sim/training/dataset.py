@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
@@ -62,13 +63,15 @@ class TrainingData:
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
     objects_low: Tensor  # (3,) [m], corner of the scene
     objects_high: Tensor  # (3,) [m]
-    reward: Tensor  # (F, tasks)
-    success: Tensor  # (F, tasks) bool
+    reward: Tensor  # (F, tasks), NaN where nobody judged the task
+    success: Tensor  # (F, tasks) bool, of no meaning there
     properties: Tensor  # (E, Q)
     numbers: Tensor  # (E,) number of each episode within its file
     starts: Tensor  # (E,) first frame of each episode
     lengths: Tensor  # (E,) frames of each episode
     weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
+    split: Tensor  # (E,) 0 where a mask such as `valid` says that an episode is trained on, 1 where it says that
+    # it is not, and -1 where its file has no such mask
 
     @property
     def episodes(self) -> int:
@@ -80,8 +83,8 @@ class TrainingData:
         moved = torch.diff(self.objects, dim=0)[self.inner()] if self.objects.shape[1] else torch.zeros(1)
         return Statistics(
             telemetry_mean=self.telemetry.mean(0),
-            telemetry_std=self.telemetry.std(0).clamp_min(1e-4),
-            telemetry_change=change.std(0).clamp_min(1e-5),
+            telemetry_std=_spread(self.telemetry).clamp_min(1e-4),
+            telemetry_change=_spread(change).clamp_min(1e-5),
             telemetry_low=torch.tensor(self.schema.telemetry_low),
             telemetry_high=torch.tensor(self.schema.telemetry_high),
             objects_low=self.objects_low,
@@ -100,11 +103,12 @@ class TrainingData:
     def validation(self) -> Tensor:
         """Which episodes are not trained on, (E,) bool.
 
-        An episode's number within its file decides, so that what is spared of one list of files is not learned from by
-        a model that goes on with another list. Where no file is long enough for that, all of them count as one.
+        A mask such as `valid` decides, where it names some episodes of a file. Else an episode's number within its
+        file does, so that what is spared of one list of files is not learned from by a model that goes on with another
+        list. Where no file is long enough for that, all of them count as one.
         """
         every = VALIDATION_EVERY if self.episodes >= FEW else 10
-        chosen = self.numbers % every == every - 1
+        chosen = torch.where(self.split < 0, self.numbers % every == every - 1, self.split == 1)
         for kind in (self.seen(), ~self.seen()):
             if kind.any() and not (chosen & kind).any():
                 episodes = torch.nonzero(kind).flatten()
@@ -151,7 +155,8 @@ class TrainingData:
             length: Frames per window T.
 
         Returns:
-            The windows, and reward and success of each task in them, (B, T, tasks).
+            The windows, and reward and success of each task in them, (B, T, tasks); the reward of a task that nobody
+            judged is NaN.
         """
         index = first[:, None] + torch.arange(length)  # (B, T)
         segment = Segment.of(
@@ -174,10 +179,18 @@ class TrainingData:
         if episode.objects is not None:
             self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
         for i, task in enumerate(self.schema.tasks):
+            if task not in episode.labels:
+                self.reward[rows, i] = torch.nan
+                continue
             self.reward[rows, i] = torch.from_numpy(episode.labels[task].reward)
             self.success[rows, i] = torch.from_numpy(episode.labels[task].success)
         for i, name in enumerate(self.property_names):
             self.properties[number, i] = episode.properties.get(name, np.nan)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation of each column (F, P); a robot may report nothing."""
+    return values.std(0) if values.shape[1] else values.new_zeros(0)
 
 
 def load_training_data(
@@ -283,7 +296,14 @@ def allocate(
         starts=torch.zeros(episodes, dtype=torch.long),
         lengths=torch.zeros(episodes, dtype=torch.long),
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
+        split=torch.cat([split_of(file) for file in files]),
     )
+
+
+def split_of(file: EpisodeFile) -> Tensor:
+    """What a mask such as `valid` says of the episodes of a file (E,), see `TrainingData.split`."""
+    spared = torch.tensor([not set(VALIDATION_MASKS).isdisjoint(masks) for masks in file.masks])
+    return spared.long() if spared.any() and not spared.all() else torch.full_like(spared, -1, dtype=torch.long)
 
 
 def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:

@@ -250,9 +250,11 @@ def write_initial_states(paths: Sequence[Path], cameras: Sequence[str], out: Pat
 def overview(data: TrainingData, model: WorldModel) -> str:
     """What there is to learn from, and what learns."""
     unseen = len(data.telemetry) - len(data.frames)
+    masked = int((data.split == 1).sum())
     return (
         f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(data.cameras)}"
         + (f" and {unseen} without pictures; " if unseen else "; ")
+        + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
     )
 

@@ -146,16 +146,17 @@ def describe(numbers: Numbers, model: WorldModel) -> list[str]:
             f"{numbers['episodes']} episodes, {MIN_WINDOWS} are needed. Record more or longer episodes."
         ]
     return [
-        listening(numbers["controllability"]["action_shuffle_ratio"]),
+        listening(numbers["controllability"]["action_shuffle_ratio"], bool(model.config.schema.telemetry_names)),
         keeping(horizons, model.config.schema.object_names),
         copying(horizons, model.config.schema.rate),
     ]
 
 
-def listening(ratio: float | None) -> str:
-    """Does the model listen to the actions?"""
+def listening(ratio: float | None, reported: bool = True) -> str:
+    """Does the model listen to the actions? Telemetry tells, if the robot reported any."""
     if ratio is None:
-        return f"whether it listens to the actions is not known: too few windows reach {SHUFFLE_STEPS} steps."
+        why = f"too few windows reach {SHUFFLE_STEPS} steps" if reported else "the robot reports nothing to tell it by"
+        return f"whether it listens to the actions is not known: {why}."
     verdict = "it listens" if ratio >= LISTENS else "it hardly listens" if ratio >= HARDLY_LISTENS else "it is deaf"
     return (
         f"{verdict} to the actions: with those of other windows, the error after {SHUFFLE_STEPS} steps is {ratio:.2f} "

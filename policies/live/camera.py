@@ -16,7 +16,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.errors import GwmError
+from gwm_sim.data.reading.upright import AS_IT_IS, Turn, upright
+from gwm_sim.data.reading.videos import film_turn
+from gwm_sim.errors import DataError, GwmError
 from gwm_sim.extras import missing
 from gwm_sim.policies.live.timing import Clock
 
@@ -197,6 +199,7 @@ class OpenCVSource:
                 f"--camera {target} cannot be opened. `gwm doctor` lists the cameras of this machine; another program "
                 "may hold it."
             )
+        self._turn = self._turn_of(str(target)) if plays else AS_IT_IS
         self._period = 1.0 / (self._capture.get(self._cv2.CAP_PROP_FPS) or UNKNOWN_RATE) if plays else None
         self._due = -math.inf
 
@@ -208,7 +211,15 @@ class OpenCVSource:
         found, frame = self._capture.read()
         if not found and self._period is not None:
             raise EndOfVideo(f"{self._name} has been played to its end")
-        return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB) if found else None
+        return upright(self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB), self._turn) if found else None
+
+    def _turn_of(self, film: str) -> Turn:
+        """Take the turning of a film from OpenCV, which takes mirrored ones for turned, and do it as importers do."""
+        try:
+            turn = film_turn(Path(film))
+        except DataError:  # of a kind that importers do not read
+            return AS_IT_IS
+        return turn if self._capture.set(self._cv2.CAP_PROP_ORIENTATION_AUTO, 0) else AS_IT_IS
 
     def close(self) -> None:
         """Release the device."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gwm_sim.data.reading.angles import nearest_turn
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.model.config import WorldModelConfig
@@ -174,6 +175,8 @@ def check_robot(robot: Robot, schema: Schema) -> None:
 def read_telemetry(robot: Robot, schema: Schema) -> NDArray[np.float32]:
     """What a robot reports, (P,) in the order of the model's telemetry.
 
+    Angles that the model knows without jumps are in the turn that it knows.
+
     Raises:
         RobotError: A number is missing, NaN or infinite.
     """
@@ -185,4 +188,8 @@ def read_telemetry(robot: Robot, schema: Schema) -> NDArray[np.float32]:
     if not np.isfinite(values).all():
         broken = [name for name, value in zip(schema.telemetry_names, values, strict=True) if not np.isfinite(value)]
         raise RobotError(f"it reports no finite {', '.join(broken)}")
+    for i, name in enumerate(schema.telemetry_names):
+        if turn := schema.settings.get("turns", {}).get(f"state.{name}"):
+            middle = (schema.telemetry_low[i] + schema.telemetry_high[i]) / 2
+            values[i : i + 1] = nearest_turn(values[i : i + 1], middle, turn)
     return values

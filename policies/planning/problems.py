@@ -88,6 +88,8 @@ def episode_problems(
             if len(problems) == most:
                 break
             episode = file.read(k, cameras=(camera,))
+            if task not in episode.labels:
+                continue
             solved = np.flatnonzero(episode.labels[task].success)
             if not len(solved):
                 skipped += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sections import throughput_table
+from sections import threads_table, throughput_table
 
 from gwm_sim.model.world_model import WorldModel
 
@@ -56,6 +56,19 @@ def test_throughput_numbers_are_positive(report: dict[str, Any]) -> None:
         *report["devices"]["cpu"]["matmul_gflops"].values(),
     ]
     assert all(math.isfinite(number) and number > 0 for number in numbers)
+
+
+def test_throughput_compares_the_chosen_threads_with_one_and_two(report: dict[str, Any], tiny_checkpoint: Path) -> None:
+    numbers = report["threads"]["models"][str(tiny_checkpoint)]
+    assert numbers["model_hash"] == report["model_hash"]
+    for form in ("decoded", "undrawn"):
+        for cell in numbers[form].values():
+            assert {"1", "chosen"} <= set(cell["ms"]) == set(cell["chosen_over"]) | {"chosen"}
+            assert min(cell["ms"].values()) > 0
+            assert cell["chosen_over_best"] <= report["threads"]["worst_chosen_over_best"]
+    rows = [line for line in threads_table(report["threads"]).splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert len(rows) == 2 + 2 * len(numbers["decoded"]["1"]["ms"])
 
 
 def test_throughput_table_shows_the_report(report: dict[str, Any]) -> None:

@@ -31,7 +31,17 @@ def test_values_times_and_frames_survive_to_the_last_action(layout: str, tmp_pat
     assert detect(source) == case.format
     file, episodes = imported(case.format, source, fps=case.rate)
     assert file.lengths == [len(truth.actions) for truth in truths]
-    rates = {"robomimic": 20, "libero": 20, "roboturk": 10, "droid": 15, "lerobot": 30, "minari": 10, "folder": 20}
+    rates = {
+        "robomimic": 20,
+        "libero": 20,
+        "roboturk": 10,
+        "droid": 15,
+        "lerobot": 30,
+        "minari": 10,
+        "folder": 20,
+        "json": 5,
+        "rlds": 5,
+    }
     assert file.schema.rate == pytest.approx(rates[case.format])
     for episode, truth in zip(episodes, truths, strict=True):
         assert_is(episode, truth)
@@ -303,3 +313,32 @@ def test_nan_names_row_and_column(tmp_path: Path) -> None:
         file["data/demo_1/actions"][3, 2] = np.nan
     with pytest.raises(DataError, match=r"/data/demo_1/actions holds nan at row 3, column 2"):
         imported("robomimic", tmp_path / "demo.hdf5")
+
+
+@pytest.mark.parametrize(
+    ("layout", "damaged", "advice"),
+    [
+        ("robomimic", "data/demo_2/actions", r"delete /data/demo_2 in a copy of demo\.hdf5"),
+        ("libero", "data/demo_2/actions", r"delete /data/demo_2 in a copy of task\.hdf5"),
+        ("roboturk", "data/user_1/demo_1/robot_observation/eef_poses", r"delete /data/user_1/demo_1 in a copy of"),
+        ("minari", "episode_2/actions", r"delete /episode_2 in a copy of main_data\.hdf5"),
+        ("droid", "action/cartesian_velocity", r"To leave the episode out, move .* away"),
+        ("folder", "", r"To leave the episode out, move .*take_01 away"),
+    ],
+)
+def test_damaged_episode_says_how_it_is_left_out(layout: str, damaged: str, advice: str, tmp_path: Path) -> None:
+    case = LAYOUTS[layout]
+    source = tmp_path / case.name
+    case.write(source)
+    if layout == "folder":
+        table = source / "take_01/robot.csv"
+        table.write_text("\n".join([*table.read_text().splitlines()[:-1], "1,2,3"]))
+    else:
+        files = [source] if source.is_file() else sorted([*source.rglob("*.hdf5"), *source.rglob("*.h5")])
+        with h5py.File(files[-1], "r+") as file:
+            values = file[damaged][:]
+            values.flat[3] = np.nan
+            del file[damaged]
+            file[damaged] = values
+    with pytest.raises(DataError, match=advice):
+        imported(case.format, source, fps=case.rate)

@@ -122,7 +122,7 @@ def test_table_without_times_must_be_as_long_as_its_videos(tmp_path: Path) -> No
     layouts.write_folder(tmp_path / "takes", (16,), timed=False)
     table = tmp_path / "takes/take_00/robot.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:9]))
-    with pytest.raises(DataError, match=r"its table has 8 rows, its videos have .*16.* Add a column time"):
+    with pytest.raises(DataError, match=r"take_00 has 8 rows, but 16 frames of front, side: .* add a column time"):
         imported("folder", tmp_path / "takes")
 
 

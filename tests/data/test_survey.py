@@ -14,8 +14,9 @@ import pytest
 from layouts import LAYOUTS
 from numpy.typing import NDArray
 
+from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.commands.inspect import InspectConfig, main
-from gwm_sim.data.formats import detect
+from gwm_sim.data.formats import IMPORT_FORMATS, detect
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.survey import Survey, survey
 from gwm_sim.errors import DataError
@@ -41,7 +42,7 @@ def bench(seed: int, rows: int = 40) -> tuple[Array, Array, Array]:
     pictures = np.repeat(background()[None], rows, axis=0)
     for row in range(rows):
         x, y = (10 + 20 * (row % 7) / 7, 10 + 25 * (row % 5) / 5)
-        pictures[row, int(y) : int(y) + 10, int(x) : int(x) + 10] = 250 - 5 * row
+        pictures[row, int(y) : int(y) + 10, int(x) : int(x) + 10] = 250 - 5 * (row % 49)
     return telemetry, actions, pictures
 
 
@@ -87,6 +88,52 @@ def test_frozen_stream(tmp_path: Path) -> None:
     assert has(result, "camera front", "same picture", "episode 1")
 
 
+def test_camera_that_is_slower_than_the_log_is_told_from_a_frozen_one(tmp_path: Path) -> None:
+    """At 6 of 10 pictures a second; then with a stretch that is frozen beside it."""
+    telemetry, actions, pictures = bench(0, 60)
+    slow = pictures[(np.floor(np.arange(60) * 0.6) / 0.6).astype(int)]
+    result = write_bench(tmp_path / "slow", [bench(1), (telemetry, actions, slow)])
+    assert has(result, "camera front is slower than the log", "episode 1", "of 10 in a second", "--fps 5")
+    assert not has(result, "frozen")
+    slow[30:45] = slow[30]
+    result = write_bench(tmp_path / "both", [bench(1), (telemetry, actions, slow)])
+    assert has(result, "slower than the log") and has(result, "frozen")
+
+
+def shown_rows(path: Path, shown: Array) -> Survey:
+    """Survey a recording of 20 Hz without any loss, in which each row shows the picture of one of them."""
+    layouts.write_robomimic(path, (len(shown),), next_obs=False)
+    with h5py.File(path, "r+") as file:
+        for dataset in file["data/demo_0/obs"].values():
+            if dataset.ndim == 4:
+                dataset[:] = dataset[:][shown]
+    return survey("robomimic", path)
+
+
+@pytest.mark.parametrize(("every", "fps"), [(2, "10"), (3, "6.667"), (4, "5")])
+def test_slow_camera_is_read_well_at_the_rate_that_is_told(every: int, fps: str, tmp_path: Path) -> None:
+    result = shown_rows(tmp_path / "a.hdf5", np.arange(72) // every * every)
+    assert has(result, "agentview is slower than the log", f"--fps {fps}.")
+    assert not has(result, "frozen")
+
+
+def test_a_few_frozen_stretches_are_no_slow_camera(tmp_path: Path) -> None:
+    shown = np.arange(100)
+    for start in range(4, 95, 18):
+        shown[start : start + 4] = start
+    result = shown_rows(tmp_path / "a.hdf5", shown)
+    assert has(result, "frozen") and not has(result, "slower")
+
+
+@pytest.mark.parametrize("values", [(-1.0, 1.0), (0.0, 1.0), (-1.0, 0.0, 1.0)])
+def test_a_switch_is_not_saturated(values: tuple[float, ...], tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(0)
+    actions[:, 1] = np.resize(np.repeat(values, 7), 40)
+    result = write_bench(tmp_path, [(telemetry, actions, pictures)])
+    assert result.actions["dy"].at_limit > 0.5
+    assert not has(result, "saturated"), result.warnings
+
+
 def test_moved_camera(tmp_path: Path) -> None:
     telemetry, actions, pictures = bench(1)
     result = write_bench(tmp_path, [bench(0), (telemetry, actions, np.roll(pictures, 6, axis=2)), bench(2)])
@@ -107,6 +154,35 @@ def test_a_cube_elsewhere_on_a_plain_table_is_no_moved_camera(tmp_path: Path) ->
         pictures[:] = 140
         pictures[:, 30:40, 10 + 14 * k : 20 + 14 * k] = (200, 40, 40)
     assert not has(write_bench(tmp_path, episodes), "was moved")
+
+
+def rebuilt(seed: int) -> tuple[Array, Array, Array]:
+    """The bench with things put elsewhere on it."""
+    telemetry, actions, pictures = bench(seed)
+    rng = np.random.default_rng(seed)
+    for size in (14, 10, 8, 8):
+        y, x = rng.integers(0, 64 - size, 2)
+        thing = rng.integers(30, 220, (size // 2, size // 2, 3)).repeat(2, 0).repeat(2, 1)
+        pictures[:, y : y + size, x : x + size] = thing
+    return telemetry, actions, pictures
+
+
+def test_things_elsewhere_are_no_moved_camera(tmp_path: Path) -> None:
+    assert not has(write_bench(tmp_path, [rebuilt(seed) for seed in range(6)]), "was moved")
+
+
+def test_light_that_changes_is_no_moved_camera(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(1)
+    dark = (pictures * 0.7 + 10).astype(np.uint8)
+    assert not has(write_bench(tmp_path, [bench(0), (telemetry, actions, dark)]), "was moved")
+
+
+def test_another_scene_is_found(tmp_path: Path) -> None:
+    telemetry, actions, pictures = bench(1)
+    elsewhere = np.random.default_rng(5).integers(40, 200, (16, 16, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    pictures = np.where((pictures == background()).all(axis=-1, keepdims=True), elsewhere, pictures)
+    result = write_bench(tmp_path, [bench(0), (telemetry, actions, pictures)])
+    assert has(result, "front was moved, or the scene rebuilt, by episode 1")
 
 
 def test_gaps_and_rates_that_differ(tmp_path: Path) -> None:
@@ -182,8 +258,43 @@ def test_unknown_files_are_no_recording(tmp_path: Path) -> None:
     assert detect(tmp_path) is None
     with pytest.raises(DataError, match="truncated or no HDF5 file"):
         main(InspectConfig(tmp_path / "notes.hdf5"))
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(DataError, match="holds no finished episode") as told:
+        main(InspectConfig(tmp_path / "pictures"))
+    for format in IMPORT_FORMATS.values():
+        assert format.looks_for and f"\n  {format.name}: {format.looks_for}" in str(told.value)
     with pytest.raises(DataError, match="no such file"):
         main(InspectConfig(tmp_path / "absent.hdf5"))
+
+
+def test_recordings_beside_what_was_given_are_named(tmp_path: Path) -> None:
+    """One level too high, one too low, and a file of it."""
+    takes = tmp_path / "bench" / "takes"
+    layouts.write_folder(takes, (8,))
+    (takes / "take_00" / "notes").mkdir()
+    (tmp_path / "bench" / "more").mkdir()
+    with pytest.raises(DataError, match=f"{takes} looks like folder: give that"):
+        main(InspectConfig(tmp_path / "bench"))
+    with pytest.raises(DataError, match=f"{takes / 'take_00'} looks like folder: give that"):
+        main(InspectConfig(takes / "take_00" / "notes"))
+    with pytest.raises(DataError, match="looks like folder: give that"):
+        main(InspectConfig(takes / "take_00" / "robot.csv"))
+
+
+def test_wrong_format_names_the_right_one(tmp_path: Path) -> None:
+    layouts.write_folder(tmp_path / "takes", (8,))
+    with pytest.raises(DataError, match=r"no .*main_data\.hdf5.*\n.*takes looks like folder\."):
+        survey("minari", tmp_path / "takes")
+
+
+def test_damaged_episode_file_is_not_taken_for_something_else(tmp_path: Path) -> None:
+    layouts.write_robomimic(tmp_path / "demo.hdf5", (6,))
+    import_episodes(ImportConfig("robomimic", tmp_path / "demo.hdf5", tmp_path / "a.hdf5", size=16))
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        del file["data/demo_0/telemetry"]
+    with pytest.raises(DataError) as told:
+        main(InspectConfig(tmp_path / "a.hdf5"))
+    assert "looked for" not in str(told.value)
 
 
 def test_tally_equals_the_whole() -> None:

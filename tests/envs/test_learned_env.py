@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pygame
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from learned_worlds import HOLD, Observation, draw_actions, same
@@ -180,6 +181,18 @@ def test_state_continues_where_it_was_taken(env: LearnedEnv) -> None:
     for action, expected in zip(actions[4:], first, strict=True):
         again = env.step(action)
         assert same(again[0], expected[0]) and again[1:] == expected[1:]
+
+
+def test_a_state_that_was_taken_is_as_any_other(env: LearnedEnv) -> None:
+    env.reset(seed=0)
+    env.step(HOLD)
+    state = env.get_state()[0]
+    state.telemetry += 0.1  # changed in place
+    state.memory[:, 0] = 0.0
+    weight = torch.ones(state.telemetry.shape[1], requires_grad=True)
+    (state.telemetry * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, state.telemetry[0])
+    env.world_model.step_(state, torch.from_numpy(HOLD)[None])
 
 
 def test_state_of_a_batch_continues_where_it_was_taken(tiny_checkpoint: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_tenth_of_few_episodes_validates_and_every_fiftieth_of_many(tmp_path: 
     data.lengths[9::10] = 3
     assert data.samplers(4)[1] is None and data.samplers(3)[1] is not None
     data.starts = data.numbers = torch.arange(2000)
+    data.split = torch.full((2000,), -1)
     assert data.validation().sum() == 40
 
 

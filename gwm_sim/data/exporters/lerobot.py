@@ -42,8 +42,9 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-    """Write episodes as a dataset; `task` is what the robot was told to do, by default the name of the file's task."""
-    schema, told = recordings.schema, task or recordings.task or "unlabelled"
+    """Write episodes as a dataset; `task` is what the robot was told to do, by default the task of its labels."""
+    schema = recordings.schema
+    tasks: dict[str, int] = {}
     check_codec(codec, schema.cameras)
     keys = {camera: _picture_key(camera) for camera in schema.cameras}
     summaries = Summaries()
@@ -58,7 +59,9 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
         start = 0
         for k, episode in enumerate(recordings):
             stop = start + len(episode) + 1
-            columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate)
+            told = task or recordings.task_of(episode) or "unlabelled"
+            number = tasks.setdefault(told, len(tasks))
+            columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate, number)
             tables.present().add(columns)
             record = {"episode_index": k, "tasks": [told], "length": stop - start}
             record |= {"dataset_from_index": start, "dataset_to_index": stop} | tables.place("data")
@@ -70,7 +73,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
             record |= {f"stats/{key}/{name}": x for key, found in statistics.items() for name, x in found.items()}
             records.append(record)
             start = stop
-    _write_meta(folder / "meta", recordings, codec, records, summaries)
+    _write_meta(folder / "meta", recordings, codec, records, summaries, list(tasks))
 
 
 def _film(videos: _Series, key: str, frames: Array, rate: float) -> dict[str, Any]:
@@ -85,10 +88,8 @@ def _film(videos: _Series, key: str, frames: Array, rate: float) -> dict[str, An
 def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
     """Return what an episode's table holds, R = N+1 rows each; `next.*` speaks of the frame after a row."""
     labels, rows = recordings.labels(episode), len(episode) + 1
-    columns = {
-        "observation.state": episode.telemetry,
-        "action": np.concatenate([episode.actions, _last_action(episode, recordings.schema)]),
-    }
+    columns = {"observation.state": episode.telemetry} if recordings.schema.telemetry_names else {}
+    columns["action"] = np.concatenate([episode.actions, _last_action(episode, recordings.schema)])
     if episode.objects is not None:
         columns["objects"] = episode.objects.reshape(rows, -1)
     if labels is not None:
@@ -106,7 +107,7 @@ def _last_action(episode: Episode, schema: Schema) -> Array:
     return last
 
 
-def _counters(k: int, start: int, stop: int, rate: float) -> dict[str, Array]:
+def _counters(k: int, start: int, stop: int, rate: float, task: int) -> dict[str, Array]:
     """Return the columns by which LeRobot finds rows `start` to `stop` (exclusive) of the dataset."""
     index = np.arange(stop - start)
     return {
@@ -114,12 +115,17 @@ def _counters(k: int, start: int, stop: int, rate: float) -> dict[str, Array]:
         "frame_index": index,
         "episode_index": np.full(len(index), k),
         "index": start + index,
-        "task_index": np.zeros(len(index), np.int64),
+        "task_index": np.full(len(index), task),
     }
 
 
 def _write_meta(
-    folder: Path, recordings: Recordings, codec: Codec, records: list[dict[str, Any]], summaries: Summaries
+    folder: Path,
+    recordings: Recordings,
+    codec: Codec,
+    records: list[dict[str, Any]],
+    summaries: Summaries,
+    tasks: list[str],
 ) -> None:
     import pandas as pd  # late, as below: these are optional
     import pyarrow as pa
@@ -127,8 +133,8 @@ def _write_meta(
 
     (folder / "episodes/chunk-000").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(records), folder / "episodes/chunk-000/file-000.parquet")
-    tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index(records[0]["tasks"], name="task"))
-    tasks.to_parquet(folder / "tasks.parquet")
+    table = pd.DataFrame({"task_index": range(len(tasks))}, index=pd.Index(tasks, name="task"))
+    table.to_parquet(folder / "tasks.parquet")
     write_json(folder / "stats.json", summaries.of_all())
     schema = recordings.schema
     info = {
@@ -136,7 +142,7 @@ def _write_meta(
         "robot_type": schema.env_id,
         "total_episodes": len(recordings),
         "total_frames": sum(recordings.lengths) + len(recordings),
-        "total_tasks": 1,
+        "total_tasks": len(tasks),
         "chunks_size": _CHUNK_FILES,
         "data_files_size_in_mb": _DATA_MEGABYTES,
         "video_files_size_in_mb": _VIDEO_MEGABYTES,
@@ -152,10 +158,9 @@ def _write_meta(
 
 def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]:
     schema = recordings.schema
-    features = {
-        "observation.state": _feature("float32", schema.telemetry_names),
-        "action": _feature("float32", schema.action_names),
-    }
+    features = {"action": _feature("float32", schema.action_names)}
+    if schema.telemetry_names:  # Arrow has no columns of nothing
+        features = {"observation.state": _feature("float32", schema.telemetry_names), **features}
     for name, camera in schema.cameras.items():
         info: dict[str, Any] = {"height": camera.height, "width": camera.width, "channels": 3, "fps": schema.rate}
         info |= {"codec": codec, "pix_fmt": PIXEL_FORMAT, "is_depth_map": False}

@@ -63,7 +63,8 @@ def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Reco
     group["rewards"] = np.zeros(length) if labels is None else labels.reward[1:].astype(np.float64)
     group["terminations"] = np.zeros(length, bool)  # no task terminates: episodes end by their length
     group["truncations"] = np.arange(length) == length - 1
-    group["observations/agent_pos"] = episode.telemetry
+    if recordings.schema.telemetry_names:
+        group["observations/agent_pos"] = episode.telemetry
     for camera, frames in episode.frames.items():
         _store_pictures(group, f"observations/{_pixels(camera)}", frames)
     if labels is not None:
@@ -100,7 +101,9 @@ def _metadata(recordings: Recordings) -> dict[str, Any]:
 
 
 def _observation_space(schema: Schema) -> dict[str, Any]:
-    spaces = {"agent_pos": _vector_space(schema.telemetry_low, schema.telemetry_high)}
+    spaces = {}
+    if schema.telemetry_names:
+        spaces["agent_pos"] = _vector_space(schema.telemetry_low, schema.telemetry_high)
     for name, camera in schema.cameras.items():
         black = np.zeros((camera.height, camera.width, 3), np.uint8)
         spaces[_pixels(name)] = _box(black, black + 255)

@@ -36,8 +36,11 @@ class Recordings:
         self.schema = file.schema
         self.lengths = file.lengths[:limit]
         """Number of actions N of each episode."""
-        self.task = self.schema.task if self.schema.task in self.schema.tasks else None
-        """The task of which formats are told that know of one only."""
+        labelled = file.labelled[: len(self.lengths)]
+        self.task = self.schema.task if self.schema.task in self.schema.tasks and all(labelled) else None
+        """The task of which formats are told that know of one only, where every episode is labelled for one."""
+        self.masks = file.masks[: len(self.lengths)]
+        """Filter keys that each episode belongs to."""
         if 0 in self.lengths:
             raise DataError(f"{file.path}: episode {self.lengths.index(0)} has no action. Leave it out.")
 
@@ -61,5 +64,9 @@ class Recordings:
         return said | {"gwm_sim": self.schema.to_json()}
 
     def labels(self, episode: Episode) -> TaskLabels | None:
-        """Return the labels of the file's own task, None when it has none."""
-        return episode.labels[self.task] if self.task else None
+        """Return the labels of the file's own task, or of the one that the episode has; None when there are none."""
+        return episode.labels_of(self.task)
+
+    def task_of(self, episode: Episode) -> str | None:
+        """Return the task that `labels` speak of."""
+        return self.task if self.task in episode.labels or not self.task else next(iter(episode.labels))

@@ -4,10 +4,10 @@ An episode file has this layout already, but its observations are views of array
 every observation is stored twice, in `obs` and in `next_obs`, as robomimic does it, and nothing but HDF5 is needed.
 
     /data                  attrs: total, env_args (JSON), gwm_sim (JSON), [imagined (JSON)]
-    /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed]
+    /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed], [task, which rewards speak of]
         actions (N, A)     rewards, dones (N,)     obs/<key>, next_obs/<key> (N, ...)
         [objects (N+1, K, 7)]     [labels/<task>/reward, labels/<task>/success (N+1,)]
-    /mask/train, /mask/valid      names of demos, when asked for
+    /mask/<key>            names of the demos that belong to a filter key; train and valid when asked for
 """
 
 import json
@@ -27,8 +27,26 @@ _SPLIT_SEED = 0
 
 
 def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> None:
-    """Write episodes as one HDF5 file; `valid` is the share of them that `mask/valid` names, 0 writes no masks."""
-    masks = _split(len(recordings), valid) if valid else {}
+    """Write episodes as one HDF5 file, with the masks that they have.
+
+    `valid` is the share of them that a new `mask/valid` names, and `mask/train` the others; 0 splits nothing.
+
+    Raises:
+        ConfigError: They are split already.
+    """
+    masks: dict[str, list[int]] = {}
+    for k, keys in enumerate(recordings.masks):
+        for key in keys:
+            masks.setdefault(key, []).append(k)
+    if valid:
+        split = _split(len(recordings), valid)
+        if clash := sorted(masks.keys() & split.keys()):
+            sizes = " and ".join(f"{key} ({len(masks[key])} episodes)" for key in clash)
+            raise ConfigError(
+                f"--valid {valid:g} would make masks {' and '.join(split)}, but the episodes have {sizes} already, "
+                "which are exported as they are: leave out --valid"
+            )
+        masks |= split
     with new_file(path) as file:
         data = file.create_group("data")
         data.attrs["total"] = sum(recordings.lengths)
@@ -46,10 +64,13 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
 def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> None:
     length, labels = len(episode), recordings.labels(episode)
     write_attributes(group, episode)
+    if task := recordings.task_of(episode):
+        group.attrs["task"] = task
     group["rewards"] = np.zeros(length, np.float32) if labels is None else labels.reward[1:]
     group["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
     for view, rows in (("obs", slice(0, length)), ("next_obs", slice(1, length + 1))):
-        group[f"{view}/agent_pos"] = episode.telemetry[rows]
+        if recordings.schema.telemetry_names:
+            group[f"{view}/agent_pos"] = episode.telemetry[rows]
         for camera, frames in episode.frames.items():
             _store_pictures(group, f"{view}/{camera}_image", frames[rows])
     for key, array in arrays_of(episode).items():

@@ -1,8 +1,8 @@
 """A source as the episodes of an episode file: one rate, one picture size, no gap in time within an episode.
 
-Numbers are read twice, pictures once. The first pass reads no picture: it cuts recordings where rows are missing,
-chooses rows, and finds the bounds that the learned environment needs. It decides the schema and the number of every
-episode, so that an import which was killed goes on where it stopped.
+Numbers are read twice, pictures once. The first pass reads no picture: it finds which columns are angles, cuts
+recordings where rows are missing, chooses rows, and finds the bounds that the learned environment needs. It decides the
+schema and the number of every episode, so that an import which was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import shrink, shrink_depth
+from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.schema import Schema
-from gwm_sim.errors import ConfigError, DataError, check_at_least_one, check_rate
+from gwm_sim.errors import ConfigError, DamagedEpisode, DataError, check_at_least_one, check_rate
 from gwm_sim.progress import Show
 from gwm_sim.protocol import CONTEXT
 
@@ -35,6 +36,9 @@ _NOMINAL_FOVY = 45.0
 
 _TELEMETRY_MARGIN = 0.05
 """Share of its span by which telemetry may leave what was recorded: a learned world must not stick at the border."""
+
+_KEPT_BYTES = 100_000_000
+"""Numbers that are kept between looking for angles and the rest of the first pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +74,8 @@ class Conversion:
     """The episodes that a source becomes."""
 
     schema: Schema
-    clips: list[Clip]
-    """Where each episode comes from, by its number."""
-    notes: list[str]
-    """What was left out or changed, in words."""
+    clips: dict[int, Clip]
+    """Where each episode comes from, by its number; one that was left out keeps a number for when it is mended."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -85,20 +87,46 @@ class Conversion:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         self._rate = rate
         self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
-        self.clips = []
+        self.clips, self._count = {}, 0
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
+        self._continuity = Continuity(source.layout, self._actions)
+        kept = self._look_for_angles(count, show) if self._continuity.watches else {}
         for k in range(count):
-            self._scan(k, found)
+            recording = kept.pop(k) if k in kept else source.sound_recording(k)
+            if recording is None:
+                self._count += 1
+            else:
+                self._scan(self._continuity(recording), k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
-            raise DataError(f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from.")
-        self._task = source.layout.task if found.labelled else None
-        self.notes = [*source.remarks, *found.notes()]
+            reason = f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from."
+            raise source.nothing_sound(reason)
+        self._tasks = found.tasks
+        self._found = found
+        self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read
         self.schema = self._make_schema(name, found)
 
-    def _scan(self, k: int, found: _Found) -> None:
-        recording = self._source.recording(k)
+    @property
+    def notes(self) -> list[str]:
+        """Say what was left out or changed, by now: some damage and differences show only in the pictures."""
+        return [*self._source.remarks, *self._jumps, *self._found.notes()]
+
+    def _look_for_angles(self, count: int, show: Show) -> dict[int, Recording]:
+        """Look at all recordings; return as many as fit into memory, so that they need not be read again."""
+        kept, room = {}, _KEPT_BYTES
+        for k in range(count):
+            recording = self._source.sound_recording(k)
+            if recording is None:
+                continue
+            self._continuity.look(recording)
+            room -= recording.telemetry.nbytes + recording.actions.nbytes
+            if room >= 0:
+                kept[k] = recording
+            show(0, f"angles of {k + 1} of {count} recordings")
+        return kept
+
+    def _scan(self, recording: Recording, k: int, found: _Found) -> None:
         times = self._times(recording)
         stretches = cuts(times)
         found.gaps += len(stretches) - 1
@@ -107,7 +135,8 @@ class Conversion:
             if stop - start < 2 or len(rows := start + self._rows(times[start:stop])) < SHORTEST:
                 found.short += stop - start
             else:
-                self.clips.append(Clip(k, start, stop))
+                self.clips[self._count] = Clip(k, start, stop)
+                self._count += 1
                 found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
 
     def _times(self, recording: Recording) -> Array:
@@ -139,29 +168,40 @@ class Conversion:
             depth=self._depth_cameras,
             effector=layout.effector,
             gripper=layout.gripper,
-            tasks=(self._task,) if self._task else (),
-            task=self._task,
+            tasks=self._tasks,
+            task=next(iter(self._tasks), None),
             settings={
                 "source": name,
                 "source_rate": layout.rate or self._rate,
                 "action_kinds": [action.kind for action in self._actions],
                 "action_units": [action.unit for action in self._actions],
                 "calibrated": False,
-            },
+                **self._continuity.settings,
+            }
+            | ({"mask": self._selection.mask} if self._selection.mask else {}),
             versions={"gwm_sim": gwm_sim.__version__},
         )
 
+    def sound_episode(self, clip: Clip) -> Episode | None:
+        """Read one of the episodes; None, and a note, where its pictures are damaged and it may be left out."""
+        try:
+            return self.episode(clip)
+        except DamagedEpisode as error:
+            self._source.leave_out(clip.recording, error)
+            return None
+
     def episode(self, clip: Clip) -> Episode:
         """Read one of the episodes."""
-        recording = self._source.recording(clip.recording)
+        recording = self._continuity(self._source.recording(clip.recording))
         if len(recording) < clip.stop:
             raise DataError(f"{recording.where} became shorter while it was read. Start the import again.")
         rows = clip.start + self._rows(self._times(recording)[clip.start : clip.stop])
+        task = recording.task or self._source.layout.task
         return Episode(
             frames={camera: self._pictures(clip.recording, camera, rows) for camera in self._cameras},
             telemetry=recording.telemetry[rows],
             actions=aggregate(recording.actions, self._actions, rows),
-            labels={self._task: _labels(recording, rows, clip.stop)} if self._task else {},
+            labels={task: _labels(recording, rows, clip.stop)} if task in self._tasks else {},
             objects=None,
             properties={},
             seed=None,
@@ -191,30 +231,46 @@ class Conversion:
         return images
 
 
+class _Rewards:
+    """What the first pass finds of the rewards of one task."""
+
+    def __init__(self) -> None:
+        self.clips = self.rewarded = 0
+        self.values = Tally(1)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every clip has some, all such as the heads learn."""
+        return self.rewarded == self.clips > 0 and bool(0 <= self.values.low <= self.values.high <= 1)
+
+
 class _Found:
     """What the first pass finds: bounds over all clips, and what was left out."""
 
     def __init__(self, layout: Layout) -> None:
         self.gaps = self.short = self.uneven = 0  # places, rows, recordings
         self.steps = 1  # most rows that one action spans
-        self.telemetry, self.actions, self._reward = Tally(len(layout.telemetry)), Tally(len(layout.actions)), Tally(1)
-        self._clips = self._rewarded = self._outcomes = 0
+        self.telemetry, self.actions = Tally(len(layout.telemetry)), Tally(len(layout.actions))
+        self._task = layout.task
+        self._rewards: dict[str | None, _Rewards] = {}
+        self._outcomes = 0
 
     def add(self, recording: Recording, rows: Array, actions: Array) -> None:
         self.telemetry.add(recording.telemetry[rows])
         self.actions.add(actions)
         self.steps = max(self.steps, int(np.diff(rows).max()))
-        self._clips += 1
+        rewards = self._rewards.setdefault(recording.task or self._task, _Rewards())
+        rewards.clips += 1
         if (reward := _reward(recording)) is not None:
-            self._rewarded += 1
-            self._reward.add(reward[rows, None])
+            rewards.rewarded += 1
+            rewards.values.add(reward[rows, None])
         elif recording.succeeded is not None:
             self._outcomes += 1
 
     @property
-    def labelled(self) -> bool:
-        """Whether every clip has rewards such as the heads learn, or says when the task is fulfilled."""
-        return self._rewarded == self._clips > 0 and bool(0 <= self._reward.low <= self._reward.high <= 1)
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks of which every clip has rewards such as the heads learn, or says when it is fulfilled."""
+        return tuple(sorted(task for task, rewards in self._rewards.items() if task and rewards.labelled))
 
     def notes(self) -> list[str]:
         """Say what was left out."""
@@ -225,9 +281,11 @@ class _Found:
             notes.append(f"{self.short} rows lie in stretches of less than {SHORTEST} frames and were left out.")
         if self.uneven:
             notes.append(f"{self.uneven} recordings ran at another rate than the source says: see gwm inspect.")
-        if self._rewarded and not self.labelled:
-            span = f"from {self._reward.low[0]:.3g} to {self._reward.high[0]:.3g}"
-            notes.append(f"rewards {span} were left out: every episode needs some, and all in [0, 1].")
+        for task, rewards in self._rewards.items():
+            if rewards.rewarded and not rewards.labelled:
+                span = f"from {rewards.values.low[0]:.3g} to {rewards.values.high[0]:.3g}"
+                of_task = f" of {task}" if len(self._rewards) > 1 else ""
+                notes.append(f"rewards{of_task} {span} were left out: every episode needs some, and all in [0, 1].")
         if self._outcomes:
             notes.append(
                 f"{self._outcomes} episodes say whether they succeeded and not when, which is no reward: mark the step "

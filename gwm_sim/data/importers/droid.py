@@ -7,8 +7,9 @@
         metadata_*.json    {wrist,ext1,ext2}_cam_serial
         recordings/MP4/<serial>.mp4      (<serial>-stereo.mp4 has both eyes: not used)
 
-Row i belongs to frame i, up to the end of the shorter. Rows in which the operator had let go, or whose action was
-skipped, are left out: their actions did nothing. What is left has gaps in time, at which an import cuts the episode.
+Row i belongs to frame i; the films are known to differ from the rows by a frame or two, which are dropped at the end.
+Rows in which the operator had let go, or whose action was skipped, are left out: their actions did nothing. What is
+left has gaps in time, at which an import cuts the episode.
 """
 
 import os
@@ -19,13 +20,27 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.resampling import paired
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    how_to_move,
+    listed,
+)
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
 from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
 RATE = 15.0
 """Control rate of the platform [Hz]."""
+
+_SLACK = 2
+"""Rows by which numbers and films of an episode are known to differ."""
 
 _TRAJECTORY = "trajectory.h5"
 _STATE = "observation/robot_state"
@@ -38,13 +53,14 @@ class DroidSource(Hdf5Source):
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Find the episodes; folders that are links are not entered."""
         self.options = options
+        self._rate = options.source_fps or RATE
         found = (os.path.relpath(folder, path) for folder, _, files in os.walk(path) if _TRAJECTORY in files)
         self._folders = [path / folder for folder in sorted(found)]
         if not self._folders:
             raise DataError(f"{path} holds no {_TRAJECTORY}, in it or below. Give a folder of DROID's raw data.")
         self.layout = Layout(
             robot="DROID",
-            rate=RATE,
+            rate=self._rate,
             telemetry=(
                 *(Column(f"joint_{i}", "rad") for i in range(7)),
                 *(Column(f"eef_pos_{axis}", "m") for axis in "xyz"),
@@ -66,6 +82,10 @@ class DroidSource(Hdf5Source):
     def _trajectory(self, k: int) -> h5py.File:
         return self._open(self._folders[k] / _TRAJECTORY)
 
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
+
     def _recording(self, k: int) -> Recording:
         file = self._trajectory(k)
         joints = _either(file, f"{_STATE}/joint_positions", f"{_STATE}/joint_position")
@@ -84,7 +104,7 @@ class DroidSource(Hdf5Source):
             where=file.filename,
             telemetry=telemetry[kept],
             actions=actions[kept[:-1]],
-            times=kept / RATE,
+            times=kept / self._rate,
             succeeded=_succeeded(self._folders[k], file),
         )
 
@@ -97,7 +117,10 @@ class DroidSource(Hdf5Source):
             raise DataError(
                 f"{self._folders[k]} has no video of {missing[0]}, the first episode has one. Leave it out."
             )
-        rows = min([rows, *(frame_count(videos[camera]) for camera in self.layout.cameras)])
+        counts = {camera: frame_count(videos[camera]) for camera in self.layout.cameras}
+        rows = paired(self, str(self._folders[k]), rows, counts, slack=_SLACK)
+        if further := sorted(videos.keys() - set(self.layout.cameras)):
+            self.remark(f"camera {listed(further)}, which the first episode lacks, is left out", str(self._folders[k]))
         # Without these flags, which some recorders leave out, every row counts, as for DROID's own loader.
         enabled = _flags(file, "observation/controller_info/movement_enabled", rows, default=True)
         skipped = _flags(file, "observation/timestamp/skip_action", rows, default=False)
@@ -172,4 +195,11 @@ def _recognises(path: Path) -> bool:
 
 
 # Last: to find an episode all folders must be walked through.
-FORMAT = ImportFormat("droid", DroidSource, _recognises, rank=6)
+FORMAT = ImportFormat(
+    "droid",
+    DroidSource,
+    _recognises,
+    rank=6,
+    options=("trim",),
+    looks_for=f"a folder with {_TRAJECTORY} in it or anywhere below",
+)

@@ -1,24 +1,28 @@
-"""A folder of videos and tables: the layout for recordings that have none of their own.
+"""A folder of films and tables: the layout for recordings that have none of their own.
 
-    SRC/<episode>/<camera>.mp4      one video per camera
+    SRC/<episode>/<camera>.mp4      one film per camera, or a folder of pictures: <camera>/000001.jpg, PNG or JPEG
     SRC/<episode>/<any name>.csv    time, state.<name> [unit], delta.<name> [unit], target.<name>, rate.<name>
+    SRC/<episode>/episode.json      {"success": true, "instruction": "put the cup away"}, if known
 
-`state` columns are telemetry. The prefix of an action says how it adds up over time: `delta` changes are summed,
-`target` values replace each other, `rate` values are averaged; `action` leaves it open. The action of a row leads to
-the next row. `time` [s] counts from the first frame of every video. A table that begins after their end has another
-clock, such as Unix time, and is taken to begin with them. Without `time`, row i belongs to frame i. A table may be
-faster than the videos: it is then thinned to their rate. SRC may also be a single episode.
+`state` columns are telemetry; a robot that reports nothing has none. The prefix of an action says how it adds up over
+time: `delta` changes are summed, `target` values replace each other, `rate` values are averaged; `action` leaves it
+open. The action of a row leads to the next row. `time` counts from the first frame of every film, in seconds or in the
+unit that its name gives, as `time [ms]`; without one, the length of the films tells. Dates as in ISO 8601 will do as
+well. A table that begins after the films' end has another clock, such as Unix time, and is taken to begin with them.
+Without `time`, row i belongs to frame i, and so it does for pictures, which have no times. A table may be faster than
+the films: it is then thinned to their rate. `<camera>_depth` beside `<camera>` is its depth in millimetres: a film in
+grey of 16 bits, such as FFV1 in .mkv, or 16-bit PNG. SRC may also be a single episode.
 """
 
-import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.resampling import aggregate, nearest, rate_of
+from gwm_sim.data.images import decode_levels, decode_picture, picture_bits
+from gwm_sim.data.importers.resampling import UNEVEN, aggregate, nearest, paired, rate_of
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -29,26 +33,34 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    how_to_move,
+    listed,
 )
-from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, matrix, moments, reading
-from gwm_sim.data.reading.videos import SUFFIXES, frame_times, frames
+from gwm_sim.data.reading.checks import MAX_COLUMNS, Array, brief, json_object, matrix
+from gwm_sim.data.reading.clocks import Moments
+from gwm_sim.data.reading.depth import Shown, sort_cameras
+from gwm_sim.data.reading.folders import PICTURES, files_in, jump, natural, unlinked
+from gwm_sim.data.reading.tables import read_table
+from gwm_sim.data.reading.videos import SUFFIXES, film_bits, frame_times, frames, levels
 from gwm_sim.errors import DataError
 
 _HEADER = re.compile(r"(state|action|delta|target|rate)\.([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?")
-_SLACK_ROWS, _SLACK_SHARE = 2, 0.02
-"""Rows, and share of the rows, by which a table without times and its videos may differ in length."""
+_TIME = re.compile(r"time\s*(?:\[[^\[\]]*\])?")
+_OTHER_TIMES = ("t", "timestamp", "timestamps", "stamp", "date", "datetime", "clock", "seconds")
 
 _NEAR_PERIODS = 0.75
-"""Periods of a video that its nearest frame may be off: half when none is lost, a whole one where one is."""
+"""Periods of a film that its nearest frame may be off: half when none is lost, a whole one where one is."""
 
 _KINDS: dict[str, Kind] = {"delta": "delta", "target": "target", "rate": "rate"}
+
+_OUTCOME = "episode.json"
 
 
 @dataclass(frozen=True)
 class _Table:
     """The numbers of a CSV file, N rows."""
 
-    times: Array | None
+    moments: Moments | None
     telemetry: Array
     actions: Array
     columns: tuple[Column, ...]
@@ -56,17 +68,53 @@ class _Table:
 
 
 @dataclass(frozen=True)
+class _Camera:
+    """What one camera saw: a film, or pictures."""
+
+    film: Path | None
+    pictures: tuple[Path, ...]
+    stamps: Array | None
+    """When its frames are shown [s], counted from the first; None for pictures, which do not say."""
+
+    def __len__(self) -> int:
+        return len(self.pictures) if self.stamps is None else len(self.stamps)
+
+    def bits(self) -> int:
+        """Return the bits of each number where there are no colours, else 0."""
+        if self.film is not None:
+            return film_bits(self.film)
+        return picture_bits(unlinked(self.pictures[0]).read_bytes(), str(self.pictures[0]))
+
+    def frames(self, indices: Array) -> Iterator[Array]:
+        """Read the frames with some numbers, not decreasing, (H, W, 3) uint8."""
+        return self._pictures(indices, decode_picture) if self.film is None else frames(self.film, indices)
+
+    def levels(self, indices: Array) -> Iterator[Array]:
+        """Read the numbers of frames that show no colours, (H, W)."""
+        return self._pictures(indices, decode_levels) if self.film is None else frames(self.film, indices, levels)
+
+    def _pictures(self, indices: Array, decode: Callable[[bytes, str], Array]) -> Iterator[Array]:
+        for index in indices.tolist():
+            path = unlinked(self.pictures[index])
+            yield decode(path.read_bytes(), str(path))
+
+
+@dataclass(frozen=True)
 class _Take:
-    """One episode: its table, its videos, and how they belong together."""
+    """One episode: its table, its cameras, and how they belong together."""
 
     table: _Table
-    videos: dict[str, Path]
-    stamps: dict[str, Array]
-    """When the frames of each video are shown [s], counted from its first."""
-    times: Array
-    """Moments of all rows of the table, counted from the first frame of every video [s], (N,)."""
+    cameras: dict[str, _Camera]
+    times: Array | None
+    """Moments of all rows of the table, counted from the first frame of every film [s], (N,); None if unknown."""
     kept: Array
     """Rows that have a picture of their own from every camera, (R,)."""
+
+    def frame_of(self, camera: _Camera, rows: Array) -> Array:
+        """Return which frame of a camera belongs to each row."""
+        if self.table.moments is None or self.times is None or camera.stamps is None:
+            return rows
+        return nearest(camera.stamps, self.times[rows])
 
 
 class FolderSource(Source):
@@ -77,83 +125,201 @@ class FolderSource(Source):
         self.options = options
         if not path.is_dir():
             raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
-        below = sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())
-        self._folders = [folder for folder in (path, *below) if _files(folder, ".csv") and _videos(folder)]
+        self._folders = self._episodes(path)
         if not self._folders:
-            raise DataError(f"{path} holds no episode: a folder with a .csv table and a video such as front.mp4.")
-        first = _read_take(self._folders[0])
+            raise DataError(f"{path} holds no episode: a folder with a .csv table and a film such as front.mp4.")
+        first = self._read(self._folders[0])
         self._cached = (0, first)
+        shown = [Shown(name, camera.bits(), False, {}) for name, camera in first.cameras.items()]
+        cameras, self._depths, remarks = sort_cameras(shown, str(self._folders[0]))
+        for remark in remarks:
+            self.remark(remark)
         self.layout = Layout(
             robot=path.resolve().name,
-            rate=rate_of(first.times[first.kept], str(self._folders[0])),
+            rate=None if first.times is None else rate_of(first.times[first.kept], str(self._folders[0])),
             telemetry=first.table.columns,
             actions=first.table.action_columns,
-            cameras=tuple(first.videos),
+            cameras=tuple(cameras),
+            depth=tuple(self._depths),
         )
+        if not self.layout.telemetry:
+            self.remark(
+                "there is no telemetry (state columns): a model knows the robot by its pictures and actions only. "
+                "There is no end-effector, nothing that says whether actions were obeyed, and motion is that of the "
+                "actions"
+            )
+
+    def _episodes(self, path: Path) -> list[Path]:
+        episodes = []
+        for folder in (path, *sorted(item for item in path.iterdir() if item.is_dir())):
+            if folder != path and folder.is_symlink():
+                self.remark("symbolic links are not followed, and were left out", folder.name)
+                continue
+            parts = bool(files_in(folder, ".csv")), bool(_films(folder) or _picture_folders(folder))
+            if all(parts):
+                episodes.append(folder)
+            elif any(parts) and folder != path and not files_in(folder, *PICTURES):
+                what = ("films, but no table", "a table, but no films")[parts[0]]
+                self.remark(f"folders hold {what}, and were left out", folder.name)
+        return episodes
 
     def __len__(self) -> int:
         return len(self._folders)
 
     def _take(self, k: int) -> _Take:
         if self._cached[0] != k:
-            self._cached = (k, _read_take(self._folders[k]))
+            self._cached = (k, self._read(self._folders[k]))
         return self._cached[1]
+
+    def advice(self, k: int) -> str:
+        """Name the folder that is to be moved."""
+        return how_to_move(self._folders[k])
 
     def _recording(self, k: int) -> Recording:
         take = self._take(k)
         if (take.table.columns, take.table.action_columns) != (self.layout.telemetry, self.layout.actions):
             raise DataError(f"{self._folders[k]}: the table has other columns than that of the first episode.")
-        missing = [camera for camera in self.layout.cameras if camera not in take.videos]
+        wanted = [*self.layout.cameras, *(depth.name for depth in self._depths.values())]
+        missing = [camera for camera in wanted if camera not in take.cameras]
         if missing:
-            raise DataError(f"{self._folders[k]} has no video of {missing[0]!r}, the first episode has one.")
+            raise DataError(f"{self._folders[k]} has no film of {missing[0]!r}, the first episode has one.")
+        succeeded, instruction = self._outcome(self._folders[k])
         return Recording(
             where=str(self._folders[k]),
             telemetry=take.table.telemetry[take.kept],
             actions=aggregate(take.table.actions, self.layout.actions, take.kept, self.options.actions),
-            times=take.times[take.kept],
+            times=None if take.times is None else take.times[take.kept],
+            succeeded=succeeded,
+            instruction=instruction,
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         take = self._take(k)
-        wanted = take.kept[rows]
-        if take.table.times is not None:
-            wanted = nearest(take.stamps[camera], take.times[wanted])
-        return frames(take.videos[camera], wanted)
+        return take.cameras[camera].frames(take.frame_of(take.cameras[camera], take.kept[rows]))
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        take, depth = self._take(k), self._depths[camera]
+        seen = take.cameras[depth.name]
+        return map(depth.scale.distances, seen.levels(take.frame_of(seen, take.kept[rows])))
+
+    def _outcome(self, folder: Path) -> tuple[bool | None, str | None]:
+        """Read whether the episode succeeded, and what was asked for."""
+        path = folder / _OUTCOME
+        if not path.is_symlink() and not path.exists():
+            return None, None
+        told = json_object(unlinked(path))
+        for name, kind, what in (("success", bool, "true or false"), ("instruction", str, "a text")):
+            if not isinstance(told.get(name), kind | None):
+                raise DataError(f"{path}: {name} is {brief(told[name])}, expected {what}.")
+        if unread := sorted(told.keys() - {"success", "instruction"}):
+            self.remark(
+                f"{_OUTCOME} says more than success and instruction: {listed(unread)} was not read", folder.name
+            )
+        return told.get("success"), told.get("instruction") or None
+
+    def _read(self, folder: Path) -> _Take:
+        tables = files_in(folder, ".csv")
+        if len(tables) > 1:
+            raise DataError(f"{folder} holds {len(tables)} .csv files; an episode has one.")
+        table = _read_table(tables[0])
+        cameras = {path.stem: self._film(path) for path in _films(folder)}
+        for path in _picture_folders(folder):
+            if path.name in cameras:
+                raise DataError(f"{folder} holds a film and a folder of pictures of {path.name!r}. Remove one.")
+            cameras[path.name] = self._pictures(path)
+        return self._untimed(folder, table, cameras) if table.moments is None else self._timed(folder, table, cameras)
+
+    def _film(self, path: Path) -> _Camera:
+        stamps = frame_times(unlinked(path))
+        return _Camera(path, (), self._shown(len(stamps), stamps))
+
+    def _pictures(self, folder: Path) -> _Camera:
+        pictures = tuple(files_in(folder, *PICTURES))
+        return _Camera(None, pictures, self._shown(len(pictures), None))
+
+    def _shown(self, count: int, stamps: Array | None) -> Array | None:
+        """Return when frames are shown, whatever their file says where the user knows better."""
+        return stamps if self.options.source_fps is None else np.arange(count) / self.options.source_fps
+
+    def _untimed(self, folder: Path, table: _Table, cameras: dict[str, _Camera]) -> _Take:
+        """Row i belongs to frame i, and the films say when that was."""
+        rows = len(table.telemetry)
+        counts = {name: len(camera) for name, camera in cameras.items()}
+        self._check_numbers(folder, rows, cameras)
+        kept = np.arange(paired(self, str(folder), rows, counts, remedy="Or add a column time to the table."))
+        slowest = _slowest(cameras, folder)
+        times = None if slowest is None else np.arange(rows) * _period(slowest, folder)
+        return _Take(table, cameras, times, kept)
+
+    def _timed(self, folder: Path, table: _Table, cameras: dict[str, _Camera]) -> _Take:
+        """The table says when its rows were; pictures without times belong to its rows one by one."""
+        assert table.moments is not None
+        films = {name: camera.stamps for name, camera in cameras.items() if camera.stamps is not None}
+        slowest = _slowest(cameras, folder)
+        end = max(shown[-1] for shown in films.values()) if films else None
+        clock = table.moments.read(end)
+        if not clock.certain:
+            text = f"time is in {clock.unit}, as the length of the films tells: name it time [{clock.unit}]"
+            self.remark(text, folder.name)
+        times, counts = clock.times, {name: len(camera) for name, camera in cameras.items() if name not in films}
+        self._check_numbers(folder, len(times), cameras)
+        rows = np.arange(paired(self, str(folder), len(times), counts) if counts else len(times))
+        if len(times) and (end is None or times[0] > end or times[-1] < 0):
+            if end is not None and clock.unit != "date":
+                text = "time is of another clock than the films: the first row was taken for the first frame"
+                self.remark(text, folder.name)
+            times = times - times[0]
+        if slowest is not None:
+            if not counts and _period(times, folder) < 0.95 * _period(slowest, folder):  # faster than the films
+                rows = np.unique(nearest(times, slowest[slowest <= times[-1] + 1e-6]))
+            self._compare(folder, times, slowest, films)
+            rows = rows[_has_pictures(times[rows], films, folder)]
+        return _Take(table, cameras, times, rows)
+
+    def _check_numbers(self, folder: Path, rows: int, cameras: dict[str, _Camera]) -> None:
+        """Refuse pictures of which one is missing in the middle: those after it would belong to other rows."""
+        for name, camera in cameras.items():
+            before = jump(camera.pictures)
+            if before is not None and len(camera) != rows:
+                raise DataError(
+                    f"{folder} has {rows} rows, but {len(camera)} pictures of {name}, and none of the number "
+                    f"after {before.name}. Copy it again, or delete the row of each picture that is missing."
+                )
+            if before is not None:
+                text = "numbers of pictures are missing as if some were deleted: only a column time can say where"
+                self.remark(text, f"{folder.name}/{name}: after {before.name}")
+
+    def _compare(self, folder: Path, times: Array, slowest: Array, films: dict[str, Array]) -> None:
+        """Say which rows and frames have no partner, and whether the films' rate is why."""
+        alone = int((~_has_pictures(times, films, folder)).sum())
+        period = max(_period(times, folder), _period(slowest, folder))
+        early, late = slowest < times[0] - period, slowest > times[-1] + period
+        unseen = int((early | late).sum())
+        if not alone and not unseen:
+            return
+        shares = f"{folder.name}: {alone} of {len(times)} rows, {unseen} of {len(slowest)} frames"
+        self.remark("rows without a frame at their time, and frames without a row, were left out", shares)
+        ratio = float(slowest[-1] / (times[-1] - times[0]))
+        if self.options.source_fps is None and abs(times[0]) <= period and abs(ratio - 1) > UNEVEN:
+            told = 1 / _period(slowest, folder)
+            lengths = f"{folder.name}: {slowest[-1]:.4g} s at {told:.3g} Hz, {times[-1] - times[0]:.4g} s"
+            self.remark(
+                "films last longer or shorter than the table, as if their files gave a wrong rate: where both show "
+                f"the whole episode, --source-fps {told * ratio:.2g} would fit",
+                lengths,
+            )
 
 
-def _read_take(folder: Path) -> _Take:
-    tables, videos = _files(folder, ".csv"), _videos(folder)
-    if len(tables) > 1:
-        raise DataError(f"{folder} holds {len(tables)} .csv files; an episode has one.")
-    table = _read_table(tables[0])
-    stamps = {camera: frame_times(video) for camera, video in videos.items()}
-    slowest = max(stamps.values(), key=lambda times: _period(times, folder))
-    if table.times is None:
-        kept = _paired_rows(len(table.telemetry), {camera: len(shown) for camera, shown in stamps.items()}, folder)
-        return _Take(table, videos, stamps, np.arange(len(table.telemetry)) * _period(slowest, folder), kept)
-    end = max(shown[-1] for shown in stamps.values())
-    times = table.times - table.times[0] if len(table.times) and table.times[0] > end else table.times
-    rows = np.arange(len(times))
-    if _period(times, folder) < 0.95 * _period(slowest, folder):  # the table is faster than the videos
-        rows = np.unique(nearest(times, slowest[slowest <= times[-1] + 1e-6]))
-    return _Take(table, videos, stamps, times, rows[_has_pictures(times[rows], stamps, folder)])
+def _slowest(cameras: dict[str, _Camera], folder: Path) -> Array | None:
+    """Return the moments of the camera with the fewest frames per second, of those that say any."""
+    stamps = [camera.stamps for camera in cameras.values() if camera.stamps is not None]
+    return max(stamps, key=lambda shown: _period(shown, folder), default=None)
 
 
-def _paired_rows(rows: int, frames: dict[str, int], folder: Path) -> Array:
-    """Return the rows up to the end of the shortest video, when row i belongs to frame i."""
-    counts = [rows, *frames.values()]
-    if max(counts) - min(counts) > max(_SLACK_ROWS, _SLACK_SHARE * max(counts)):
-        raise DataError(
-            f"{folder}: its table has {rows} rows, its videos have {frames} frames. "
-            "Add a column time [s] to the table: without it, row i belongs to frame i."
-        )
-    return np.arange(min(counts))
-
-
-def _has_pictures(times: Array, stamps: dict[str, Array], folder: Path) -> Array:
-    """Return which moments have a picture of their own from every camera; where a video lost frames, some have not."""
+def _has_pictures(times: Array, films: dict[str, Array], folder: Path) -> Array:
+    """Return which moments have a picture of their own from every film; where one lost frames, some have not."""
     own = np.full(len(times), True)
-    for shown in stamps.values():
+    for shown in films.values():
         own &= np.abs(shown[nearest(shown, times)] - times) <= _NEAR_PERIODS * _period(shown, folder)
     return own
 
@@ -162,68 +328,65 @@ def _period(times: Array, where: Path) -> float:
     return 1 / rate_of(times, str(where))
 
 
-def _files(folder: Path, *suffixes: str) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.suffix.lower() in suffixes)
+def _films(folder: Path) -> list[Path]:
+    return files_in(folder, *SUFFIXES)
 
 
-def _videos(folder: Path) -> dict[str, Path]:
-    videos = _files(folder, *SUFFIXES)
-    for video in videos:
-        if video.is_symlink():
-            raise DataError(f"{video} is a symbolic link, which is not followed. Copy with `cp -rL`.")
-    return {video.stem: video for video in videos}
+def _picture_folders(folder: Path) -> list[Path]:
+    """List the folders in a folder that hold pictures, which are its cameras."""
+    below = sorted((item for item in folder.iterdir() if item.is_dir()), key=natural)
+    return [unlinked(item) for item in below if item.suffix.lower() not in SUFFIXES and files_in(item, *PICTURES)]
 
 
 def _read_table(path: Path) -> _Table:
-    if path.is_symlink():
-        raise DataError(f"{path} is a symbolic link, which is not followed. Copy with `cp -rL`.")
-    with reading(path), open(path, newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file, strict=True)
-        header = [name.strip() for name in next(lines, [])]
-        _check_header(header, path)
-        rows = []
-        for line in lines:
-            if len(line) != len(header):
-                raise DataError(f"{path} has {len(line)} values in line {lines.line_num}, expected {len(header)}.")
-            rows.append([float(value) for value in line])
-            if len(rows) > MAX_ROWS:
-                raise DataError(f"{path} has more than {MAX_ROWS:,} rows.")
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
-    matches = {i: match for i, name in enumerate(header) if (match := _HEADER.fullmatch(name))}
+    read = read_table(unlinked(path), lambda names: _check_header(names, path))
+    matches = {i: match for i, name in enumerate(read.names) if (match := _HEADER.fullmatch(name))}
     states = {i: Column(match[2], match[3] or "") for i, match in matches.items() if match[1] == "state"}
     actions = {
         i: Action(match[2], match[3] or "", _KINDS.get(match[1])) for i, match in matches.items() if i not in states
     }
+    time = next((name for name in read.names if _TIME.fullmatch(name)), "")
     return _Table(
-        times=moments(values[:, header.index("time")], f"{path}: time") if "time" in header else None,
-        telemetry=matrix(values[:, list(states)], str(path)),
-        actions=matrix(values[:, list(actions)], str(path)),
+        moments=None if read.moments is None else Moments(read.moments, read.lines, time, str(path)),
+        telemetry=matrix(read.values[:, list(states)], str(path)),
+        actions=matrix(read.values[:, list(actions)], str(path)),
         columns=tuple(states.values()),
         action_columns=tuple(actions.values()),
     )
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    unknown = [name for name in header if name != "time" and not _HEADER.fullmatch(name)]
-    if unknown or len(set(header)) < len(header) or len(header) > MAX_COLUMNS:
+def _check_header(header: list[str], path: Path) -> int | None:
+    """Refuse names that mean nothing; return which column is the time."""
+    times = [i for i, name in enumerate(header) if _TIME.fullmatch(name)]
+    unknown = [name for i, name in enumerate(header) if i not in times and not _HEADER.fullmatch(name)]
+    if unknown and unknown[0].partition("[")[0].strip().lower() in ("time", *_OTHER_TIMES):
+        raise DataError(f"{path}: {brief(unknown[0])} is no column name. Call it time [s], or [ms], [us] or [ns].")
+    if unknown:
         raise DataError(
-            f"{path}: {brief(unknown[0])} is no column name. Columns are time, in seconds and named so, and "
+            f"{path}: {brief(unknown[0])} is no column name. Columns are time, perhaps with a unit as time [ms], and "
             "state.NAME, delta.NAME, target.NAME, rate.NAME or action.NAME, each perhaps with a [unit]."
-            if unknown
-            else f"{path} names a column twice, or too many."
         )
-    for prefix, what in (("state.", "telemetry"), (("action.", "delta.", "target.", "rate."), "actions")):
-        if not any(name.startswith(prefix) for name in header):
-            raise DataError(f"{path} has no {what}: name columns state.x [m], delta.x [m], target.gripper, rate.vx.")
+    if len(set(header)) < len(header) or len(times) > 1 or len(header) > MAX_COLUMNS:
+        raise DataError(f"{path} names a column twice, or too many.")
+    if not any(name.startswith(("action.", "delta.", "target.", "rate.")) for name in header):
+        raise DataError(f"{path} has no actions: name columns delta.x [m], target.gripper, rate.vx.")
+    return times[0] if times else None
 
 
 def _recognises(path: Path) -> bool:
-    """Return whether `path`, or the first folder in it, holds a table and a video."""
+    """Return whether `path`, or one of the first folders in it, holds a table, and films or folders of pictures."""
     if not path.is_dir():
         return False
-    folders = [path, *sorted(item for item in path.iterdir() if item.is_dir())][:3]
-    return any(_files(folder, ".csv") and _files(folder, *SUFFIXES) for folder in folders)
+    folders = [path, *sorted(item for item in path.iterdir() if item.is_dir() and not item.is_symlink())][:3]
+    return any(files_in(folder, ".csv") and (_films(folder) or _picture_folders(folder)) for folder in folders)
 
 
-# After those that may hold a table and a video besides.
-FORMAT = ImportFormat("folder", FolderSource, _recognises, rank=5)
+# After those that may hold a table and a film besides.
+FORMAT = ImportFormat(
+    "folder",
+    FolderSource,
+    _recognises,
+    rank=5,
+    options=("trim",),
+    looks_for="a folder, or folders in it, each with a .csv table and a film such as front.mp4 or a folder of pictures",
+)

@@ -5,7 +5,8 @@ itself is read.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 from gwm_sim.data.demos import open_file
 from gwm_sim.data.importers.source import Source
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+from gwm_sim.data.reading.depth import BUFFER, DepthMap, Scale, Shown, says_depth, sort_cameras
+from gwm_sim.data.reading.pixels import Form, axes_of, form_of
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000
@@ -23,6 +26,9 @@ _MAX_ATTRIBUTE = 1_000_000
 
 _BLOCK_BYTES = 16_000_000
 """Pictures read at a time: whole chunks are decompressed once, and memory stays small."""
+
+_NO_PICTURES = re.compile(r"segmentation|(^|[_/])(mask|seg|labels?|points?|point_?cloud|xyz|normals?|flow)([_/]|$)")
+"""Names of arrays that have the form of pictures and hold numbers of objects, places or directions."""
 
 
 class Hdf5Source(Source):
@@ -63,6 +69,11 @@ def hdf5_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path} holds no .hdf5 file. Give the file, or the folder that holds it.")
     return files
+
+
+def how_to_delete(path: Path, group: str) -> str:
+    """Say how an episode that is a group of a file is left out."""
+    return f"To leave the episode out, delete /{group} in a copy of {path.name}: del h5py.File(COPY, 'r+')[{group!r}]."
 
 
 @contextmanager
@@ -142,29 +153,111 @@ def matrix_at(group: h5py.Group, path: str) -> Array:
     return matrix(array_at(group, path), place(group, path))
 
 
-def is_picture(item: object) -> bool:
-    """Return whether a member holds one picture per row, (R, H, W, 3) uint8."""
-    return (
-        isinstance(item, h5py.Dataset)
-        and item.dtype == np.uint8
-        and item.ndim == 4
-        and item.shape[-1] == 3
-        and item.size > 0
-    )
+def sort_views(
+    members: Mapping[str, Any], where: str, known: Collection[str] = ()
+) -> tuple[list[str], dict[str, DepthMap], list[str]]:
+    """Find pictures and depth maps among the members of a group.
+
+    Args:
+        members: Members by name; what has not three or four axes is passed over.
+        where: For messages.
+        known: Members that are pictures for certain, such as JPEG files.
+
+    Returns:
+        The names of the pictures, the depth maps by the pictures that they belong to, and what the user has to know.
+
+    Raises:
+        DataError: There are views, but none of colours.
+    """
+    views = {name: item for name, item in members.items() if _is_view(item)}
+    metric = any(_is_metric(item) for name, item in views.items() if says_depth(name))
+    shown = [Shown(name, 0, False, {}) for name in known]
+    remarks = []
+    for name, item in views.items():
+        if item.dtype.kind in "fu" and item.dtype != np.uint8 and says_depth(name):
+            shown.append(Shown(name, 8 * item.dtype.itemsize, True, _said(item, metric)))
+        elif _NO_PICTURES.search(name):
+            remarks.append(f"{name} was left out: by its name it holds no colours")
+        elif isinstance(form := _form(item), str):
+            remarks.append(f"{name} {item.dtype} {item.shape} was left out: {form}")
+        else:
+            shown.append(Shown(name, 0, False, {}))
+    if not shown and not remarks:
+        return [], {}, []
+    return sort_cameras(shown, where, remarks)
+
+
+def _is_view(item: Any) -> bool:
+    """Return whether a member may hold one picture or depth map per row."""
+    is_array = isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" and item.size
+    return bool(is_array and axes_of(item.shape) is not None)
+
+
+def _sample(dataset: h5py.Dataset) -> Array:
+    """Read the first two rows, and some more that are spread evenly."""
+    with reading(place(dataset)):
+        rows = sorted({0, min(1, len(dataset) - 1), *np.linspace(0, len(dataset) - 1, 8).astype(int).tolist()})
+        values: Array = dataset[rows]
+        return values
+
+
+def _form(dataset: h5py.Dataset) -> Form | str:
+    if dataset.dtype == np.uint8 and dataset.ndim == 4 and dataset.shape[-1] == 3:
+        return Form(3)  # as nearly all are: nothing is read
+    return form_of(dataset.shape, dataset.dtype, _sample(dataset))
+
+
+def _is_metric(dataset: h5py.Dataset) -> bool:
+    """Return whether there are distances that no depth buffer holds, whose numbers end at 1."""
+    if dataset.dtype.kind != "f":
+        return False
+    sample = _sample(dataset)
+    return bool((sample[np.isfinite(sample)] > 1).any())
+
+
+def _said(dataset: h5py.Dataset, metric: bool) -> dict[str, Any]:
+    """Return what is known of the numbers of a depth map: floats are metres, unless they may be a depth buffer."""
+    named = {name: attribute(dataset, name) for name in ("depth_unit", "unit", "depth_scale")}
+    said = {name: value for name, value in named.items() if value is not None}
+    if isinstance(units := attribute(dataset, "units"), str):
+        said.setdefault("unit", units)
+    if dataset.dtype.kind == "f" and not said:
+        said = {"unit": "m" if metric else BUFFER}
+    return said
 
 
 def pictures(dataset: h5py.Dataset, rows: Array, count: int) -> Iterator[Array]:
     """Read the pictures of some rows, increasing, in blocks of bounded size; `count` is how many there must be."""
     where = place(dataset)
-    if not is_picture(dataset) or len(dataset) != count:
-        raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected {count} pictures: uint8 (N, H, W, 3).")
-    block = max(1, _BLOCK_BYTES // max(1, int(np.prod(dataset.shape[1:]))))
+    form = _form(dataset) if _is_view(dataset) else "it is no picture"
+    if isinstance(form, str) or len(dataset) != count:
+        raise DataError(
+            f"{where} is {dataset.dtype} {dataset.shape}, expected {count} pictures, such as uint8 (N, H, W, 3)"
+            f"{': ' + form if isinstance(form, str) else ''}."
+        )
+    for block in _blocks(dataset, rows):
+        with reading(where):
+            shown = form.pictures(block, where)
+        yield from shown
+
+
+def distances(dataset: h5py.Dataset, rows: Array, count: int, scale: Scale) -> Iterator[Array]:
+    """Read depth maps (H, W) float32 [m] like `pictures`."""
+    axes = axes_of(dataset.shape)
+    if len(dataset) != count or axes is None or axes[0] != 1:
+        raise DataError(f"{place(dataset)} is {dataset.dtype} {dataset.shape}, expected {count} depth maps (N, H, W).")
+    for block in _blocks(dataset, rows):
+        yield from scale.distances(block.reshape(len(block), *(size for size in dataset.shape[1:] if size != 1)))
+
+
+def _blocks(dataset: h5py.Dataset, rows: Array) -> Iterator[Array]:
+    block = max(1, _BLOCK_BYTES // max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))))
     for first in range(0, len(dataset), block):
         wanted = rows[(rows >= first) & (rows < first + block)] - first
         if len(wanted):
-            with reading(where):
+            with reading(place(dataset)):
                 rows_read = dataset[first : first + int(wanted[-1]) + 1]
-            yield from rows_read[wanted]
+            yield rows_read[wanted]
 
 
 def text_attribute(item: h5py.Group, name: str) -> str | None:

@@ -1,26 +1,20 @@
 """LeRobot datasets, v2.0 and v2.1 (a file per episode) and v3.0 (several episodes in a file, found by their times).
 
-    meta/info.json                          codebase_version, fps, features, data_path, video_path
-    v2  meta/episodes.jsonl                 data/chunk-000/episode_000003.parquet
-                                            videos/chunk-000/<key>/episode_000003.mp4
-    v3  meta/episodes/chunk-*/*.parquet     data/chunk-000/file-000.parquet
-                                            videos/<key>/chunk-000/file-000.mp4
-
 A row has its picture at `from_timestamp + timestamp` seconds in the video. The default codec is AV1. Pictures may
-also lie in the parquet files, as PNG or JPEG. Units are not stored: degrees, radians and percent all occur.
+also lie in the parquet files, as PNG or JPEG. Units are not stored: degrees, radians and percent all occur. Where files
+lie, `lerobot_files` knows.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.images import decode_picture
+from gwm_sim.data.images import decode_levels, decode_picture, picture_bits
+from gwm_sim.data.importers.lerobot_files import INFO, LeRobotFiles, positive
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -31,168 +25,124 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    listed,
 )
 from gwm_sim.data.reading import checks
-from gwm_sim.data.reading.videos import frames_at, inside
-from gwm_sim.errors import DataError
-from gwm_sim.storage import reason
+from gwm_sim.data.reading.depth import Shown, sort_cameras
+from gwm_sim.data.reading.names import flat_names
+from gwm_sim.data.reading.parquet import first_cell
+from gwm_sim.data.reading.videos import SAME_RATE, film_bits, film_rate, frames, inside, levels, numbers_at
+from gwm_sim.errors import ConfigError, DataError
 
 _STATE, _ACTION = "observation.state", "action"
 _REWARD, _SUCCESS = "next.reward", "next.success"
-_INFO = "meta/info.json"
 
+_NO_VECTORS = re.compile(r"(timestamp|frame_index|episode_index|index|task_index)$|next\.")
+"""Numbers of every row that neither robot nor operator gave."""
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an episode lies."""
-
-    episode: int
-    data: str
-    """Parquet file, relative to the dataset."""
-    videos: dict[str, tuple[str, float]]
-    """File and first moment in it [s], by feature."""
+_LOOKED_AT = 8
+"""Episodes of which one must have a sound picture for it to be known what a camera shows."""
 
 
 class LeRobotSource(Source):
     """Episodes of a dataset, in the order of their index."""
 
+    leaves_out = True
+
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Read the metadata of all episodes."""
         self.options = options
-        self._root, info = path, path / _INFO
+        self._root, info = path, path / INFO
         if not info.is_file():
             raise DataError(f"{info} does not exist. Give the folder of a LeRobot dataset, which holds meta and data.")
-        self._info = checks.json_object(info)
-        self._rate = _positive(self._info.get("fps"), info)
-        self._features = _features(self._info, info)
-        self._cameras = {_camera(key): key for key, feature in self._features.items() if _shows_colours(feature)}
-        if not self._cameras:
+        described = checks.json_object(info)
+        self._rate = positive(described.get("fps"), info)
+        self._features = _features(described, info)
+        self._shown = {_camera(key): key for key, item in self._features.items() if item["dtype"] in ("video", "image")}
+        if not self._shown:
             raise DataError(f"{info} lists no feature of dtype video or image: there are no pictures.")
-        self._places = self._find_places()
-        if not self._places:
+        self._files = LeRobotFiles(path, described, self._films(self._shown), self.remark, options.trim)
+        if not self._files.places:
             raise DataError(f"{path} has no episode. Was the recording finished?")
+        cameras, self._depths, remarks = sort_cameras(map(self._look, self._shown), str(info))
+        self._cameras = {camera: self._shown[camera] for camera in cameras}
+        for remark in remarks:
+            self.remark(remark)
+        self._state = self._columns(options.state_key, _STATE, "--state-key")
+        self._action = self._columns(options.action_key, _ACTION, "--action-key")
         self.layout = Layout(
-            robot=str(self._info.get("robot_type") or "LeRobot"),
-            rate=self._rate,
-            telemetry=tuple(Column(name) for name in self._names(_STATE)),
-            actions=tuple(Action(name, kind=_kind(name)) for name in self._names(_ACTION)),
+            robot=str(described.get("robot_type") or "LeRobot"),
+            rate=options.source_fps or self._rate,
+            telemetry=tuple(Column(name) for name in self._names(self._state)),
+            actions=tuple(Action(name, kind=_kind(name)) for name in self._names(self._action)),
             cameras=tuple(self._cameras),
+            depth=tuple(self._depths),
             task="task" if {_REWARD, _SUCCESS} & set(self._features) else None,
         )
 
+    def _films(self, cameras: Mapping[str, str]) -> list[str]:
+        return [key for key in cameras.values() if self._features[key]["dtype"] == "video"]
+
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._files.places)
 
-    def _names(self, key: str) -> list[str]:
-        """Return the column names of a vector, numbered ones where it has none."""
-        feature = self._features.get(key)
-        where = f"{self._root / _INFO}: features"
-        if feature is None or not feature["shape"] or len(feature["shape"]) != 1:
-            raise DataError(f"{where} lists no vector {key!r}.")
-        width, names = feature["shape"][0], feature.get("names")
-        if not isinstance(width, int) or not 0 < width <= checks.MAX_COLUMNS:
-            raise DataError(f"{where}: {key} has shape {checks.brief(feature['shape'])}.")
-        if isinstance(names, dict):  # {"motors": [...]}
-            names = next(iter(names.values()), None)
-        prefix = "state" if key == _STATE else "action"
-        if not isinstance(names, list) or len(names) != width or len(set(map(str, names))) != width:
-            names = [f"{prefix}_{i}" for i in range(width)]
-        return [str(name) for name in names]
+    def title(self, k: int) -> str:
+        return self._files.title(k)
 
-    def _find_places(self) -> list[_Place]:
-        version = str(self._info.get("codebase_version"))
-        if version.startswith("v3."):
-            return self._places_v3()
-        if version in ("v2.0", "v2.1"):
-            return self._places_v2()
-        raise DataError(
-            f"{self._root / _INFO} says codebase_version {checks.brief(version)}; v2.0, v2.1 and v3.0 are read. "
-            "Convert it with LeRobot's own scripts."
+    def _columns(self, told: str | None, usual: str, flag: str) -> list[str]:
+        """Return the vectors that are the telemetry or the actions; no telemetry where there is none to choose."""
+        keys = [key.strip() for key in (told or usual).split(",")]
+        missing = [key for key in keys if key not in self._features]
+        if not missing:
+            return keys
+        others = [key for key, feature in self._features.items() if _is_vector(key, feature)]
+        if told is None and usual == _STATE:
+            others = [key for key in others if key.split(".")[0] != _ACTION]
+            if not others:
+                self.remark(
+                    f"there is no {_STATE}: nothing tells where the robot is but the pictures, so its motion is not "
+                    "measured, and a world of it knows no telemetry."
+                )
+                return []
+        ways = f"Name one, or several joined with a comma, with {flag}." if others else ""
+        error = DataError if told is None else ConfigError
+        raise error(
+            f"{self._root / INFO}: features lists no vector {missing[0]!r}; it lists {listed(others) or 'none'}. {ways}"
         )
 
-    def _video_keys(self) -> list[str]:
-        return [key for key in self._cameras.values() if self._features[key]["dtype"] == "video"]
+    def _names(self, keys: list[str]) -> list[str]:
+        """Return the names of the columns of some vectors, numbered ones where they have none."""
+        rows = {key: self._names_of(key) for key in keys}
+        names = [name for row in rows.values() for name in row]
+        if len(set(names)) < len(names):
+            names = [f"{_short(key)}_{name}" for key, row in rows.items() for name in row]
+        if len(set(names)) < len(names):
+            names = [f"{key}_{i}" for key, row in rows.items() for i in range(len(row))]
+        return names
 
-    def _places_v2(self) -> list[_Place]:
-        path = self._root / "meta/episodes.jsonl"
-        chunk_size = int(_positive(self._info.get("chunks_size", 1000), self._root / _INFO))
-        with checks.reading(path):
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-            indices = sorted(int(line["episode_index"]) for line in lines)
-        places = []
-        for index in indices:
-            fields = {"episode_index": index, "episode_chunk": index // chunk_size}
-            data = self._fill("data_path", fields)
-            videos = {key: (self._fill("video_path", fields | {"video_key": key}), 0.0) for key in self._video_keys()}
-            places.append(_Place(index, data, videos))
-        return places
-
-    def _places_v3(self) -> list[_Place]:
-        folder = self._root / "meta/episodes"
-        files = sorted(folder.glob("chunk-*/file-*.parquet"))
-        if not files:
-            raise DataError(f"{folder} holds no chunk-*/file-*.parquet.")
-        places = []
-        for path in files:
-            columns = ["episode_index", "data/chunk_index", "data/file_index"]
-            for key in self._video_keys():
-                columns += [f"videos/{key}/{field}" for field in ("chunk_index", "file_index", "from_timestamp")]
-            for row in _table(inside(self._root, str(path.relative_to(self._root)), str(path)), columns).to_pylist():
-                with checks.reading(path):
-                    places.append(self._place_v3(row))
-        return sorted(places, key=lambda place: place.episode)
-
-    def _place_v3(self, row: dict[str, Any]) -> _Place:
-        def fields(prefix: str) -> dict[str, int | str]:
-            return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
-
-        videos = {}
-        for key in self._video_keys():
-            file = self._fill("video_path", fields(f"videos/{key}") | {"video_key": key})
-            videos[key] = (file, float(row[f"videos/{key}/from_timestamp"]))
-        return _Place(int(row["episode_index"]), self._fill("data_path", fields("data")), videos)
-
-    def _fill(self, template: str, fields: Mapping[str, int | str]) -> str:
-        """Fill a path template of the dataset. Not with `str.format`, which would obey any width or attribute in it."""
-        text, where = self._info.get(template), self._root / _INFO
-
-        def value(match: re.Match[str]) -> str:
-            name, digits = match[1], match[2]
-            if name not in fields:
-                raise DataError(f"{where}: {template} asks for {checks.brief(name)}; known are {sorted(fields)}.")
-            return str(fields[name]).zfill(int(digits or 0))
-
-        if not isinstance(text, str):
-            raise DataError(f"{where} gives no {template}.")
-        filled = re.sub(r"\{(\w+)(?::0(\d)d)?\}", value, text)
-        if "{" in filled:
-            raise DataError(f"{where}: {template} {checks.brief(text)} is no template of LeRobot.")
-        return filled
-
-    def _rows(self, k: int, columns: list[str]) -> dict[str, list[Any]]:
-        """Read columns of one episode, in the order of its frames."""
-        place = self._places[k]
-        path = inside(self._root, place.data, f"{self._root}, episode {place.episode}")
-        table = _table(path, [*columns, "frame_index", "episode_index"], episode=place.episode)
-        if table.num_rows > checks.MAX_ROWS:
-            raise DataError(f"{path}: episode {place.episode} has {table.num_rows:,} rows.")
-        with checks.reading(path):
-            rows = table.sort_by("frame_index").to_pydict()
-        if rows["frame_index"] != list(range(len(rows["frame_index"]))):
-            raise DataError(f"{path}: episode {place.episode} lacks rows: frame_index is not 0, 1, 2, ...")
-        return dict(rows)
-
-    def _where(self, k: int) -> str:
-        return f"{self._root / self._places[k].data}, episode {self._places[k].episode}"
+    def _names_of(self, key: str) -> list[str]:
+        feature, where = self._features[key], f"{self._root / INFO}: features"
+        if not _is_vector(key, feature):
+            raise DataError(
+                f"{where}: {key} is {feature['dtype']} {checks.brief(feature['shape'])}, which is no vector."
+            )
+        (width,), names = feature["shape"], feature.get("names")
+        found = flat_names(names, width)
+        if found is None and names:
+            self.remark(f"{where}: the names of {key} are not {width} different ones: its columns are numbered.")
+        alone = width == 1 and key not in (_STATE, _ACTION)
+        return found or ([_short(key)] if alone else [f"{_short(key)}_{i}" for i in range(width)])
 
     def _recording(self, k: int) -> Recording:
         optional = [key for key in (_REWARD, _SUCCESS) if key in self._features]
-        rows, where = self._rows(k, [_STATE, _ACTION, "timestamp", *optional]), self._where(k)
-        count = len(rows["timestamp"])
+        rows = self._files.rows(k, [*self._state, *self._action, "timestamp", *optional])
+        where = self._files.where(k)
         with checks.reading(where):
-            telemetry = checks.matrix(rows[_STATE], f"{where}: {_STATE}")
-            actions = checks.matrix(rows[_ACTION], f"{where}: {_ACTION}")
             times = checks.moments(rows["timestamp"], f"{where}: timestamp")
+            count = self._shown_rows(k, times)
+            self._note_rates(k)
+            times, rows = times[:count], {key: values[:count] for key, values in rows.items()}
+            telemetry, actions = (_joined(rows, keys, where) for keys in (self._state, self._action))
             # next.*[t] speaks of the frame after row t
             after = {key: checks.rows_of(rows[key], count, f"{where}: {key}") for key in optional}
         reward, flags = after.get(_REWARD), after.get(_SUCCESS)
@@ -204,52 +154,99 @@ class LeRobotSource(Source):
             where=where,
             telemetry=telemetry,
             actions=actions[:-1],  # the last action leads to a frame that was not stored
-            times=times,
+            times=times * self._rate / (self.layout.rate or self._rate),
             reward=None if reward is None else np.concatenate([reward[:1] * 0, reward[:-1]]),
             success=success,
             succeeded=None if success is None else bool(success.any()),
+            instruction=self._files.places[k].instruction,
         )
+
+    def _shown_rows(self, k: int, times: Array) -> int:
+        """Return how many rows of an episode the films show that are read."""
+        depths = {depth.name: self._shown[depth.name] for depth in self._depths.values()}
+        return self._files.shown_rows(k, times, self._films(self._cameras | depths))
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         key = self._cameras[camera]
         if self._features[key]["dtype"] == "image":
-            return self._stored_pictures(k, key, rows)
-        file, start = self._places[k].videos[key]
-        times = np.asarray(self._rows(k, ["timestamp"])["timestamp"], dtype=np.float64)
-        # Half a period: the nearest frame, whatever the rounding of float32 timestamps.
-        return frames_at(inside(self._root, file, self._where(k)), start + times[rows], 0.5 / self._rate)
+            yield from self._stored_pictures(k, key, rows, decode_picture)
+        else:
+            yield from self._film_frames(k, key, rows)
 
-    def _stored_pictures(self, k: int, key: str, rows: Array) -> Iterator[Array]:
-        where = f"{self._where(k)}: {key}"
-        stored = self._rows(k, [key])[key]
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        depth = self._depths[camera]
+        key = self._shown[depth.name]
+        stored = self._features[key]["dtype"] == "image"
+        read = self._stored_pictures(k, key, rows, decode_levels) if stored else self._film_frames(k, key, rows, levels)
+        yield from map(depth.scale.distances, read)
+
+    def _film_frames(
+        self, k: int, key: str, rows: Array, read: Callable[[Any], Array] | None = None
+    ) -> Iterator[Array]:
+        film = self._files.film(k, key)
+        times = np.asarray(self._files.rows(k, ["timestamp"])["timestamp"], dtype=np.float64)
+        moments = film.start + times[: self._shown_rows(k, times)]
+        numbers = numbers_at(film.path, moments, film.start, film.stop, film.origin)
+        yield from frames(film.path, numbers[rows], read)
+
+    def _note_rates(self, k: int) -> None:
+        """Say which films run at another rate than the rows."""
+        for key in self._films(self._cameras):
+            rate, camera = film_rate(self._files.film(k, key).path), _camera(key)
+            if rate and abs(rate / self._rate - 1) > SAME_RATE:
+                self.remark(
+                    f"camera {camera} has {rate:.4g} frames a second, the table {self._rate:.4g} rows: each row shows "
+                    "the frame that is nearest in time, or, where an episode has as many frames as rows, that of its "
+                    "number." + (f" Rows show the same one repeatedly, unless --fps {rate:.4g}." * (rate < self._rate))
+                )
+
+    def _look(self, camera: str) -> Shown:
+        """Look at the first picture of a feature, in the first episode that can be read."""
+        key = self._shown[camera]
+        feature, bits = self._features[key], None
+        info = {**_object(feature.get("video_info")), **_object(feature.get("info"))}
+        for k in range(min(len(self), _LOOKED_AT)):
+            try:
+                if feature["dtype"] == "video":
+                    bits = film_bits(self._files.film(k, key).path)
+                else:
+                    bits = picture_bits(self._file_of(first_cell(self._files.table(k), key), key), key)
+            except DataError:  # reading the episode will say what is wrong
+                continue
+            break
+        return Shown(camera, bits, bool(info.get("is_depth_map") or info.get("video.is_depth_map")), info)
+
+    def _stored_pictures(self, k: int, key: str, rows: Array, decode: Callable[[bytes, str], Array]) -> Iterator[Array]:
+        where = f"{self._files.where(k)}: {key}"
+        stored = self._files.rows(k, [key])[key]
         for row in rows.tolist():
-            item = stored[row]
-            if isinstance(item, dict) and item.get("bytes"):
-                yield decode_picture(bytes(item["bytes"]), f"{where}, row {row}")
-            elif isinstance(item, dict) and isinstance(item.get("path"), str):
-                yield decode_picture(inside(self._root, item["path"], where).read_bytes(), f"{where}, row {row}")
-            else:
-                raise DataError(f"{where} holds no picture at row {row}.")
+            yield decode(self._file_of(stored[row], f"{where}, row {row}"), f"{where}, row {row}")
+
+    def _file_of(self, item: Any, where: str) -> bytes:
+        """Return the picture file that a cell of a table holds or names."""
+        if isinstance(item, dict) and item.get("bytes"):
+            return bytes(item["bytes"])
+        if isinstance(item, dict) and isinstance(item.get("path"), str):
+            return inside(self._root, item["path"], where).read_bytes()
+        raise DataError(f"{where} holds no picture.")
 
 
-def _table(path: Path, columns: list[str], episode: int | None = None) -> Any:
-    """Read columns of a parquet file, of one episode if told; statistics of the row groups keep the rest unread."""
-    import pyarrow.parquet  # late: it is optional
+def _is_vector(key: str, feature: dict[str, Any]) -> bool:
+    """Return whether a feature could be telemetry or actions: some numbers in every row."""
+    shape = feature["shape"]
+    sized = len(shape) == 1 and isinstance(shape[0], int) and 0 < shape[0] <= checks.MAX_COLUMNS
+    return sized and feature["dtype"] not in ("video", "image", "string") and not _NO_VECTORS.match(key)
 
-    filters = None if episode is None else [("episode_index", "=", episode)]
-    try:
-        found = set(pyarrow.parquet.read_schema(path).names)
-        missing = [name for name in columns if name not in found]
-        if missing:
-            raise DataError(f"{path} has no column {missing[0]!r}; it has {sorted(found)[:20]}.")
-        return pyarrow.parquet.read_table(path, columns=columns, filters=filters, partitioning=None)
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
-        if (refused := reason(error)) is not None:
-            raise DataError(f"{path} cannot be read: {refused}.") from error
-        raise DataError(
-            f"{path} is damaged or was never finished ({str(error).splitlines()[0][:200]}). "
-            "A recording must end with dataset.finalize(); else copy the file again."
-        ) from error
+
+def _short(key: str) -> str:
+    """Shorten `observation.state` to `state`."""
+    return key.rpartition(".")[2]
+
+
+def _joined(rows: Mapping[str, list[Any]], keys: list[str], where: str) -> Array:
+    """Join the columns of some vectors, (R, columns) float32."""
+    parts = {key: checks.matrix(rows[key], f"{where}: {key}") for key in keys}
+    return checks.join_columns(parts, where) if parts else np.zeros((len(rows["timestamp"]), 0), np.float32)
 
 
 def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
@@ -262,17 +259,8 @@ def _features(info: dict[str, Any], where: Path) -> dict[str, dict[str, Any]]:
     return features
 
 
-def _shows_colours(feature: dict[str, Any]) -> bool:
-    """Return whether a feature is a camera's picture; depth maps are stored as videos too."""
-    info = feature.get("info") or feature.get("video_info") or {}
-    depth = isinstance(info, dict) and (info.get("is_depth_map") or info.get("video.is_depth_map"))
-    return feature["dtype"] in ("video", "image") and not depth
-
-
-def _positive(value: Any, where: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise DataError(f"{where} gives {checks.brief(value)} where a positive number is expected.")
-    return float(value)
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _camera(key: str) -> str:
@@ -289,4 +277,12 @@ def _kind(name: str) -> Kind | None:
     return "delta" if re.match(r"delta_|d[xyz]$|dR[xyz]$", name) else None
 
 
-FORMAT = ImportFormat("lerobot", LeRobotSource, lambda path: (path / _INFO).is_file(), packages=("pyarrow",), rank=3)
+FORMAT = ImportFormat(
+    "lerobot",
+    LeRobotSource,
+    lambda path: (path / INFO).is_file(),
+    packages=("pyarrow",),
+    rank=3,
+    options=("state_key", "action_key", "trim"),
+    looks_for=f"a folder with {INFO}",
+)

@@ -4,7 +4,8 @@
     data/main_data.hdf5     /episode_3/observations[/<key>...] (T+1, ...)    actions (T, A)    rewards (T,)
                             infos/{success, is_success} (T+1,)
 
-Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it.
+Pictures are arrays, or one JPEG file per row. Minari knows no rate: `--fps` says it, or `--source-fps` where `--fps`
+is to be less. Actions of a Dict or Tuple space are groups; `reading.spaces` says what choices become.
 """
 
 import json
@@ -19,8 +20,18 @@ import numpy as np
 from gwm_sim.data.demos import open_file
 from gwm_sim.data.images import decode_picture
 from gwm_sim.data.importers import hdf5
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
-from gwm_sim.data.reading.checks import Array, join_columns, json_object, reading, rows_of
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    listed,
+)
+from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, join_columns, json_object, reading, rows_of
+from gwm_sim.data.reading.spaces import Part, parts_of
 from gwm_sim.errors import DataError
 
 _DATA = "main_data.hdf5"
@@ -44,8 +55,12 @@ class MinariSource(hdf5.Hdf5Source):
         first = self._episode(0)
         observations = dict(_observations(first))
         self._numbers = _telemetry(observations)
-        shown = (key for key, item in observations.items() if hdf5.is_picture(item) or _is_jpeg(item))
-        self._cameras = {_name(key): key for key in shown}
+        jpegs = [key for key, item in observations.items() if _is_jpeg(item)]
+        views, depths, remarks = hdf5.sort_views(observations, hdf5.place(first), jpegs)
+        self._cameras = {_name(key): key for key in observations if key in views}
+        self._depths = {_name(key): depth for key, depth in depths.items()}
+        for remark in remarks:
+            self.remark(remark)
         if not self._cameras:
             raise DataError(
                 f"{hdf5.place(first)} holds no pictures. Record again with them among the observations, for example "
@@ -53,12 +68,15 @@ class MinariSource(hdf5.Hdf5Source):
             )
         if not self._numbers:
             raise DataError(f"{hdf5.place(first)} holds no telemetry beside its pictures.")
+        self._parts = self._find_parts(first, metadata)
+        numbers = [number for part in self._parts for number in part.columns]
         self.layout = Layout(
             robot=str(metadata.get("dataset_id") or "Minari"),
-            rate=None,
+            rate=options.source_fps,
             telemetry=tuple(Column(name) for key in self._numbers for name in _columns(key, observations[key])),
-            actions=_actions(hdf5.matrix_at(first, "actions").shape[1], metadata),
+            actions=tuple(Action(n.name, "", "target" if n.chosen else None, n.low, n.high) for n in numbers),
             cameras=tuple(self._cameras),
+            depth=tuple(self._depths),
             task="task",
         )
 
@@ -68,13 +86,51 @@ class MinariSource(hdf5.Hdf5Source):
     def _episode(self, k: int) -> h5py.Group:
         return hdf5.group_at(self._open(self._data), self._episodes[k])
 
+    def advice(self, k: int) -> str:
+        """Name the episode that is to be deleted."""
+        return hdf5.how_to_delete(self._data, self._episodes[k])
+
+    def _find_parts(self, episode: h5py.Group, metadata: dict[str, Any]) -> list[Part]:
+        """Return the arrays that the actions consist of, by the declared space or, where there is none, by one box."""
+        stored, where = hdf5.member(episode, "actions"), hdf5.place(episode, "actions")
+        with reading("the action_space of metadata.json"):
+            space = metadata.get("action_space")
+            space = json.loads(space) if isinstance(space, str) else space
+        if space is not None:
+            parts = parts_of(space, "the action_space of metadata.json")
+        elif isinstance(stored, h5py.Dataset):
+            if stored.dtype.kind in "iub":
+                self.remark(f"the actions are {stored.dtype} and no action_space says what they choose: numbers, then")
+            parts = parts_of({"type": "Box", "shape": stored.shape[1:]}, where)
+        else:
+            raise DataError(f"{where} is no array, and metadata.json has no action_space that says what is in it.")
+        chosen = [str(part) for part in parts if part.kind != "Box"]
+        if chosen:
+            names = [number.name for part in parts if part.kind != "Box" for number in part.columns]
+            self.remark(
+                f"actions are chosen from {', '.join(chosen)}: each choice becomes a column that is 1 where it was "
+                f"taken and else 0 ({listed(names)})"
+            )
+        return parts
+
+    def _actions(self, episode: h5py.Group) -> Array:
+        """Read the columns of all actions, (T, A) float32."""
+        columns = {}
+        for part in self._parts:
+            path = f"actions{part.path}"
+            values, where = _array(episode, path), hdf5.place(episode, path)
+            columns[path] = part.read(values, where)
+            if part.beyond(values):
+                self.remark(f"{path} leaves the limits of its {part}", episode.name.strip("/"))
+        return join_columns(columns, hdf5.place(episode, "actions"))
+
     def _recording(self, k: int) -> Recording:
         episode = self._episode(k)
         if _telemetry(dict(_observations(episode))) != self._numbers:
             raise DataError(f"{hdf5.place(episode)} holds other observations than the first episode.")
         where = hdf5.place(episode)
         telemetry = join_columns({key: hdf5.matrix_at(episode, key) for key in self._numbers}, where)
-        actions = hdf5.matrix_at(episode, "actions")
+        actions = self._actions(episode)
         rewards = rows_of(hdf5.array_at(episode, "rewards"), len(actions), f"{where}/rewards")
         key = next((key for key in _SUCCESS if hdf5.member(episode, key) is not None), None)
         success = None if key is None else rows_of(hdf5.array_at(episode, key), len(telemetry), f"{where}/{key}") > 0
@@ -89,17 +145,23 @@ class MinariSource(hdf5.Hdf5Source):
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode = self._episode(k)
-        stored, count = hdf5.dataset_at(episode, self._cameras[camera]), len(hdf5.dataset_at(episode, "actions")) + 1
-        if hdf5.is_picture(stored):
+        stored = hdf5.dataset_at(episode, self._cameras[camera])
+        count = len(hdf5.dataset_at(episode, f"actions{self._parts[0].path}")) + 1
+        if not _is_jpeg(stored):
             yield from hdf5.pictures(stored, rows, count)
             return
         where = hdf5.place(stored)
-        if not _is_jpeg(stored) or len(stored) != count:
+        if len(stored) != count:
             raise DataError(f"{where} is {stored.dtype} {stored.shape}, expected {count} pictures.")
         for row in rows.tolist():
             with reading(f"{where}, row {row}"):
                 data = np.asarray(stored[row], dtype=np.uint8).tobytes()
             yield decode_picture(data, f"{where}, row {row}")
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        episode, depth = self._episode(k), self._depths[camera]
+        count = len(hdf5.dataset_at(episode, "actions")) + 1
+        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, count, depth.scale)
 
 
 def _data_file(path: Path) -> Path:
@@ -151,23 +213,17 @@ def _columns(key: str, item: h5py.Dataset) -> list[str]:
     return [f"{_name(key)}_{i}" for i in range(width)] if width > 1 else [_name(key)]
 
 
-def _actions(width: int, metadata: dict[str, Any]) -> tuple[Action, ...]:
-    """Take the limits of the action space, where it is a box of this width."""
-    with reading("the action_space of metadata.json"):
-        space = metadata.get("action_space", {})
-        space = json.loads(space) if isinstance(space, str) else space
-    kind = space.get("type") if isinstance(space, dict) else None
-    if kind == "Discrete":
-        raise DataError("the actions are discrete; a robot world needs continuous ones.")
-    low, high = (space.get(name) if kind == "Box" else None for name in ("low", "high"))
-    return tuple(Action(f"action_{i}", low=_limit(low, i, width), high=_limit(high, i, width)) for i in range(width))
-
-
-def _limit(limits: object, i: int, width: int) -> float | None:
-    if not isinstance(limits, list) or len(limits) != width:
-        return None
-    limit = limits[i]
-    return float(limit) if isinstance(limit, int | float) and np.isfinite(limit) else None
+def _array(episode: h5py.Group, path: str) -> Array:
+    """Read an array of bounded size and any number of axes, in its own type."""
+    dataset, where = hdf5.dataset_at(episode, path), hdf5.place(episode, path)
+    with reading(where):
+        shape: tuple[int, ...] = dataset.shape or ()
+        if not shape or shape[0] > MAX_ROWS or int(np.prod(shape[1:])) > MAX_COLUMNS:
+            raise DataError(f"{where} has shape {shape}, expected at most {MAX_ROWS:,} rows of {MAX_COLUMNS} numbers.")
+        if dataset.dtype.kind not in "fiub":
+            raise DataError(f"{where} is {dataset.dtype}, expected numbers.")
+        values: Array = dataset[:]
+        return values
 
 
 def _recognises(path: Path) -> bool:
@@ -182,4 +238,10 @@ def _recognises(path: Path) -> bool:
         return any(name.startswith("episode_") for name in file)
 
 
-FORMAT = ImportFormat("minari", MinariSource, _recognises, rank=4)
+FORMAT = ImportFormat(
+    "minari",
+    MinariSource,
+    _recognises,
+    rank=4,
+    looks_for=f"a folder with data/{_DATA}, or an HDF5 file with /episode_0",
+)

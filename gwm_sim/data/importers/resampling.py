@@ -1,10 +1,11 @@
 """From the rows of a recording to those of an episode: where to cut, what to keep, what actions then amount to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Action, Kind
+from gwm_sim.data.importers.source import Action, Kind, Source, listed
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import ConfigError, DataError
 
@@ -16,6 +17,9 @@ UNEVEN = 0.05
 
 _SAME_RATE = 0.01
 """Relative difference of two rates that is no reason to drop rows."""
+
+_TRIMMED_SHARE = 0.75
+"""Share of the rows that must be left when others are dropped at the end: where fewer are, the rate is another."""
 
 
 def rate_of(times: Array, where: str) -> float:
@@ -39,6 +43,39 @@ def nearest(times: Array, wanted: Array) -> Array:
     before = after - 1
     after = np.minimum(after, len(times) - 1)
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def paired(
+    source: Source, where: str, rows: int, frames: Mapping[str, int], *, slack: int = 0, remedy: str = ""
+) -> int:
+    """Return how many rows have a frame of every camera, when row i belongs to frame i; say what is dropped.
+
+    Args:
+        source: Told what is dropped.
+        where: File or folder of the episode.
+        rows: Rows of its numbers.
+        frames: Frames of each camera.
+        slack: Rows by which recordings of this format are known to differ; the option `trim` allows more.
+        remedy: What else the user could do.
+
+    Raises:
+        DataError: They differ in number by more.
+    """
+    fewest, most = min(rows, *frames.values()), max(rows, *frames.values())
+    if fewest == most:
+        return rows
+    cameras = {count: [name for name, other in frames.items() if other == count] for count in frames.values()}
+    shown = ", ".join(f"{count} frames of {', '.join(names)}" for count, names in cameras.items())
+    if most - fewest > slack and fewest < _TRIMMED_SHARE * most:
+        raise DataError(f"{where} has {rows} rows, but {shown}: row i belongs to frame i. {remedy}".strip())
+    if most - fewest > slack and not source.options.trim:
+        trim = "Give --trim to drop what is too much at the end."
+        raise DataError(f"{where} has {rows} rows, but {shown}: row i belongs to frame i. {trim} {remedy}".strip())
+    source.remark(
+        "rows and frames differ in number, and what is too much at the end was dropped",
+        f"{Path(where).name}: {rows} rows, {shown}",
+    )
+    return fewest
 
 
 def rows_at(times: Array, rate: float | None) -> Array:
@@ -87,7 +124,7 @@ def aggregate(actions: Array, columns: Sequence[Action], rows: Array, unsaid: Ki
     if None in kinds:
         unknown = [column.name for column, kind in zip(columns, kinds, strict=True) if kind is None]
         raise ConfigError(
-            f"the source does not say how {', '.join(unknown[:8])} add up when frames are left out: give "
+            f"the source does not say how {listed(unknown)} add up when frames are left out: give "
             "--actions delta (changes, summed), target (absolute, the last counts) or rate (averaged), or no --fps."
         )
     sums = np.concatenate([np.zeros((1, actions.shape[1])), np.cumsum(actions, axis=0, dtype=np.float64)])

@@ -1,16 +1,22 @@
 """robomimic's HDF5, which MimicGen, Isaac Lab and others write too.
 
     /data                  attrs: env_args (JSON: env_name, env_kwargs.control_freq, controller_configs)
-    /data/demo_10          attrs: num_samples = N
+    /data/demo_10          attrs: num_samples = N, [task, where gwm_sim wrote it]
         actions (N, A)     rewards (N,)     obs/<key>, next_obs/<key> (N, ...)
+    /mask/<key>            names of the demos of a filter key, such as train
 
 obs[t] and action t lead to next_obs[t]. Where `next_obs` was left out to save space, the last action leads to nothing
 that was stored and is left out.
 """
 
+from __future__ import annotations
+
+import math
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +29,15 @@ from gwm_sim.data.importers.source import (
     Action,
     Column,
     ImportFormat,
-    Kind,
     Layout,
     Recording,
     SourceOptions,
+    listed,
 )
-from gwm_sim.data.reading import rotations
-from gwm_sim.data.reading.checks import Array, brief, join_columns, rows_of
+from gwm_sim.data.reading import robosuite, rotations
+from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, join_columns, reading, rows_of
+from gwm_sim.data.reading.depth import DepthMap
+from gwm_sim.data.reading.masks import members_of
 from gwm_sim.errors import ConfigError, DataError
 
 _NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
@@ -45,16 +53,6 @@ _UNITS = (
     (r"gripper_qvel|(eef|ee)_vel_lin", "m/s"),
     (r"(eef|ee)_vel_ang", "rad/s"),
 )
-
-_CONTROLLERS: dict[str, tuple[tuple[str, ...], Kind]] = {
-    "OSC_POSE": (("x", "y", "z", "ax", "ay", "az"), "delta"),
-    "OSC_POSITION": (("x", "y", "z"), "delta"),
-    "IK_POSE": (("x", "y", "z", "ax", "ay", "az"), "delta"),
-    "JOINT_POSITION": (tuple(f"joint_{i}" for i in range(7)), "delta"),
-    "JOINT_VELOCITY": (tuple(f"joint_{i}" for i in range(7)), "rate"),
-}
-"""What robosuite's controllers take before the gripper, in units of their own limits."""
-
 
 _ROTATIONS = {
     "xyzw": rotations.from_xyzw,
@@ -93,6 +91,19 @@ class Signal:
         return _ROTATIONS[self.rotation](values, where) if self.rotation else values
 
 
+@dataclass(frozen=True)
+class _Environment:
+    """What a file says of how its demos were recorded."""
+
+    name: str
+    rate: float | None
+    actions: tuple[Action, ...]
+    task: str | None
+    instruction: str | None
+    details: dict[str, str]
+    """What else makes a difference."""
+
+
 class RobomimicSource(hdf5.Hdf5Source):
     """Demos of one file, or of several files of the same robot in one folder."""
 
@@ -103,16 +114,30 @@ class RobomimicSource(hdf5.Hdf5Source):
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Read the structure of all files and the columns of the first demo."""
         self.options = options
-        self._demos = [(file, name) for file in hdf5.hdf5_files(path) for name in self._demos_of(file)]
-        if not self._demos:
+        demos = [(file, name) for file in hdf5.hdf5_files(path) for name in self._demos_of(file)]
+        if not demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")
+        masks = {file: _masks_in(self._open(file)) for file in dict.fromkeys(file for file, _ in demos)}
+        self._masks, remarks = members_of(masks, demos, options.mask)
+        for remark in remarks:
+            self.remark(remark)
+        self._demos = [demo for demo in demos if options.mask is None or options.mask in self._masks[demo]]
         first = self._demo(0)
         self._signals = self._find_signals(hdf5.group_at(first, "obs"))
-        self._args = hdf5.json_attribute(first.parent, "env_args")
-        self.layout = self._find_layout(first)
+        self._environments: dict[Path, _Environment] = {}
+        for k, (file, _) in enumerate(self._demos):
+            if file not in self._environments:
+                self._environments[file] = self._environment(self._demo(k))
+        self._compare()
+        self.layout = self._find_layout(self._demo(0))
 
     def __len__(self) -> int:
         return len(self._demos)
+
+    def advice(self, k: int) -> str:
+        """Name the demo that is to be deleted."""
+        path, name = self._demos[k]
+        return hdf5.how_to_delete(path, f"data/{name}")
 
     def _demos_of(self, path: Path) -> list[str]:
         """List the demos of a file in numeric order: demo_10 comes after demo_9."""
@@ -154,30 +179,89 @@ class RobomimicSource(hdf5.Hdf5Source):
 
     def _find_layout(self, demo: h5py.Group) -> Layout:
         observations = hdf5.group_at(demo, "obs")
-        pictures = [key for key in sorted(observations) if hdf5.is_picture(hdf5.member(observations, key))]
+        pictures, depths = self._find_views(observations)
         if not pictures:
             raise DataError(
-                f"{hdf5.place(observations)} holds no pictures (uint8, N x H x W x 3). "
+                f"{hdf5.place(observations)} holds no pictures, such as uint8 (N, H, W, 3). "
                 "Make them with robomimic's dataset_states_to_obs.py --camera_names agentview."
             )
         columns = tuple(column for signal in self._signals for column in signal.columns())
         names = [column.name for column in columns]
         eef = next((name[:-2] for name in names if re.search(r"(eef|ee)_pos_x$", name)), None)
         fingers = [name for name in names if re.search(r"gripper_(qpos|states)(_\d+)?$", name)]
-        robot = str(self._args.get("env_name") or hdf5.text_attribute(demo.parent, "env_name") or "robomimic")
+        environment = self._environments[self._demos[0][0]]
+        robots = dict.fromkeys(environment.name for environment in self._environments.values())
         return Layout(
-            robot=robot,
-            rate=self._rate(demo),
+            robot=listed(robots),
+            rate=self.options.source_fps or environment.rate,
             telemetry=columns,
-            actions=self._action_columns(hdf5.matrix_at(demo, "actions").shape[1]),
-            cameras=tuple(key.removesuffix(self.camera_suffix) for key in pictures),
+            actions=environment.actions,
+            cameras=tuple(map(self._camera, pictures)),
+            depth=tuple(depths),
             effector=tuple(names.index(f"{eef}_{axis}") for axis in "xyz") if eef else (),
             gripper=tuple(map(names.index, fingers)) if len(fingers) <= 2 else (),  # more are joints of a hand [rad]
-            task=re.sub(r"[^a-z0-9]+", "-", robot.lower()).strip("-") or None,
+            task=environment.task,
         )
 
-    def _rate(self, demo: h5py.Group) -> float | None:
-        rate = _object(self._args, "env_kwargs").get("control_freq")
+    def _find_views(self, observations: h5py.Group) -> tuple[list[str], dict[str, DepthMap]]:
+        """Return the keys of pictures, and the depth maps by camera."""
+        members = {key: hdf5.member(observations, key) for key in sorted(observations)}
+        pictures, depths, remarks = hdf5.sort_views(members, hdf5.place(observations))
+        for remark in remarks:
+            self.remark(remark)
+        self._depths = {self._camera(key): depth for key, depth in depths.items()}
+        return pictures, self._depths
+
+    def _camera(self, key: str) -> str:
+        return key.removesuffix(self.camera_suffix)
+
+    def _environment(self, demo: h5py.Group) -> _Environment:
+        """Read what a file says, from one of its demos."""
+        args = hdf5.json_attribute(demo.parent, "env_args")
+        name = str(args.get("env_name") or hdf5.text_attribute(demo.parent, "env_name") or "robomimic")
+        robots = _object(args, "env_kwargs").get("robots")
+        return _Environment(
+            name=name,
+            rate=self._rate(demo, args),
+            actions=self._action_columns(demo, args),
+            task=_slug(self._instruction(demo.parent) or name),
+            instruction=self._instruction(demo.parent),
+            details={
+                "robot": brief(robots),
+                "version": brief(args.get("env_version")),
+                "observations": listed(sorted(hdf5.group_at(demo, "obs"))),
+            },
+        )
+
+    def _instruction(self, data: h5py.Group) -> str | None:
+        """Return what all demos of a file were told to do, in words, where it tells their tasks apart."""
+        return None
+
+    def _compare(self) -> None:
+        """Refuse files that no schema fits together, and name what else differs between them."""
+        counts = Counter(file for file, _ in self._demos)
+        (first, one), *others = self._environments.items()
+        for file, other in others:
+            if other.rate != one.rate and self.options.source_fps is None:
+                rates = [f"{rate:g} Hz" if rate else "a rate that it does not say" for rate in (one.rate, other.rate)]
+                raise DataError(
+                    f"{first} was recorded at {rates[0]}, {file} at {rates[1]}: import each on its own, at one --fps."
+                )
+            if other.actions != one.actions:
+                told = [listed(_told(action) for action in file.actions) for file in (one, other)]
+                raise DataError(f"{first} has actions {told[0]}; {file} has {told[1]}. Import each on its own.")
+        for what in ("environment", "task", *one.details):
+            shares: Counter[str] = Counter()
+            for file, other in self._environments.items():
+                told_of = {"environment": other.name, "task": str(other.task)} | other.details
+                shares[told_of[what]] += counts[file]
+            if len(shares) > 1:
+                said = listed(f"{value} ({count} demos)" for value, count in shares.items())
+                own = ": the labels of an episode are those of its own" if what == "task" else ""
+                self.remark(f"the files differ in their {what}, {said}{own}")
+
+    def _rate(self, demo: h5py.Group, args: dict[str, Any]) -> float | None:
+        rate = _object(args, "env_kwargs").get("control_freq")
         if rate is None:
             return None
         if not isinstance(rate, int | float) or not 0 < rate < 10_000:
@@ -185,24 +269,19 @@ class RobomimicSource(hdf5.Hdf5Source):
             raise DataError(f"{where} gives control_freq {brief(rate)}, expected a rate in Hz.")
         return float(rate)
 
-    def _action_columns(self, width: int) -> tuple[Action, ...]:
-        """Name the actions after the controllers of the arms; those of an unknown controller get numbers."""
-        arms = _controllers(_object(self._args, "env_kwargs").get("controller_configs"))
-        if not arms and self.default_controller:
-            arms = [{"type": self.default_controller}]
-        actions: list[Action] = []
-        for i, arm in enumerate(arms):
-            names, kind = _CONTROLLERS[arm["type"]]
-            absolute = arm.get("input_type") == "absolute" or arm.get("control_delta") is False
-            prefix = f"arm{i}_" if len(arms) > 1 else ""
-            low, high = (None, None) if absolute else (-1.0, 1.0)
-            moves = "target" if absolute else kind
-            mark = "d" if moves == "delta" else ""
-            actions += [Action(f"{prefix}{mark}{name}", "", moves, low, high) for name in names]
-            actions.append(Action(f"{prefix}gripper", "", "target", -1.0, 1.0))
-        if len(actions) != width:
-            return tuple(Action(f"action_{i}") for i in range(width))
-        return tuple(actions)
+    def _action_columns(self, demo: h5py.Group, args: dict[str, Any]) -> tuple[Action, ...]:
+        """Name the actions after the controllers of robosuite, or by numbers where these do not tell."""
+        width = hdf5.matrix_at(demo, "actions").shape[1]
+        kwargs = _object(args, "env_kwargs")
+        if not kwargs.get("controller_configs") and self.default_controller:
+            kwargs = kwargs | {"controller_configs": {"type": self.default_controller}}
+        observations = hdf5.group_at(demo, "obs")
+        items = ((key, hdf5.member(observations, key)) for key in observations if key.startswith("robot"))
+        observed = {key: math.prod(item.shape[1:]) for key, item in items if isinstance(item, h5py.Dataset)}
+        named, reason = robosuite.name_actions(kwargs, str(args.get("env_version") or ""), width, observed)
+        if reason:
+            self.remark(f"{reason}; they are numbered, and only --actions can say how they add up")
+        return named or tuple(Action(f"action_{i}") for i in range(width))
 
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
@@ -220,6 +299,7 @@ class RobomimicSource(hdf5.Hdf5Source):
         if hdf5.member(demo, "rewards") is not None:
             rewards = rows_of(hdf5.matrix_at(demo, "rewards"), len(actions), f"{where}/rewards")
         actions, stands = self._aligned(where, len(telemetry), actions, rewards)
+        environment = self._environments[self._demos[k][0]]
         return Recording(
             where=where,
             telemetry=telemetry,
@@ -227,6 +307,9 @@ class RobomimicSource(hdf5.Hdf5Source):
             reward=stands,
             success=None if stands is None else stands >= 1,
             succeeded=None if rewards is None else bool((rewards >= 1).any()),
+            instruction=environment.instruction,
+            masks=self._masks[self._demos[k]],
+            task=_task(hdf5.text_attribute(demo, "task")) or environment.task,
         )
 
     def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
@@ -237,12 +320,20 @@ class RobomimicSource(hdf5.Hdf5Source):
         return actions[: rows - 1], stands
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        suffixed = camera + self.camera_suffix
+        key = camera if hdf5.member(self._demo(k), f"obs/{suffixed}") is None else suffixed
+        return self._views(k, key, rows, hdf5.pictures)
+
+    def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
+        depth = self._depths[camera]
+        return self._views(k, depth.name, rows, partial(hdf5.distances, scale=depth.scale))
+
+    def _views(self, k: int, key: str, rows: Array, read: Callable[..., Iterator[Array]]) -> Iterator[Array]:
         demo = self._demo(k)
-        suffixed, count = camera + self.camera_suffix, len(hdf5.dataset_at(demo, "actions"))
-        key = camera if hdf5.member(demo, f"obs/{suffixed}") is None else suffixed
-        yield from hdf5.pictures(hdf5.dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
+        count = len(hdf5.dataset_at(demo, "actions"))
+        yield from read(hdf5.dataset_at(demo, f"obs/{key}"), rows[rows < count], count)
         if (after := rows[rows >= count]).size:
-            yield from hdf5.pictures(hdf5.dataset_at(demo, f"next_obs/{key}"), after - 1, count)
+            yield from read(hdf5.dataset_at(demo, f"next_obs/{key}"), after - 1, count)
 
 
 def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
@@ -250,16 +341,33 @@ def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
     return item if isinstance(item, dict) else {}
 
 
-def _controllers(config: Any) -> list[dict[str, Any]]:
-    """Find the arm controllers in robosuite's configuration: flat or a list before 1.5, nested by body part since."""
-    if isinstance(config, list):
-        return [arm for item in config for arm in _controllers(item)]
-    if not isinstance(config, dict):
-        return []
-    if isinstance(config.get("type"), str) and config["type"] in _CONTROLLERS:
-        return [config]
-    parts = _object(config, "body_parts")
-    return [arm for side in ("right", "left") for arm in _controllers(parts.get(side))]
+def _told(action: Action) -> str:
+    limits = "" if action.low is None and action.high is None else f" [{action.low}, {action.high}]"
+    return f"{action.name} ({action.kind or 'unknown kind'}{limits})"
+
+
+def _masks_in(file: h5py.File) -> dict[str, list[str]]:
+    """Return the names of demos under each filter key of a file, whether stored as bytes or as text."""
+    group = hdf5.member(file, "mask")
+    masks = {}
+    for mask in sorted(group) if isinstance(group, h5py.Group) else ():
+        dataset, where = hdf5.dataset_at(group, mask), hdf5.place(group, mask)
+        with reading(where):
+            is_text = dataset.dtype.kind == "S" or h5py.check_string_dtype(dataset.dtype) is not None
+            if not is_text or dataset.ndim != 1 or len(dataset) > MAX_ROWS:
+                raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected a list of names of demos.")
+            masks[mask] = [name.decode() if isinstance(name, bytes) else str(name) for name in dataset[:].tolist()]
+    return masks
+
+
+def _task(name: str | None) -> str | None:
+    """Return the name of a task as it is, where it can name one."""
+    return name if name and re.fullmatch(r"[\w-]+", name) else None
+
+
+def _slug(name: str) -> str | None:
+    """Make the name of a task, None where nothing is left of it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or None
 
 
 def observed(path: Path) -> tuple[str, ...] | None:
@@ -281,4 +389,11 @@ def _recognises(path: Path) -> bool:
     return keys is not None and LIBERO_PICTURES not in keys
 
 
-FORMAT = ImportFormat("robomimic", RobomimicSource, _recognises, rank=1)
+FORMAT = ImportFormat(
+    "robomimic",
+    RobomimicSource,
+    _recognises,
+    rank=1,
+    options=("mask",),
+    looks_for="an .hdf5 file, or a folder of such, with /data/demo_0",
+)

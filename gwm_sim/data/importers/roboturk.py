@@ -4,10 +4,12 @@
         robot_observation/eef_poses (T, 7: xyz [m], quaternion xyzw)     eef_times (T,) [s]
         robot_observation/joint_states_gripper (T, 3: position, velocity, effort)
 
-Row i belongs to frame i of the videos, up to the end of the shorter. Commands were not stored in a usable form, so an
-action is what happened: the change of the end-effector pose, and where the gripper went.
+Row i belongs to frame i of the videos; where they differ by a frame or two, those are dropped at the end. Commands were
+not stored in a usable form, so an action is what happened: the change of the end-effector pose, and where the gripper
+went.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +17,24 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers import hdf5
-from gwm_sim.data.importers.resampling import rate_of
-from gwm_sim.data.importers.source import AS_STORED, Action, Column, ImportFormat, Layout, Recording, SourceOptions
+from gwm_sim.data.importers.resampling import paired, rate_of
+from gwm_sim.data.importers.source import (
+    AS_STORED,
+    Action,
+    Column,
+    ImportFormat,
+    Layout,
+    Recording,
+    SourceOptions,
+    listed,
+)
 from gwm_sim.data.reading import rotations
 from gwm_sim.data.reading.checks import Array, moments
 from gwm_sim.data.reading.videos import frame_count, frames, inside
-from gwm_sim.errors import DataError
+from gwm_sim.errors import ConfigError, DataError
+
+_SLACK = 2
+"""Rows by which numbers and films of a demo are known to differ."""
 
 _CAMERAS = ("front", "top")
 _OBSERVATION = "robot_observation"
@@ -33,10 +47,16 @@ class RoboTurkSource(hdf5.Hdf5Source):
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """List the demos; those whose operator recorded nothing are passed over."""
         self.options = options
+        if options.source_fps is not None:
+            raise ConfigError("--source-fps means nothing for roboturk: its files say when every row was recorded.")
         self._root = path if path.is_dir() else path.parent
         self._demos = [(file, *demo) for file in hdf5.hdf5_files(path) for demo in self._demos_of(file)]
         if not self._demos:
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
+        counts = Counter(file.name.removesuffix(file.suffix) for file, _, _ in self._demos)
+        if len(counts) > 1:
+            named = listed(f"{name} ({count} demos)" for name, count in counts.items())
+            self.remark(f"these are recordings of several tasks: {named}")
         first = self._demo(0)
         cameras = tuple(name for name in _CAMERAS if hdf5.text_attribute(first, f"{name}_rgb_video_file"))
         if not cameras:
@@ -83,8 +103,16 @@ class RoboTurkSource(hdf5.Hdf5Source):
         path, user, demo = self._demos[k]
         return hdf5.group_at(self._open(path), f"data/{user}/{demo}")
 
+    def advice(self, k: int) -> str:
+        """Name the demo that is to be deleted."""
+        path, user, demo = self._demos[k]
+        return hdf5.how_to_delete(path, f"data/{user}/{demo}")
+
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
+        further = [n for n in _CAMERAS if hdf5.text_attribute(demo, f"{n}_rgb_video_file")]
+        if further := [name for name in further if name not in self.layout.cameras]:
+            self.remark(f"camera {listed(further)}, which the first demo lacks, is left out", hdf5.place(demo))
         poses = hdf5.matrix_at(demo, f"{_OBSERVATION}/eef_poses")
         gripper = hdf5.matrix_at(demo, f"{_OBSERVATION}/joint_states_gripper")[:, :1]
         times = _times(demo)
@@ -93,7 +121,8 @@ class RoboTurkSource(hdf5.Hdf5Source):
                 f"{hdf5.place(demo)}: eef_poses {poses.shape}, eef_times {times.shape} and joint_states_gripper "
                 f"{gripper.shape} do not fit together."
             )
-        rows = min([len(poses), *(frame_count(self._video(k, camera)) for camera in self.layout.cameras)])
+        counts = {camera: frame_count(self._video(k, camera)) for camera in self.layout.cameras}
+        rows = paired(self, hdf5.place(demo), len(poses), counts, slack=_SLACK)
         position, quaternion, gripper = poses[:rows, :3], poses[:rows, 3:], gripper[:rows]
         quaternion = rotations.from_xyzw(quaternion, hdf5.place(demo, f"{_OBSERVATION}/eef_poses"))
         return Recording(
@@ -144,4 +173,11 @@ def _recognises(path: Path) -> bool:
 
 
 # Before robomimic, whose raw recordings the pilot looks like.
-FORMAT = ImportFormat("roboturk", RoboTurkSource, _recognises, rank=0)
+FORMAT = ImportFormat(
+    "roboturk",
+    RoboTurkSource,
+    _recognises,
+    rank=0,
+    options=("trim",),
+    looks_for=f"an .hdf5 file, or a folder with one, with /data/<user>/<demo>/{_OBSERVATION}",
+)

@@ -10,15 +10,16 @@ A format of your own is a module in this folder with a subclass of `Source`, whi
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from gwm_sim.data.reading.checks import Array, reading
-from gwm_sim.errors import DataError, check_rate
+from gwm_sim.data.reading.checks import Array, brief, reading
+from gwm_sim.errors import DamagedEpisode, DataError, OutsideError, check_rate
 
 Kind = Literal["delta", "target", "rate"]
 """How an action adds up over time: changes are summed, of absolute targets the last one counts, rates are averaged."""
@@ -40,13 +41,16 @@ class SourceOptions:
     mask: str | None = None
     """Take only the demonstrations of this filter key, such as train."""
     state_key: str | None = None
-    """Field that is the telemetry, where it has another name than usual."""
+    """Field that is the telemetry, where it has another name than usual; of LeRobot several, with commas between."""
     action_key: str | None = None
-    """Field that is the action, where it has another name than usual."""
+    """Field that is the action, where it has another name than usual; of LeRobot several, with commas between."""
 
     def __post_init__(self) -> None:
         check_rate(source_fps=self.source_fps)
 
+
+_MOST_REASONS = 5
+"""Episodes that were left out of which it is said why; more of them fill the screen."""
 
 AS_STORED = SourceOptions()
 """Everything as the files say."""
@@ -87,7 +91,7 @@ class Layout:
     gripper: tuple[int, ...] = ()
     """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
     task: str | None = None
-    """Name of the task that the rewards speak of."""
+    """Name of the task that the rewards speak of, where a recording does not name its own."""
     depth: tuple[str, ...] = ()
     """Cameras that measured depth as well."""
 
@@ -114,6 +118,8 @@ class Recording:
     """What the robot was asked to do, in words."""
     masks: tuple[str, ...] = ()
     """Filter keys that the episode belongs to, such as train."""
+    task: str | None = None
+    """Name of the task that reward and success speak of; None for that of the layout."""
 
     def __len__(self) -> int:
         """Return the number of rows R."""
@@ -132,9 +138,16 @@ class Source(ABC):
     """Set by the constructor, and true of every episode; one that differs is refused when it is read."""
     options: SourceOptions = AS_STORED
     """Set by the constructor."""
+    leaves_out: ClassVar[bool] = False
+    """Whether an episode that is damaged is left out with a remark; else it stops an import, and the user decides."""
 
     @cached_property
     def _remarks(self) -> dict[str, dict[str, None]]:
+        return {}
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
+        """Height and width of the first picture that was seen of each camera."""
         return {}
 
     def remark(self, text: str, episode: str = "") -> None:
@@ -146,7 +159,42 @@ class Source(ABC):
     @property
     def remarks(self) -> list[str]:
         """What was noticed by now, each text once."""
-        return [f"{text} ({listed(episodes)})" if episodes else text for text, episodes in self._remarks.items()]
+        remarks = [f"{text} ({listed(episodes)})" if episodes else text for text, episodes in self._remarks.items()]
+        lost = sorted(self._left_out)
+        remarks += [f"{self.title(k)} was left out: {self._left_out[k]}" for k in lost[:_MOST_REASONS]]
+        if more := lost[_MOST_REASONS:]:
+            remarks.append(f"{len(more)} more were left out for reasons of that kind: {listed(map(self.title, more))}.")
+        return remarks
+
+    @cached_property
+    def _left_out(self) -> dict[int, str]:
+        return {}
+
+    def leave_out(self, k: int, reason: DamagedEpisode) -> None:
+        """Remember that the k-th episode is left out, and why."""
+        self._left_out[k] = str(reason)
+
+    def title(self, k: int) -> str:
+        """Name the k-th episode as its files do."""
+        return f"episode {k}"
+
+    def advice(self, k: int) -> str:
+        """Say how the user leaves the k-th episode out, where `leaves_out` does not."""
+        return ""
+
+    @contextmanager
+    def _reading(self, k: int) -> Iterator[None]:
+        """Say of what is wrong with an episode whether, or how, it is left out."""
+        known = 0 <= k < len(self)
+        try:
+            with reading(self.title(k) if known else f"episode {k} of {len(self)}"):
+                yield
+        except (DamagedEpisode, OutsideError):
+            raise
+        except DataError as error:
+            if self.leaves_out:
+                raise DamagedEpisode(str(error)) from error
+            raise DataError(f"{error} {self.advice(k) if known else ''}".rstrip()) from error
 
     @abstractmethod
     def __len__(self) -> int:
@@ -171,18 +219,31 @@ class Source(ABC):
 
         Only called for cameras of `layout.depth`.
         """
-        raise NotImplementedError
+        raise DataError(f"camera {camera!r} measured no depth.")
 
     def recording(self, k: int) -> Recording:
         """Read the numbers of the k-th episode.
 
         Raises:
-            DataError: They are damaged, or do not fit the layout.
+            DataError: They are damaged, or do not fit the layout; a `DamagedEpisode` where the others may be read.
         """
-        with reading(f"episode {k}"):
+        with self._reading(k):
             recording = self._recording(k)
             _check(recording, self.layout)
             return recording
+
+    def sound_recording(self, k: int) -> Recording | None:
+        """Read the numbers of the k-th episode; None, and a remark, where it is damaged and may be left out."""
+        try:
+            return self.recording(k)
+        except DamagedEpisode as error:
+            self.leave_out(k, error)
+            return None
+
+    def nothing_sound(self, otherwise: str) -> DataError:
+        """Return what to raise when no episode is of use: why the first one was left out, or what is told."""
+        first = next((self._left_out[k] for k in sorted(self._left_out)), None)
+        return DataError(otherwise if first is None else f"no episode could be read. {first}")
 
     def frames(self, k: int, camera: str, rows: Sequence[int] | Array) -> Iterator[Array]:
         """Read pictures of the k-th episode one after the other.
@@ -197,9 +258,13 @@ class Source(ABC):
         """
         wanted = np.asarray(rows, dtype=np.int64)
         where = f"episode {k}, camera {camera!r}"
-        for picture in _counted(self._frames(k, camera, wanted), len(wanted), where):
+        for picture in self._counted(k, self._frames(k, camera, wanted), len(wanted), where):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
                 raise DataError(f"{where}: a picture is {picture.dtype} {picture.shape}.")
+            size = self._sizes.setdefault(camera, picture.shape[:2])
+            if picture.shape[:2] != size:
+                sizes = " and ".join(f"{height}x{width}" for height, width in (size, picture.shape[:2]))
+                self.remark(f"camera {camera} has pictures of {sizes} pixels: all become one size", f"episode {k}")
             yield picture
 
     def depth(self, k: int, camera: str, rows: Sequence[int] | Array) -> Iterator[Array]:
@@ -210,12 +275,25 @@ class Source(ABC):
         """
         wanted = np.asarray(rows, dtype=np.int64)
         where = f"episode {k}, depth of camera {camera!r}"
-        for image in _counted(self._depth(k, camera, wanted), len(wanted), where):
+        for image in self._counted(k, self._depth(k, camera, wanted), len(wanted), where):
             if image.dtype != np.float32 or image.ndim != 2 or image.size == 0:
                 raise DataError(f"{where}: an image is {image.dtype} {image.shape}.")
             if not np.isfinite(image).all() or (image < 0).any():
                 raise DataError(f"{where}: an image holds what is no distance.")
             yield image
+
+    def _counted(self, k: int, images: Iterator[Array], count: int, where: str) -> Iterator[Array]:
+        """Pass images on; say what is wrong with those that a file cannot give."""
+        given = 0
+        with self._reading(k):
+            for image in images:
+                yield image
+                given += 1
+            if given < count:
+                raise DataError(
+                    f"{where}: its pictures end after {given} of {count} wanted ones. "
+                    "The file is truncated: copy it again, or leave the episode out."
+                )
 
     def close(self) -> None:
         """Close what is open; closing twice does no harm. Most sources open files only while they read."""
@@ -242,6 +320,13 @@ class ImportFormat:
     """When `detect` asks for it, lowest first: a format that looks like another comes before it, a slow one last."""
     options: tuple[str, ...] = ()
     """What it heeds of `SourceOptions`, beside `actions` and `source_fps`, which all do."""
+    looks_for: str = ""
+    """What `recognises` wants to see in a folder, or of a file, in words: for who gave something else."""
+
+
+def how_to_move(folder: Path) -> str:
+    """Say how an episode that is a folder is left out."""
+    return f"To leave the episode out, move {folder} away."
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
@@ -250,25 +335,13 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
-def _counted(images: Iterator[Array], count: int, where: str) -> Iterator[Array]:
-    """Pass images on; say what is wrong with those that a file cannot give."""
-    given = 0
-    with reading(where):
-        for image in images:
-            yield image
-            given += 1
-    if given < count:
-        raise DataError(
-            f"{where}: its pictures end after {given} of {count} wanted ones. "
-            "The file is truncated: copy it again, or leave the episode out."
-        )
-
-
 def _check(recording: Recording, layout: Layout) -> None:
     """Refuse what would become a silently wrong episode."""
     rows, where = len(recording), recording.where
     if rows < 2:
         raise DataError(f"{where} has {rows} usable rows; an episode needs two. Remove it.")
+    if "\0" in (recording.instruction or ""):  # no file could hold it
+        raise DataError(f"{where}: there is a zero character in {brief(recording.instruction)}. Remove it.")
     expected = {
         "telemetry": (rows, len(layout.telemetry)),
         "actions": (rows - 1, len(layout.actions)),

@@ -14,7 +14,15 @@ from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.config import Preset
 from gwm_sim.training.cuda_graph import Capture
 from gwm_sim.training.dataset import TrainingData, WindowSampler
-from gwm_sim.training.phases.phase import RENDERS, Loss, WorldModelPhase, batch_generator, drop_properties, misplace
+from gwm_sim.training.phases.phase import (
+    RENDERS,
+    Loss,
+    WorldModelPhase,
+    batch_generator,
+    drop_properties,
+    mean,
+    misplace,
+)
 
 JITTER = 0.0005  # of positions that the locator reads, from frame to frame [m]
 OUTLIER = 10.0  # usual changes, beyond which an error counts for its logarithm: a rollout that is lost teaches little
@@ -130,7 +138,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
         def apart(a: PhysicalState | Segment, b: PhysicalState | Segment) -> tuple[Tensor, Tensor]:
             telemetry = (a.telemetry - b.telemetry).abs() / change
             objects = ((a.objects - b.objects) / scale).square().sum(dim=-1).add(1e-6).sqrt()
-            return robust(telemetry).mean(), robust(objects).mean() / 3**0.5
+            return mean(robust(telemetry)), robust(objects).mean() / 3**0.5
 
         pairs = apart(one, target), apart(other, target), apart(one, other)
         telemetry, objects = ((a + b - c) / 2 for a, b, c in zip(*pairs, strict=True))
@@ -143,7 +151,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
         spread = (spread / self.dynamics.objects_change).clamp_min(1e-2)[..., None]
         # Likelihood of a Laplace distribution, for its width only: what cannot be foreseen must not lose weight.
         likelihood = (objects.detach() / spread + spread.log()).mean()
-        return robust(telemetry).mean(), robust(objects).mean(), likelihood
+        return mean(robust(telemetry)), robust(objects).mean(), likelihood
 
     def judge(self, lived: Segment, true: Segment, reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
         """Losses of the task head, where states are near enough to the true ones to share their labels."""

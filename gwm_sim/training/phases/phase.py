@@ -76,6 +76,11 @@ def batch_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
+def mean(errors: Tensor) -> Tensor:
+    """The mean, which is 0 of the telemetry of a robot that reports none."""
+    return errors.mean() if errors.numel() else errors.sum()
+
+
 def misplace(segment: Segment, generator: torch.Generator) -> Segment:
     """Move the objects of each window by one small offset, as the locator does that starts a rollout."""
     b, _, k, _ = segment.objects.shape

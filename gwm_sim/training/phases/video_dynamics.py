@@ -11,7 +11,7 @@ from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
-from gwm_sim.training.phases.phase import Loss, WorldModelPhase, batch_generator, drop_properties
+from gwm_sim.training.phases.phase import Loss, WorldModelPhase, batch_generator, drop_properties, mean
 
 TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
@@ -50,7 +50,7 @@ class VideoDynamicsPhase(WorldModelPhase):
         assert prediction.logits is not None
         image = F.cross_entropy(prediction.logits.flatten(0, -2), future.codes.long().flatten())
         error = (prediction.telemetry - future.telemetry) / self.dynamics.telemetry_change
-        telemetry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+        telemetry = mean(F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none"))
         total = image + TELEMETRY_WEIGHT * telemetry
         parts = {"image": image.detach(), "telemetry": telemetry.detach()}
         if self.model.task_head is not None:

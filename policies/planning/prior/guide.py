@@ -26,6 +26,7 @@ from gwm_sim.model.checkpoint import SHIPPED, find_checkpoint, shipped_models
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.layers import soft_argmax
 from gwm_sim.model.state import PhysicalState, Rollout, WorldState
+from gwm_sim.model.threads import threads_for, weights
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations
@@ -85,6 +86,7 @@ class Guide:
         """Put the parts together; they belong to `model`, but for the reader, which belongs to `eyes` if given."""
         self.model, self.policy, self.reader, self.demonstrations = model, policy, reader, demonstrations
         self.eyes = eyes or model
+        self._work = weights(policy)  # products of one look, see `threads.py`
         self.file: Path | None = None
         """Where it was read from."""
 
@@ -124,7 +126,8 @@ class Guide:
         One plan step is `block` environment steps with the same action: the mean of those that the policy would take.
         """
         now = PhysicalState(world.telemetry, world.objects)
-        actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
+        with threads_for(len(world) * self._work):
+            actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
         padded = F.pad(actions, (0, 0, 0, max(0, steps * block - actions.shape[1])))  # zeros beyond what it proposes
         return padded[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
@@ -133,7 +136,8 @@ class Guide:
         now = PhysicalState(rollout.telemetry, rollout.objects)
         before = torch.cat((rollout.telemetry[:, :1], rollout.telemetry[:, :-1]), dim=1)
         target = PhysicalState(*(x[:, None] for x in wanted(goal, PhysicalState(*(x[:, 0] for x in now)))))
-        return self.policy(now, before, target).steps
+        with threads_for(before.shape[0] * before.shape[1] * self._work):
+            return self.policy(now, before, target).steps
 
     def _pose(self, physical: PhysicalState) -> Goal:
         columns = self.policy.columns

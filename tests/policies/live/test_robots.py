@@ -12,7 +12,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live import robots
-from gwm_sim.policies.live.robots import NullRobot, Robot, make_robot
+from gwm_sim.policies.live.robots import NullRobot, Robot, make_robot, read_telemetry
 from gwm_sim.policies.testing.robot import RobotConformance
 
 
@@ -93,3 +93,19 @@ def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch, model
 def test_a_robot_of_another_kind_is_refused(model: WorldModel) -> None:
     with pytest.raises(ConfigError, match="does not report joint_9, which the model needs; it has x, y, z"):
         robots.check_robot(NullRobot(SCHEMA), replace(SCHEMA, telemetry_names=("x", "joint_9")))
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 2])
+def test_an_angle_is_reported_in_the_turn_that_the_model_knows(turns: int) -> None:
+    """A model of a roll around pi meets a robot that says -3.1."""
+    name = SCHEMA.telemetry_names[-1]
+    low, high = (*SCHEMA.telemetry_low[:-1], 2.7), (*SCHEMA.telemetry_high[:-1], 3.6)
+    schema = replace(SCHEMA, telemetry_low=low, telemetry_high=high, settings={"turns": {f"state.{name}": 2 * math.pi}})
+
+    class Turned(NullRobot):
+        def get_observation(self) -> dict[str, float]:
+            return super().get_observation() | {name: 3.2 + turns * 2 * math.pi}
+
+    values = read_telemetry(Turned(schema), schema)
+    assert values[-1] == pytest.approx(3.2, abs=1e-5)
+    assert values[0] == pytest.approx(NullRobot(schema).get_observation()[SCHEMA.telemetry_names[0]])

@@ -195,6 +195,23 @@ def test_goals_of_other_rows_are_refused(model: WorldModel) -> None:
         ModelCost(model, model.encode(*make_context(model, 2, 1)), default_objective(model, goal), goal)
 
 
+def test_an_objective_of_the_users_own_computes_with_the_users_threads(model: WorldModel) -> None:
+    before, seen = torch.get_num_threads(), set()
+
+    def own(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        seen.add(torch.get_num_threads())
+        return rollout.uncertainty
+
+    torch.set_num_threads(3)
+    try:
+        goal = Goal.positions(model, effector=(0.5, 0.5, 0.5))
+        policy = MpcPolicy(model, goal, Objective((Term("own", own),)), SMALL)
+        policy.predict(observe(model, torch.rand(TELEMETRY)))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {3}
+
+
 # --- the policy -------------------------------------------------------------------------------------------------------
 
 

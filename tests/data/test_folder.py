@@ -1,0 +1,402 @@
+"""The folder layout: clocks in any unit, cells that are wrong, films that differ in length, pictures, outcomes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import layouts
+import numpy as np
+import pytest
+from importing import assert_is, imported
+from shared_data import shared
+from truths import jpeg, make_pictures, write_mp4
+
+from gwm_sim.data.formats import detect, open_source
+from gwm_sim.data.importers.source import Source, SourceOptions
+from gwm_sim.data.reading.folders import jump
+from gwm_sim.errors import ConfigError, DataError
+
+RATE, ROWS = 20, 12
+
+
+def take(folder: Path, times: Sequence[object] | None, name: str = "time", rows: int = ROWS) -> Path:
+    """Write an episode of 12 frames at 20 Hz whose table says when its rows were; row r reports x = r."""
+    write_mp4(folder / "a/front.mp4", make_pictures(0, ROWS), RATE)
+    clock = [] if times is None else [name]
+    lines = [[*clock, "state.x [m]", "delta.dx [m]"]]
+    lines += [[*([] if times is None else [str(times[r])]), str(float(r)), str(r / 8)] for r in range(rows)]
+    return write_table(folder / "a/robot.csv", lines)
+
+
+def write_table(path: Path, lines: Sequence[Sequence[str]], delimiter: str = ",", end: str = "\n") -> Path:
+    path.write_text("".join(delimiter.join(line) + end for line in lines), newline="")
+    return path.parent.parent
+
+
+def opened(folder: Path, **options: object) -> Source:
+    return open_source("folder", folder, SourceOptions(**options))  # type: ignore[arg-type]
+
+
+def said(source: Source) -> str:
+    for k in range(len(source)):
+        source.recording(k)
+    return "\n".join(source.remarks)
+
+
+def shown(source: Source) -> list[int]:
+    """Numbers of the frames of the first episode's rows, by what they look like."""
+    truth = make_pictures(0, ROWS).astype(int)
+    pictures = source.frames(0, "front", range(len(source.recording(0))))
+    return [int(np.abs(truth - picture).mean(axis=(1, 2, 3)).argmin()) for picture in pictures]
+
+
+# Clocks
+
+
+@pytest.mark.parametrize(("unit", "ticks"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+@pytest.mark.parametrize("start", [0, 1_717_171_717])  # of the films, and in 1970
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_unit_of_a_clock_is_stated_or_told_by_the_films(
+    unit: str, ticks: int, start: int, stated: bool, tmp_path: Path
+) -> None:
+    times = [start * ticks + (r * ticks / RATE if unit == "s" else r * ticks // RATE) for r in range(ROWS)]
+    source = opened(take(tmp_path, times, f"time [{unit}]" if stated else "time"))
+    assert source.layout.rate == RATE
+    assert shown(source) == list(range(ROWS))
+    assert source.recording(0).telemetry[:, 0].tolist() == list(range(ROWS))
+    told = unit != "s" and not stated
+    assert (f"time is in {unit}, as the length of the films tells: name it time [{unit}] (a)" in said(source)) == told
+    assert ("another clock than the films" in said(source)) == (start > 0)
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+02:00"])
+def test_dates_are_a_clock(zone: str, tmp_path: Path) -> None:
+    first = datetime(2024, 12, 31, 23, 59, 59, 900_000, tzinfo=UTC)
+    dates = [(first + timedelta(seconds=r / RATE)).replace(tzinfo=None).isoformat() + zone for r in range(ROWS)]
+    source = opened(take(tmp_path, dates))
+    assert source.layout.rate == RATE and shown(source) == list(range(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("times", "name", "message"),
+    [
+        ([r * 5.0 for r in range(ROWS)], "time", r"time goes from 0\.0 to 55\.0, the films last 0\.55 s.*time \[s\]"),
+        (
+            [r / RATE for r in range(ROWS)],
+            "time [ms]",
+            r"lasts 0\.00055 s, but the films last 0\.55 s\. Correct the unit",
+        ),
+        ([r / RATE for r in range(ROWS)], "time [h]", r"'time \[h\]' is in no unit of time"),
+        ([r / RATE for r in range(ROWS)], "timestamp", r"'timestamp' is no column name\. Call it time \[s\]"),
+        (["noon"] * ROWS, "time", r"line 2, column 'time': 'noon' is neither a number nor a date"),
+        ([0.0, "", *(r / RATE for r in range(2, ROWS))], "time", r"line 3, column 'time': there is no time"),
+        ([0.0, "nan", *(r / RATE for r in range(2, ROWS))], "time", r"line 3, column 'time': 'nan' is no time"),
+        (
+            [r // 2 / 10 for r in range(ROWS)],
+            "time",
+            r"line 3, column 'time': 0\.0 is on line 2 too\. Write more digits",
+        ),
+        ([abs(r - 3) + r / 100 for r in range(ROWS)], "time", r"line 3, .*: 2\.01 comes after 3\.0\. Sort the rows"),
+    ],
+)
+def test_a_clock_that_cannot_be_read_is_named(times: list[object], name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(take(tmp_path, times, name))
+
+
+def test_a_clock_that_leaves_the_films_says_how_many_rows_and_frames_are_lost(tmp_path: Path) -> None:
+    source = opened(take(tmp_path, [0.25 + r / RATE for r in range(ROWS)]))
+    assert shown(source) == list(range(5, ROWS))
+    assert "a: 5 of 12 rows, 4 of 12 frames" in said(source)
+    assert "--source-fps" not in said(source)
+
+
+def test_a_wrong_rate_of_a_film_is_suspected_and_can_be_corrected(tmp_path: Path) -> None:
+    folder = take(tmp_path, [r / 25 for r in range(ROWS)])
+    assert "--source-fps 25 would fit" in said(opened(folder))
+    source = opened(folder, source_fps=25.0)
+    assert source.layout.rate == 25 and shown(source) == list(range(ROWS))
+    assert said(source) == ""
+
+
+# Cells
+
+
+def lines_of(folder: Path) -> list[list[str]]:
+    return [line.split(",") for line in (folder / "a/robot.csv").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\n\r\n", "\n  \n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_any_delimiter_and_blank_lines_are_read(end: str, delimiter: str, tmp_path: Path) -> None:
+    folder = take(tmp_path, [r / RATE for r in range(ROWS)])
+    expected = opened(folder).recording(0)
+    write_table(folder / "a/robot.csv", lines_of(folder), delimiter, end)
+    np.testing.assert_array_equal(opened(folder).recording(0).actions, expected.actions)
+
+
+def test_decimal_commas_are_read_where_nothing_else_is_one(tmp_path: Path) -> None:
+    folder = take(tmp_path, [r / RATE for r in range(ROWS)])
+    expected = opened(folder).recording(0)
+    lines = lines_of(folder)
+    german = [lines[0], *([cell.replace(".", ",") for cell in line] for line in lines[1:])]
+    write_table(folder / "a/robot.csv", german, ";")
+    np.testing.assert_array_equal(opened(folder).recording(0).actions, expected.actions)
+    german[4][2] = "0.25"
+    write_table(folder / "a/robot.csv", german, ";")
+    with pytest.raises(DataError, match=r"decimal commas \(line 2\) and decimal points \(line 5\)"):
+        opened(folder)
+    write_table(folder / "a/robot.csv", german[:3])
+    with pytest.raises(DataError, match=r"line 2 has 6 values, expected 3 .* Are there decimal commas"):
+        opened(folder)
+
+
+def no_value(lines: list[list[str]]) -> None:
+    lines[3][1] = ""
+
+
+def text(lines: list[list[str]]) -> None:
+    lines[3][2] = "fast"
+
+
+def infinite(lines: list[list[str]]) -> None:
+    lines[3][2] = "-inf"
+
+
+def short(lines: list[list[str]]) -> None:
+    del lines[3][2]
+
+
+def empty(lines: list[list[str]]) -> None:
+    lines[3] = ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (no_value, r"robot\.csv, line 4, column 'state\.x \[m\]': there is no value\. Fill it in, or delete the line"),
+        (text, r"line 4, column 'delta\.dx \[m\]': 'fast' is no number"),
+        (infinite, r"line 4, column 'delta\.dx \[m\]': '-inf' is no number"),
+        (short, r"line 4 has 2 values, expected 3 as named in the header"),
+        (empty, r"line 4 holds no value"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_line_and_column(
+    damage: Callable[[list[list[str]]], None], message: str, tmp_path: Path
+) -> None:
+    folder = take(tmp_path, [r / RATE for r in range(ROWS)])
+    lines = lines_of(folder)
+    damage(lines)
+    write_table(folder / "a/robot.csv", lines)
+    with pytest.raises(DataError, match=message):
+        opened(folder)
+
+
+def test_empty_rows_at_the_end_of_a_spreadsheet_do_no_harm(tmp_path: Path) -> None:
+    folder = take(tmp_path, [r / RATE for r in range(ROWS)])
+    write_table(folder / "a/robot.csv", [*lines_of(folder), ["", "", ""], ["", "", ""]])
+    assert len(opened(folder).recording(0)) == ROWS
+
+
+# Rows and frames
+
+
+@pytest.mark.parametrize("rows", [ROWS - 1, ROWS + 2])
+def test_rows_and_frames_that_differ_are_refused_or_trimmed(rows: int, tmp_path: Path) -> None:
+    folder = take(tmp_path, None, rows=rows)
+    write_mp4(folder / "a/side.mp4", make_pictures(1, ROWS - 1), RATE)
+    counts = f"{rows} rows, (but )?12 frames of front, 11 frames of side"
+    with pytest.raises(DataError, match=f"a has {counts}: .* Give --trim .* Or add a column time"):
+        opened(folder)
+    source = opened(folder, trim=True)
+    assert shown(source) == list(range(ROWS - 1))
+    assert len(source.recording(0).actions) == ROWS - 2
+    assert f"a: {rows} rows, 12 frames of front, 11 frames of side" in said(source)
+
+
+def test_another_rate_is_no_end_to_trim(tmp_path: Path) -> None:
+    folder = take(tmp_path, None, rows=ROWS // 2)
+    with pytest.raises(DataError, match=r"6 rows, but 12 frames of front: row i belongs to frame i\. Or add a column"):
+        opened(folder, trim=True)
+
+
+def test_droid_and_roboturk_say_what_they_drop_and_refuse_more(tmp_path: Path) -> None:
+    for name, write in (("droid", layouts.write_droid), ("roboturk", layouts.write_roboturk)):
+        write(tmp_path / name)
+        source = open_source(name, tmp_path / name)
+        source.recording(0)
+        assert any("what is too much at the end was dropped" in remark for remark in source.remarks)
+    video = next((tmp_path / "droid").rglob("111.mp4"))
+    write_mp4(video, make_pictures(0, 17), 15)
+    with pytest.raises(DataError, match=r"20 rows, but 17 frames of wrist, 19 frames of ext1, ext2: .* Give --trim"):
+        open_source("droid", tmp_path / "droid").recording(0)
+    assert len(open_source("droid", tmp_path / "droid", SourceOptions(trim=True)).recording(0)) == 14
+
+
+# True rates
+
+
+@pytest.mark.parametrize(
+    "layout", ["folder-untimed", "folder-pictures", "droid", "lerobot-v3", "minari", "robomimic", "libero"]
+)
+def test_the_user_knows_the_true_rate(layout: str, tmp_path: Path) -> None:
+    case = layouts.LAYOUTS[layout]
+    truths = case.write(tmp_path / "in" / (case.name or "set"))
+    file, episodes = imported(case.format, tmp_path / "in" / (case.name or "set"), source_fps=7.5)
+    assert file.schema.rate == 7.5
+    assert_is(episodes[0], truths[0])
+
+
+def test_roboturk_has_measured_its_times(tmp_path: Path) -> None:
+    layouts.write_roboturk(tmp_path / "turk")
+    with pytest.raises(ConfigError, match="--source-fps means nothing for roboturk"):
+        open_source("roboturk", tmp_path / "turk", SourceOptions(source_fps=5.0))
+
+
+# Pictures, outcomes, and what is left out
+
+
+def test_pictures_without_a_rate_ask_for_one_and_with_times_have_it(tmp_path: Path) -> None:
+    truths = layouts.write_pictures(tmp_path / "takes")
+    assert detect(tmp_path / "takes") == "folder"
+    with pytest.raises(ConfigError, match="does not say its rate"):
+        imported("folder", tmp_path / "takes")
+    for table in (tmp_path / "takes").rglob("robot.csv"):
+        lines = table.read_text().splitlines()
+        table.write_text("\n".join([f"time,{lines[0]}", *(f"{r / 8},{line}" for r, line in enumerate(lines[1:]))]))
+    file, episodes = imported("folder", tmp_path / "takes")
+    assert file.schema.rate == 8
+    assert_is(episodes[0], truths[0])
+    (tmp_path / "takes/take_00/front/12.png").unlink()
+    with pytest.raises(DataError, match="12 rows, but 11 frames of front, 12 frames of side"):
+        opened(tmp_path / "takes")
+
+
+def test_a_picture_that_is_missing_in_the_middle_is_no_end_to_trim(tmp_path: Path) -> None:
+    layouts.write_pictures(tmp_path / "takes")
+    for camera in ("front", "side"):
+        (tmp_path / f"takes/take_00/{camera}/10.png").unlink()
+    with pytest.raises(DataError, match=r"12 rows, but 11 pictures of front, and none .* after 9\.png"):
+        opened(tmp_path / "takes", trim=True)
+    table = tmp_path / "takes/take_00/robot.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:10] + lines[11:]))
+    assert "as if some were deleted: only a column time can say where (take_00/front: after 9.png" in said(
+        opened(tmp_path / "takes")
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "after"),
+    [
+        ((0, 1, 2, 4, 5), "2"),
+        ((7, 10, 13, 19, 22), "13"),
+        ((0, 3, 6, 9), None),
+        ((1602421393803, 1602421393808, 1602421393811, 1602421393814), None),
+        ((3,), None),
+    ],
+)
+def test_missing_numbers_are_found(numbers: Sequence[int], after: str | None) -> None:
+    found = jump([Path(f"take2/frame_{number:05d}.png") for number in numbers])
+    assert found == (None if after is None else Path(f"take2/frame_{int(after):05d}.png"))
+
+
+def test_outcome_and_instruction_are_kept(tmp_path: Path) -> None:
+    layouts.write_pictures(tmp_path / "takes")
+    _, episodes = imported("folder", tmp_path / "takes", fps=20.0)
+    assert [(e.succeeded, e.instruction) for e in episodes] == [(True, "task 0"), (False, "task 1")]
+    assert episodes[1].policy == "failed demonstration"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"success": "yes"}, "success is 'yes', expected true or false"),
+        ({"success": 1}, "success is 1, expected true or false"),
+        ({"instruction": "go\0"}, "zero character in"),
+        ({"instruction": ["go"]}, "instruction is .*, expected a text"),
+        ([], "expected a JSON object"),
+    ],
+)
+def test_an_outcome_of_another_type_is_refused(told: object, message: str, tmp_path: Path) -> None:
+    folder = take(tmp_path, None)
+    (folder / "a/episode.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=message):
+        opened(folder).recording(0)
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    folder = take(tmp_path, None)
+    (folder / "a/episode.json").write_text(json.dumps({"succes": True, "operator": "me"}))
+    (folder / "b").mkdir()
+    shutil.copy(folder / "a/front.mp4", folder / "b/front.mp4")
+    (folder / "c").mkdir()
+    shutil.copy(folder / "a/robot.csv", folder / "c/robot.csv")
+    (folder / "d").symlink_to(folder / "a")
+    (folder / "a/._robot.csv").write_bytes(b"of a Macintosh")
+    source = opened(folder)
+    assert len(source) == 1
+    for remark in (
+        "operator, succes was not read (a)",
+        "hold films, but no table, and were left out (b)",
+        "hold a table, but no films, and were left out (c)",
+        "symbolic links are not followed, and were left out (d)",
+    ):
+        assert remark in said(source)
+
+
+# Recordings of others
+
+
+def test_rows_of_a_franka_that_lack_a_frame(tmp_path: Path) -> None:
+    source = shared("data/real/franka-droid-new-setup")
+    for table in sorted((source / "folder-layout").glob("*/robot.csv")):
+        name = table.parent.name
+        (tmp_path / "in" / name).mkdir(parents=True)
+        shutil.copy(table, tmp_path / "in" / name)
+        for number, camera in enumerate(("ext1", "ext2", "wrist")):
+            shutil.copy(source / f"videos/val/{name}/{number}.mp4", tmp_path / "in" / name / f"{camera}.mp4")
+    with pytest.raises(DataError, match="0003 has 205 rows, but 206 frames of ext1, ext2, wrist"):
+        said(opened(tmp_path / "in"))
+    trimmed = opened(tmp_path / "in", trim=True, source_fps=5.0)
+    assert [len(trimmed.recording(k)) for k in (1, 3)] == [205, 41] and trimmed.layout.rate == 5
+    assert "0006: 41 rows, 42 frames of ext1, ext2, wrist" in said(trimmed)
+
+
+@pytest.mark.parametrize("case", ["ms", "blank"])
+def test_clocks_that_went_wrong(case: str) -> None:
+    source = opened(shared(f"cases/csv-clock/{case}"))
+    recording = source.recording(0)
+    assert source.layout.rate == 10 and len(recording) == 20
+    np.testing.assert_allclose(recording.telemetry[:, 0], np.arange(20) / 100, atol=1e-6)
+    assert ("time is in ms" in said(source)) == (case == "ms")
+
+
+def test_a_car_that_reports_nothing(tmp_path: Path) -> None:
+    tub = shared("data/real/donkeycar-tub") / "tub"
+    drive = tmp_path / "tub/drive"
+    (drive / "front").mkdir(parents=True)
+    lines = ["rate.steering,rate.throttle"]
+    for line in (tub / "catalog_0.catalog").read_text().splitlines():
+        moment = json.loads(line)
+        shutil.copy(tub / "images" / moment["cam/image_array"], drive / "front" / f"{moment['_index']}.jpg")
+        lines.append(f"{moment['user/angle']},{moment['user/throttle']}")
+    (drive / "robot.csv").write_text("\n".join(lines))
+    file, (episode,) = imported("folder", tmp_path / "tub", source_fps=20.0)
+    assert episode.frames["front"].shape[0] == 1000 and episode.actions.shape == (999, 2)
+    assert episode.telemetry.shape == (1000, 0) and file.schema.rate == 20
+    assert episode.actions[0].tolist() == pytest.approx([0.2986039775, 0.5391259039])
+    assert "there is no telemetry" in said(opened(tmp_path / "tub"))
+
+
+def test_jpegs_are_pictures_too(tmp_path: Path) -> None:
+    folder = take(tmp_path, None)
+    (folder / "a/front.mp4").unlink()
+    (folder / "a/front").mkdir()
+    for row, picture in enumerate(make_pictures(0, ROWS)):
+        (folder / f"a/front/frame{row}.JPG").write_bytes(jpeg(picture).tobytes())
+    assert shown(opened(folder)) == list(range(ROWS))
