@@ -169,7 +169,7 @@ def enlist_model(config: MeasureConfig, file: EpisodeFile) -> Contender:
         return model.imagine(state, torch.from_numpy(actions), draw=False).success.cpu().numpy()
 
     record = find_checkpoint(config.model) / "run.json"  # shipped models come without
-    options = json.loads(record.read_text())["options"] if record.exists() else {}
+    options = json.loads(record.read_text(encoding="utf-8"))["options"] if record.exists() else {}
     about = {
         "model": model.config.name,
         "model_hash": model.digest(),
@@ -186,7 +186,7 @@ def enlist_peer(folder: Path) -> Contender:
     if not (folder / "config.json").exists():
         raise ConfigError(f"no peer in {folder}: train one with `python benchmarks/fidelity.py train`")
     peer = RSSM.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
-    predict, run = RSSMPredictor(peer), json.loads((folder / "run.json").read_text())
+    predict, run = RSSMPredictor(peer), json.loads((folder / "run.json").read_text(encoding="utf-8"))
     about = {
         "model": "rssm",
         "model_hash": peer.digest(),
@@ -280,7 +280,7 @@ def measured_before(path: Path, digest: str, episodes: int) -> dict[str, Any]:
     """Reports in a file about the same episodes; others could not be compared."""
     if not path.exists():
         return {}
-    reports: dict[str, Any] = json.loads(path.read_text())
+    reports: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return {
         name: report
         for name, report in reports.items()

@@ -216,7 +216,7 @@ def main(config: FuturesConfig) -> None:
             f"the futures and {share['most_likely_right']} of the most likely ones; spread {values['spread_cm']:.1f} cm"
         )
     if config.json is not None:
-        others = json.loads(config.json.read_text()) if config.json.exists() else {}
+        others = json.loads(config.json.read_text(encoding="utf-8")) if config.json.exists() else {}
         both = others | {model.config.name: report}
         write_json(config.json, both)
 

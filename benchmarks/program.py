@@ -38,7 +38,7 @@ def circumstances(device: object = "cpu") -> dict[str, Any]:
 
 def resumed(path: Path | None, identity: Mapping[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
     """The report that a killed run left, if what identifies it is the same, else a fresh one; with the machine."""
-    before = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    before = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
     same = before and all(before.get(key) == value for key, value in identity.items())
     machine = f"{os.cpu_count()} cores of {processor()}, {platform.system()}"
     return (before if same else fresh) | {**identity, "gwm_sim": gwm_sim.__version__, "machine": machine}

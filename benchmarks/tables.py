@@ -99,10 +99,10 @@ def model_column(name: str) -> dict[str, str]:
         minute = read_result(folder / "evaluation-long.json", shipped, f"run gwm eval --model {name} on the long ones")
         horizons = minute["horizons"] | horizons
     futures, speed = (RESULTS / f"{result}.json" for result in ("futures", "throughput"))
-    cases = json.loads(futures.read_text()).get(name) if futures.exists() else None
+    cases = json.loads(futures.read_text(encoding="utf-8")).get(name) if futures.exists() else None
     if cases is not None:
         check_model(cases, futures, shipped, f"run python benchmarks/futures.py --model {name}")
-    clock = json.loads(speed.read_text()) if speed.exists() else {"beside": {}}
+    clock = json.loads(speed.read_text(encoding="utf-8")) if speed.exists() else {"beside": {}}
     step = clock if clock.get("model") == name else clock.get("beside", {}).get(name)
 
     def at(steps: int, key: str, form: str) -> str:
@@ -168,9 +168,11 @@ def sections() -> dict[str, Section]:
     report = read_result(folder / "evaluation.json", shipped, "run gwm eval on the test episodes")
     minute = read_result(folder / "evaluation-long.json", shipped, "run gwm eval on the long test episodes")
     results = {name: read_result(RESULTS / f"{name}.json", shipped, REPEAT.format(name)) for name in OF_THE_MODEL}
-    comparison = json.loads((RESULTS / "fidelity.json").read_text())
+    comparison = json.loads((RESULTS / "fidelity.json").read_text(encoding="utf-8"))
     check_model(comparison["model"], RESULTS / "fidelity.json", shipped, "run python benchmarks/fidelity.py measure")
-    experts, own_robot = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("experts", "own_robot"))
+    experts, own_robot = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("experts", "own_robot")
+    )
     return {
         "ten": Section("Ten numbers", ten_numbers(report, minute, comparison, results)),
         "models": Section("`gwm-mini` and `gwm-preview`", models_table()),
@@ -264,7 +266,7 @@ def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
     Raises:
         GwmError: It is of another model.
     """
-    report: dict[str, Any] = json.loads(path.read_text())
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     check_model(report, path, shipped, remedy)
     return report
 
@@ -291,12 +293,12 @@ def main(config: TablesConfig) -> int:
     pages = {README: [ten], NUMBERS: [both, *of_mini], MODEL_CARD: of_mini[:-1], PREVIEW_CARD: [both]}
     outdated = []
     for path, shown in pages.items():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         new = with_tables(text, "\n\n".join(map(str, shown)))
         if new != text:
             outdated.append(path.name)
             if not config.check:
-                path.write_text(new)
+                path.write_text(new, encoding="utf-8")
     if config.check and outdated:
         print(f"out of date: {', '.join(outdated)}; run python benchmarks/tables.py")
         return 1

@@ -162,6 +162,8 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         """The present picture of each row, large enough to look at."""
         if self.render_mode is None:
             raise ValueError('Nothing to render: make the environment with render_mode="rgb_array"')
+        if not self._begun:
+            raise error.ResetNeeded("Cannot render rows that were never reset: call reset() first")
         return self._draw()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ Units stand in brackets: [m], [rad], [s], [Hz]. Quaternions are (w, x, y, z).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gwm_sim import forks
 from gwm_sim.errors import CheckpointError, ConfigError, DataError, GwmError, MissingDependency
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
+
+forks.watch()
 
 try:
     import gwm_sim.envs  # noqa: F401  # registers the ids

@@ -6,6 +6,7 @@ nothing else of the core looks downstream.
 """
 
 import difflib
+import io
 import keyword
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from gwm_sim import __version__
 from gwm_sim.errors import GwmError
 from gwm_sim.extras import EXTRA_OF_PACKAGE, missing
+from gwm_sim.storage import trouble
 
 
 class Verb(NamedTuple):
@@ -61,6 +63,7 @@ def config_of(name: str) -> str:
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after `gwm`; those of the process when None.
 
     Returns:
-        Exit code: that of the verb, 2 for mistakes that the user can act on, 130 when interrupted.
+        Exit code: that of the verb, 2 for what the user can act on, mistakes or a full disk, 130 when interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # in an ASCII locale a name with an accent must not end a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -96,6 +102,17 @@ def _run(name: str, options: list[str], final: bool) -> int:
         if package not in EXTRA_OF_PACKAGE:
             raise
         return _fail(str(missing(package, f"`gwm {name}`")))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        return BROKEN_PIPE
+    except UnicodeEncodeError as error:
+        if "surrogates" not in error.reason and sys.getfilesystemencoding() != "ascii":
+            raise
+        return _fail("a name has letters that this locale does not know: set PYTHONUTF8=1, or LC_ALL to a UTF-8 one.")
+    except Exception as error:
+        if (why := trouble(error)) is None:
+            raise
+        return _fail(f"{why}.")
     except KeyboardInterrupt as interrupt:  # which may say what is kept
         if final:  # the process ends, and whoever presses again does not change how
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -113,6 +130,7 @@ def _call(name: str, options: list[str]) -> int:
     options_class = getattr(module, config_of(name))
     config = tyro.cli(options_class, args=options, prog=f"gwm {name}", description=f"{VERBS[name].help}.")
     code: int = module.main(config)
+    sys.stdout.flush()  # here, where a full disk or a closed pipe is an error with a message
     return code
 
 

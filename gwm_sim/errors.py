@@ -25,6 +25,10 @@ class ConfigError(GwmError):
     """Options contradict each other or the data they are applied to."""
 
 
+class StorageError(GwmError):
+    """The storage refuses, as a full disk does; the message says what is kept."""
+
+
 class MissingDependency(GwmError, ImportError):
     """An optional package or system library is needed; the message names the command that installs it."""
 

@@ -27,6 +27,7 @@ from gwm_sim.policies.registry import PolicySpec
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.storage import reason
 
 SECONDS = 60.0
 FILMS = (".mp4", ".mkv", ".mov")
@@ -136,7 +137,8 @@ def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:
         try:
             actions = np.asarray(np.load(config.actions, allow_pickle=False), np.float32)
         except (OSError, EOFError, TypeError, ValueError) as error:
-            raise ConfigError(f"--actions {config.actions} is no .npy file of numbers: {error}") from error
+            why = reason(error) or error
+            raise ConfigError(f"--actions {config.actions} is no .npy file of numbers: {why}") from error
         if actions.ndim != 2 or actions.shape[1] != expected or not np.isfinite(actions).all() or not len(actions):
             raise ConfigError(
                 f"--actions {config.actions} must hold finite numbers of shape (T, {expected}), got {actions.shape}"

@@ -21,7 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final, Generic, Self, TypeVar
 
-from gwm_sim.errors import GwmError
+from gwm_sim.errors import GwmError, StorageError
+from gwm_sim.storage import trouble
 
 ATTEMPTS: Final = 2  # processes that a job may cost before it is reported
 
@@ -137,8 +138,12 @@ def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
                 reply: tuple[Any, Exception | None] = job(worker), None
             except GwmError as error:
                 reply = None, error
-            except Exception:
-                reply = None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")
+            except Exception as error:
+                why = trouble(error)  # such as a full disk, of which a traceback says nothing more
+                reply = (
+                    None,
+                    StorageError(why) if why else RuntimeError(f"a worker process failed: {traceback.format_exc()}"),
+                )
             try:
                 connection.send(reply)
             except ConnectionError:

@@ -49,7 +49,7 @@ def run_command() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "doctor.json"
         subprocess.run([gwm, "doctor", "--json", report], check=True, stdout=subprocess.DEVNULL)
-        assert json.loads(report.read_text())["gwm-mini"]["found"]
+        assert json.loads(report.read_text(encoding="utf-8"))["gwm-mini"]["found"]
     assert subprocess.run([gwm, "no-such-verb"], capture_output=True).returncode == 2
 
 

@@ -75,7 +75,7 @@ def damage_file(rng: Generator, path: Path, outside: Path) -> Damage:
         return "noise"
 
     def playlist() -> str:
-        path.write_text(f"ffconcat version 1.0\nfile '{outside / 'secret.bin'}'\n")
+        path.write_text(f"ffconcat version 1.0\nfile '{outside / 'secret.bin'}'\n", encoding="utf-8")
         return "a playlist"
 
     def scratches() -> Damage:
@@ -185,7 +185,7 @@ def strange_value(rng: Generator) -> Any:
 
 
 def damage_json(rng: Generator, path: Path, outside: Path) -> Damage:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     number = int(rng.integers(len(lines)))
     if rng.random() < 0.1:
         lines[number] = "[" * 100_000
@@ -209,14 +209,14 @@ def damage_json(rng: Generator, path: Path, outside: Path) -> Damage:
             holder[key] = strange_value(rng)
             what = f"{trail} = {str(holder[key])[:40]!r}"
         lines[number] = json.dumps(value)
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     # A rate, a name or the length of a chunk may be another one without contradiction; an annotation may also have
     # another number or a field less.
     return Damage(what, honest="annotation" not in path.parts)
 
 
 def damage_csv(rng: Generator, path: Path, outside: Path) -> Damage:
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     row, column = int(rng.integers(1, len(rows))), int(rng.integers(len(rows[0])))
 
@@ -247,7 +247,7 @@ def damage_csv(rng: Generator, path: Path, outside: Path) -> Damage:
 
     timed = "time" in rows[0]
     what = pick(rng, [cell, cell, ragged, header, no_rows, fewer, *([doubled] if timed else [])])
-    path.write_text("\n".join(",".join(line) for line in rows) + ("\0" if rng.random() < 0.1 else ""))
+    path.write_text("\n".join(",".join(line) for line in rows) + ("\0" if rng.random() < 0.1 else ""), encoding="utf-8")
     return what
 
 

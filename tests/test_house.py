@@ -12,7 +12,7 @@ MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
 
 LAYERS = (
-    {"arrays", "errors", "extras", "files", "progress", "protocol"},
+    {"arrays", "errors", "extras", "files", "forks", "progress", "protocol", "storage"},
     {"media"},
     {"data"},
     {"model"},
@@ -87,13 +87,13 @@ def test_no_folder_is_crowded() -> None:
 
 
 def test_no_module_is_long() -> None:
-    lengths = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Functions of a module and the lines that they take."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno is not None
             yield node.name, node.end_lineno - node.lineno + 1
@@ -107,9 +107,45 @@ def test_no_function_is_long() -> None:
 def test_the_block_world_is_in_rooms_called_blocks() -> None:
     words = re.compile(r"\bcubes?\b|\bgripper_opening\b|\bred_cube\b|\bMuJoCo-Block", re.IGNORECASE)
     told = {
-        name: sorted(set(words.findall(path.read_text())))
+        name: sorted(set(words.findall(path.read_text(encoding="utf-8"))))
         for name, path in modules().items()
         if not name.startswith(("gwm_sim.envs", "gwm_sim.policies"))
     }
     told.pop("gwm_sim.data.schema")  # which finds the gripper of older files by the name that it had in them
     assert {name: found for name, found in told.items() if found} == {}
+
+
+def unencoded(path: Path) -> Iterator[int]:
+    """Lines that read or write text in whatever encoding the locale has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if not isinstance(node, ast.Call):
+            continue
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [*node.args[isinstance(node.func, ast.Name) :][:1], *[given[key] for key in ("mode",) if key in given]]
+        mode = next((str(m.value) for m in modes if isinstance(m, ast.Constant)), None)
+        opens = name in ("open", "fdopen") and (
+            isinstance(node.func, ast.Name) or (mode is not None and set(mode) <= set("rwaxbt+"))
+        )
+        text = name == "read_text" or (name == "write_text" and isinstance(node.func, ast.Attribute))
+        starts = name in ("run", "Popen", "check_output", "NamedTemporaryFile")
+        text |= opens and "b" not in (mode or "r")
+        text |= starts and bool(given.keys() & {"text", "universal_newlines"})
+        if text and "encoding" not in given:
+            yield node.lineno
+
+
+def test_text_is_utf_8_in_every_locale() -> None:
+    programs = {f"{folder}/{path.name}": path for folder in ("benchmarks", "examples") for path in sources(folder)}
+    found = {name: list(unencoded(path)) for name, path in (modules() | programs).items()}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_text_without_an_encoding_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "open('a')\nopen('a', 'rb')\nopen('a', 'w', encoding='utf-8')\np.open('w')\np.open('rb')\np.read_text()\n"
+        "p.write_text('x')\nsubprocess.run(c, text=True)\nav.open('film')\nopen('a', mode='w')\nwrite_text(p, 'x')\n",
+        encoding="utf-8",
+    )
+    assert sorted(unencoded(path)) == [1, 4, 6, 7, 8, 10]

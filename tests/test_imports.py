@@ -31,7 +31,7 @@ def sources(folder: str) -> list[Path]:
 
 def imported_modules(path: Path) -> Iterator[str]:
     """Yield every module that a source file imports, at the top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

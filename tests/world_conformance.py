@@ -1,15 +1,32 @@
 """What environments of any world must do: inherit it, and say how they are made."""
 
+import pickle
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common import env_checker as sb3_checker
 
 from gwm_sim.envs.blocks import spec
+
+
+def pickled(env: Any) -> Any:
+    return pickle.loads(pickle.dumps(env))
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two outcomes are the same to the last bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return np.array_equal(a, b)
 
 
 class WorldConformance(ABC):
@@ -64,4 +81,51 @@ class WorldConformance(ABC):
         env.reset(seed=0)
         with pytest.raises(ValueError, match="render_mode"):
             env.render()
+        env.close()
+
+    @pytest.mark.parametrize("duplicate", [deepcopy, pickled])
+    @pytest.mark.parametrize("rows", [0, 2])
+    def test_a_copy_goes_on_as_the_original_would(
+        self, rows: int, duplicate: Callable[[Any], Any], options: dict[str, Any]
+    ) -> None:
+        """Also after its next reset, and whatever the original does meanwhile; `rows` of 0 is a single environment."""
+        name = spec.env_id(self.world, "grasp")
+        env: Any = gym.make_vec(name, num_envs=rows, **options) if rows else gym.make(name, **options)
+        shape = (rows, 4) if rows else (4,)
+        actions = np.random.default_rng(0).uniform(-1, 1, (6, *shape)).astype(np.float32)
+
+        def live(world: Any) -> list[Any]:
+            return [*(world.step(action) for action in actions[:4]), world.reset(), *map(world.step, actions[4:])]
+
+        env.reset(seed=3)
+        env.step(actions[0])
+        twin = duplicate(env)
+        other = duplicate(twin)
+        expected = live(env)
+        assert equal(live(twin), expected)
+        assert equal(live(other), expected)
+        assert not equal(expected[0], expected[1])
+        for world in (env, twin, other):
+            world.close()
+
+    @pytest.mark.parametrize("duplicate", [deepcopy, pickled])
+    def test_a_world_without_a_present_can_be_copied(
+        self, duplicate: Callable[[Any], Any], options: dict[str, Any]
+    ) -> None:
+        env = gym.make(spec.env_id(self.world, "reach"), **options)
+        twin = duplicate(env)
+        assert equal(twin.reset(seed=5), env.reset(seed=5))
+        env.close()
+        twin.close()
+
+    @pytest.mark.parametrize("rows", [0, 2])
+    def test_nothing_happens_before_a_reset(self, rows: int, options: dict[str, Any]) -> None:
+        name, options = spec.env_id(self.world, "reach"), options | {"render_mode": "rgb_array"}
+        env: Any = gym.make_vec(name, num_envs=rows, **options) if rows else gym.make(name, **options).unwrapped
+        with pytest.raises(ResetNeeded, match="reset"):
+            env.render()
+        with pytest.raises(ResetNeeded, match="reset"):
+            env.step(np.zeros((rows, 4) if rows else 4, np.float32))
+        env.reset(seed=0)
+        env.render()
         env.close()

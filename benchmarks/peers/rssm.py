@@ -354,7 +354,7 @@ class RSSM(nn.Module):
     @classmethod
     def load(cls, folder: Path, device: str | torch.device = "cpu") -> RSSM:
         """Load what `save` wrote."""
-        value = json.loads((folder / "config.json").read_text())
+        value = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         world = World(Schema.from_json(value["schema"]), value["camera"], tuple(value["properties"]))
         weights = load_file(folder / "model.safetensors")
         statistics = Statistics(*(weights[name] for name in Statistics._fields))

@@ -152,7 +152,7 @@ def train_rssm(
 def claim(path: Path, record: dict[str, Any]) -> None:
     """Write down the settings of a run, or see that they are those of the run that is there."""
     if path.exists():
-        before = {"batch": 1} | json.loads(path.read_text())  # older runs did not say so
+        before = {"batch": 1} | json.loads(path.read_text(encoding="utf-8"))  # older runs did not say so
         changed = [key for key in record if before.get(key) != record[key]]
         if changed:
             raise ConfigError(
@@ -241,7 +241,7 @@ def chosen(out: Path, side: Side) -> str:
         ConfigError: There was no such search, or it has not come to its end.
     """
     path = out / "search.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if found.get("side") != side:
         raise ConfigError(f"{out} holds no search for {side}: make one, or name a --config")
     missing = set(configurations(side)) - set(found["error_cm"])

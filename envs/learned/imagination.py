@@ -3,11 +3,13 @@
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ class Imagination:
                 f"it was trained with {', '.join(self.model.tasks) or 'no labels'}"
             )
         self.starts = Starts(self.model, folder, self.task)
-        self.state: WorldState
+        self._state: WorldState | None = None
         self._sparse = reward == "sparse"
         self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
         self._default_goal = self._read_goal(goal)
@@ -55,6 +57,28 @@ class Imagination:
             names = [str(entry.frame.f_globals.get("__name__")) for entry in inspect.stack(0)]
             outside = next((i for i, name in enumerate(names) if not name.startswith("gwm_sim.envs.")), 1)
             warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=outside + 1)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Worlds that go on by themselves in the same model, which nothing here changes."""
+        twin = copy(self)
+        memo |= {id(self): twin, id(self.model): self.model}
+        vars(twin).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
+        return twin
+
+    @property
+    def state(self) -> WorldState:
+        """The present of all rows.
+
+        Raises:
+            ResetNeeded: There is none yet.
+        """
+        if self._state is None:
+            raise ResetNeeded("This world has no present yet: call reset() first")
+        return self._state
+
+    @state.setter
+    def state(self, state: WorldState) -> None:
+        self._state = state
 
     def metadata(self) -> dict[str, Any]:
         """What the numbers of this world mean, and what it lacks."""

@@ -54,6 +54,9 @@ class Starts:
             self._unsolved = [k for k, label in enumerate(labels) if task not in label or not label[task].success[-1]]
         self._read: dict[int, tuple[Context, Segment]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_read": {}}  # a copy reads what it needs anew, and reads the same
+
     def __len__(self) -> int:
         """Number of initial states."""
         return 0 if self._initial is None else len(self._initial)

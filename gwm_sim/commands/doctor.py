@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata, util
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -171,7 +171,8 @@ def _rendering() -> Finding:
     start = time.perf_counter()
     command = [sys.executable, "-c", RENDER_PROGRAM]
     try:
-        probe = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_TIMEOUT, check=False)
+        talk: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+        probe = subprocess.run(command, **talk, timeout=RENDER_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         return _broken_rendering(f"no image after {RENDER_TIMEOUT:.0f} s")
     if probe.returncode != 0:

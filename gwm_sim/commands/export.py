@@ -18,7 +18,7 @@ from gwm_sim.data.exporters.recordings import Recordings
 from gwm_sim.data.exporters.videos import Codec
 from gwm_sim.data.formats import EXPORT_FORMATS, Writable, require
 from gwm_sim.errors import ConfigError, check_at_least_one
-from gwm_sim.files import write_json
+from gwm_sim.files import keeping, write_json
 from gwm_sim.progress import progress
 
 
@@ -68,7 +68,7 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
     _refuse_existing(config.out)
     with EpisodeFile(config.file) as file, progress("export") as show:
         recordings = Recordings(file, config.limit, show)
-        with _appearing_whole(config.out) as path:
+        with keeping(lambda: f"{config.out} was not written."), _appearing_whole(config.out) as path:
             format.write(recordings, path, **{name: getattr(config, name) for name in format.options})
         return {
             "out": str(config.out),

@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.hdf5 import open_file as open_file
 from gwm_sim.data.schema import FORMAT, Schema
 from gwm_sim.errors import DataError
+from gwm_sim.storage import reason
 
 _ROBOMIMIC_GYM = 2
 """robomimic's code for a Gym environment in `env_args`."""
@@ -103,13 +105,6 @@ def _names(group: h5py.Group, attribute: str, default: tuple[str, ...]) -> tuple
     return tuple(names)
 
 
-def open_file(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
-
-
 def is_own(path: Path) -> bool:
     """Return whether a path says that it is an episode file, or a folder of parts, whatever is wrong with it."""
     files = sorted(path.glob("*.hdf5"))[:1] if path.is_dir() else [path]
@@ -170,7 +165,7 @@ def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
     try:
         array: Array = group[name][rows]
     except OSError as error:
-        raise DataError(f"{where} is damaged: {error}") from error
+        raise DataError(f"{where} {reason(error) or f'is damaged: {error}'}") from error
     check_finite(array, rows.start, where)
     return array
 

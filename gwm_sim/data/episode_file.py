@@ -26,7 +26,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -38,9 +38,10 @@ from gwm_sim.data.episode import Episode as Episode
 from gwm_sim.data.episode import TaskLabels as TaskLabels
 from gwm_sim.data.episode import arrays_of as arrays_of
 from gwm_sim.data.episode import write_attributes as write_attributes
+from gwm_sim.data.hdf5 import new_file, open_file
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
-from gwm_sim.files import exclusive, replacing
+from gwm_sim.files import exclusive, keeping, replacing
 
 
 def parts_folder(path: str | Path) -> Path:
@@ -51,12 +52,10 @@ def parts_folder(path: str | Path) -> Path:
 
 @contextmanager
 def resumable(path: Path) -> Iterator[None]:
-    """Let an interrupt of what makes the episode file `path` say what is kept."""
-    try:
+    """Let what stops the making of the episode file `path`, the user or the storage, say what is kept."""
+    kept = f"Finished episodes are kept in {parts_folder(path)}: the same command goes on."
+    with keeping(lambda: kept):
         yield
-    except KeyboardInterrupt:
-        kept = f"Finished episodes are kept in {parts_folder(path)}: the same command goes on."
-        raise KeyboardInterrupt(kept) from None
 
 
 class EpisodeWriter:
@@ -90,7 +89,7 @@ class EpisodeWriter:
             index: Number of the episode in the file: it becomes `demo_<index>`.
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
-        with replacing(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
+        with replacing(self._part(index)) as temporary, new_file(temporary) as file:
             data = demos.write_head(file, self.schema)
             _write_demo(data, f"demo_{index}", episode, self.schema)
             data.attrs["total"] = len(episode)
@@ -99,11 +98,12 @@ class EpisodeWriter:
         """Make the file out of what it held before and all parts, then remove the parts."""
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
         if sources.keys() != self._merged:
-            with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
+            with replacing(self.path) as temporary, new_file(temporary) as file:
                 data, total = demos.write_head(file, self.schema), 0
                 for index in sorted(sources):
-                    with demos.open_file(sources[index]) as source:
+                    with open_file(sources[index]) as source:
                         total += demos.copy_demo(source[f"data/demo_{index}"], data)
+                    file.check()
                 data.attrs["total"] = total
                 demos.write_masks(file)
             self._merged = set(sources)
@@ -130,7 +130,7 @@ class EpisodeWriter:
         """Return the numbers of the episodes in a file; refuse it when its schema is another one."""
         if not path.exists():
             return set()
-        with demos.open_file(path) as file:
+        with open_file(path) as file:
             differences = demos.read_schema(file, path).differences(self.schema)
             if differences:
                 raise ConfigError(
@@ -268,6 +268,9 @@ class EpisodeFile:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None}  # a copy, perhaps in another process, opens the file for itself
+
     def _find_demos(self) -> list[tuple[Path, str]]:
         """List (file, name) of every episode in numeric order; `demo_10` comes after `demo_9`."""
         if self.path.is_file():
@@ -287,7 +290,7 @@ class EpisodeFile:
         """Open a file, or return it when it is the one opened last: thousands of parts cannot be open at once."""
         if self._file is None or Path(self._file.filename) != path:
             self.close()
-            self._file = demos.open_file(path)
+            self._file = open_file(path)
         return self._file
 
     def _known_cameras(self, cameras: Collection[str] | None) -> list[str]:

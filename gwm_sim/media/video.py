@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.files import replacing
 
 # Capitals of 3 by 5 pixels: one octal digit per row, from the top; its three bits are the pixels from left to right.
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+=/:%"
@@ -95,12 +96,12 @@ def encode_png(image: Array) -> bytes:
 
 def write_png(path: str | Path, image: Array) -> None:
     """Write one picture (H, W, 3) uint8 as a PNG file."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(encode_png(image))
+    with replacing(path) as temporary:
+        temporary.write_bytes(encode_png(image))
 
 
 def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
-    """Write frames (H, W, 3) uint8 of one size as an H.264 film that browsers play.
+    """Write frames (H, W, 3) uint8 of one size as an H.264 film that browsers play, which appears whole or not at all.
 
     Args:
         path: File to write; its suffix chooses the container, such as `.mp4`.
@@ -111,8 +112,7 @@ def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
     first = next(frames)
     height, width = first.shape[:2]
     padding = ((0, height % 2), (0, width % 2), (0, 0))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with replacing(path, f".tmp{Path(path).suffix}") as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
         stream.options = {"crf": "18"}

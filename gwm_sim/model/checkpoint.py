@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +27,7 @@ from gwm_sim.extras import missing
 from gwm_sim.files import replacing, write_json
 from gwm_sim.model.config import FORMAT, WorldModelConfig, written
 from gwm_sim.model.tokenizer import Tokenizer
+from gwm_sim.storage import trouble
 
 SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 CONFIG_FILE = "config.json"
@@ -68,7 +71,8 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
         """Write `config.json` and `model.safetensors`, weights in half precision; each appears whole or not at all."""
         with replacing(Path(folder) / WEIGHTS_FILE) as temporary:
             save_file(stored_weights(self), temporary)
-            temporary.chmod(0o644)
+            with suppress(PermissionError):  # of storage that gives all files the same rights
+                temporary.chmod(0o644)
         write_json(Path(folder) / CONFIG_FILE, self.config.to_json())
 
     @classmethod
@@ -88,10 +92,12 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
             weights = load_file(folder / WEIGHTS_FILE)
             loaded.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in weights.items()})
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            if (why := trouble(error)) is not None and not isinstance(error, FileNotFoundError):
+                raise CheckpointError(f"{folder} cannot be loaded: {why}") from error
             raise CheckpointError(
                 f"{folder} is not a complete checkpoint (config.json, model.safetensors): {error}"
             ) from error
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(device or default_device())
         loaded.to(device).eval()
         loaded.folder = folder
         if multiplies_bfloat16(device):
@@ -137,7 +143,7 @@ class StoredModel(nn.Module, ModelHubMixin, library_name="gwm_sim", license="apa
 
 def read_config(folder: Path) -> WorldModelConfig:
     """Configuration of the model in a folder; one of another version is refused."""
-    value = json.loads((folder / CONFIG_FILE).read_text())
+    value = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     if value["format"] != FORMAT:
         advice = "upgrade gwm_sim" if value["format"] > FORMAT else "train it anew, or install an older gwm_sim"
         raise CheckpointError(
@@ -184,6 +190,20 @@ def find_checkpoint(model: str | Path) -> Path:
         f"No model {str(model)!r}: give the name of a shipped one ({', '.join(names) or 'none here'}) "
         "or a folder with config.json and model.safetensors, as `gwm train` makes it"
     )
+
+
+def default_device() -> str:
+    """Where a model goes unless somebody says: to a GPU if there is one that this process can use."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda._is_in_bad_fork():
+        warnings.warn(
+            "A forked process cannot use the GPU that its parent uses: this world runs on the CPU. "
+            'Start processes by "spawn" instead, as in vector_kwargs={"context": "spawn"} of gymnasium.make_vec.',
+            stacklevel=2,
+        )
+        return "cpu"
+    return "cuda"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

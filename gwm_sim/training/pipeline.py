@@ -23,7 +23,7 @@ from torch import Tensor
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive, replacing, write_json, write_text
+from gwm_sim.files import exclusive, keeping, replacing, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
@@ -42,7 +42,7 @@ from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.summary import closing_report, sample_rollouts, sample_tokenizer
-from gwm_sim.training.trainer import EarlyStop, Trainer
+from gwm_sim.training.trainer import STATE_FILE, EarlyStop, Trainer
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
@@ -71,7 +71,14 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
     claim(config, data.digest)
-    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
+
+    def kept() -> str:
+        what = (
+            "What was learned until the last save" if (config.out / STATE_FILE).exists() else "Nothing but the settings"
+        )
+        return f"{what} is kept in {config.out}: the same command with --resume goes on."
+
+    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"), keeping(kept):
         model = model.to(pick_device(config.device))
         if source is not None and source.config.depth and not model.config.depth:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
@@ -99,7 +106,7 @@ def claim(config: TrainConfig, digest: str) -> None:
         return
     if not config.resume:
         raise ConfigError(f"{config.out} holds a run already: go on with it by --resume, or give another --out")
-    before = json.loads(path.read_text())
+    before = json.loads(path.read_text(encoding="utf-8"))
     defaults = plain({item.name: item.default for item in fields(config)})  # of options that an older version lacked
     then = {key: before["options"].get(key, defaults[key]) for key in options}
     if isinstance(then["camera"], str):  # of a version that knew one camera, and no depth

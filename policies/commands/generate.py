@@ -7,7 +7,7 @@ import gymnasium as gym
 import torch
 
 from gwm_sim.envs import WORLD_ID
-from gwm_sim.files import write_json
+from gwm_sim.files import keeping, write_json
 from gwm_sim.media.video import enlarge, write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.film import Film, GenerateConfig, follow, length, start
@@ -32,12 +32,9 @@ def main(config: GenerateConfig) -> int:
         actor = PolicySpec(RecordedPolicy(actions), env)
     film = Film(world, actor, start(config, model), config.seed, steps)
     scale = config.scale or max(1, round(HEIGHT / model.config.tokenizer.height))
-    begun, temporary = time.perf_counter(), config.out.with_stem(f".{config.out.stem}")
-    try:
-        write_video(temporary, (enlarge(frame, scale) for frame in film.frames()), rate)
-        temporary.replace(config.out)
-    finally:
-        temporary.unlink(missing_ok=True)  # of a film that was not finished
+    begun = time.perf_counter()
+    with keeping(lambda: f"{config.out} was not written."):
+        write_video(config.out, (enlarge(frame, scale) for frame in film.frames()), rate)
     seconds = time.perf_counter() - begun
     unit = "cm" if model.config.dynamics.objects else "grey levels"
     print(f"{config.out}: {steps / rate:g} s of {model.config.name}, {steps / seconds:.0f} steps a second")

@@ -6,7 +6,7 @@ the folder holds one whole checkpoint.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib import import_module
@@ -29,6 +29,7 @@ from gwm_sim.files import replacing, write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.policy import Actions, Observation, Starts, State
 from gwm_sim.policies.rl.features import NormalisedReLU, StateExtractor
+from gwm_sim.storage import trouble
 
 FORMAT: Final = 1
 CONFIG_FILE: Final = "config.json"
@@ -101,22 +102,31 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
     acting = {name: value for name, value in weights.items() if not name.startswith(TRAINING_ONLY)}
     parts = {"policy": acting} | ({"training": _training_tensors(agent)} if resumable else {})
     files = {part: f"{part}-{config.steps:08d}.safetensors" for part in parts}
-    for part, tensors in parts.items():
-        with replacing(folder / files[part]) as temporary:
-            save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
-    observed: Any = agent.observation_space
-    value = {
-        "format": FORMAT,
-        **asdict(config),
-        "files": {part: {"name": name, "sha256": _digest(folder / name)} for part, name in files.items()},
-        "observation_space": {
-            key: {"low": box.low.tolist(), "high": box.high.tolist()} for key, box in observed.items()
-        },
-    }
-    write_json(folder / CONFIG_FILE, value)
-    for stale in folder.glob("*.safetensors*"):
-        if stale.name not in files.values():
-            stale.unlink()
+    before = {path.name for path in folder.glob("*.safetensors")}
+    try:
+        for part, tensors in parts.items():
+            stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+            with replacing(folder / files[part]) as temporary:
+                save_file(stored, temporary)
+        observed: Any = agent.observation_space
+        value = {
+            "format": FORMAT,
+            **asdict(config),
+            "files": {part: {"name": name, "sha256": _digest(folder / name)} for part, name in files.items()},
+            "observation_space": {
+                key: {"low": box.low.tolist(), "high": box.high.tolist()} for key, box in observed.items()
+            },
+        }
+        write_json(folder / CONFIG_FILE, value)
+    except BaseException:  # what no configuration names is of no use
+        _remove(folder, {name for name in files.values() if name not in before})
+        raise
+    _remove(folder, {path.name for path in folder.glob("*.safetensors*")} - set(files.values()))
+
+
+def _remove(folder: Path, names: Collection[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def load_config(folder: Path) -> AgentConfig:
@@ -232,7 +242,7 @@ def _read(folder: Path) -> tuple[AgentConfig, dict[str, Any]]:
             f"no agent in {folder}: it has no {CONFIG_FILE}; make one with `gwm rl train --out {folder}`"
         )
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] > FORMAT:
             raise CheckpointError(
                 f"{folder} has format {value['format']}, this version reads {FORMAT}: upgrade gwm_sim"
@@ -253,7 +263,7 @@ def _load(folder: Path, value: Mapping[str, Any], part: str) -> dict[str, Tensor
         return load_file(path)
     except (OSError, KeyError, SafetensorError) as error:
         needed = "acting" if part == "policy" else "training on"
-        raise CheckpointError(f"{folder} lacks weights that {needed} needs: {error}") from error
+        raise CheckpointError(f"{folder} lacks weights that {needed} needs: {trouble(error) or error}") from error
 
 
 def _digest(path: Path) -> str:

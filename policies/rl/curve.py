@@ -36,7 +36,7 @@ class Score:
 def read_curve(folder: Path) -> list[Score]:
     """Scores of a run so far."""
     path = folder / CURVE_FILE
-    return [Score(**entry) for entry in json.loads(path.read_text())] if path.is_file() else []
+    return [Score(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
 def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:

@@ -48,7 +48,7 @@ def find_recipe(algo: str, env: str, file: Path | None = None) -> Recipe:
     if not source.is_file():
         raise ConfigError(f"no file of hyper-parameters {source}")
     try:
-        recipes: dict[str, Any] = yaml.safe_load(source.read_text())
+        recipes: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
         name = env.rpartition(":")[2]
         if name not in recipes:
             raise ConfigError(

@@ -24,11 +24,19 @@ from gwm_sim.envs import wrappers
 from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of, world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, twin_options
 from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive
+from gwm_sim.files import exclusive, keeping
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.registry import make_policy
-from gwm_sim.policies.rl.agents import AgentConfig, algorithm, load_config, policy_kwargs, restore, save_agent
+from gwm_sim.policies.rl.agents import (
+    CONFIG_FILE,
+    AgentConfig,
+    algorithm,
+    load_config,
+    policy_kwargs,
+    restore,
+    save_agent,
+)
 from gwm_sim.policies.rl.cloning import DemonstrationReplay, clone, read_demonstrations, remember
 from gwm_sim.policies.rl.curve import Score, read_curve, write_curve
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
@@ -39,6 +47,7 @@ from gwm_sim.protocol import FIRST_EVALUATION_SEED
 VALIDATION_SEED: Final = 200_000  # first start of the evaluations during training
 CHECKPOINT_SECONDS: Final = 60.0  # what a killed run loses at most
 LOCK_FILE: Final = "run.lock"
+LEFT_OVER: Final = (LOCK_FILE, "tensorboard")  # of a run that wrote no checkpoint
 CHECKPOINTS: Final = "checkpoints"
 
 
@@ -137,7 +146,7 @@ def prepare_folder(config: RlTrainConfig) -> None:
                 raise ConfigError(
                     f"the run in {config.out} has --{name} {getattr(found, name)}, not {getattr(config, name)}"
                 )
-    elif config.out.exists() and any(path.name != LOCK_FILE for path in config.out.iterdir()):
+    elif config.out.exists() and any(path.name not in LEFT_OVER for path in config.out.iterdir()):
         raise ConfigError(f"{config.out} is not empty: resume its run with --resume, or give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
 
@@ -191,7 +200,13 @@ def _train(
             clone(agent, demonstrations, config.seed)
     if config.resume:
         restore(agent, config.out)
-    with progress(f"{config.algo} in {config.env}") as show:
+
+    def kept() -> str:
+        if (config.out / CONFIG_FILE).exists():
+            return f"The agent of the last checkpoint is kept in {config.out}: the same command with --resume goes on."
+        return "No checkpoint was written: the same command begins anew."
+
+    with progress(f"{config.algo} in {config.env}") as show, keeping(kept):
         keeper = Keeper(config, about, worlds, budget, show)
         try:
             agent.learn(

@@ -1,5 +1,8 @@
 """Wrappers give the same numbers in single and vector form, in both worlds, and cost a learned world no picture."""
 
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +254,19 @@ def test_models_may_be_given_loaded(tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint)
     env = LatentObservation(make_single("MuJoCo", tiny_checkpoint), keys=(LATENTS,), model=model)
     assert set(env.reset(seed=0)[0]) == {"agent_pos", LATENTS}
+
+
+@pytest.mark.parametrize("world", ["MuJoCo", "GWM"])
+@pytest.mark.parametrize("duplicate", [deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_wrapped_worlds_can_be_copied(world: str, duplicate: Callable[[Any], Any], tiny_checkpoint: Path) -> None:
+    priced = wrappers.UncertaintyPenalty(make_single(world, tiny_checkpoint), weight=0.1)
+    single: Any = wrappers.TernaryAction(LatentObservation(priced, model=tiny_checkpoint))
+    vector: Any = wrappers.VectorTruncateOnUncertainty(make_vector(world, tiny_checkpoint), limit=9.0)
+    for env, action in ((single, ACTION), (vector, np.stack([ACTION] * 3))):
+        env.reset(seed=5)
+        twin = duplicate(env)
+        (seen, reward, *_), (other, same, *_) = env.step(action), twin.step(action)
+        assert np.array_equal(reward, same) and seen.keys() == other.keys()
+        assert all(np.array_equal(seen[key], other[key]) for key in seen)
+    if world == "GWM" and duplicate is deepcopy:
+        assert twin.unwrapped.world_model is env.unwrapped.world_model

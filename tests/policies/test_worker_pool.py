@@ -39,7 +39,7 @@ class Doubler:
         os._exit(4)
 
     def lock(self, marker: Path) -> object:
-        marker.write_text(marker.read_text() + "done ")
+        marker.write_text(marker.read_text(encoding="utf-8") + "done ", encoding="utf-8")
         return threading.Lock()
 
     def pid(self) -> int:

@@ -64,7 +64,7 @@ def lost(state: Path, diary: Path) -> tuple[float, float]:
     """Seconds of training that a killed run has lost, and the longest time between two entries of its diary."""
     with safe_open(state, framework="pt") as file:
         saved = json.loads(file.metadata()["progress"])
-    lines = [line.split() for line in diary.read_text().splitlines()]
+    lines = [line.split() for line in diary.read_text(encoding="utf-8").splitlines()]
     times = [float(line[0]) for line in lines]
     last = [saved["phase"], str(saved["step"])]
     kept = max(i for i, line in enumerate(lines) if line[2] == "begins" or line[1:] == last)

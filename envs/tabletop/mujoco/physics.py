@@ -1,12 +1,15 @@
 """n copies of the scene, stepped together: on `mujoco.batch.Batch`, or one by one where MuJoCo has no batch.
 
 Both forms have the same interface and give bit-identical results, so the rest of the twin is written once. A row's
-`state` is MuJoCo's whole integration state, warm start included: copying it back continues exactly.
+`state` is MuJoCo's whole integration state, warm start included: copying it back continues exactly. So do copies of
+either form, and a forked process, which begins threads of its own for a batch.
 """
 
 import copy
+import os
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 import mujoco
 import numpy as np
@@ -63,6 +66,14 @@ class LoopPhysics:
         self._objects = _geoms(model, objects)
         self._state_size = mujoco.mj_stateSize(model, _STATE)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_datas": self.get_state(np.arange(len(self._datas)))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._datas = [mujoco.MjData(m) for m in self._models]
+        self.set_state(np.arange(len(self._datas)), state["_datas"])
+
     def get_state(self, rows: Rows) -> Array:
         state = np.empty((len(rows), self._state_size))
         for out, i in zip(state, rows, strict=True):
@@ -101,14 +112,36 @@ class BatchPhysics:
     """All rows in one `mujoco.batch.Batch`, stepped on all cores."""
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
-        self._batch = Batch(model, num_rows)
         self._objects = _geoms(model, objects)
+        self._open(model, num_rows)
+
+    def _open(self, model: mujoco.MjModel, num_rows: int) -> None:
+        self._model = model
+        self._batch = Batch(model, num_rows)
         self._friction = self._batch.expand("geom_friction")
         self._gravity = self._batch.expand("opt.gravity")
         self._control = self._batch.bind("ctrl")
         self.qpos: Array = self._batch.bind("qpos")
         self.qvel: Array = self._batch.bind("qvel")
         self.sensordata: Array = self._batch.bind("sensordata")
+        self._inherited = False
+        _batches.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        values = {name: np.array(getattr(self, name)) for name in _OF_ROWS}
+        return values | {"_objects": self._objects, "_model": self._model, "_state": np.array(self._batch.state)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._objects = state["_objects"]
+        self._open(state["_model"], len(state["_state"]))
+        self._batch.state[:] = state["_state"]
+        for name in _OF_ROWS:
+            getattr(self, name)[:] = state[name]
+
+    def abandon(self) -> None:
+        """Stop using the threads of a parent process: the next step begins new ones."""
+        _abandoned.append(self._batch)
+        self._inherited = True
 
     def get_state(self, rows: Rows) -> Array:
         return np.array(self._batch.state[rows])
@@ -122,8 +155,27 @@ class BatchPhysics:
         self._gravity[rows, 2] = -gravity
 
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
+        if self._inherited:
+            self.__setstate__(self.__getstate__())
         self._control[rows] = control
         self._batch.step(rows, nstep=substeps)
+
+
+_OF_ROWS: Final = ("_friction", "_gravity", "_control")
+"""What a batch holds of its rows beside their states."""
+
+_batches: WeakSet[BatchPhysics] = WeakSet()
+_abandoned: list[Any] = []
+"""Batches that this process inherited by a fork: to free them is to wait for threads that it does not have."""
+
+
+def _after_fork() -> None:
+    for batch in _batches:
+        batch.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def make_physics(model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> Physics:

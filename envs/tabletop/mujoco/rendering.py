@@ -1,13 +1,16 @@
 """Camera frames of the scene as a function of its generalised positions: any row of any simulation can be drawn."""
 
+import os
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
+from weakref import WeakSet
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
+from gwm_sim.envs.gl import open_display
 from gwm_sim.envs.spaces import MAX_DEPTH, depth_key, image_key
 from gwm_sim.envs.tabletop.mujoco.physics import Array
 
@@ -38,6 +41,14 @@ class FrameRenderer:
         self._depth = depth
         self._shadows = rendering == "rich"
         self._renderer: mujoco.Renderer | None = None
+        _alive.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_renderer": None}  # a copy makes a graphics context of its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _alive.add(self)
 
     def observe(self, qpos: Array) -> dict[str, NDArray[np.generic]]:
         """Frames (H, W, 3) uint8 by observation key, and depth (H, W, 1) [m] where asked for."""
@@ -75,6 +86,12 @@ class FrameRenderer:
             self._renderer.close()
             self._renderer = None
 
+    def abandon(self) -> None:
+        """Let go of the graphics context of a parent process, untouched; a later frame makes a new one."""
+        if self._renderer is not None:
+            _abandoned.append(self._renderer)
+            self._renderer = None
+
     def _place(self, qpos: Array) -> None:
         self._data.qpos[:] = qpos
         mujoco.mj_kinematics(self._model, self._data)
@@ -96,8 +113,23 @@ class FrameRenderer:
 
     def _aim(self, camera: str) -> mujoco.Renderer:
         if self._renderer is None:
+            open_display()
             self._renderer = mujoco.Renderer(self._model, self._size, self._size)
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._shadows
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = self._shadows
         self._renderer.update_scene(self._data, camera=camera)
         return self._renderer
+
+
+_alive: WeakSet[FrameRenderer] = WeakSet()
+_abandoned: list[mujoco.Renderer] = []
+"""Contexts that this process inherited by a fork: to free them is to draw with threads that it does not have."""
+
+
+def _after_fork() -> None:
+    for renderer in _alive:
+        renderer.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

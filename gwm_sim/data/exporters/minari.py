@@ -20,6 +20,7 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode, arrays_of
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
+from gwm_sim.data.hdf5 import new_file
 from gwm_sim.data.schema import Schema
 from gwm_sim.files import write_json
 from gwm_sim.media.video import encode_png
@@ -36,10 +37,11 @@ def write_minari(recordings: Recordings, folder: Path) -> None:
     data = folder / "data"
     data.mkdir(parents=True)
     policies = set()
-    with h5py.File(data / "main_data.hdf5", "w", track_order=True) as file:
+    with new_file(data / "main_data.hdf5", track_order=True) as file:
         for k, episode in enumerate(recordings):
             _write_episode(file.create_group(f"episode_{k}"), k, episode, recordings)
             policies.add(episode.policy)
+            file.check()
     metadata = _metadata(recordings) | {
         "dataset_id": _dataset_id(folder.name),
         "dataset_size": round((data / "main_data.hdf5").stat().st_size / 1e6, 1),  # [MB]

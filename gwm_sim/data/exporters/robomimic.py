@@ -20,6 +20,7 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.demos import env_args
 from gwm_sim.data.episode_file import Episode, arrays_of, write_attributes
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
+from gwm_sim.data.hdf5 import new_file
 from gwm_sim.errors import ConfigError
 
 _SPLIT_SEED = 0
@@ -46,7 +47,7 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
                 "which are exported as they are: leave out --valid"
             )
         masks |= split
-    with h5py.File(path, "w") as file:
+    with new_file(path) as file:
         data = file.create_group("data")
         data.attrs["total"] = sum(recordings.lengths)
         # control_freq is where robomimic's files keep their rate.
@@ -55,6 +56,7 @@ def write_robomimic(recordings: Recordings, path: Path, valid: float = 0.0) -> N
             data.attrs[key] = json.dumps(value)
         for k, episode in enumerate(recordings):
             _write_demo(data.create_group(f"demo_{k}"), episode, recordings)
+            file.check()
         for name, demos in masks.items():
             file.create_dataset(f"mask/{name}", data=np.array([f"demo_{k}" for k in demos], dtype="S"))
 

@@ -50,9 +50,13 @@ class Hdf5Source(Source):
 
 
 def is_hdf5(path: Path) -> bool:
-    """Return whether `path` is a file that HDF5 can open."""
+    """Return whether `path` is a file that HDF5 can open; one that nobody may read is told, as it could be."""
     try:
+        if path.is_file():
+            path.open("rb").close()
         return path.is_file() and bool(h5py.is_hdf5(path))
+    except PermissionError:
+        raise
     except (OSError, ValueError):
         return False
 

@@ -114,7 +114,7 @@ class LeRobotFiles:
         path = self._root / "meta/episodes.jsonl"
         chunk_size = int(positive(self._info.get("chunks_size", 1000), self._root / INFO))
         with checks.reading(path):
-            lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
             told = sorted(((int(line["episode_index"]), line) for line in lines), key=itemgetter(0))
         places = []
         for index, line in told:

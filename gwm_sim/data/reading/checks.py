@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gwm_sim.arrays import Array as Array
 from gwm_sim.errors import DataError, GwmError
+from gwm_sim.storage import reason
 
 MAX_ROWS = 1_000_000
 """Rows of an episode beyond which a file is damaged rather than long: ten hours at 30 Hz."""
@@ -31,8 +32,10 @@ def reading(where: str | Path) -> Iterator[None]:
         *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError),
         *(MemoryError, csv.Error, av.error.FFmpegError),
     ) as error:
-        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
-        raise DataError(f"{where} cannot be read: {reason}. Copy it again, or leave it out.") from error
+        if (refused := reason(error)) is not None:
+            raise DataError(f"{where} cannot be read: {refused}.") from error
+        why = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+        raise DataError(f"{where} cannot be read: {why}. Copy it again, or leave it out.") from error
 
 
 def brief(value: object) -> str:
@@ -98,7 +101,7 @@ def moments(values: ArrayLike, where: str) -> Array:
 def json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that must hold an object."""
     with reading(path):
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(value, dict):
         raise DataError(f"{path} is {type(value).__name__}, expected a JSON object.")
     return value

@@ -6,6 +6,7 @@ from typing import Any
 
 from gwm_sim.data.reading.checks import brief, reading
 from gwm_sim.errors import DataError
+from gwm_sim.storage import reason
 
 EPISODE = "episode_index"
 """Column that says to which episode a row belongs."""
@@ -24,6 +25,8 @@ def read_table(path: Path, columns: Sequence[str], episode: int | None = None, o
         wanted = [*columns, *(name for name in optional if name in found)]
         return pyarrow.parquet.read_table(path, columns=wanted, filters=filters, partitioning=None)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+        if (refused := reason(error)) is not None:
+            raise DataError(f"{path} cannot be read: {refused}.") from error
         raise DataError(
             f"{path} is damaged or was never finished ({str(error).splitlines()[0][:200]}). "
             "A recording must end with dataset.finalize(); else copy the file again."

@@ -31,6 +31,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
+from gwm_sim.storage import reason
 
 GUIDE_FILE = "guide.safetensors"
 DEMONSTRATIONS = "demonstrations."  # begins the names of their tensors in the file
@@ -178,7 +179,9 @@ class Guide:
         except CheckpointError:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{path} is not a complete guide: {error}") from error
+            why = reason(error)
+            said = f"cannot be read: {why}" if why else f"is not a complete guide: {error}"
+            raise CheckpointError(f"{path} {said}") from error
         guide = cls(model, policy, reader, Demonstrations(**parts), eyes)
         guide.file = path
         return guide
