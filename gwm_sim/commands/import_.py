@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import tyro
 
+from gwm_sim.data.conversion.conversion import Conversion, Selection
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, resumable
 from gwm_sim.data.formats import Readable, open_source
-from gwm_sim.data.importers.conversion import Conversion, Selection
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import write_json

@@ -6,9 +6,9 @@ from typing import Any
 import av
 import numpy as np
 
+from gwm_sim.data.pictures.upright import turn_of_file, upright
+from gwm_sim.data.pictures.videos import MAX_PIXELS, colours, level_bits, levels
 from gwm_sim.data.reading.checks import Array, reading
-from gwm_sim.data.reading.upright import turn_of_file, upright
-from gwm_sim.data.reading.videos import MAX_PIXELS, colours, level_bits, levels
 from gwm_sim.errors import DataError
 
 _CODECS = {b"\x89PNG": "png", b"\xff\xd8": "mjpeg"}

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.conversion.continuity import Continuity
+from gwm_sim.data.conversion.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers.continuity import Continuity
-from gwm_sim.data.importers.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions, listed
 from gwm_sim.data.inspection import Range, Tally
 from gwm_sim.data.viewpoint import View, change_of_view

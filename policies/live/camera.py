@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.reading.upright import AS_IT_IS, Turn, upright
-from gwm_sim.data.reading.videos import film_turn
+from gwm_sim.data.pictures.upright import AS_IT_IS, Turn, upright
+from gwm_sim.data.pictures.videos import film_turn
 from gwm_sim.errors import DataError, GwmError
 from gwm_sim.extras import missing
 from gwm_sim.policies.live.timing import Clock

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.reading.angles import nearest_turn
+from gwm_sim.data.conversion.angles import nearest_turn
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.model.config import WorldModelConfig

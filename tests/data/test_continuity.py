@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from shared_data import shared
 
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
+from gwm_sim.data.conversion.continuity import Continuity
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.importers.continuity import Continuity
 from gwm_sim.data.importers.source import Action, Column, Kind, Layout, Recording
 from gwm_sim.data.survey import survey
 

@@ -18,8 +18,8 @@ from importing import SIZE, config, imported
 
 from gwm_sim import cli
 from gwm_sim.commands.import_ import import_episodes
+from gwm_sim.data.conversion.conversion import Conversion
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
-from gwm_sim.data.importers.conversion import Conversion
 from gwm_sim.errors import ConfigError
 
 

@@ -21,7 +21,7 @@ from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile
 from gwm_sim.data.formats import open_source
 from gwm_sim.data.images import shrink_depth
-from gwm_sim.data.reading.depth import Scale, colours_of, says_depth, scale_of
+from gwm_sim.data.pictures.depth import Scale, colours_of, says_depth, scale_of
 from gwm_sim.errors import DataError
 
 Array = NDArray[Any]

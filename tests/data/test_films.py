@@ -12,8 +12,8 @@ from shared_data import shared
 
 from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.data.formats import open_source
-from gwm_sim.data.reading import videos
-from gwm_sim.data.reading.videos import frame_times, frames, numbers_at
+from gwm_sim.data.pictures import videos
+from gwm_sim.data.pictures.videos import frame_times, frames, numbers_at
 from gwm_sim.errors import DataError
 
 RATES = [(10, 30), (10, 25), (15, 29.97), (10, 10), (30, 12)]

@@ -16,10 +16,10 @@ from importing import SIZE, assert_is, assert_same_frames, config, imported
 from layouts import LAYOUTS
 
 from gwm_sim.commands.import_ import import_episodes
+from gwm_sim.data.conversion.rotations import changes, continuous
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.reading.rotations import changes, continuous
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
 
 

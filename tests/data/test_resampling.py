@@ -11,9 +11,9 @@ import pytest
 from importing import SIZE, assert_is, assert_same_frames, config, imported
 
 from gwm_sim.commands.import_ import import_episodes
+from gwm_sim.data.conversion.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.importers.source import Action
 from gwm_sim.errors import ConfigError, DataError
 

@@ -18,9 +18,9 @@ from shared_data import ROOT, shared
 
 from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.commands.label import LabelConfig, label_episodes
+from gwm_sim.data.conversion.conversion import Conversion, Selection
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import open_source
-from gwm_sim.data.importers.conversion import Conversion, Selection
 from gwm_sim.data.importers.source import Action, Column, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import summarize
 from gwm_sim.errors import ConfigError, DataError

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from shared_data import shared
 
 from gwm_sim.commands.import_ import import_episodes
+from gwm_sim.data.conversion.resampling import aggregate
 from gwm_sim.data.formats import open_source
-from gwm_sim.data.importers.resampling import aggregate
 from gwm_sim.data.reading.spaces import parts_of
 from gwm_sim.errors import DataError
 

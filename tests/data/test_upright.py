@@ -14,8 +14,8 @@ from truths import jpeg, make_pictures
 
 from gwm_sim.data.formats import open_source
 from gwm_sim.data.images import decode_levels, decode_picture
-from gwm_sim.data.reading.upright import AS_IT_IS, turn_of_file
-from gwm_sim.data.reading.videos import frames
+from gwm_sim.data.pictures.upright import AS_IT_IS, turn_of_file
+from gwm_sim.data.pictures.videos import frames
 from gwm_sim.policies.live.camera import OpenCVSource
 from gwm_sim.policies.planning.goal_pictures import read_picture
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from gwm_sim.data.conversion.resampling import paired
 from gwm_sim.data.importers.hdf5 import Hdf5Source, array_at, attribute, group_at, matrix_at, member, place
-from gwm_sim.data.importers.resampling import paired
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -32,8 +32,8 @@ from gwm_sim.data.importers.source import (
     how_to_move,
     listed,
 )
+from gwm_sim.data.pictures.videos import frame_count, frames, inside
 from gwm_sim.data.reading.checks import Array, join_columns, json_object, matrix
-from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import DataError
 
 RATE = 15.0

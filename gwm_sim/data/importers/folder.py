@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gwm_sim.data.conversion.resampling import UNEVEN, aggregate, nearest, paired, rate_of
 from gwm_sim.data.images import decode_levels, decode_picture, picture_bits
-from gwm_sim.data.importers.resampling import UNEVEN, aggregate, nearest, paired, rate_of
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -36,12 +36,12 @@ from gwm_sim.data.importers.source import (
     how_to_move,
     listed,
 )
+from gwm_sim.data.pictures.depth import Shown, sort_cameras
+from gwm_sim.data.pictures.videos import SUFFIXES, film_bits, frame_times, frames, levels
 from gwm_sim.data.reading.checks import MAX_COLUMNS, Array, brief, json_object, matrix
 from gwm_sim.data.reading.clocks import Moments
-from gwm_sim.data.reading.depth import Shown, sort_cameras
 from gwm_sim.data.reading.folders import PICTURES, files_in, jump, natural, unlinked
 from gwm_sim.data.reading.tables import read_table
-from gwm_sim.data.reading.videos import SUFFIXES, film_bits, frame_times, frames, levels
 from gwm_sim.errors import DataError
 
 _HEADER = re.compile(r"(state|action|delta|target|rate)\.([^\[\]]+?)\s*(?:\[([^\[\]]*)\])?")

@@ -16,9 +16,9 @@ import numpy as np
 
 from gwm_sim.data.demos import open_file
 from gwm_sim.data.importers.source import Source
+from gwm_sim.data.pictures.depth import BUFFER, DepthMap, Scale, Shown, says_depth, sort_cameras
+from gwm_sim.data.pictures.pixels import Form, axes_of, form_of
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
-from gwm_sim.data.reading.depth import BUFFER, DepthMap, Scale, Shown, says_depth, sort_cameras
-from gwm_sim.data.reading.pixels import Form, axes_of, form_of
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000

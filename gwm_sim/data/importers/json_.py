@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.resampling import aggregate, paired, rate_of
+from gwm_sim.data.conversion.resampling import aggregate, paired, rate_of
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -29,10 +29,10 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
     listed,
 )
+from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.data.reading.annotations import Annotation, camera_of, read_annotation
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.reading.folders import files_in
-from gwm_sim.data.reading.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.errors import ConfigError, DataError
 
 _ANNOTATION, _VIDEOS = "annotation", "videos"

@@ -27,11 +27,11 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
     listed,
 )
+from gwm_sim.data.pictures.depth import Shown, sort_cameras
+from gwm_sim.data.pictures.videos import SAME_RATE, film_bits, film_rate, frames, inside, levels, numbers_at
 from gwm_sim.data.reading import checks
-from gwm_sim.data.reading.depth import Shown, sort_cameras
 from gwm_sim.data.reading.names import flat_names
 from gwm_sim.data.reading.parquet import first_cell
-from gwm_sim.data.reading.videos import SAME_RATE, film_bits, film_rate, frames, inside, levels, numbers_at
 from gwm_sim.errors import ConfigError, DataError
 
 _STATE, _ACTION = "observation.state", "action"

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.pictures.videos import frame_count, inside, last_moment
 from gwm_sim.data.reading import checks
 from gwm_sim.data.reading.parquet import EPISODE, read_table, rows_by_episode
 from gwm_sim.data.reading.spans import Span, settle
-from gwm_sim.data.reading.videos import frame_count, inside, last_moment
 from gwm_sim.errors import DataError, OutsideError
 
 INFO = "meta/info.json"

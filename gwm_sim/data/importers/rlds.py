@@ -10,15 +10,22 @@ become masks. Neither TensorFlow nor another package is needed.
 """
 
 import re
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gwm_sim.data.images import decode_picture
+from gwm_sim.data.importers.rlds_files import (
+    FEATURES,
+    INFO,
+    decoded,
+    features_of,
+    shards_of,
+    version_folder,
+    versions_of,
+)
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -30,13 +37,11 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
     listed,
 )
+from gwm_sim.data.pictures.videos import inside
 from gwm_sim.data.reading import tfrecord
-from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, brief, json_object, matrix, reading, rows_of
-from gwm_sim.data.reading.videos import inside
+from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, json_object, matrix, reading, rows_of
 from gwm_sim.errors import ConfigError, DataError
 
-_FEATURES, _INFO = "features.json", "dataset_info.json"
-_SHARD = re.compile(r".+-(?P<split>[^-]+)\.(?P<format>\w+)-(?P<shard>\d{1,7})-of-(?P<count>\d{1,7})")
 _OBSERVATION, _ACTION = "steps/observation/", "steps/action"
 _NO_STATE = re.compile(r"embed|language|instruction|mask|image|depth|timestep", re.IGNORECASE)
 """Numbers of an observation that no robot reports."""
@@ -50,35 +55,15 @@ _BRIDGE_ACTION = (*(Action(f"d{name}", unit, "delta") for name, unit in _POSE), 
 """What the seven numbers of BridgeData V2 are, which its files do not say."""
 
 
-@dataclass(frozen=True)
-class _Feature:
-    """What features.json says of one."""
-
-    kind: str
-    """image, text, tensor, or another kind that is not read."""
-    shape: tuple[int, ...]
-    """Without the axis of the steps; -1 for a size that varies."""
-    dtype: str
-    encoding: str
-
-    @property
-    def width(self) -> int | None:
-        """Numbers per step; None when it is no vector of numbers with a fraction."""
-        fraction = self.kind == "tensor" and self.dtype.startswith(("float", "bfloat"))
-        if not fraction or len(self.shape) > 1 or not 0 < sum(self.shape or (1,)) <= MAX_COLUMNS:
-            return None
-        return self.shape[0] if self.shape else 1
-
-
 class RldsSource(Source):
     """Episodes in the order of splits, files and records."""
 
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Find all records, and look into some for the cameras that show something."""
         self.options = options
-        self._root = _version_folder(path, self)
-        self._info = json_object(self._root / _INFO) if (self._root / _INFO).is_file() else {}
-        self._features = _features(json_object(self._root / _FEATURES), self._root / _FEATURES)
+        self._root = version_folder(path, self)
+        self._info = json_object(self._root / INFO) if (self._root / INFO).is_file() else {}
+        self._features = features_of(json_object(self._root / FEATURES), self._root / FEATURES)
         self._places = self._find_places(options.mask)
         self._cached: tuple[int, dict[str, tfrecord.Values]] | None = None
         self._state = self._vectors(_OBSERVATION, "state", options.state_key, "--state-key")
@@ -102,7 +87,7 @@ class RldsSource(Source):
 
     def _find_places(self, mask: str | None) -> list[tuple[str, tfrecord.Place]]:
         """Find the records of every split that is here, or of the one that is wanted."""
-        shards = _shards(self._root)
+        shards = shards_of(self._root)
         said = {str(split["name"]): split for split in _objects(self._info.get("splits"))}
         splits = sorted(shards, key=lambda split: (list(said).index(split) if split in said else len(said), split))
         if not splits:
@@ -112,7 +97,7 @@ class RldsSource(Source):
         if mask is None and len(splits) > 1:
             self.remark(f"all splits are taken, {listed(splits)}; --mask takes one.")
         if absent := [split for split in said if split not in splits]:
-            self.remark(f"{_INFO} lists splits whose files are not here: {listed(absent)}.")
+            self.remark(f"{INFO} lists splits whose files are not here: {listed(absent)}.")
         found = []
         for split in splits if mask is None else [mask]:
             count, files = shards[split]
@@ -124,7 +109,7 @@ class RldsSource(Source):
                 wanted = lengths[shard] if isinstance(lengths, list) and len(lengths) == count else len(places)
                 if str(wanted) != str(len(places)):
                     raise DataError(
-                        f"{self._root / name} has {len(places)} records, {_INFO} says {brief(wanted)}. Copy it again."
+                        f"{self._root / name} has {len(places)} records, {INFO} says {brief(wanted)}. Copy it again."
                     )
                 found += [(split, place) for place in places]
         if not found:
@@ -149,7 +134,7 @@ class RldsSource(Source):
         if not chosen:
             every = [path for path in self._features if path.startswith("steps/")]
             raise DataError(
-                f"{self._root / _FEATURES} has no {usual}: no vector of float32 below {prefix}. "
+                f"{self._root / FEATURES} has no {usual}: no vector of float32 below {prefix}. "
                 f"Name one with {flag}; a step holds {listed(every, 20)}."
             )
         if others := [name for name, path in numbers.items() if path not in chosen]:
@@ -218,7 +203,7 @@ class RldsSource(Source):
     def _values(self, k: int, path: str) -> tfrecord.Values:
         values = self._record(k).get(path)
         if values is None:
-            raise DataError(f"{self._places[k][1]} has no {path}, which {_FEATURES} lists.")
+            raise DataError(f"{self._places[k][1]} has no {path}, which {FEATURES} lists.")
         return values
 
     def _pictures(self, k: int, path: str) -> list[memoryview]:
@@ -230,7 +215,7 @@ class RldsSource(Source):
         where, feature = f"{self._places[k][1]}: {path}", self._features[path]
         with reading(where):
             values = self._values(k, path)
-            flat = values.floats() if values.kind != "bytes" else _decoded(values.texts(), feature, width)
+            flat = values.floats() if values.kind != "bytes" else decoded(values.texts(), feature, width)
         if len(flat) % width or len(flat) > width * MAX_ROWS:
             raise DataError(f"{where} has {len(flat):,} numbers, which are no rows of {width}.")
         return matrix(flat.reshape(-1, width), where)
@@ -307,89 +292,14 @@ def _standing(reward: Array) -> Array:
     return stands
 
 
-def _decoded(texts: list[memoryview], feature: _Feature, width: int) -> Array:
-    """Return the numbers of tensors that were stored as bytes, one per step, perhaps compressed."""
-    dtype = np.dtype(feature.dtype).newbyteorder("<")
-    size = width * dtype.itemsize
-    if feature.encoding not in ("bytes", "zlib"):
-        raise ValueError(f"encoding {brief(feature.encoding)} is not known")
-    if feature.encoding == "zlib":
-        texts = [memoryview(zlib.decompressobj().decompress(text, size + 1)) for text in texts]
-    if any(len(text) != size for text in texts):
-        raise ValueError(f"a step has other than {size} bytes")
-    return np.frombuffer(b"".join(texts), dtype)
-
-
-def _features(content: dict[str, Any], where: Path) -> dict[str, _Feature]:
-    """Return the features by their paths, those of a step below `steps`."""
-    found: dict[str, _Feature] = {}
-
-    def add(path: str, node: Any, in_steps: bool) -> None:
-        members = node["featuresDict"]["features"] if "featuresDict" in node else None
-        if members is not None:
-            for name, member in members.items():
-                add(f"{path}/{name}" if path else name, member, in_steps)
-        elif path == "steps" and "sequence" in node:
-            add(path, node["sequence"]["feature"], True)
-        else:
-            kind = next((kind for kind in ("tensor", "image", "text") if kind in node), "other")
-            content = node.get(kind) or {}
-            sizes = (content.get("shape") or {}).get("dimensions") or []
-            shape = tuple(int(size) for size in sizes)
-            dtype, encoding = str(content.get("dtype")), str(content.get("encoding") or "none")
-            found[path] = _Feature(kind, shape, dtype, encoding)
-
-    with reading(where):
-        add("", content, False)
-    if not any(path.startswith("steps/") for path in found):
-        raise DataError(f"{where} lists no steps: it is no RLDS data set of episodes.")
-    return dict(sorted(found.items()))  # TFDS lists them in no order
-
-
 def _objects(value: object) -> list[dict[str, Any]]:
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, dict) and "name" in item]
 
 
-def _shards(folder: Path) -> dict[str, tuple[int, dict[int, str]]]:
-    """Find the files of every split: how many there should be, and the names of those that are here."""
-    found: dict[str, tuple[int, dict[int, str]]] = {}
-    for name in sorted(item.name for item in folder.iterdir()):
-        match = _SHARD.fullmatch(name)
-        if match is None:
-            continue
-        if match["format"] != "tfrecord":
-            raise DataError(f"{folder / name} is {match['format']}; tfrecord is read. Convert it with TFDS.")
-        found.setdefault(match["split"], (int(match["count"]), {}))[1][int(match["shard"])] = name
-    return found
-
-
-def _versions(path: Path) -> list[Path]:
-    """Find the folders that hold a version of a data set: this one, those in it, and those in these."""
-    if not path.is_dir():
-        path = path.parent
-    found = [path, *path.glob("*"), *path.glob("*/*")] if not (path / _FEATURES).is_file() else [path]
-    return sorted(folder for folder in found if (folder / _FEATURES).is_file() and not folder.is_symlink())
-
-
-def _version_folder(path: Path, source: Source) -> Path:
-    """Return the newest version of the only data set at a path."""
-    versions = _versions(path)
-    if not versions:
-        raise DataError(f"{path} holds no {_FEATURES}. Give the folder of a data set, such as bridge_dataset/1.0.0.")
-    sets = sorted({str(version.parent) for version in versions})
-    if len(sets) > 1:
-        raise DataError(f"{path} holds several data sets, {listed(sets)}: give one of them.")
-    newest = max(versions, key=lambda version: ([int(part) for part in re.findall(r"\d+", version.name)], version.name))
-    if len(versions) > 1:
-        others = listed(version.name for version in versions if version != newest)
-        source.remark(f"version {newest.name} was taken, not {others}: give the folder of another.")
-    return newest
-
-
 def _recognises(path: Path) -> bool:
     """Return whether `path` is a data set, a version of one, or a folder that holds one."""
-    return any(_shards(version) for version in _versions(path))
+    return any(shards_of(version) for version in versions_of(path))
 
 
 FORMAT = ImportFormat(
@@ -398,5 +308,5 @@ FORMAT = ImportFormat(
     _recognises,
     rank=3,
     options=("mask", "state_key", "action_key"),
-    looks_for=f"a folder, or versions such as 1.0.0 in it, with {_FEATURES} and .tfrecord files",
+    looks_for=f"a folder, or versions such as 1.0.0 in it, with {FEATURES} and .tfrecord files",
 )

@@ -23,6 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gwm_sim.data.conversion import rotations
 from gwm_sim.data.importers import hdf5
 from gwm_sim.data.importers.source import (
     AS_STORED,
@@ -34,9 +35,9 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
     listed,
 )
-from gwm_sim.data.reading import robosuite, rotations
+from gwm_sim.data.pictures.depth import DepthMap
+from gwm_sim.data.reading import robosuite
 from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, join_columns, reading, rows_of
-from gwm_sim.data.reading.depth import DepthMap
 from gwm_sim.data.reading.masks import members_of
 from gwm_sim.errors import ConfigError, DataError
 

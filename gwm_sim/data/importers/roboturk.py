@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
+from gwm_sim.data.conversion import rotations
+from gwm_sim.data.conversion.resampling import paired, rate_of
 from gwm_sim.data.importers import hdf5
-from gwm_sim.data.importers.resampling import paired, rate_of
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
@@ -28,9 +29,8 @@ from gwm_sim.data.importers.source import (
     SourceOptions,
     listed,
 )
-from gwm_sim.data.reading import rotations
+from gwm_sim.data.pictures.videos import frame_count, frames, inside
 from gwm_sim.data.reading.checks import Array, moments
-from gwm_sim.data.reading.videos import frame_count, frames, inside
 from gwm_sim.errors import ConfigError, DataError
 
 _SLACK = 2

@@ -1,1 +1,1 @@
-"""How what strangers wrote is read: numbers, rotations and films, checked as they come in."""
+"""What strangers wrote, read and checked: tables, clocks, names, spaces, masks and the files that hold them."""

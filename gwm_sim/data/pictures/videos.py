@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
+from gwm_sim.data.pictures.upright import AS_IT_IS, Turn, turn_of_degrees, turn_of_file, turn_of_matrix, upright
 from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, reading
-from gwm_sim.data.reading.upright import AS_IT_IS, Turn, turn_of_degrees, turn_of_file, turn_of_matrix, upright
 from gwm_sim.errors import DataError, OutsideError
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")

@@ -16,10 +16,10 @@ import numpy as np
 
 import gwm_sim
 from gwm_sim.data.cameras import Camera
+from gwm_sim.data.conversion.continuity import Continuity
+from gwm_sim.data.conversion.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import shrink, shrink_depth
-from gwm_sim.data.importers.continuity import Continuity
-from gwm_sim.data.importers.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array

@@ -1,0 +1,1 @@
+"""A source becomes episodes: one rate, no gaps in time, and angles without jumps."""
