@@ -290,6 +290,13 @@ def test_a_picture_that_is_missing_in_the_middle_is_no_end_to_trim(tmp_path: Pat
     )
 
 
+def test_a_picture_that_is_missing_at_the_start_is_no_end_to_trim(tmp_path: Path) -> None:
+    layouts.write_pictures(tmp_path / "takes")
+    (tmp_path / "takes/take_00/side/1.png").unlink()
+    with pytest.raises(DataError, match=r"12 rows, but 11 pictures of side, and none of the number before 2\.png"):
+        opened(tmp_path / "takes", trim=True)
+
+
 @pytest.mark.parametrize(
     ("numbers", "after"),
     [

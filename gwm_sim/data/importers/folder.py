@@ -40,7 +40,7 @@ from gwm_sim.data.pictures.depth import Shown, sort_cameras
 from gwm_sim.data.pictures.videos import SUFFIXES, film_bits, frame_times, frames, levels
 from gwm_sim.data.reading.checks import MAX_COLUMNS, Array, brief, json_object, matrix
 from gwm_sim.data.reading.clocks import Moments
-from gwm_sim.data.reading.folders import PICTURES, files_in, jump, natural, unlinked
+from gwm_sim.data.reading.folders import PICTURES, begins_late, files_in, jump, natural, unlinked
 from gwm_sim.data.reading.tables import read_table
 from gwm_sim.errors import DataError
 
@@ -277,13 +277,14 @@ class FolderSource(Source):
         return _Take(table, cameras, times, rows)
 
     def _check_numbers(self, folder: Path, rows: int, cameras: dict[str, _Camera]) -> None:
-        """Refuse pictures of which one is missing in the middle: those after it would belong to other rows."""
+        """Refuse pictures of which one is missing before the last: those after it would belong to other rows."""
         for name, camera in cameras.items():
             before = jump(camera.pictures)
-            if before is not None and len(camera) != rows:
+            if len(camera) != rows and (before is not None or begins_late(camera.pictures)):
+                place = f"after {before.name}" if before is not None else f"before {camera.pictures[0].name}"
                 raise DataError(
-                    f"{folder} has {rows} rows, but {len(camera)} pictures of {name}, and none of the number "
-                    f"after {before.name}. Copy it again, or delete the row of each picture that is missing."
+                    f"{folder} has {rows} rows, but {len(camera)} pictures of {name}, and none of the number {place}. "
+                    "Copy it again, or delete the row of each picture that is missing."
                 )
             if before is not None:
                 text = "numbers of pictures are missing as if some were deleted: only a column time can say where"

@@ -27,13 +27,23 @@ def jump(paths: Sequence[Path]) -> Path | None:
 
     Numbers that count something else, such as milliseconds, do not go on by equal steps, and nothing is missing.
     """
-    found = [re.findall(r"[0-9]+", path.stem)[-1:] for path in paths]
-    steps = np.diff([int(digits[0]) for digits in found if digits]) if all(found) else np.zeros(0)
+    steps = np.diff(_numbers(paths))
     if len(steps) < 2 or steps.min() < 1:
         return None
     wide = np.flatnonzero(steps > steps.min())
     counted = (steps % steps.min() == 0).all() and np.median(steps) == steps.min()
     return paths[int(wide[0])] if counted and len(wide) else None
+
+
+def begins_late(paths: Sequence[Path]) -> bool:
+    """Return whether files that are counted begin at 2 or later, as if the first ones were deleted."""
+    return any(number > 1 for number in _numbers(paths)[:1])
+
+
+def _numbers(paths: Sequence[Path]) -> list[int]:
+    """Return the last number in each name; none where one has no number."""
+    found = [re.findall(r"[0-9]+", path.stem)[-1:] for path in paths]
+    return [int(digits[0]) for digits in found] if all(found) else []
 
 
 def unlinked(path: Path) -> Path:
