@@ -35,7 +35,7 @@ class ExportConfig:
     codec: Codec = "av1"
     """lerobot: video codec. AV1 is smaller, H.264 plays everywhere and takes pictures below 64 pixels."""
     task: str | None = None
-    """lerobot: what the robot was told to do, in words; by default the name of the task."""
+    """lerobot: what the robot was told to do, in words; by default each episode's instruction, or the task's name."""
     valid: float = 0.0
     """robomimic: share of the episodes for validation, named in mask/valid; the others are in mask/train. Masks that
     the episodes have are written without it."""
@@ -78,6 +78,7 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
             "cameras": list(recordings.schema.cameras),
             "rate": recordings.schema.rate,
             "imagined": recordings.imagined,
+            "left_out": [f"depth of {camera}" for camera in recordings.schema.depth],
         }
 
 
@@ -102,6 +103,8 @@ def main(config: ExportConfig) -> int:
     result = export_episodes(config)
     content = f"{result['episodes']} episodes, {result['frames']:,} frames of {', '.join(result['cameras'])}"
     print(f"{config.out}: {content}, {result['rate']:g} Hz")
+    if result["left_out"]:
+        print(f"left out: {', '.join(result['left_out'])}, for which {config.format} has no common place")
     if who := result["imagined"]:
         print(f"imagined by {who['model']} ({who['hash']}); the metadata say so")
     if config.json is not None:

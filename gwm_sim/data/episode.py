@@ -13,6 +13,9 @@ DEPTH_UNIT = 1e-4
 VALIDATION_MASKS = ("valid", "val", "validation")
 """Filter keys of episodes that are not trained on, as data sets call them."""
 
+UNTOLD = "unlabelled"
+"""What is written where a format asks for an instruction and nobody gave one."""
+
 
 @dataclass(frozen=True)
 class TaskLabels:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from exporting import LENGTHS, SIZE, export, psnr, smooth_episode, smooth_schema, write_smooth
+from importing import imported
 from recordings import make_camera, make_schema, write_file
 
 from gwm_sim import cli
@@ -129,6 +130,36 @@ def test_unlabelled_recordings_without_objects_are_exported(format: str, tmp_pat
     writer.write(0, dataclasses.replace(smooth_episode(0, 6), labels={}, objects=None, seed=None))
     writer.merge()
     assert export(format, tmp_path / "own.hdf5", tmp_path / "out", codec="h264").exists()
+
+
+@pytest.mark.parametrize("format", ["robomimic", "lerobot", "minari"])
+@pytest.mark.parametrize("succeeded", [None, True, False])
+def test_nobody_judges_what_was_never_judged(format: str, succeeded: bool | None, tmp_path: Path) -> None:
+    schema = smooth_schema(tasks=(), task=None, object_names=())
+    writer = EpisodeWriter(tmp_path / "own.hdf5", schema)
+    plain = dataclasses.replace(smooth_episode(0, 6), labels={}, objects=None, seed=None, policy="demonstration")
+    for k, instruction in enumerate((None, "put the cup away")):
+        writer.write(k, dataclasses.replace(plain, succeeded=succeeded, instruction=instruction))
+    writer.merge()
+    out = export(format, tmp_path / "own.hdf5", tmp_path / "x" / "out-v0", codec="h264")
+    file, episodes = imported(format, out, **({"fps": 10.0} if format == "minari" else {}))
+    assert file.schema.tasks == () and not any(episode.labels for episode in episodes)
+    if format == "robomimic":
+        assert [episode.succeeded for episode in episodes] == [succeeded] * 2
+    else:
+        assert [episode.policy for episode in episodes] == ["demonstration"] * 2
+    if format != "minari":  # which has no place for words
+        assert [episode.instruction for episode in episodes] == [None, "put the cup away"]
+
+
+@pytest.mark.parametrize("format", ["robomimic", "lerobot", "minari"])
+def test_depth_that_is_left_out_is_named(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = EpisodeWriter(tmp_path / "own.hdf5", smooth_schema(depth=("front",)))
+    episode = smooth_episode(0, 6)
+    writer.write(0, dataclasses.replace(episode, depth={"front": np.ones((7, 64, 64, 1), np.uint16)}))
+    writer.merge()
+    assert cli.main(["export", format, str(tmp_path / "own.hdf5"), str(tmp_path / "out-v0")]) == 0
+    assert "left out: depth of front" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("format", ["robomimic", "lerobot", "minari"])

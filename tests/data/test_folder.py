@@ -123,6 +123,31 @@ def test_a_wrong_rate_of_a_film_is_suspected_and_can_be_corrected(tmp_path: Path
     assert said(source) == ""
 
 
+def test_films_at_another_rate_than_the_table_are_named(tmp_path: Path) -> None:
+    faster = opened(take(tmp_path / "faster", [r / 5 for r in range(3)], rows=3))  # the film has 20 frames a second
+    assert shown(faster) == [0, 4, 8]
+    assert "a: 5 rows a second, frames of front 20" in said(faster)
+    slower = opened(take(tmp_path / "slower", [r / 80 for r in range(45)], rows=45))
+    assert shown(slower) == list(range(ROWS)) and slower.layout.rate == 20
+    assert "a: 80 rows a second, frames of front 20" in said(slower)
+    assert "rate" not in said(opened(take(tmp_path / "same", [r / RATE for r in range(ROWS)])))
+
+
+def test_a_clock_of_frame_numbers_is_explained_where_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 of 12 rows have a frame at their time: it goes from 0 to 11 s, the films"):
+        opened(take(tmp_path / "a", list(range(ROWS))))
+    folder = take(tmp_path / "in", [0.45 + r / RATE for r in range(ROWS)])
+    with pytest.raises(DataError, match=r"no recording has 5 rows at 20 Hz .* Note: .*\(a: \d+ of 12 rows"):
+        imported("folder", folder)
+
+
+def test_a_camera_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    folder = take(tmp_path, None)
+    shutil.copy(folder / "a/front.mp4", folder / "a/front.mov")
+    with pytest.raises(DataError, match="shows 'front' twice"):
+        opened(folder)
+
+
 # Cells
 
 

@@ -189,6 +189,33 @@ def test_a_field_that_some_episodes_lack_is_left_out_and_named(tmp_path: Path) -
     assert "joints is not in every episode, and was left out (val/0001)" in said(source)
 
 
+@pytest.mark.parametrize("row", [None, [1.0, 2.0]], ids=["missing", "short"])
+def test_a_row_that_is_no_row_is_named(row: Any, tmp_path: Path) -> None:
+    json_layouts.write_states(tmp_path / "a")
+    path = tmp_path / "a/annotation/val/0001.json"
+    states = json.loads(path.read_text())["states"]
+    change(path, states=[*states[:3], row, *states[4:]])
+    with pytest.raises(DataError, match=r"0001\.json: states: its rows differ in length, or some are missing"):
+        said(opened(tmp_path / "a"))
+
+
+def test_fields_that_nobody_takes_are_named(tmp_path: Path) -> None:
+    json_layouts.write_states(tmp_path / "a", (8, 8))
+    for k in range(2):
+        change(tmp_path / f"a/annotation/val/{k:04d}.json", force=[0.0] * 8, success=[0] * 7 + [1])
+    assert "force was not read: --state-key" in said(opened(tmp_path / "a")).replace("success, force", "force")
+    source = opened(tmp_path / "a", state_key="states,force")
+    assert [column.name for column in source.layout.telemetry][-1] == "force"
+    assert "success was not read" in said(source)
+
+
+def test_films_of_two_rates_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    (truth, _) = json_layouts.write_states(tmp_path / "a", (8, 6))
+    write_mp4(tmp_path / "a/videos/val/0000/1.mp4", np.repeat(truth.frames["1"], 2, axis=0), 10)
+    with pytest.raises(DataError, match="8 rows, but 8 frames of 0, 16 frames of 1.* Write as many rows as frames"):
+        said(opened(tmp_path / "a"))
+
+
 # Recordings of real robots
 
 

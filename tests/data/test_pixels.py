@@ -120,6 +120,24 @@ def test_what_is_uncertain_is_left_out_with_a_remark(form: str, tmp_path: Path) 
         open_source("minari", tmp_path / "m")
 
 
+@pytest.mark.parametrize("form", ["four frames as channels", "two frames one after the other", "black and white"])
+def test_arrays_that_are_neither_pictures_nor_vectors_are_named(form: str, tmp_path: Path) -> None:
+    change = {
+        "four frames as channels": lambda pictures: np.concatenate([pictures] * 4, axis=-1),
+        "two frames one after the other": lambda pictures: np.stack([pictures] * 2, axis=1),
+        "black and white": lambda pictures: pictures > 100,
+    }[form]
+    layouts.write_robomimic(tmp_path / "a.hdf5", (7,))
+    rewrite(tmp_path / "a.hdf5", "agentview_image", change, copy="odd_view")
+    with open_source("robomimic", tmp_path / "a.hdf5") as source:
+        assert source.layout.cameras == ("agentview", "robot0_eye_in_hand")
+        assert any(remark.startswith("odd_view ") and "was left out" in remark for remark in source.remarks)
+    layouts.write_minari(tmp_path / "m", lengths=(6,))
+    rewrite(tmp_path / "m/data/main_data.hdf5", "pixels", change)
+    with pytest.raises(DataError, match=r"no camera shows colours\. observations/pixels .* was left out"):
+        open_source("minari", tmp_path / "m")
+
+
 def test_labels_of_objects_are_no_camera(tmp_path: Path) -> None:
     layouts.write_robomimic(tmp_path / "a.hdf5", (7,))
     rewrite(tmp_path / "a.hdf5", "agentview_image", grey, copy="agentview_segmentation_instance")

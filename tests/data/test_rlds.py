@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import rlds_layout
-from importing import imported
+from importing import config, imported
 from numpy.typing import NDArray
 from rlds_layout import image, tensor, write_rlds
 from shared_data import shared
 
+from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.data.formats import detect, open_source
 from gwm_sim.data.importers.source import Source, SourceOptions
 from gwm_sim.data.reading import tfrecord
@@ -147,7 +148,7 @@ def test_observations_in_parts_are_joined_and_one_can_be_chosen(tmp_path: Path) 
     write_rlds(tmp_path / "arm", {"train": [[6]]}, features, parts)
     source = opened(tmp_path / "arm")
     assert [column.name for column in source.layout.telemetry] == [f"state_{i}" for i in range(5)]
-    assert any("arm/joints, gripper_width: --state-key takes one" in remark for remark in source.remarks)
+    assert any("arm/joints, gripper_width: --state-key takes those instead" in remark for remark in source.remarks)
     source = opened(tmp_path / "arm", state_key="joints", action_key="action_dict/world_vector")
     assert [column.name for column in source.layout.telemetry] == [f"arm_joints_{i}" for i in range(4)]
     np.testing.assert_array_equal(source.recording(0).telemetry, parts["steps/observation/arm/joints"])
@@ -184,6 +185,48 @@ def test_depth_and_integers_are_left_out_by_name(tmp_path: Path) -> None:
     source = opened(tmp_path / "arm")
     assert source.layout.cameras == ("image_0", "wrist")
     assert any("no colour pictures of a step" in remark and "depth" in remark for remark in source.remarks)
+
+
+def in_parts(folder: Path, **parts: tuple[str, Array]) -> Path:
+    """A data set of one episode of 6 rows whose action is a dict; each part with its dtype."""
+    rlds = {f"steps/action/{name}": values for name, (_, values) in parts.items()}
+    features = {
+        f"steps/action/{name}": tensor(*values.shape[1:], dtype=dtype) for name, (dtype, values) in parts.items()
+    }
+    write_rlds(folder, {"train": [[6]]}, features, rlds)
+    others = {path: feature for path, feature in rlds_layout.USUAL.items() if path != "steps/action"}
+    (folder / "1.0.0/features.json").write_text(json.dumps(rlds_layout.nested(others | features)))
+    return folder
+
+
+WORLD = np.arange(18, dtype=np.float32).reshape(6, 3)
+
+
+def test_a_gripper_that_is_opened_or_not_is_an_action(tmp_path: Path) -> None:
+    opens = np.array([0, 1, 1, 0, 0, 1])
+    folder = in_parts(tmp_path / "arm", world_vector=("float32", WORLD), open_gripper=("bool", opens))
+    source = opened(folder)
+    names = [action.name for action in source.layout.actions]
+    assert names == ["open_gripper", *(f"world_vector_{i}" for i in range(3))]
+    np.testing.assert_array_equal(source.recording(0).actions[:, 0], opens[:-1])
+    np.testing.assert_array_equal(source.recording(0).actions[:, 1:], WORLD[:-1])
+
+
+def test_integers_are_taken_when_they_are_asked_for(tmp_path: Path) -> None:
+    mode = np.array([2, 0, 1, 2, 0, 1])
+    folder = in_parts(tmp_path / "arm", world_vector=("float32", WORLD), mode=("int32", mode))
+    source = opened(folder)
+    assert [action.name for action in source.layout.actions] == [f"world_vector_{i}" for i in range(3)]
+    assert any("were left out, mode: --action-key takes" in remark for remark in source.remarks)
+    source = opened(folder, action_key="mode, world_vector", state_key="state,steps/reward")
+    assert [action.name for action in source.layout.actions][0] == "mode"
+    np.testing.assert_array_equal(source.recording(0).actions[:, 0], mode[:-1])
+    assert [column.name for column in source.layout.telemetry][-1] == "reward"
+    assert any("mode holds integers, which are taken for amounts" in remark for remark in source.remarks)
+    with pytest.raises(DataError, match="has no action: .* mode holds integers, which may be choices"):
+        opened(in_parts(tmp_path / "game", mode=("int64", mode)))
+    with pytest.raises(ConfigError, match="--action-key speed names no vector"):
+        opened(folder, action_key="world_vector,speed")
 
 
 def test_seven_numbers_of_bridge_data_have_names(tmp_path: Path) -> None:
@@ -245,6 +288,19 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
         opened(tmp_path / "arm").recording(1)
 
 
+def test_a_damaged_record_does_not_cost_the_data_set(tmp_path: Path) -> None:
+    write_rlds(tmp_path / "arm", {"train": [[6, 6, 1, 6]]})
+    path = file_of(tmp_path / "arm")
+    data = bytearray(path.read_bytes())
+    data[tfrecord.places(path)[1].start + 500] ^= 1
+    path.write_bytes(data)
+    result = import_episodes(config("rlds", tmp_path / "arm", tmp_path / "a.hdf5", source_fps=5.0))
+    assert result.imported == 2
+    lost = [note for note in result.notes if "was left out" in note]
+    assert "episode 1" in lost[0] and "checksum" in lost[0]
+    assert "episode 2" in lost[1] and "1 usable rows" in lost[1]
+
+
 def test_lengths_are_not_believed(tmp_path: Path) -> None:
     write_rlds(tmp_path / "arm", {"train": [[6]]})
     path = file_of(tmp_path / "arm")
@@ -269,7 +325,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     pictures = {"steps/observation/image_0": [b"\xff\xd8 no picture"] * 6}
     write_rlds(tmp_path / "c", {"train": [[6]]}, changes=pictures)
     with pytest.raises(DataError, match=r"image_0, row 0"):
-        opened(tmp_path / "c")
+        list(opened(tmp_path / "c").frames(0, "image_0", [0]))
 
 
 def test_missing_files_are_told(tmp_path: Path) -> None:

@@ -84,6 +84,27 @@ def test_a_choice_begins_with_its_first_value(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined.argmax(axis=1) + 5, values[1::2])
 
 
+def test_depth_is_read_beside_actions_in_parts(tmp_path: Path) -> None:
+    space = {"type": "Dict", "subspaces": {"arm": box(2), "mode": discrete(3)}}
+    write(tmp_path / "a-v0", space, {"/arm": np.zeros((LENGTH, 2)), "/mode": np.arange(LENGTH) % 3})
+    with h5py.File(tmp_path / "a-v0/data/main_data.hdf5", "r+") as file:
+        file["episode_0/observations/depth"] = np.full((LENGTH + 1, 64, 80), 1.5, np.float32)
+    with open_source("minari", tmp_path / "a-v0") as source:
+        assert source.layout.depth == ("pixels",)
+        assert {float(image.mean()) for image in source.depth(0, "pixels", range(LENGTH + 1))} == {1.5}
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+def test_switches_among_the_observations_are_telemetry(kind: type, tmp_path: Path) -> None:
+    write(tmp_path / "a-v0", box(2), {"": np.zeros((LENGTH, 2))})
+    closed = np.arange(LENGTH + 1) % 2
+    with h5py.File(tmp_path / "a-v0/data/main_data.hdf5", "r+") as file:
+        file["episode_0/observations/closed"] = closed.astype(kind)
+    with open_source("minari", tmp_path / "a-v0") as source:
+        column = [column.name for column in source.layout.telemetry].index("closed")
+        np.testing.assert_array_equal(source.recording(0).telemetry[:, column], closed)
+
+
 def test_what_is_on_or_off_is_a_column(tmp_path: Path) -> None:
     values = RNG.integers(0, 2, (LENGTH, 2, 2), np.int8)
     write(tmp_path / "a-v0", {"type": "MultiBinary", "n": [2, 2]}, {"": values})

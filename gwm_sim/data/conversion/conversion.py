@@ -100,8 +100,8 @@ class Conversion:
                 self._scan(self._continuity(recording), k, found)
             show((k + 1) / count, f"{k + 1} of {count} recordings")
         if not self.clips:
-            reason = f"no recording has {SHORTEST} rows without a gap in time: there is nothing to learn from."
-            raise source.nothing_sound(reason)
+            reason = f"no recording has {SHORTEST} rows at {rate:g} Hz without a gap in time: nothing can be learned."
+            raise source.nothing_sound(" ".join([reason, *(f"Note: {remark}." for remark in source.remarks)]))
         self._tasks = found.tasks
         self._found = found
         self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read

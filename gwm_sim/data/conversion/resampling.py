@@ -125,7 +125,7 @@ def aggregate(actions: Array, columns: Sequence[Action], rows: Array, unsaid: Ki
         unknown = [column.name for column, kind in zip(columns, kinds, strict=True) if kind is None]
         raise ConfigError(
             f"the source does not say how {listed(unknown)} add up when frames are left out: give "
-            "--actions delta (changes, summed), target (absolute, the last counts) or rate (averaged), or no --fps."
+            "--actions delta (changes, summed), target (absolute, the last counts) or rate (averaged)."
         )
     sums = np.concatenate([np.zeros((1, actions.shape[1])), np.cumsum(actions, axis=0, dtype=np.float64)])
     summed = sums[rows[1:]] - sums[rows[:-1]]

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.episode import UNTOLD
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.exporters.summaries import Summaries
@@ -42,7 +43,10 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-    """Write episodes as a dataset; `task` is what the robot was told to do, by default the task of its labels."""
+    """Write episodes as a dataset; `task` is what the robot was told to do.
+
+    By default that is the instruction of each episode, or else the task of its labels.
+    """
     schema = recordings.schema
     tasks: dict[str, int] = {}
     check_codec(codec, schema.cameras)
@@ -59,7 +63,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
         start = 0
         for k, episode in enumerate(recordings):
             stop = start + len(episode) + 1
-            told = task or recordings.task_of(episode) or "unlabelled"
+            told = task or episode.instruction or recordings.task_of(episode) or UNTOLD
             number = tasks.setdefault(told, len(tasks))
             columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate, number)
             tables.present().add(columns)

@@ -222,11 +222,11 @@ class FolderSource(Source):
         if len(tables) > 1:
             raise DataError(f"{folder} holds {len(tables)} .csv files; an episode has one.")
         table = _read_table(tables[0])
-        cameras = {path.stem: self._film(path) for path in _films(folder)}
-        for path in _picture_folders(folder):
-            if path.name in cameras:
-                raise DataError(f"{folder} holds a film and a folder of pictures of {path.name!r}. Remove one.")
-            cameras[path.name] = self._pictures(path)
+        found = [(path.stem, self._film(path)) for path in _films(folder)]
+        found += [(path.name, self._pictures(path)) for path in _picture_folders(folder)]
+        cameras = dict(found)
+        if twice := [name for i, (name, _) in enumerate(found) if name in dict(found[:i])]:
+            raise DataError(f"{folder} shows {twice[0]!r} twice, as a film or as pictures. Remove one.")
         return self._untimed(folder, table, cameras) if table.moments is None else self._timed(folder, table, cameras)
 
     def _film(self, path: Path) -> _Camera:
@@ -292,7 +292,14 @@ class FolderSource(Source):
 
     def _compare(self, folder: Path, times: Array, slowest: Array, films: dict[str, Array]) -> None:
         """Say which rows and frames have no partner, and whether the films' rate is why."""
+        rate, told = 1 / _period(times, folder), {name: 1 / _period(shown, folder) for name, shown in films.items()}
+        if others := [f"{name} {other:.3g}" for name, other in told.items() if abs(other / rate - 1) > UNEVEN]:
+            text = "films and table differ in rate: a row shows the frame nearest in time, a faster table is thinned"
+            self.remark(text, f"{folder.name}: {rate:.3g} rows a second, frames of {listed(others)}")
         alone = int((~_has_pictures(times, films, folder)).sum())
+        if len(times) - alone < 2:
+            spans = f"it goes from {times[0]:.4g} to {times[-1]:.4g} s, the films last {slowest[-1]:.4g} s"
+            raise DataError(f"{folder}: {len(times) - alone} of {len(times)} rows have a frame at their time: {spans}.")
         period = max(_period(times, folder), _period(slowest, folder))
         early, late = slowest < times[0] - period, slowest > times[-1] + period
         unseen = int((early | late).sum())
@@ -302,11 +309,11 @@ class FolderSource(Source):
         self.remark("rows without a frame at their time, and frames without a row, were left out", shares)
         ratio = float(slowest[-1] / (times[-1] - times[0]))
         if self.options.source_fps is None and abs(times[0]) <= period and abs(ratio - 1) > UNEVEN:
-            told = 1 / _period(slowest, folder)
-            lengths = f"{folder.name}: {slowest[-1]:.4g} s at {told:.3g} Hz, {times[-1] - times[0]:.4g} s"
+            stated = 1 / _period(slowest, folder)
+            lengths = f"{folder.name}: {slowest[-1]:.4g} s at {stated:.3g} Hz, {times[-1] - times[0]:.4g} s"
             self.remark(
                 "films last longer or shorter than the table, as if their files gave a wrong rate: where both show "
-                f"the whole episode, --source-fps {told * ratio:.2g} would fit",
+                f"the whole episode, --source-fps {stated * ratio:.2g} would fit",
                 lengths,
             )
 

@@ -18,7 +18,7 @@ from gwm_sim.data.demos import open_file
 from gwm_sim.data.importers.source import Source
 from gwm_sim.data.pictures.depth import BUFFER, DepthMap, Scale, Shown, says_depth, sort_cameras
 from gwm_sim.data.pictures.pixels import Form, axes_of, form_of
-from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading
+from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading, rows_of
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000
@@ -153,13 +153,23 @@ def matrix_at(group: h5py.Group, path: str) -> Array:
     return matrix(array_at(group, path), place(group, path))
 
 
+def rows_at(group: h5py.Group, path: str, count: int) -> Array | None:
+    """Read one number per row as (count,) float32; None where there is no such dataset."""
+    return None if member(group, path) is None else rows_of(array_at(group, path), count, place(group, path))
+
+
+def is_unjudged_export(demo: h5py.Group) -> bool:
+    """Return whether a demo is an export of ours that nobody labelled: its rewards of 0 only fill a place."""
+    return attribute(demo, "properties") is not None and member(demo, "labels") is None
+
+
 def sort_views(
     members: Mapping[str, Any], where: str, known: Collection[str] = ()
 ) -> tuple[list[str], dict[str, DepthMap], list[str]]:
     """Find pictures and depth maps among the members of a group.
 
     Args:
-        members: Members by name; what has not three or four axes is passed over.
+        members: Members by name; what has one or two axes is passed over.
         where: For messages.
         known: Members that are pictures for certain, such as JPEG files.
 
@@ -173,6 +183,9 @@ def sort_views(
     metric = any(_is_metric(item) for name, item in views.items() if says_depth(name))
     shown = [Shown(name, 0, False, {}) for name in known]
     remarks = []
+    for name, item in members.items():
+        if isinstance(item, h5py.Dataset) and len(item.shape or ()) > 2 and name not in views:
+            remarks.append(f"{name} {item.dtype} {item.shape} was left out: it is neither a vector nor pictures")
     for name, item in views.items():
         if item.dtype.kind in "fu" and item.dtype != np.uint8 and says_depth(name):
             shown.append(Shown(name, 8 * item.dtype.itemsize, True, _said(item, metric)))

@@ -84,6 +84,9 @@ class JsonSource(Source):
         common = self._common_fields()
         self._states = self._state_fields(first, common, count)
         self._actions = self._action_fields(first, common, count)
+        known = {field.key for field in (*self._states, *self._actions)}
+        if unread := [k for k in common if k not in known and not (_STATE.search(k) or _ACTION.search(k))]:
+            self.remark(f"{listed(unread)} was not read: --state-key and --action-key take what they name")
         states = [column for field in self._states for column in field.columns]
         names = [column.name for column in states]
         self._commands: tuple[int, ...] = () if self._actions else self._coming(names)
@@ -249,7 +252,8 @@ class JsonSource(Source):
             counts = listed(f"{key} for {count}" for key, count in rows.items())
             raise DataError(f"{annotation.path}: its fields are for different numbers of frames: {counts}.")
         counted = {camera: frame_count(film) for camera, film in films.items()}
-        count = paired(self, str(annotation.path), next(iter(rows.values())), counted)
+        remedy = "Write as many rows as frames, or a whole multiple of them."
+        count = paired(self, str(annotation.path), next(iter(rows.values())), counted, remedy=remedy)
         telemetry = [values[f.key][:: f.stride][:count, list(f.taken)] for f in self._states]
         joined = np.concatenate([np.zeros((count, 0), np.float32), *telemetry], axis=1)
         return Recording(

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.episode import UNTOLD
 from gwm_sim.data.pictures.videos import frame_count, inside, last_moment
 from gwm_sim.data.reading import checks
 from gwm_sim.data.reading.parquet import EPISODE, read_table, rows_by_episode
@@ -346,5 +347,9 @@ def _length(line: Mapping[str, Any]) -> int | None:
 def _instruction(line: Mapping[str, Any]) -> str | None:
     """Return what an episode was recorded for, in words; None where nobody says."""
     tasks = line.get("tasks")
-    texts = [text for text in tasks if isinstance(text, str) and text] if isinstance(tasks, list) else []
+    texts = (
+        [text for text in tasks if isinstance(text, str) and text not in ("", UNTOLD)]
+        if isinstance(tasks, list)
+        else []
+    )
     return "; ".join(texts) or None

@@ -48,6 +48,7 @@ class MinariSource(hdf5.Hdf5Source):
         self.options = options
         self._data = data = _data_file(path)
         metadata = _metadata(data.with_name("metadata.json"))
+        self._own = "gwm_sim" in metadata
         names = [name for name in self._open(data) if re.fullmatch(r"episode_\d{1,9}", name)]
         self._episodes = sorted(names, key=lambda name: int(name[8:]))
         if not self._episodes:
@@ -133,20 +134,20 @@ class MinariSource(hdf5.Hdf5Source):
         actions = self._actions(episode)
         rewards = rows_of(hdf5.array_at(episode, "rewards"), len(actions), f"{where}/rewards")
         key = next((key for key in _SUCCESS if hdf5.member(episode, key) is not None), None)
+        unjudged = self._own and key is None  # an export of ours has rewards of 0 where nobody gave any
         success = None if key is None else rows_of(hdf5.array_at(episode, key), len(telemetry), f"{where}/{key}") > 0
         return Recording(
             where=where,
             telemetry=telemetry,
             actions=actions,
-            reward=np.concatenate([np.zeros(1, np.float32), rewards]),
+            reward=None if unjudged else np.concatenate([np.zeros(1, np.float32), rewards]),
             success=success,
             succeeded=None if success is None else bool(success.any()),
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode = self._episode(k)
-        stored = hdf5.dataset_at(episode, self._cameras[camera])
-        count = len(hdf5.dataset_at(episode, f"actions{self._parts[0].path}")) + 1
+        stored, count = hdf5.dataset_at(episode, self._cameras[camera]), self._rows(episode)
         if not _is_jpeg(stored):
             yield from hdf5.pictures(stored, rows, count)
             return
@@ -160,8 +161,11 @@ class MinariSource(hdf5.Hdf5Source):
 
     def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode, depth = self._episode(k), self._depths[camera]
-        count = len(hdf5.dataset_at(episode, "actions")) + 1
-        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, count, depth.scale)
+        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, self._rows(episode), depth.scale)
+
+    def _rows(self, episode: h5py.Group) -> int:
+        """Return how many rows of observations belong to the actions, which may lie in several arrays."""
+        return len(hdf5.dataset_at(episode, f"actions{self._parts[0].path}")) + 1
 
 
 def _data_file(path: Path) -> Path:
@@ -196,7 +200,7 @@ def _telemetry(observations: dict[str, h5py.Dataset]) -> list[str]:
     return [
         key
         for key, item in observations.items()
-        if item.dtype.kind in "fi" and item.ndim in (1, 2) and not key.endswith(_GOALS)
+        if item.dtype.kind in "fiub" and item.ndim in (1, 2) and not key.endswith(_GOALS)
     ]
 
 

@@ -6,7 +6,8 @@
 
 A record is an episode. The action of a step leads to the next step, and its reward is that of the next step; the last
 action leads nowhere. Names, units and the rate of the columns are not stored: `--source-fps` gives the rate. Splits
-become masks. Neither TensorFlow nor another package is needed.
+become masks, what is on or off a column of 0 and 1; integers, which may be choices, are left out unless they are asked
+for. Neither TensorFlow nor another package is needed.
 """
 
 import re
@@ -57,6 +58,8 @@ _BRIDGE_ACTION = (*(Action(f"d{name}", unit, "delta") for name, unit in _POSE), 
 
 class RldsSource(Source):
     """Episodes in the order of splits, files and records."""
+
+    leaves_out = True
 
     def __init__(self, path: Path, options: SourceOptions = AS_STORED) -> None:
         """Find all records, and look into some for the cameras that show something."""
@@ -124,28 +127,39 @@ class RldsSource(Source):
             if path.startswith(prefix) and feature.width is not None
         }
         if wanted is not None:
-            paths = [path for path in self._features if path == wanted or path.endswith(f"/{wanted}")]
-            vectors = [path for path in paths if path.startswith("steps/") and self._features[path].width is not None]
-            if len(vectors) != 1:
-                raise ConfigError(f"{flag} {wanted} names no vector of a step; known are {listed(known) or 'none'}.")
-            return vectors
+            return [self._vector(key.strip(), known, flag) for key in wanted.split(",")]
         numbers = {name: path for name, path in known.items() if not _NO_STATE.search(name)}
-        chosen = [numbers[usual]] if usual in numbers else list(numbers.values())
+        certain = {name: path for name, path in numbers.items() if self._features[path].certain}
+        chosen = [certain[usual]] if usual in certain else list(certain.values())
         if not chosen:
             every = [path for path in self._features if path.startswith("steps/")]
+            choices = f" {listed(numbers)} holds integers, which may be choices." if numbers else ""
             raise DataError(
-                f"{self._root / FEATURES} has no {usual}: no vector of float32 below {prefix}. "
+                f"{self._root / FEATURES} has no {usual}: no vector of float or bool below {prefix}.{choices} "
                 f"Name one with {flag}; a step holds {listed(every, 20)}."
             )
         if others := [name for name, path in numbers.items() if path not in chosen]:
-            self.remark(f"other vectors of a step were left out, {listed(others)}: {flag} takes one of them.")
+            self.remark(f"other vectors of a step were left out, {listed(others)}: {flag} takes those instead.")
         return chosen
+
+    def _vector(self, key: str, known: dict[str, str], flag: str) -> str:
+        """Return the only vector of a step that a user means."""
+        paths = [path for path in self._features if path == key or path.endswith(f"/{key}")]
+        vectors = [path for path in paths if path.startswith("steps/") and self._features[path].width is not None]
+        if len(vectors) != 1:
+            raise ConfigError(f"{flag} {key} names no vector of a step; known are {listed(known) or 'none'}.")
+        if not self._features[vectors[0]].certain:
+            self.remark(f"{vectors[0]} holds integers, which are taken for amounts and not for choices.")
+        return vectors[0]
 
     def _columns(self, name: str) -> tuple[tuple[Column, ...], tuple[Action, ...]]:
         """Name the columns: BridgeData's by what is known of it, others by their feature and a number."""
 
         def numbered(paths: Sequence[str], prefix: str, usual: str) -> list[str]:
-            widths = {path.removeprefix(prefix).strip("/").replace("/", "_") or usual: path for path in paths}
+            widths = {
+                path.removeprefix(prefix).removeprefix("steps").strip("/").replace("/", "_") or usual: path
+                for path in paths
+            }
             return [
                 f"{key}_{i}" if width > 1 else key
                 for key, path in widths.items()
@@ -171,7 +185,8 @@ class RldsSource(Source):
             if path.startswith("steps/") and feature.dtype == "uint8" and (*feature.shape, -1)[2] in (-1, 1, 3, 4)
         ]
         looked = sorted({round(k) for k in np.linspace(0, len(self) - 1, 8)})
-        shows = {path: any(self._shows(k, path) for k in looked) for path in coloured}
+        looks = {path: {self._shows(k, path) for k in looked} for path in coloured}
+        shows = {path: True in seen or seen == {None} for path, seen in looks.items()}
         cameras = {
             path.removeprefix(_OBSERVATION).removeprefix("steps/").replace("/", "_"): path
             for path in coloured
@@ -185,12 +200,16 @@ class RldsSource(Source):
             raise DataError(f"{self._root} has no pictures: none of {listed(images) or 'its features'} shows any.")
         return cameras
 
-    def _shows(self, k: int, path: str) -> bool:
-        """Whether a camera shows something in the first step of an episode."""
-        pictures = self._pictures(k, path)
-        if not pictures or not len(pictures[0]):
-            return False
-        return int(np.ptp(decode_picture(bytes(pictures[0]), f"{self._places[k][1]}: {path}, row 0"))) > _BLANK
+    def _shows(self, k: int, path: str) -> bool | None:
+        """Whether a camera shows something in the first step of an episode; None where it is damaged."""
+        try:
+            pictures = self._pictures(k, path)
+            if not pictures or not len(pictures[0]):
+                return False
+            first = decode_picture(bytes(pictures[0]), f"{self._places[k][1]}: {path}, row 0")
+        except DataError:  # reading the episode will say what is wrong
+            return None
+        return int(np.ptp(first)) > _BLANK
 
     def _record(self, k: int) -> dict[str, tfrecord.Values]:
         if self._cached is None or self._cached[0] != k:
@@ -235,7 +254,7 @@ class RldsSource(Source):
             reward = None
             self.remark("episodes whose last step is not marked so were cut: how they ended is unknown", str(k))
         for camera, path in self._cameras.items():
-            if not self._shows(k, path):
+            if self._shows(k, path) is False:
                 self.remark(f"camera {camera} is blank in episodes: leave it out with --camera", str(k))
         return Recording(
             where=str(place),

@@ -28,10 +28,15 @@ class Feature:
     encoding: str
 
     @property
+    def certain(self) -> bool:
+        """Whether its numbers are amounts, or 0 and 1: integers may as well be numbers of choices."""
+        return self.width is not None and self.dtype.startswith(("float", "bfloat", "bool"))
+
+    @property
     def width(self) -> int | None:
-        """Numbers per step; None when it is no vector of numbers with a fraction."""
-        fraction = self.kind == "tensor" and self.dtype.startswith(("float", "bfloat"))
-        if not fraction or len(self.shape) > 1 or not 0 < sum(self.shape or (1,)) <= MAX_COLUMNS:
+        """Numbers per step; None when it is no vector of numbers."""
+        number = self.kind == "tensor" and self.dtype.startswith(("float", "bfloat", "bool", "int", "uint"))
+        if not number or len(self.shape) > 1 or not 0 < sum(self.shape or (1,)) <= MAX_COLUMNS:
             return None
         return self.shape[0] if self.shape else 1
 

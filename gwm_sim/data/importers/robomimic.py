@@ -37,7 +37,7 @@ from gwm_sim.data.importers.source import (
 )
 from gwm_sim.data.pictures.depth import DepthMap
 from gwm_sim.data.reading import robosuite
-from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, join_columns, reading, rows_of
+from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, join_columns, reading
 from gwm_sim.data.reading.masks import members_of
 from gwm_sim.errors import ConfigError, DataError
 
@@ -296,9 +296,8 @@ class RobomimicSource(hdf5.Hdf5Source):
         samples = hdf5.attribute(demo, "num_samples")
         if samples is not None and str(samples) != str(len(actions)):
             raise DataError(f"{where} says num_samples {brief(samples)}, but has {len(actions)} actions.")
-        rewards = None
-        if hdf5.member(demo, "rewards") is not None:
-            rewards = rows_of(hdf5.matrix_at(demo, "rewards"), len(actions), f"{where}/rewards")
+        rewards = None if hdf5.is_unjudged_export(demo) else hdf5.rows_at(demo, "rewards", len(actions))
+        told = hdf5.attribute(demo, "succeeded")
         actions, stands = self._aligned(where, len(telemetry), actions, rewards)
         environment = self._environments[self._demos[k][0]]
         return Recording(
@@ -307,8 +306,8 @@ class RobomimicSource(hdf5.Hdf5Source):
             actions=actions,
             reward=stands,
             success=None if stands is None else stands >= 1,
-            succeeded=None if rewards is None else bool((rewards >= 1).any()),
-            instruction=environment.instruction,
+            succeeded=bool(told) if told is not None else None if rewards is None else bool((rewards >= 1).any()),
+            instruction=hdf5.text_attribute(demo, "instruction") or environment.instruction,
             masks=self._masks[self._demos[k]],
             task=_task(hdf5.text_attribute(demo, "task")) or environment.task,
         )

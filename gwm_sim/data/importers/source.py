@@ -41,9 +41,9 @@ class SourceOptions:
     mask: str | None = None
     """Take only the demonstrations of this filter key, such as train."""
     state_key: str | None = None
-    """Field that is the telemetry, where it has another name than usual; of LeRobot several, with commas between."""
+    """Field that is the telemetry, where it has another name than usual; several with commas between."""
     action_key: str | None = None
-    """Field that is the action, where it has another name than usual; of LeRobot several, with commas between."""
+    """Field that is the action, where it has another name than usual; several with commas between."""
 
     def __post_init__(self) -> None:
         check_rate(source_fps=self.source_fps)

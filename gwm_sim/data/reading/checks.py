@@ -50,7 +50,10 @@ def matrix(values: ArrayLike, where: str) -> Array:
     Raises:
         DataError: They are no numbers, have a wrong number of axes, or are too large for float32.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{where}: its rows differ in length, or some are missing. Repair or remove it.") from error
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
         raise DataError(f"{where} is {array.dtype} {array.shape}, expected numbers with one or two axes.")
     array = array[:, None] if array.ndim == 1 else array
