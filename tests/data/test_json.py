@@ -199,6 +199,14 @@ def test_a_row_that_is_no_row_is_named(row: Any, tmp_path: Path) -> None:
         said(opened(tmp_path / "a"))
 
 
+def test_a_split_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    json_layouts.write_states(tmp_path / "a")
+    json_layouts.write_states(tmp_path / "b")
+    (tmp_path / "a/annotation/train").symlink_to(tmp_path / "b/annotation/val")
+    with pytest.raises(DataError, match="train is a symbolic link, which is not followed"):
+        opened(tmp_path / "a")
+
+
 def test_fields_that_nobody_takes_are_named(tmp_path: Path) -> None:
     json_layouts.write_states(tmp_path / "a", (8, 8))
     for k in range(2):

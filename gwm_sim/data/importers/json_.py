@@ -32,7 +32,7 @@ from gwm_sim.data.importers.source import (
 from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.data.reading.annotations import Annotation, camera_of, read_annotation
 from gwm_sim.data.reading.checks import Array
-from gwm_sim.data.reading.folders import files_in
+from gwm_sim.data.reading.folders import files_in, unlinked
 from gwm_sim.errors import ConfigError, DataError
 
 _ANNOTATION, _VIDEOS = "annotation", "videos"
@@ -293,7 +293,7 @@ def _annotations(root: Path) -> list[tuple[Path, str | None]]:
     folder = root / _ANNOTATION
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist. Give the folder that holds {_ANNOTATION} and {_VIDEOS}.")
-    below = sorted(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())
+    below = sorted(unlinked(item) for item in folder.iterdir() if item.is_dir())
     found: list[tuple[Path, str | None]] = [(path, None) for path in files_in(folder, ".json")]
     found += [(path, split.name) for split in below for path in files_in(split, ".json")]
     if not found:
