@@ -27,6 +27,7 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    how_to_move,
     listed,
 )
 from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
@@ -115,6 +116,10 @@ class JsonSource(Source):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def advice(self, k: int) -> str:
+        """Name the annotation that is to be moved."""
+        return how_to_move(self._files[k][0])
 
     def _annotation(self, k: int) -> Annotation:
         if self._cached[0] != k:
@@ -252,7 +257,7 @@ class JsonSource(Source):
             counts = listed(f"{key} for {count}" for key, count in rows.items())
             raise DataError(f"{annotation.path}: its fields are for different numbers of frames: {counts}.")
         counted = {camera: frame_count(film) for camera, film in films.items()}
-        remedy = "Write as many rows as frames, or a whole multiple of them."
+        remedy = "Or write as many rows as frames, or a whole multiple."
         count = paired(self, str(annotation.path), next(iter(rows.values())), counted, remedy=remedy)
         telemetry = [values[f.key][:: f.stride][:count, list(f.taken)] for f in self._states]
         joined = np.concatenate([np.zeros((count, 0), np.float32), *telemetry], axis=1)
