@@ -141,6 +141,14 @@ def test_a_clock_of_frame_numbers_is_explained_where_nothing_is_left(tmp_path: P
         imported("folder", folder)
 
 
+def test_episodes_that_are_all_links_are_told(tmp_path: Path) -> None:
+    folder = take(tmp_path / "real", None)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/a").symlink_to(folder / "a")
+    with pytest.raises(DataError, match="holds no episode: .* symbolic links are not followed"):
+        opened(tmp_path / "links")
+
+
 def test_a_camera_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     folder = take(tmp_path, None)
     shutil.copy(folder / "a/front.mp4", folder / "a/front.mov")

@@ -199,6 +199,14 @@ def test_a_row_that_is_no_row_is_named(row: Any, tmp_path: Path) -> None:
         said(opened(tmp_path / "a"))
 
 
+def test_a_split_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    json_layouts.write_states(tmp_path / "a")
+    json_layouts.write_states(tmp_path / "b")
+    (tmp_path / "a/annotation/train").symlink_to(tmp_path / "b/annotation/val")
+    with pytest.raises(DataError, match="train is a symbolic link, which is not followed"):
+        opened(tmp_path / "a")
+
+
 def test_fields_that_nobody_takes_are_named(tmp_path: Path) -> None:
     json_layouts.write_states(tmp_path / "a", (8, 8))
     for k in range(2):
@@ -212,7 +220,10 @@ def test_fields_that_nobody_takes_are_named(tmp_path: Path) -> None:
 def test_films_of_two_rates_are_refused_with_a_remedy(tmp_path: Path) -> None:
     (truth, _) = json_layouts.write_states(tmp_path / "a", (8, 6))
     write_mp4(tmp_path / "a/videos/val/0000/1.mp4", np.repeat(truth.frames["1"], 2, axis=0), 10)
-    with pytest.raises(DataError, match="8 rows, but 8 frames of 0, 16 frames of 1.* Write as many rows as frames"):
+    with pytest.raises(
+        DataError,
+        match="8 rows, but 8 frames of 0, 16 frames of 1.* write as many rows as frames.* move .*0000.json away",
+    ):
         said(opened(tmp_path / "a"))
 
 

@@ -310,6 +310,14 @@ def test_files_that_no_schema_fits_together_are_refused(
         open_source("robomimic", two_files(tmp_path / "both", edit))
 
 
+def test_a_link_among_the_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere.hdf5", {})
+    write(tmp_path / "all/a.hdf5", {})
+    (tmp_path / "all/b.hdf5").symlink_to(tmp_path / "elsewhere.hdf5")
+    with pytest.raises(DataError, match=r"b\.hdf5 is a symbolic link, which is not followed"):
+        open_source("robomimic", tmp_path / "all")
+
+
 def test_other_differences_are_named(tmp_path: Path) -> None:
     def edit(args: dict[str, Any]) -> None:
         args["env_version"] = "1.4.1"

@@ -127,7 +127,8 @@ class FolderSource(Source):
             raise DataError(f"{path} is no folder. Give the folder that holds one folder per episode.")
         self._folders = self._episodes(path)
         if not self._folders:
-            raise DataError(f"{path} holds no episode: a folder with a .csv table and a film such as front.mp4.")
+            text = f"{path} holds no episode: a folder with a .csv table and a film such as front.mp4."
+            raise DataError(" ".join([text, *(f"{remark}." for remark in self.remarks)]))
         first = self._read(self._folders[0])
         self._cached = (0, first)
         shown = [Shown(name, camera.bits(), False, {}) for name, camera in first.cameras.items()]

@@ -19,6 +19,7 @@ from gwm_sim.data.importers.source import Source
 from gwm_sim.data.pictures.depth import BUFFER, DepthMap, Scale, Shown, says_depth, sort_cameras
 from gwm_sim.data.pictures.pixels import Form, axes_of, form_of
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, matrix, reading, rows_of
+from gwm_sim.data.reading.folders import unlinked
 from gwm_sim.errors import DataError
 
 _MAX_ATTRIBUTE = 1_000_000
@@ -65,7 +66,7 @@ def hdf5_files(path: Path) -> list[Path]:
     """List the HDF5 file at `path`, or those directly in the folder `path`, by name."""
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in (".hdf5", ".h5") and not file.is_symlink())
+    files = sorted(unlinked(file) for file in path.iterdir() if file.suffix in (".hdf5", ".h5"))
     if not files:
         raise DataError(f"{path} holds no .hdf5 file. Give the file, or the folder that holds it.")
     return files

@@ -27,12 +27,13 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    how_to_move,
     listed,
 )
 from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.data.reading.annotations import Annotation, camera_of, read_annotation
 from gwm_sim.data.reading.checks import Array
-from gwm_sim.data.reading.folders import files_in
+from gwm_sim.data.reading.folders import files_in, unlinked
 from gwm_sim.errors import ConfigError, DataError
 
 _ANNOTATION, _VIDEOS = "annotation", "videos"
@@ -115,6 +116,10 @@ class JsonSource(Source):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def advice(self, k: int) -> str:
+        """Name the annotation that is to be moved."""
+        return how_to_move(self._files[k][0])
 
     def _annotation(self, k: int) -> Annotation:
         if self._cached[0] != k:
@@ -252,7 +257,7 @@ class JsonSource(Source):
             counts = listed(f"{key} for {count}" for key, count in rows.items())
             raise DataError(f"{annotation.path}: its fields are for different numbers of frames: {counts}.")
         counted = {camera: frame_count(film) for camera, film in films.items()}
-        remedy = "Write as many rows as frames, or a whole multiple of them."
+        remedy = "Or write as many rows as frames, or a whole multiple."
         count = paired(self, str(annotation.path), next(iter(rows.values())), counted, remedy=remedy)
         telemetry = [values[f.key][:: f.stride][:count, list(f.taken)] for f in self._states]
         joined = np.concatenate([np.zeros((count, 0), np.float32), *telemetry], axis=1)
@@ -293,7 +298,7 @@ def _annotations(root: Path) -> list[tuple[Path, str | None]]:
     folder = root / _ANNOTATION
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist. Give the folder that holds {_ANNOTATION} and {_VIDEOS}.")
-    below = sorted(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())
+    below = sorted(unlinked(item) for item in folder.iterdir() if item.is_dir())
     found: list[tuple[Path, str | None]] = [(path, None) for path in files_in(folder, ".json")]
     found += [(path, split.name) for split in below for path in files_in(split, ".json")]
     if not found:
