@@ -35,7 +35,7 @@ class ExportConfig:
     codec: Codec = "av1"
     """lerobot: video codec. AV1 is smaller, H.264 plays everywhere and takes pictures below 64 pixels."""
     task: str | None = None
-    """lerobot: what the robot was told to do, in words; by default the name of the task."""
+    """lerobot: what the robot was told to do, in words; by default the instruction of each episode, else its task."""
     valid: float = 0.0
     """robomimic: share of the episodes for validation, named in mask/valid; the others are in mask/train. Masks that
     the episodes have are written without it."""

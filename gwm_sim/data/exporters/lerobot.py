@@ -42,7 +42,8 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-    """Write episodes as a dataset; `task` is what the robot was told to do, by default the task of its labels."""
+    """Write episodes as a dataset; `task` is what the robot was told to do, by default the instruction of each
+    episode, else the task of its labels."""
     schema = recordings.schema
     tasks: dict[str, int] = {}
     check_codec(codec, schema.cameras)
@@ -59,7 +60,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
         start = 0
         for k, episode in enumerate(recordings):
             stop = start + len(episode) + 1
-            told = task or recordings.task_of(episode) or "unlabelled"
+            told = task or episode.instruction or recordings.task_of(episode) or "unlabelled"
             number = tasks.setdefault(told, len(tasks))
             columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate, number)
             tables.present().add(columns)
