@@ -365,7 +365,7 @@ def _check_one_line(done: subprocess.CompletedProcess[str], told: str) -> None:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("gwm: ")]
-    assert FULL in line and "write elsewhere." in line and told in line
+    assert FULL in line and "write elsewhere." in line and told in line and "/." not in line
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
