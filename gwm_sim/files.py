@@ -34,7 +34,7 @@ def replacing(path: str | Path, suffix: str = ".tmp") -> Iterator[Path]:
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        if error.filename is None:  # a write that fails does not say it
+        if error.filename is None and error.errno is not None:  # a write that fails does not say it
             error.filename = os.fspath(path)
         raise
     finally:

@@ -2,7 +2,8 @@
 
 `fork` copies one thread. The pool that torch computes with is still on the books of the child, which would wait for it
 for ever in its first larger operation. One thread needs no pool, and is the faster choice too where every core has a
-process. The parent, and whoever is started anew ("spawn"), keep the threads that they have.
+process. The parent, and whoever is started anew ("spawn"), keep the threads that they have. A child that asks torch for
+more waits in torch, as it would without us.
 """
 
 import multiprocessing
@@ -13,19 +14,10 @@ from pathlib import Path
 _FORKED_NOT_EXECUTED = 0x40  # Linux' PF_FORKNOEXEC
 _FLAGS = 6  # place in /proc/self/stat, counted from behind the name, which may hold anything
 
-_alone = False
-
-
-def one_thread() -> bool:
-    """Whether this process was forked from one that had loaded torch, and so has to compute with a single thread."""
-    return _alone
-
 
 def _after_fork() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
-        global _alone
-        _alone = True
         torch.set_num_threads(1)
 
 

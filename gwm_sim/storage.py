@@ -1,7 +1,8 @@
 """What storage refuses, in words: full, locked, read-only, not permitted, not there.
 
-Libraries pass the system's error number on in their own ways: as `errno`, or within the text of any exception. What has
-none is no trouble of the storage but one of the content.
+Libraries pass the system's error number on in their own ways: as `errno`, or within the text of any exception, in its
+first line: below may be a traceback, of other errors too. What has none is no trouble of the storage but one of the
+content.
 """
 
 import errno
@@ -24,7 +25,7 @@ _WORDS = {
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the device reports an input/output error; check the disk or the network",
     errno.ESTALE: "the network file system has lost it; try again",
-    errno.ETIMEDOUT: "the storage does not answer; try again",
+    errno.ETIMEDOUT: "it does not answer in time; try again",
     errno.ELOOP: "its links lead in a circle",
     errno.ENAMETOOLONG: "its name is too long",
     errno.EBUSY: "another process uses it",
@@ -35,12 +36,12 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _NUMBER = re.compile(r"\[errno (\d+)\]|\berrno = (\d+)|\(os error (\d+)\)", re.IGNORECASE)
 _NAME = re.compile(r"name = '([^']+)'")
 _TEMPORARY = re.compile(r"\.tmp(\.\w+)?$")  # what `files.replacing` appends
-_MOST_TEXT = 100_000  # characters of an exception that are searched
+_MOST_TEXT = 100_000  # characters of an exception that are searched, unless its first line ends before
 
 
 def reason(error: BaseException) -> str | None:
     """Why the storage refuses, and what helps; None where the error is another one."""
-    number, text = _number(error), str(error)[:_MOST_TEXT]
+    number, text = _number(error), _text(error)
     if number in (errno.EAGAIN, errno.EACCES) and "unable to lock file" in text:
         return _LOCKED
     return None if number is None else _WORDS.get(number)
@@ -48,9 +49,8 @@ def reason(error: BaseException) -> str | None:
 
 def trouble(error: BaseException) -> str | None:
     """As `reason`, with the name of the file where the error tells it."""
-    why = reason(error)
-    told = getattr(error, "filename", None) or next(iter(_NAME.findall(str(error)[:_MOST_TEXT])), None)
-    return why if why is None or told is None else f"{_TEMPORARY.sub('', os.fsdecode(told))}: {why}"
+    why, told = reason(error), _file(error)
+    return why if why is None or told is None else f"{_TEMPORARY.sub('', told)}: {why}"
 
 
 def lacks_locks(error: OSError) -> bool:
@@ -61,6 +61,18 @@ def lacks_locks(error: OSError) -> bool:
 def _number(error: BaseException) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(number, int):
-        return number
-    found = _NUMBER.search(str(error)[:_MOST_TEXT])
+        # Decoders of films return -1, which is EPERM, for whatever they stumble over; the system forbids a named file.
+        return None if number == errno.EPERM and _file(error) is None else number
+    found = _NUMBER.search(_text(error))
     return int(next(filter(None, found.groups()))) if found else None
+
+
+def _file(error: BaseException) -> str | None:
+    """Name of the file, where the error tells it; PyAV names the function that failed in its place."""
+    told = getattr(error, "filename", None) or next(iter(_NAME.findall(_text(error))), None)
+    name = os.fsdecode(told) if isinstance(told, str | bytes | os.PathLike) else ""
+    return None if name.endswith("()") else name or None
+
+
+def _text(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:_MOST_TEXT]

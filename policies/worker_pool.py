@@ -25,6 +25,7 @@ from gwm_sim.errors import GwmError, StorageError
 from gwm_sim.storage import trouble
 
 ATTEMPTS: Final = 2  # processes that a job may cost before it is reported
+FAILED: Final = "a worker process failed"
 
 Worker = TypeVar("Worker")
 Result = TypeVar("Result")
@@ -140,15 +141,13 @@ def _work(make_worker: Callable[[], Any], connection: Connection) -> None:
                 reply = None, error
             except Exception as error:
                 why = trouble(error)  # such as a full disk, of which a traceback says nothing more
-                reply = (
-                    None,
-                    StorageError(why) if why else RuntimeError(f"a worker process failed: {traceback.format_exc()}"),
-                )
+                failed = StorageError(f"{why}.") if why else RuntimeError(f"{FAILED}: {traceback.format_exc()}")
+                reply = None, failed
             try:
                 connection.send(reply)
             except ConnectionError:
                 raise
             except Exception:  # the result cannot be pickled
-                connection.send((None, RuntimeError(f"a worker process failed: {traceback.format_exc()}")))
+                connection.send((None, RuntimeError(f"{FAILED}: {traceback.format_exc()}")))
     except (EOFError, ConnectionError):
         return  # nobody is at the other end any more

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import ones
 
 from gwm_sim.commands.export import ExportConfig, export_episodes
-from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder, resumable
 from gwm_sim.data.hdf5 import new_file, open_file
 from gwm_sim.data.reading.checks import reading
 from gwm_sim.errors import ConfigError, DataError, StorageError
-from gwm_sim.files import exclusive, keeping, write_text
+from gwm_sim.files import exclusive, keeping, replacing, write_text
 from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.storage import reason, trouble
@@ -86,9 +86,27 @@ def test_each_refusal_has_its_words(error: Exception, expected: str) -> None:
     assert expected in str(trouble(error))
 
 
-@pytest.mark.parametrize("error", [OSError("truncated file: eof = 96"), RuntimeError("no"), OSError(errno.EPIPE, "")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("truncated file: eof = 96"),
+        RuntimeError("no"),
+        OSError(errno.EPIPE, ""),
+        OSError(errno.EPERM, "Operation not permitted"),  # what decoders call a damaged picture
+        OSError(errno.EPERM, "Operation not permitted", "avcodec_send_packet()"),
+        RuntimeError("it failed: Traceback\nFileExistsError: [Errno 17] File exists\nwhich led to\nTypeError: no"),
+    ],
+)
 def test_other_errors_are_no_trouble_of_the_storage(error: Exception) -> None:
     assert reason(error) is None and trouble(error) is None
+
+
+def test_an_error_that_is_not_of_the_system_keeps_its_words(tmp_path: Path) -> None:
+    for words in ("inflate() failed", "cannot write: errno = 28, error message = 'No space left on device'"):
+        with pytest.raises(OSError) as caught, replacing(tmp_path / "a"):
+            raise OSError(words)
+        assert str(caught.value) == words
+    assert FULL in str(trouble(caught.value))
 
 
 def test_weights_tell_what_the_disk_refused(tmp_path: Path) -> None:
@@ -257,6 +275,17 @@ def test_episodes_before_a_full_disk_are_kept_and_the_rest_follows(tiny_data: Pa
         assert [len(episode) for episode in file] == [12] * 4
 
 
+def test_nothing_is_called_kept_that_is_not_there(tmp_path: Path) -> None:
+    parts = parts_folder(tmp_path / "a.hdf5")
+    for files, told in (((), ""), (("lock",), ""), (("000000.hdf5",), f"kept in {parts}")):
+        for name in files:
+            write_text(parts / name, "")
+        for error in (OSError(errno.ENOSPC, "full"), KeyboardInterrupt()):
+            with pytest.raises((StorageError, KeyboardInterrupt)) as caught, resumable(tmp_path / "a.hdf5"):
+                raise error
+            assert ("kept" in str(caught.value)) is bool(told) and told in str(caught.value)
+
+
 def test_what_is_kept_is_told_once() -> None:
     def kept() -> str:
         return "All is kept."
@@ -336,7 +365,7 @@ def _check_one_line(done: subprocess.CompletedProcess[str], told: str) -> None:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("gwm: ")]
-    assert FULL in line and told in line
+    assert FULL in line and "write elsewhere." in line and told in line and "/." not in line
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

@@ -88,7 +88,12 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         path = Path(folder) / out.name
-        yield path
+        try:
+            yield path
+        except OSError as error:
+            if str(error.filename).startswith(folder):  # of which the user knows nothing
+                error.filename = os.fspath(out)
+            raise
         _refuse_existing(out)
         os.rename(path, out)
 

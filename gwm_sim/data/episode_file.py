@@ -53,8 +53,12 @@ def parts_folder(path: str | Path) -> Path:
 @contextmanager
 def resumable(path: Path) -> Iterator[None]:
     """Let what stops the making of the episode file `path`, the user or the storage, say what is kept."""
-    kept = f"Finished episodes are kept in {parts_folder(path)}: the same command goes on."
-    with keeping(lambda: kept):
+
+    def kept() -> str:
+        parts = parts_folder(path)
+        return f"Finished episodes are kept in {parts}: the same command goes on." if any(parts.glob("*.hdf5")) else ""
+
+    with keeping(kept):
         yield
 
 

@@ -60,6 +60,15 @@ class _Inside(threading.local):
 _inside = _Inside()
 
 
+def _after_fork() -> None:
+    """Let a child that is forked within a block go on with the one thread that it has, see `forks.py`."""
+    _inside.given = min(1, _inside.given)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
     """Compute with as many threads as so many products deserve; within another such block of the caller's number."""
@@ -73,7 +82,7 @@ def threads_for(work: float) -> Iterator[None]:
         yield
     finally:
         if chosen != before:
-            torch.set_num_threads(before)
+            torch.set_num_threads(min(before, _inside.given))
         if outermost:
             _inside.given = 0
 

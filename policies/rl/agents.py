@@ -6,7 +6,7 @@ the folder holds one whole checkpoint.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib import import_module
@@ -102,7 +102,6 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
     acting = {name: value for name, value in weights.items() if not name.startswith(TRAINING_ONLY)}
     parts = {"policy": acting} | ({"training": _training_tensors(agent)} if resumable else {})
     files = {part: f"{part}-{config.steps:08d}.safetensors" for part in parts}
-    before = {path.name for path in folder.glob("*.safetensors")}
     try:
         for part, tensors in parts.items():
             stored = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -118,15 +117,18 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
             },
         }
         write_json(folder / CONFIG_FILE, value)
-    except BaseException:  # what no configuration names is of no use
-        _remove(folder, {name for name in files.values() if name not in before})
-        raise
-    _remove(folder, {path.name for path in folder.glob("*.safetensors*")} - set(files.values()))
+    finally:  # what the configuration does not name, the new one or still the old one, is of no use
+        named = _named(folder)
+        for path in folder.glob("*.safetensors*"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
 
 
-def _remove(folder: Path, names: Collection[str]) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+def _named(folder: Path) -> set[str]:
+    """Names of the files of weights that the configuration in a folder speaks of."""
+    path = folder / CONFIG_FILE
+    files = json.loads(path.read_text(encoding="utf-8"))["files"] if path.is_file() else {}
+    return {file["name"] for file in files.values()}
 
 
 def load_config(folder: Path) -> AgentConfig:

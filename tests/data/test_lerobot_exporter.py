@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from exporting import LENGTHS, SIZE, export, psnr, smooth_schema, write_smooth
+from exporting import LENGTHS, SIZE, export, psnr, smooth_episode, smooth_schema, write_smooth
 from recordings import make_camera, write_file
 
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
-from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.exporters import videos
 from gwm_sim.data.schema import Command
 from gwm_sim.errors import ConfigError
@@ -49,6 +50,24 @@ def test_lerobot_metadata_describe_the_files(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     tasks = pandas.read_parquet(out / "meta/tasks.parquet")
     assert tasks.index.name == "task" and tasks.loc["Stack the cubes.", "task_index"] == 0
+
+
+def test_episodes_keep_their_instructions(tmp_path: Path) -> None:
+    words = ("Fold the towel.", None, "Schiebe die Tasse zu Zoé.", "Fold the towel.")
+    writer = EpisodeWriter(tmp_path / "own.hdf5", smooth_schema())
+    for k, instruction in enumerate(words):
+        writer.write(k, dataclasses.replace(smooth_episode(k, 6), instruction=instruction))
+    writer.merge()
+    out = export("lerobot", writer.path, tmp_path / "out", codec="h264")
+    told = [word or writer.schema.task for word in words]
+    assert [e["tasks"] for e in read_parquet(out / "meta/episodes/chunk-000/file-000.parquet")] == [[w] for w in told]
+    rows = read_parquet(out / "data/chunk-000/file-000.parquet")
+    assert [row["task_index"] for row in rows if row["frame_index"] == 0] == [0, 1, 2, 0]
+    back = tmp_path / "back.hdf5"
+    import_episodes(ImportConfig("lerobot", out, back))
+    assert [episode.instruction for episode in EpisodeFile(back)] == told
+    named = export("lerobot", writer.path, tmp_path / "named", codec="h264", task="Tidy up.")
+    assert {e["tasks"][0] for e in read_parquet(named / "meta/episodes/chunk-000/file-000.parquet")} == {"Tidy up."}
 
 
 def test_lerobot_statistics_are_those_of_numpy(tmp_path: Path) -> None:

@@ -186,11 +186,18 @@ def test_an_environment_leaves_the_threads_as_they_were_and_repeats(given: int) 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_keeps_the_callers_number() -> None:
-    before = torch.get_num_threads()
-    child = os.fork()
+@pytest.mark.parametrize("work", [0, MUCH])
+def test_a_child_that_is_forked_within_a_block_keeps_one_thread_after_it(work: float, given: int) -> None:
+    numbers = []
+    with threads_for(work):
+        child = os.fork()
+        numbers.append(torch.get_num_threads())
+        with threads_for(MUCH):
+            numbers.append(torch.get_num_threads())
+    numbers.append(torch.get_num_threads())
+    with threads_for(MUCH):
+        numbers.append(torch.get_num_threads())
     if child == 0:
-        with threads_for(0):
-            inside = torch.get_num_threads()
-        os._exit(int(not (inside == 1 and torch.get_num_threads() == before)))
+        os._exit(int(numbers != [1] * 4))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert torch.get_num_threads() == given

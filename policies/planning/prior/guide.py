@@ -67,9 +67,10 @@ class PictureReader(nn.Module):
     @torch.no_grad()
     def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> PhysicalState:
         """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, V*W, 3) uint8."""
-        features = model.features(frames)
-        telemetry = self(features) if telemetry is None else telemetry.to(model.device)
-        return PhysicalState(telemetry, model.locate(features, telemetry))
+        with threads_for(len(frames) * model.tokenizer.work_of_features):  # which is most of it
+            features = model.features(frames)
+            telemetry = self(features) if telemetry is None else telemetry.to(model.device)
+            return PhysicalState(telemetry, model.locate(features, telemetry))
 
 
 class Guide:

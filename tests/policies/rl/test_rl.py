@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -147,27 +148,31 @@ def test_a_kill_at_any_moment_leaves_a_whole_agent(
     class Killed(BaseException):
         pass
 
-    def replace_until(moment: int) -> Callable[[Any, Any], None]:
+    def replace_until(moment: int, before: bool) -> Callable[[Any, Any], None]:
         left = iter(range(moment))
 
         def replace_file(source: Any, target: Any) -> None:
-            if next(left, None) is None:
+            last = next(left, None) is None
+            if last and before:
                 raise Killed
             Path(source).rename(target)
+            if last:
+                raise Killed
 
         return replace_file
 
     config = trained["ppo"]
     recipe = find_recipe("ppo", config.env, config.hyperparams)
     agent = build_agent(config, recipe, make_env(config, recipe), load_config(config.out))
-    for moment in range(4):  # weights to act, to train on, the configuration, and none
-        folder = tmp_path / str(moment)
+    # Weights to act, to train on, the configuration, and none; each before and after it takes its place.
+    for moment, before in product(range(4), (True, False)):
+        folder = tmp_path / f"{moment}-{before}"
         shutil.copytree(config.out, folder)
         with monkeypatch.context() as patch:
-            patch.setattr("gwm_sim.files.os.replace", replace_until(moment))
+            patch.setattr("gwm_sim.files.os.replace", replace_until(moment, before))
             with contextlib.suppress(Killed):
                 save_agent(agent, replace(load_config(folder), steps=500), folder)
-        assert AgentPolicy(folder).config.steps == (500 if moment == 3 else 120)
+        assert AgentPolicy(folder).config.steps == (500 if moment == 3 or (moment == 2 and not before) else 120)
         restore(agent, folder)
 
 
