@@ -41,12 +41,15 @@ def test_splits_are_masks_and_one_can_be_taken(tmp_path: Path) -> None:
     assert [episode.masks for episode in episodes] == [("train",), ("val",), ("val",)]
     assert [episode.instruction for episode in episodes] == ["task 0", "task 1", "task 2"]
     assert [episode.succeeded for episode in episodes] == [False, True, False]
-    assert "train, val; --mask takes one" in said(opened(tmp_path / "a"))
+    remark = (
+        "there are masks, train (1 episode), val (2 episodes), and all 3 episodes are taken: --mask takes those of one"
+    )
+    assert f"{remark}. gwm train takes those of val for validation alone." in said(opened(tmp_path / "a"))
     shutil.rmtree(tmp_path / "out")
     _, (first, second) = imported("json", tmp_path / "a", mask="val")
     assert_is(first, truths[1])
     assert_is(second, truths[2])
-    with pytest.raises(ConfigError, match="--mask test is no split of .*; it has train, val"):
+    with pytest.raises(ConfigError, match=r"--mask test: no episode has this mask; there are train \(1 episode\), val"):
         opened(tmp_path / "a", mask="test")
 
 

@@ -10,6 +10,7 @@ usual fields are known; `--state-key` and `--action-key` name others, several wi
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,14 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    counted,
     listed,
 )
 from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.data.reading.annotations import Annotation, camera_of, read_annotation
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.data.reading.folders import files_in
+from gwm_sim.data.reading.masks import all_taken, check_wanted
 from gwm_sim.errors import ConfigError, DataError
 
 _ANNOTATION, _VIDEOS = "annotation", "videos"
@@ -76,7 +79,7 @@ class JsonSource(Source):
         self.options = options
         self._root = path
         self._files = _annotations(path)
-        self._choose_split(sorted({split for _, split in self._files if split is not None}))
+        self._choose_split()
         self._cached = (0, read_annotation(*self._files[0]))
         first = self._cached[1]
         films = self._films(first)
@@ -98,17 +101,15 @@ class JsonSource(Source):
         )
         if (densest := max((field.stride for field in (*self._states, *self._actions)), default=1)) > 1:
             self.remark(f"there are {densest} rows for a frame: row {densest}k is taken to be that of frame k")
-        if not states:
-            self.remark("there is no telemetry: a model knows the robot by its pictures and actions only")
 
-    def _choose_split(self, splits: list[str]) -> None:
-        wanted = self.options.mask
-        if wanted is not None and wanted not in splits:
-            raise ConfigError(f"--mask {wanted} is no split of {self._root}; it has {listed(splits) or 'none'}.")
-        if wanted is not None:
+    def _choose_split(self) -> None:
+        counts = Counter(split for _, split in self._files if split is not None)
+        known = {split: f"{split} ({counted(count, 'episode')})" for split, count in sorted(counts.items())}
+        if (wanted := self.options.mask) is not None:
+            check_wanted(wanted, known)
             self._files = [(path, split) for path, split in self._files if split == wanted]
-        elif len(splits) > 1:
-            self.remark(f"there are splits, which are kept as masks: {listed(splits)}; --mask takes one of them")
+        elif len(known) > 1:
+            self.remark(all_taken(known, counted(len(self._files), "episode")))
 
     def __len__(self) -> int:
         return len(self._files)

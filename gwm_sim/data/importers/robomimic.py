@@ -33,7 +33,9 @@ from gwm_sim.data.importers.source import (
     Layout,
     Recording,
     SourceOptions,
+    counted,
     listed,
+    standing,
 )
 from gwm_sim.data.pictures.depth import DepthMap
 from gwm_sim.data.reading import robosuite
@@ -228,8 +230,8 @@ class RobomimicSource(hdf5.Hdf5Source):
             task=_slug(self._instruction(demo.parent) or name),
             instruction=self._instruction(demo.parent),
             details={
-                "robot": brief(robots),
-                "version": brief(args.get("env_version")),
+                "robot": brief(robots or "unsaid"),
+                "version": brief(args.get("env_version") or "unsaid"),
                 "observations": listed(sorted(hdf5.group_at(demo, "obs"))),
             },
         )
@@ -257,7 +259,7 @@ class RobomimicSource(hdf5.Hdf5Source):
                 told_of = {"environment": other.name, "task": str(other.task)} | other.details
                 shares[told_of[what]] += counts[file]
             if len(shares) > 1:
-                said = listed(f"{value} ({count} demos)" for value, count in shares.items())
+                said = listed(f"{value} ({counted(count, 'demo')})" for value, count in shares.items())
                 own = ": the labels of an episode are those of its own" if what == "task" else ""
                 self.remark(f"the files differ in their {what}, {said}{own}")
 
@@ -315,10 +317,7 @@ class RobomimicSource(hdf5.Hdf5Source):
 
     def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
         """Return the actions between rows, and the reward at each: robomimic's is that of the state after action t."""
-        stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[:rows]
-        if stands is not None and rewards is not None and rewards[-1] >= 1:
-            stands[-1] = rewards[-1]  # a success after the last row, which most recordings end with, is not lost
-        return actions[: rows - 1], stands
+        return actions[: rows - 1], None if rewards is None else standing(rewards, rows)
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         suffixed = camera + self.camera_suffix
