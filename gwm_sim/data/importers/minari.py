@@ -29,6 +29,7 @@ from gwm_sim.data.importers.source import (
     Recording,
     SourceOptions,
     listed,
+    standing,
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.reading.spaces import Part, parts_of
@@ -138,15 +139,14 @@ class MinariSource(hdf5.Hdf5Source):
             where=where,
             telemetry=telemetry,
             actions=actions,
-            reward=np.concatenate([np.zeros(1, np.float32), rewards]),
+            reward=standing(rewards, len(telemetry)),
             success=success,
             succeeded=None if success is None else bool(success.any()),
         )
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode = self._episode(k)
-        stored = hdf5.dataset_at(episode, self._cameras[camera])
-        count = len(hdf5.dataset_at(episode, f"actions{self._parts[0].path}")) + 1
+        stored, count = hdf5.dataset_at(episode, self._cameras[camera]), self._rows(episode)
         if not _is_jpeg(stored):
             yield from hdf5.pictures(stored, rows, count)
             return
@@ -160,8 +160,10 @@ class MinariSource(hdf5.Hdf5Source):
 
     def _depth(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         episode, depth = self._episode(k), self._depths[camera]
-        count = len(hdf5.dataset_at(episode, "actions")) + 1
-        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, count, depth.scale)
+        return hdf5.distances(hdf5.dataset_at(episode, depth.name), rows, self._rows(episode), depth.scale)
+
+    def _rows(self, episode: h5py.Group) -> int:
+        return len(hdf5.dataset_at(episode, f"actions{self._parts[0].path}")) + 1
 
 
 def _data_file(path: Path) -> Path:
