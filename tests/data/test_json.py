@@ -15,7 +15,7 @@ from shared_data import shared
 from truths import make_pictures, write_mp4
 
 from gwm_sim.data.formats import detect, open_source
-from gwm_sim.data.importers.source import Source, SourceOptions
+from gwm_sim.data.importers.source import Action, Source, SourceOptions
 from gwm_sim.errors import ConfigError, DataError
 
 
@@ -139,7 +139,7 @@ def test_a_film_with_the_name_of_its_episode_is_the_only_camera(tmp_path: Path) 
     pictures = make_pictures(3, 7)
     write_mp4(tmp_path / "a/videos/test/clip.mp4", pictures, 4)
     (tmp_path / "a/annotation/test").mkdir(parents=True)
-    steps = np.random.default_rng(0).normal(size=(6, 2))
+    steps = np.random.default_rng(0).uniform(-0.1, 0.1, (6, 2))
     told = {"actions": steps.tolist(), "video_path": "videos/test/clip.mp4"}
     (tmp_path / "a/annotation/test/clip.json").write_text(json.dumps(told))
     assert detect(tmp_path / "a") == "json"
@@ -148,6 +148,9 @@ def test_a_film_with_the_name_of_its_episode_is_the_only_camera(tmp_path: Path) 
     assert "taken for changes dx and dy" in said(opened(tmp_path / "a"))
     np.testing.assert_allclose(episode.actions, steps, atol=1e-6)
     assert_same_frames(episode.frames["video"], pictures)
+    told["actions"] = (10 * steps).tolist()  # steering and throttle, perhaps
+    (tmp_path / "a/annotation/test/clip.json").write_text(json.dumps(told))
+    assert opened(tmp_path / "a").layout.actions == (Action("action_0"), Action("action_1"))
 
 
 def test_a_camera_may_have_the_number_of_its_episode(tmp_path: Path) -> None:
