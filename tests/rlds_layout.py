@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from truths import HEIGHT, WIDTH, Array, Truth, jpeg, make_truth
 
-from gwm_sim.data.reading.tfrecord import framed
+from gwm_sim.data.reading.tfrecord import crc32c, masked
 from gwm_sim.media.video import write_png
 
 Content = Sequence[bytes] | Array
@@ -145,3 +146,9 @@ def _varint(value: int) -> bytes:
         parts.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*parts, value])
+
+
+def framed(data: bytes) -> bytes:
+    """Return a message as a record of a file."""
+    length = struct.pack("<Q", len(data))
+    return b"".join([length, struct.pack("<I", masked(crc32c(length))), data, struct.pack("<I", masked(crc32c(data)))])

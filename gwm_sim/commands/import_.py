@@ -59,6 +59,7 @@ def import_episodes(config: ImportConfig) -> Import:
             conversion = Conversion(source, config, name, show)
         writer = EpisodeWriter(config.out, conversion.schema)
         with writer.finishing(), progress("import") as show:
+            conversion.check_stored(writer.numbers())
             imported, lost, count = 0, 0, len(conversion.clips)
             for done, (index, clip) in enumerate(conversion.clips.items(), 1):
                 if not writer.has(index):
@@ -87,7 +88,7 @@ def main(config: ImportConfig) -> int:
     result = import_episodes(config)
     for note in result.notes:
         print(f"note: {note}")
-    print(f"imported {result.imported} episodes" if result.imported else "nothing to import: the file is complete")
+    print(f"imported {result.imported} episodes" if result.imported else "nothing new to import")
     print(result.summary)
     if config.json is not None:
         write_json(config.json, asdict(result.summary) | {"imported": result.imported, "notes": result.notes})

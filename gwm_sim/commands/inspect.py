@@ -12,10 +12,11 @@ from rich.table import Table
 from gwm_sim.data.demos import is_own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import Readable, detect, unknown
-from gwm_sim.data.importers.source import SourceOptions
+from gwm_sim.data.importers.source import chosen_cameras
 from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
+from gwm_sim.data.recording import SourceOptions
 from gwm_sim.data.survey import Survey, Watched, survey
-from gwm_sim.errors import DataError
+from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import write_json
 from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
 from gwm_sim.progress import progress
@@ -42,10 +43,13 @@ def main(config: InspectConfig) -> int:
     result: Summary | Survey
     if format is None:
         with _episode_file(config.file) as file:
+            cameras = chosen_cameras(tuple(file.schema.cameras), config.camera)
+            if options := [flag for name, flag in config.given.items() if name != "camera"]:
+                raise ConfigError(f"{options[0]} is for recordings of others; {config.file} is an episode file.")
             result = summarize(file)
             _show_summary(result, console)
             if config.video is not None:
-                _draw_file(file, config.video)
+                _draw_file(file, cameras[0], config.video)
     else:
         with progress("inspect") as show:
             result = survey(format, config.file, show, partial(_draw_recording, config.video), config)
@@ -67,9 +71,8 @@ def _episode_file(path: Path) -> EpisodeFile:
         raise DataError(f"{error} It is no recording of a known format either.{unknown(path)}") from error
 
 
-def _draw_file(file: EpisodeFile, path: Path) -> None:
+def _draw_file(file: EpisodeFile, camera: str, path: Path) -> None:
     """Show episodes spread over the file: as rows of moments in a picture, or playing side by side in a film."""
-    camera = next(iter(file.schema.cameras))
     episodes = {k: file.read(k, cameras=(camera,)).frames[camera] for k in spread(len(file))}
     moments = {
         f"{k} {file.policies[k]}": [frames[row] for row in chosen_rows(len(frames))] for k, frames in episodes.items()

@@ -86,6 +86,16 @@ class EpisodeWriter:
         """Return whether episode `index` is stored already."""
         return index in self._merged or self._part(index).exists()
 
+    def numbers(self) -> Iterator[tuple[int, Array, Array]]:
+        """Yield number, telemetry (N+1, P) and actions (N, A) of each episode that is stored already."""
+        for path in [self.path] * bool(self._merged) + self._part_files():
+            with open_file(path) as file:
+                for name, demo in file["data"].items():
+                    telemetry, actions = (
+                        demos.read_array(demo, key, slice(None), path) for key in ("telemetry", "actions")
+                    )
+                    yield demos.demo_number(name), telemetry, actions
+
     def write(self, index: int, episode: Episode) -> None:
         """Store an episode completely or, when killed meanwhile, not at all.
 

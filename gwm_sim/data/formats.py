@@ -5,7 +5,6 @@ A new format is a new file there; commands, their help and `detect` know it from
 
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gwm_sim.data import exporters, importers
 from gwm_sim.data.exporters.recordings import ExportFormat
-from gwm_sim.data.importers.source import AS_STORED, ImportFormat, Source, SourceOptions
+from gwm_sim.data.importers.source import ImportFormat, Source
 from gwm_sim.data.reading.checks import reading
+from gwm_sim.data.recording import AS_STORED, SourceOptions
 from gwm_sim.errors import ConfigError, DataError, GwmError
 from gwm_sim.extras import missing
 
@@ -35,6 +35,11 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {format.name: format for format in _fo
 _SLOW, _MOST_NEARBY = 6, 50
 """Rank of formats that walk through all folders to find an episode, and files and folders that are looked at beside
 the one that was given."""
+
+_NO_TELEMETRY = (
+    "there is no telemetry: a model knows the robot by its pictures and actions only. Nothing says where its "
+    "end-effector is and whether actions were obeyed, and its motion is that of the actions"
+)
 
 if TYPE_CHECKING:
     Readable = str
@@ -58,7 +63,7 @@ def open_source(format: Readable, path: Path, options: SourceOptions = AS_STORED
     _check_options(IMPORT_FORMATS[format], options)
     try:
         with reading(path):
-            return IMPORT_FORMATS[format].source(path, options)
+            source = IMPORT_FORMATS[format].source(path, options)
     except DataError as error:
         found = detect(path)
         if found is None:
@@ -66,6 +71,9 @@ def open_source(format: Readable, path: Path, options: SourceOptions = AS_STORED
         if found != format and not _recognises(format, path):
             raise DataError(f"{error}\n{path} looks like {found}.") from error
         raise
+    if not source.layout.telemetry:
+        source.remark(_NO_TELEMETRY)
+    return source
 
 
 def _recognises(format: Readable, path: Path) -> bool:
@@ -74,11 +82,10 @@ def _recognises(format: Readable, path: Path) -> bool:
 
 
 def _check_options(format: ImportFormat, options: SourceOptions) -> None:
-    heeded = {"actions", "source_fps", *format.options}
-    for option in fields(SourceOptions):
-        if option.name not in heeded and getattr(options, option.name) != option.default:
-            others = [other.name for other in IMPORT_FORMATS.values() if option.name in other.options]
-            flag = f"--{option.name.replace('_', '-')}"
+    heeded = {"camera", "actions", "source_fps", *format.options}
+    for name, flag in options.given.items():
+        if name not in heeded:
+            others = [other.name for other in IMPORT_FORMATS.values() if name in other.options]
             raise ConfigError(f"{flag} means nothing for {format.name}; it is for {', '.join(others)}.")
 
 

@@ -60,9 +60,8 @@ def shrink(picture: Array, size: int) -> Array:
     height, width = picture.shape[:2]
     if (height, width) == (size, size):
         return np.array(picture)  # a copy: a view would keep the block that it was read with
-    rows = np.tensordot(_area_weights(height, size), picture.astype(np.float32), axes=1)  # (size, W, 3)
-    pixels = np.tensordot(rows, _area_weights(width, size), axes=(1, 1))  # (size, 3, size)
-    return np.asarray(np.moveaxis(pixels, 2, 1).round(), dtype=np.uint8)
+    rows = _means(picture, size)  # (size, W, 3)
+    return _means(rows.swapaxes(0, 1), size).swapaxes(0, 1).round().astype(np.uint8)
 
 
 def shrink_depth(image: Array, size: int) -> Array:
@@ -74,10 +73,27 @@ def shrink_depth(image: Array, size: int) -> Array:
     return image[rows][:, columns]
 
 
+def _means(values: Array, new: int) -> Array:
+    """Return the means of `new` equal parts of the first axis, (new, ...) float32.
+
+    A new row takes part of few old ones, so those are added one after the other. A product of matrices would multiply
+    mostly zeros, in threads that stall each other where another program wants a core.
+    """
+    means = np.zeros((new, *values.shape[1:]), np.float32)
+    part = np.empty_like(means)
+    for rows, shares in zip(*_shares(len(values), new), strict=True):
+        means += np.multiply(values[rows], shares[:, None, None], out=part)
+    return means
+
+
 @lru_cache(maxsize=16)
-def _area_weights(old: int, new: int) -> Array:
-    """Return how much of each new pixel every old one covers, (new, old) float32, rows summing to 1."""
-    edges = np.arange(new + 1)[:, None] * (old / new)
+def _shares(old: int, new: int) -> tuple[Array, Array]:
+    """Return which old rows each new one takes, (most, new), and their shares in it, float32 with sums of 1."""
+    edges = np.arange(new + 1) * (old / new)
+    begins, ends = edges[:-1, None], edges[1:, None]
     pixels = np.arange(old)
-    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return np.asarray(np.maximum(overlap, 0) * (new / old), dtype=np.float32)
+    overlap = np.maximum(np.minimum(ends, pixels + 1) - np.maximum(begins, pixels), 0) * (new / old)  # (new, old)
+    most = int((overlap > 0).sum(axis=1).max())
+    rows = np.argsort(overlap <= 0, axis=1, kind="stable")[:, :most]  # those of any share first, in their order
+    shares = np.take_along_axis(overlap, rows, axis=1)
+    return rows.T.copy(), shares.T.astype(np.float32)

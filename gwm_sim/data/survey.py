@@ -5,7 +5,7 @@ where actions vary, the robot moves, time is even and the camera stands still: t
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,10 @@ from gwm_sim.data.conversion.continuity import Continuity
 from gwm_sim.data.conversion.resampling import UNEVEN, cuts, rate_of
 from gwm_sim.data.formats import Readable, open_source
 from gwm_sim.data.images import shrink
-from gwm_sim.data.importers.source import AS_STORED, Recording, Source, SourceOptions, listed
+from gwm_sim.data.importers.source import Source, chosen_cameras
 from gwm_sim.data.inspection import Range, Tally
+from gwm_sim.data.reading.checks import listed
+from gwm_sim.data.recording import AS_STORED, Kind, Recording, SourceOptions
 from gwm_sim.data.viewpoint import View, change_of_view
 from gwm_sim.errors import DamagedEpisode
 from gwm_sim.media.sheets import chosen_rows, spread
@@ -68,7 +70,7 @@ class Survey:
     gaps: int
     """Places where rows are missing in time."""
     cameras: dict[str, tuple[int, int]]
-    """Height and width in the first episode [px]."""
+    """Height and width in the first episode that was looked at [px]."""
     outcomes: dict[str, int]
     """Episodes by how they ended."""
     actions: dict[str, Range]
@@ -87,6 +89,8 @@ class Watched:
     """Pictures of one episode from one camera."""
 
     episode: int
+    size: tuple[int, int]
+    """Height and width of its pictures as they are stored [px]."""
     stretch: Array
     """The first rows, (W, 64, 64, 3) uint8."""
     moments: list[Array]
@@ -111,30 +115,32 @@ def survey(
         draw: Given what the first camera saw in some episodes, and rows per second [Hz].
         options: How it is read.
     """
-    # How actions add up matters to nothing that is said here, but formats ask for it that leave rows out themselves.
-    options = replace(options, actions=options.actions or "target")
-    with open_source(format, path, options) as source:
-        numbers = _Numbers(source, show)
-        watched = {camera: list(_watch(source, camera, numbers)) for camera in source.layout.cameras}
-        sizes = {camera: _size(source, camera, numbers.sound) for camera in watched}
-        draw(next(iter(watched.values())), source.layout.rate or 10.0)
+    # Formats that leave rows out themselves ask how actions add up, which changes nothing of what is said here.
+    told = replace(options, actions=options.actions or "target")
+    with open_source(format, path, told) as source:
+        cameras = chosen_cameras(source.layout.cameras, options.camera)
+        numbers = _Numbers(source, options.actions, show)
+        watched = {camera: _watch(source, camera, numbers) for camera in cameras}
+        draw(watched[cameras[0]], source.layout.rate or 10.0)
         warnings = [*source.remarks, *numbers.warnings()]
         for camera, episodes in watched.items():
             warnings += _picture_warnings(camera, episodes, source.layout.rate)
-        return numbers.survey(str(path), format, sizes, warnings)
+        return numbers.survey(str(path), format, {camera: seen[0].size for camera, seen in watched.items()}, warnings)
 
 
 class _Numbers:
     """Everything that the numbers tell: their ranges first, then what only the ranges make visible."""
 
-    def __init__(self, source: Source, show: Show) -> None:
-        self._layout = source.layout
+    def __init__(self, source: Source, unsaid: Kind | None, show: Show) -> None:
+        """Read all numbers; `unsaid` is how actions add up of which the source does not say so."""
+        actions = tuple(replace(action, kind=action.kind or unsaid) for action in source.layout.actions)
+        self._layout = replace(source.layout, actions=actions)
         self.telemetry, self.actions = Tally(len(source.layout.telemetry)), Tally(len(source.layout.actions))
         self._lengths: list[int] = []
         self._rates: list[float] = []
         self._gaps = 0
         self._outcomes: Counter[str] = Counter()
-        self._continuity = Continuity(source.layout, source.layout.actions)
+        self._continuity = Continuity(source.layout, actions)
         self.sound: list[int] = []
         for k in range(len(source)):
             if (recording := source.sound_recording(k)) is not None:
@@ -241,37 +247,36 @@ class _Numbers:
         )
 
 
-def _size(source: Source, camera: str, episodes: list[int]) -> tuple[int, int]:
-    """Return height and width of the pictures in the first episode that has one [px]."""
-    for k in episodes:
-        try:
-            height, width = next(source.frames(k, camera, [0])).shape[:2]
-        except DamagedEpisode as error:
-            source.leave_out(k, error)
-        else:
-            return int(height), int(width)
-    raise source.nothing_sound("there is no picture.")
-
-
-def _watch(source: Source, camera: str, numbers: _Numbers) -> Iterator[Watched]:
-    """Read pictures of some episodes."""
-    for k in (numbers.sound[i] for i in spread(len(numbers.sound))):
+def _watch(source: Source, camera: str, numbers: _Numbers) -> list[Watched]:
+    """Read pictures of some episodes; of others where those are damaged."""
+    chosen = [numbers.sound[i] for i in spread(len(numbers.sound))]
+    watched: list[Watched] = []
+    for k in [*chosen, *(k for k in numbers.sound if k not in chosen)]:
+        if watched and k not in chosen:
+            break
         recording = source.recording(k)
         stretch = min(_WATCHED, len(recording))
         shown = chosen_rows(len(recording))
         rows = sorted({*range(stretch), *shown})
+        size, pictures = (0, 0), {}
         try:
-            found = [shrink(picture, _SIZE) for picture in source.frames(k, camera, rows)]
+            for row, picture in zip(rows, source.frames(k, camera, rows), strict=True):
+                size, pictures[row] = picture.shape[:2], shrink(picture, _SIZE)
         except DamagedEpisode as error:
             source.leave_out(k, error)
             continue
-        pictures = dict(zip(rows, found, strict=True))
-        yield Watched(
-            episode=k,
-            stretch=np.stack([pictures[row] for row in range(stretch)]),
-            moments=[pictures[row] for row in shown],
-            moving=numbers.moving(recording)[: stretch - 1],
+        watched.append(
+            Watched(
+                episode=k,
+                size=size,
+                stretch=np.stack([pictures[row] for row in range(stretch)]),
+                moments=[pictures[row] for row in shown],
+                moving=numbers.moving(recording)[: stretch - 1],
+            )
         )
+    if not watched:
+        raise source.nothing_sound("there is no picture.")
+    return watched
 
 
 def _picture_warnings(camera: str, episodes: list[Watched], rate: float | None) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import layouts
 import numpy as np
 import pytest
@@ -115,3 +116,15 @@ def test_command_line_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert json.loads(report.read_text())["cameras"] == {"side": [64, 64]}
     assert cli.main(["import", "lerobot", str(tmp_path / "takes"), "--out", str(tmp_path / "b.hdf5")]) == 2
     assert "Give the folder of a LeRobot dataset" in capsys.readouterr().err
+
+
+def test_rewards_beyond_one_are_no_labels_even_where_their_row_is_left_out(tmp_path: Path) -> None:
+    layouts.write_robomimic(tmp_path / "demo.hdf5", (30, 30))
+    with h5py.File(tmp_path / "demo.hdf5", "r+") as file:
+        for demo in file["data"].values():
+            demo["rewards"][...] = 0
+            demo["rewards"][10] = 10  # row 11 is none of every fourth
+    result = import_episodes(config("robomimic", tmp_path / "demo.hdf5", tmp_path / "a.hdf5", fps=5))
+    assert any("from 0 to 10 were left out" in note for note in result.notes)
+    with EpisodeFile(tmp_path / "a.hdf5") as file:
+        assert file.schema.tasks == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,32 @@ def test_frames_before_the_start_of_an_edit_list_are_not_counted(tmp_path: Path)
     count = len(frame_times(path))
     assert count == 25
     assert [number_of(picture) for picture in frames(path, np.arange(count))] == list(range(5, 30))
+
+
+def test_frames_that_are_far_apart_are_read_without_all_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_film(tmp_path / "a.mp4", pictures(400), np.arange(400) / 20, options={"g": "20"})
+    decoded, numbers = videos._decoded, list[int]()
+
+    def counting(path: Path, film: videos.Film, first: int) -> Iterator[tuple[int, object]]:
+        for number, frame in decoded(path, film, first):
+            numbers.append(number)
+            yield number, frame
+
+    monkeypatch.setattr(videos, "_decoded", counting)
+    wanted = [0, 1, 45, 150, 150, 151, 399]
+    assert [number_of(picture) for picture in frames(path, np.array(wanted))] == wanted
+    assert len(numbers) < 120
+
+
+def test_a_film_of_one_episode_with_a_wrong_clock_shows_frame_i_at_row_i(tmp_path: Path) -> None:
+    """Whether it is too fast or too slow; but one that was truncated has no frame for every row."""
+    for rate in (60, 15):
+        folder = write_lerobot(tmp_path / str(rate), 30, [20])
+        write_film(film_of(folder), pictures(20), np.arange(20) / rate)
+        assert shown(folder) == [list(range(20))]
+    folder = write_lerobot(tmp_path / "short", 30, [20])
+    write_film(film_of(folder), pictures(19), np.arange(19) / 60)
+    with open_source("lerobot", folder) as source, pytest.raises(DataError, match="which ends at 0.30 s: truncated"):
+        source.recording(0)

@@ -152,7 +152,10 @@ def test_lerobot_knows_positions_by_name_and_asks_for_the_rest(tmp_path: Path) -
 def test_lerobot_labels_speak_of_the_next_frame(tmp_path: Path) -> None:
     layouts.write_lerobot(tmp_path / "a", "v2.1", "libx264")
     _, episodes = imported("lerobot", tmp_path / "a")
-    np.testing.assert_allclose(episodes[0].labels["task"].reward, [0, *np.linspace(0, 1, 8)[:-1]], atol=1e-6)
+    labels = episodes[0].labels["task"]
+    # The success of the frame after the last one, which was not stored, counts for the last one.
+    np.testing.assert_allclose(labels.reward, [0, *np.linspace(0, 1, 8)[:-2], 1], atol=1e-6)
+    assert labels.success.tolist() == [False] * 7 + [True]
 
 
 def test_other_versions_of_lerobot_are_named(tmp_path: Path) -> None:

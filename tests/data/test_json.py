@@ -15,7 +15,7 @@ from shared_data import shared
 from truths import make_pictures, write_mp4
 
 from gwm_sim.data.formats import detect, open_source
-from gwm_sim.data.importers.source import Source, SourceOptions
+from gwm_sim.data.importers.source import Action, Source, SourceOptions
 from gwm_sim.errors import ConfigError, DataError
 
 
@@ -41,12 +41,15 @@ def test_splits_are_masks_and_one_can_be_taken(tmp_path: Path) -> None:
     assert [episode.masks for episode in episodes] == [("train",), ("val",), ("val",)]
     assert [episode.instruction for episode in episodes] == ["task 0", "task 1", "task 2"]
     assert [episode.succeeded for episode in episodes] == [False, True, False]
-    assert "train, val; --mask takes one" in said(opened(tmp_path / "a"))
+    remark = (
+        "there are masks, train (1 episode), val (2 episodes), and all 3 episodes are taken: --mask takes those of one"
+    )
+    assert f"{remark}. gwm train takes those of val for validation alone." in said(opened(tmp_path / "a"))
     shutil.rmtree(tmp_path / "out")
     _, (first, second) = imported("json", tmp_path / "a", mask="val")
     assert_is(first, truths[1])
     assert_is(second, truths[2])
-    with pytest.raises(ConfigError, match="--mask test is no split of .*; it has train, val"):
+    with pytest.raises(ConfigError, match=r"--mask test: no episode has this mask; there are train \(1 episode\), val"):
         opened(tmp_path / "a", mask="test")
 
 
@@ -136,7 +139,7 @@ def test_a_film_with_the_name_of_its_episode_is_the_only_camera(tmp_path: Path) 
     pictures = make_pictures(3, 7)
     write_mp4(tmp_path / "a/videos/test/clip.mp4", pictures, 4)
     (tmp_path / "a/annotation/test").mkdir(parents=True)
-    steps = np.random.default_rng(0).normal(size=(6, 2))
+    steps = np.random.default_rng(0).uniform(-0.1, 0.1, (6, 2))
     told = {"actions": steps.tolist(), "video_path": "videos/test/clip.mp4"}
     (tmp_path / "a/annotation/test/clip.json").write_text(json.dumps(told))
     assert detect(tmp_path / "a") == "json"
@@ -145,6 +148,9 @@ def test_a_film_with_the_name_of_its_episode_is_the_only_camera(tmp_path: Path) 
     assert "taken for changes dx and dy" in said(opened(tmp_path / "a"))
     np.testing.assert_allclose(episode.actions, steps, atol=1e-6)
     assert_same_frames(episode.frames["video"], pictures)
+    told["actions"] = (10 * steps).tolist()  # steering and throttle, perhaps
+    (tmp_path / "a/annotation/test/clip.json").write_text(json.dumps(told))
+    assert opened(tmp_path / "a").layout.actions == (Action("action_0"), Action("action_1"))
 
 
 def test_a_camera_may_have_the_number_of_its_episode(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import films
 import layouts
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from gwm_sim.commands.import_ import Import, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.formats import open_source
 from gwm_sim.data.importers.source import SourceOptions
+from gwm_sim.data.reading import parquet
 from gwm_sim.data.reading.names import flat_names
 from gwm_sim.data.reading.spans import Span, settle
 from gwm_sim.data.survey import survey
@@ -400,4 +403,158 @@ def test_robot_without_state_is_read_and_told_what_is_lost(tmp_path: Path) -> No
     with open_source("lerobot", tmp_path / "set") as source:
         assert source.layout.telemetry == () and source.recording(0).telemetry.shape == (8, 0)
         np.testing.assert_array_equal(source.recording(0).actions, truth.actions)
-        assert any("there is no observation.state" in remark for remark in source.remarks)
+        assert any("there is no telemetry" in remark for remark in source.remarks)
+
+
+# What a dataset need not have
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_films_of_cameras_that_are_not_wanted_may_be_missing(version: str, tmp_path: Path) -> None:
+    """Who downloads the films of one camera can import and inspect it."""
+    truths = layouts.write_lerobot(tmp_path / "set", version, "libx264")
+    for folder in (tmp_path / "set/videos").rglob("observation.images.wrist"):
+        shutil.rmtree(folder)
+    result, episodes = brought_in(tmp_path / "set", camera=("front",))
+    for episode, truth in zip(episodes, truths, strict=True):
+        assert_is(episode, replace(truth, frames={"front": truth.frames["front"]}))
+    assert "wrist" not in notes_of(result)
+    told = survey("lerobot", tmp_path / "set", options=SourceOptions(camera=("front",)))
+    assert told.cameras == {"front": (64, 80)}
+    with pytest.raises(DataError, match="no episode could be read"):
+        survey("lerobot", tmp_path / "set")
+    with pytest.raises(ConfigError, match="has no camera 'top'; it has front, wrist"):
+        brought_in(tmp_path / "set", camera=("top",))
+
+
+def test_a_reward_after_the_last_row_is_a_success_without_flags(tmp_path: Path) -> None:
+    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
+    change_info(tmp_path / "set", lambda info: info["features"].pop("next.success"))
+    _, episodes = brought_in(tmp_path / "set")
+    for episode in episodes:
+        assert episode.labels["task"].success.tolist() == [False] * len(episode) + [True]
+        assert episode.labels["task"].reward[-1] == 1
+
+
+# Tables
+
+
+def test_rows_of_a_file_are_decoded_once_for_all_its_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are one group, as converters write them."""
+    lengths = [7, 9, 8, 6] * 5
+    folder = films.write_lerobot(tmp_path / "set", 10, lengths)
+    total = sum(lengths)
+    films.write_film(films.film_of(folder), [films.numbered(i) for i in range(total)], np.arange(total) / 10)
+    read, calls = parquet.read_table, list[Path]()
+
+    def counting(path: Path, *rest: Any) -> Any:
+        calls.append(path)
+        return read(path, *rest)
+
+    monkeypatch.setattr(parquet, "read_table", counting)
+    _, episodes = brought_in(folder)
+    assert [len(episode) + 1 for episode in episodes] == lengths
+    for episode, first in zip(episodes, np.cumsum([0, *lengths]), strict=False):
+        np.testing.assert_allclose(episode.telemetry[:, 0], 0.01 * np.arange(len(episode) + 1), rtol=1e-5)
+        assert [films.number_of(frame) for frame in episode.frames["front"]] == list(
+            range(first, first + len(episode) + 1)
+        )
+    assert len(calls) < len(lengths)
+
+
+def test_rows_that_were_written_anew_are_read_anew(tmp_path: Path) -> None:
+    layouts.write_lerobot(tmp_path / "set", codec="libx264")
+    with open_source("lerobot", tmp_path / "set") as source:
+        before = source.recording(0).telemetry
+
+    def change(columns: dict[str, list[Any]]) -> None:
+        columns["observation.state"] = [[x + 1 for x in row] for row in columns["observation.state"]]
+
+    rewrite(tmp_path / "set" / DATA[0], change)
+    with open_source("lerobot", tmp_path / "set") as source:
+        np.testing.assert_allclose(source.recording(0).telemetry, before + 1, rtol=1e-5)
+
+
+def test_damage_in_the_rows_of_one_episode_does_not_cost_those_beside_it(tmp_path: Path) -> None:
+    truths = layouts.write_lerobot(tmp_path / "set", codec="libx264")
+    path = tmp_path / "set" / DATA[0]
+    place = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    start = place.dictionary_page_offset or place.data_page_offset
+    data[start : start + 20] = bytes(20)
+    path.write_bytes(data)
+    result, episodes = brought_in(tmp_path / "set")
+    for episode, truth in zip(episodes, truths[::2], strict=True):
+        assert_is(episode, truth)
+    assert "episode 1 was left out" in notes_of(result)
+
+
+# Going on after the source was changed
+
+
+def rest_of(folder: Path, episode: int, rows: int) -> None:
+    """Keep the first rows of an episode."""
+
+    def change(columns: dict[str, list[Any]]) -> None:
+        for values in columns.values():
+            del values[rows:]
+
+    rewrite(folder / f"data/chunk-000/episode_{episode:06d}.parquet", change)
+    path = folder / "meta/episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[episode]["length"] = rows
+    path.write_text("\n".join(map(json.dumps, lines)))
+
+
+def pause(folder: Path, episode: int, row: int) -> None:
+    """Let a second pass before a row, at which an import cuts the episode in two."""
+
+    def change(columns: dict[str, list[Any]]) -> None:
+        columns["timestamp"] = [t + (i >= row) for i, t in enumerate(columns["timestamp"])]
+
+    rewrite(folder / f"data/chunk-000/episode_{episode:06d}.parquet", change)
+
+
+def shorten(folder: Path) -> None:
+    rest_of(folder, 1, 3)
+
+
+def interrupt(folder: Path) -> None:
+    pause(folder, 1, 6)
+
+
+@pytest.mark.parametrize("mend", [shorten, interrupt])
+@pytest.mark.parametrize("lengths", [(8, 12, 9), (8, 12, 9, 7), (8, 12)])
+def test_an_episode_that_is_mended_otherwise_never_renumbers_the_rest(
+    mend: Callable[[Path], None], lengths: tuple[int, ...], tmp_path: Path
+) -> None:
+    """It was left out as damaged, and is too short now, or two episodes: those after it would get other numbers."""
+    folder = tmp_path / "set"
+    layouts.write_lerobot(folder, "v2.1", stored="image", lengths=lengths)
+    path = folder / "data/chunk-000/episode_000001.parquet"
+    data = path.read_bytes()
+    rewrite(path, nan_in_row_3)
+    first, before = brought_in(folder)
+    path.write_bytes(data)
+    mend(folder)
+    try:
+        again, episodes = brought_in(folder)
+    except ConfigError as error:  # it would be mixed up, or widened the bounds
+        assert "is not what the source holds there now" in str(error) or "made with other settings" in str(error)
+        with EpisodeFile(tmp_path / "out/a.hdf5") as file:
+            assert file.digest() == first.summary.digest
+        return
+    assert len({episode.telemetry.tobytes() for episode in episodes}) == len(episodes)
+    assert len(episodes) == len(before) + again.imported
+
+
+def nan_in_row_3(columns: dict[str, list[Any]]) -> None:
+    columns["observation.state"][3] = [float("nan")] * 3
+
+
+def test_the_same_numbers_may_be_asked_for_again(tmp_path: Path) -> None:
+    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
+    first, episodes = brought_in(tmp_path / "set")
+    again, _ = brought_in(tmp_path / "set")
+    assert (first.imported, again.imported) == (3, 0)
+    assert again.summary.digest == first.summary.digest

@@ -100,10 +100,12 @@ def test_splits_are_masks_and_one_can_be_taken(tmp_path: Path) -> None:
     assert [episode.masks for episode in episodes] == [("train",)] * 3 + [("val",)]
     assert [episode.instruction for episode in episodes] == [f"stack number {k}, grün" for k in range(4)]
     assert file.schema.rate == 5
+    with opened(tmp_path / "arm") as source:
+        assert any("val for validation alone" in remark for remark in source.remarks)
     with opened(tmp_path / "arm", mask="val") as source:
         assert len(source) == 1
         np.testing.assert_array_equal(source.recording(0).telemetry, truths[3].telemetry)
-    with pytest.raises(ConfigError, match=r"--mask test: the splits of .* are train, val\."):
+    with pytest.raises(ConfigError, match=r"--mask test: no episode has this mask; there are train, val\."):
         opened(tmp_path / "arm", mask="test")
 
 
@@ -148,11 +150,17 @@ def test_observations_in_parts_are_joined_and_one_can_be_chosen(tmp_path: Path) 
     write_rlds(tmp_path / "arm", {"train": [[6]]}, features, parts)
     source = opened(tmp_path / "arm")
     assert [column.name for column in source.layout.telemetry] == [f"state_{i}" for i in range(5)]
-    assert any("arm/joints, gripper_width: --state-key takes those instead" in remark for remark in source.remarks)
+    assert any("arm/joints, gripper_width: --state-key takes those" in remark for remark in source.remarks)
     source = opened(tmp_path / "arm", state_key="joints", action_key="action_dict/world_vector")
     assert [column.name for column in source.layout.telemetry] == [f"arm_joints_{i}" for i in range(4)]
     np.testing.assert_array_equal(source.recording(0).telemetry, parts["steps/observation/arm/joints"])
     np.testing.assert_array_equal(source.recording(0).actions, parts["steps/action_dict/world_vector"][:-1])
+    both = opened(tmp_path / "arm", state_key="gripper_width, arm/joints", action_key="world_vector")
+    assert [column.name for column in both.layout.telemetry] == [
+        "gripper_width",
+        *(f"arm_joints_{i}" for i in range(4)),
+    ]
+    np.testing.assert_array_equal(both.recording(0).telemetry[:, 1:], parts["steps/observation/arm/joints"])
     with pytest.raises(ConfigError, match=r"--state-key velocity names no vector of a step; known are arm/joints"):
         opened(tmp_path / "arm", state_key="velocity")
 

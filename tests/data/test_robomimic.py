@@ -104,16 +104,16 @@ def test_names_as_text_and_of_demos_that_do_not_exist(tmp_path: Path) -> None:
     path = write(tmp_path / "a.hdf5", {"train": text, "none": names(8)})
     with open_source("robomimic", path, SourceOptions(mask="train")) as source:
         assert len(source) == 1
-        assert "mask train of a.hdf5 names demos that do not exist: demo_7" in source.remarks
-    with pytest.raises(ConfigError, match=r"--mask none: this mask holds no demo; there are none \(0 demos\), train"):
+        assert "mask train of a.hdf5 names demos that do not exist: demo_7." in source.remarks
+    with pytest.raises(ConfigError, match=r"--mask none: no episode has this mask; there are train"):
         open_source("robomimic", path, SourceOptions(mask="none"))
-    with pytest.raises(ConfigError, match=r"--mask test: this mask does not exist; there are .*, train \(1 demo\)"):
+    with pytest.raises(ConfigError, match=r"--mask test: no episode has this mask; there are .*train \(1 demo\)"):
         open_source("robomimic", path, SourceOptions(mask="test"))
 
 
 def test_files_without_masks_and_damaged_masks(tmp_path: Path) -> None:
     plain = write(tmp_path / "a.hdf5", {})
-    with pytest.raises(ConfigError, match="this mask does not exist; there are no masks"):
+    with pytest.raises(ConfigError, match="no episode has this mask; there are none"):
         open_source("robomimic", plain, SourceOptions(mask="train"))
     with open_source("robomimic", plain) as source:
         assert not any("mask" in remark for remark in source.remarks)
@@ -134,7 +134,7 @@ def test_masks_of_libero_and_of_several_files(tmp_path: Path) -> None:
     assert file.lengths == [5, 6, 7]  # the first action of each has no picture before it
     assert {episode.masks for episode in episodes} == {("train",)}
     with open_source("libero", tmp_path / "suite", SourceOptions(mask="train")) as source:
-        assert "c.hdf5 has no mask train: nothing is taken of it" in source.remarks
+        assert "c.hdf5 has no mask train: nothing is taken of it." in source.remarks
 
 
 class Interrupted(Source):
@@ -331,9 +331,9 @@ def test_other_differences_are_named(tmp_path: Path) -> None:
             del group["agentview_image"]
             group["agentview_image"] = small
     notes = import_episodes(config("robomimic", folder, tmp_path / "a.hdf5")).notes
-    assert "the files differ in their robot, None (1 demos), ['Sawyer'] (1 demos)" in notes
-    assert "the files differ in their version, None (1 demos), '1.4.1' (1 demos)" in notes
-    assert "camera agentview has pictures of 64x80 and 32x40 pixels: all become one size (episode 1)" in notes
+    assert "the files differ in their robot, 'unsaid' (1 demo), ['Sawyer'] (1 demo)." in notes
+    assert "the files differ in their version, 'unsaid' (1 demo), '1.4.1' (1 demo)." in notes
+    assert "camera agentview has pictures of 64x80 and 32x40 pixels: all become one size (episode 1)." in notes
 
 
 def test_controllers_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_controllers_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert remark.startswith(
         "the actions have 7 columns, but the controllers of env_args take others: right OSC_POSITI"
     )
-    assert remark.endswith("they are numbered, and only --actions can say how they add up")
+    assert remark.endswith("they are numbered, and only --actions can say how they add up.")
 
 
 def test_extra_cameras_and_tasks_of_other_layouts_are_named(tmp_path: Path) -> None:

@@ -173,3 +173,15 @@ def test_columns_have_names_of_their_own() -> None:
     space = {"type": "Dict", "subspaces": {"a": box(2), "a_0": box()}}
     with pytest.raises(DataError, match="two of them named 'a_0'"):
         parts_of(space, "the space")
+
+
+def test_actions_in_parts_may_stand_beside_depth(tmp_path: Path) -> None:
+    space = {"type": "Dict", "subspaces": {"arm": box(2), "grip": discrete(2)}}
+    stored = {"/arm": RNG.uniform(-1, 1, (LENGTH, 2)), "/grip": np.arange(LENGTH) % 2}
+    folder = write(tmp_path / "pick-v0", space, stored)
+    metres = np.linspace(0.5, 2, (LENGTH + 1) * 64 * 80, dtype=np.float32).reshape(LENGTH + 1, 64, 80)
+    with h5py.File(folder / "data/main_data.hdf5", "r+") as file:
+        file["episode_0/observations/pixels_depth"] = metres
+    with open_source("minari", folder) as source:
+        assert source.layout.depth == ("pixels",)
+        np.testing.assert_allclose(list(source.depth(0, "pixels", range(LENGTH + 1))), metres)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.formats import IMPORT_FORMATS, detect
 from gwm_sim.data.inspection import Tally
+from gwm_sim.data.recording import SourceOptions
 from gwm_sim.data.survey import Survey, survey
-from gwm_sim.errors import DataError
+from gwm_sim.errors import ConfigError, DataError
 
 Array = NDArray[Any]
 
@@ -306,3 +309,48 @@ def test_tally_equals_the_whole() -> None:
     ends = ((values == values.min(axis=0)) | (values == values.max(axis=0))).mean(axis=0)
     np.testing.assert_allclose(tally.at_ends, ends)
     assert dataclasses.astuple(tally.ranges("abc", "  m")["c"])[1:3] == (-3.0, 3.0)
+
+
+def test_other_episodes_are_looked_at_where_the_pictures_of_some_are_damaged(tmp_path: Path) -> None:
+    """As many as are looked at, and more, have films that cannot be decoded."""
+    pytest.importorskip("pyarrow")
+    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264", lengths=[7] * 30)
+    for k in set(range(30)) - {1}:
+        path = tmp_path / f"set/videos/chunk-000/observation.images.front/episode_{k:06d}.mp4"
+        data = bytearray(path.read_bytes())
+        start = data.index(b"mdat") + 4
+        data[start : start + 1500] = bytes(1500)
+        path.write_bytes(data)
+    result = survey("lerobot", tmp_path / "set")
+    assert result.cameras == {"front": (64, 80), "wrist": (64, 80)}
+    assert has(result, "episode 0 was left out") and not has(result, "episode 1 was left out")
+
+
+def test_what_the_user_says_of_actions_is_heeded(tmp_path: Path) -> None:
+    layouts.write_folder(tmp_path, (8, 8))
+    for table in tmp_path.glob("*/*.csv"):
+        table.write_text(table.read_text().replace("delta.dx", "action.dx"))
+    assert has(survey("folder", tmp_path), "does not say how dx add up")
+    told = survey("folder", tmp_path, options=SourceOptions(actions="delta"))
+    assert told.kinds["dx"] == "delta" and not has(told, "add up")
+
+
+def test_options_for_recordings_are_refused_for_episode_files(tmp_path: Path) -> None:
+    layouts.write_folder(tmp_path / "takes", (8, 8))
+    import_episodes(ImportConfig(format="folder", source=tmp_path / "takes", out=tmp_path / "a.hdf5", size=16))
+    with pytest.raises(ConfigError, match=r"--source-fps is for recordings of others; .* is an episode file"):
+        main(InspectConfig(tmp_path / "a.hdf5", source_fps=10))
+    with pytest.raises(ConfigError, match="has no camera 'top'; it has front, side"):
+        main(InspectConfig(tmp_path / "a.hdf5", camera=("top",)))
+    assert main(InspectConfig(tmp_path / "a.hdf5", camera=("side",), video=tmp_path / "a.png")) == 0
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_help_names_the_formats_that_heed_an_option() -> None:
+    source = inspect.getsource(SourceOptions)
+    for option in dataclasses.fields(SourceOptions):
+        described = re.search(rf'{option.name}: [^\n]*\n    """(.*?)"""', source, re.DOTALL)
+        assert described is not None
+        named = re.match(r"([a-z]+(?:, [a-z]+)*): ", described[1])
+        heeding = {format.name for format in IMPORT_FORMATS.values() if option.name in format.options}
+        assert set(named[1].split(", ") if named else ()) == heeding, option.name

@@ -18,8 +18,8 @@ import numpy as np
 from gwm_sim.data.conversion.angles import Angle, Change, EulerAngles, bare_name, base_name, nearest_turn, rotation_sets
 from gwm_sim.data.conversion.resampling import cuts
 from gwm_sim.data.conversion.rotations import Quaternions, RotationVectors
-from gwm_sim.data.importers.source import Action, Column, Layout, Recording, listed
-from gwm_sim.data.reading.checks import Array
+from gwm_sim.data.reading.checks import Array, listed
+from gwm_sim.data.recording import Action, Column, Layout, Recording
 
 
 class _Kind(Protocol):

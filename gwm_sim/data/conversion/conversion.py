@@ -7,8 +7,7 @@ schema and the number of every episode, so that an import which was killed goes 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,9 +19,10 @@ from gwm_sim.data.conversion.continuity import Continuity
 from gwm_sim.data.conversion.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import shrink, shrink_depth
-from gwm_sim.data.importers.source import Action, Layout, Recording, Source, SourceOptions
+from gwm_sim.data.importers.source import Source, chosen_cameras
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array
+from gwm_sim.data.recording import Action, Layout, Recording, SourceOptions
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DamagedEpisode, DataError, check_at_least_one, check_rate
 from gwm_sim.progress import Show
@@ -45,8 +45,6 @@ _KEPT_BYTES = 100_000_000
 class Selection(SourceOptions):
     """How a source is read and what is wanted of it: options of `gwm import`, by whose names messages call them."""
 
-    camera: tuple[str, ...] = ()
-    """Cameras to take; by default all."""
     size: int = 64
     """Height and width of the frames in pixels; pictures that are not square are squeezed."""
     fps: float | None = None
@@ -81,13 +79,14 @@ class Conversion:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
         self._source = source
         self._selection = selection
-        self._cameras = _known_cameras(source.layout, selection.camera)
+        self._cameras = chosen_cameras(source.layout.cameras, selection.camera)
         rate = selection.fps or source.layout.rate
         if rate is None:
             raise ConfigError("the source does not say its rate: give it with --fps, in frames per second.")
         self._rate = rate
         self._actions = [replace(action, kind=action.kind or selection.actions) for action in source.layout.actions]
         self.clips, self._count = {}, 0
+        self._marks: dict[int, Array] = {}  # by which the numbers of each episode are known again
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
         self._continuity = Continuity(source.layout, self._actions)
@@ -135,9 +134,11 @@ class Conversion:
             if stop - start < 2 or len(rows := start + self._rows(times[start:stop])) < SHORTEST:
                 found.short += stop - start
             else:
+                actions = aggregate(recording.actions, self._actions, rows)
                 self.clips[self._count] = Clip(k, start, stop)
+                self._marks[self._count] = _mark(recording.telemetry[rows], actions)
                 self._count += 1
-                found.add(recording, rows, aggregate(recording.actions, self._actions, rows))
+                found.add(recording, rows, stop, actions)
 
     def _times(self, recording: Recording) -> Array:
         """Return the moments of all rows [s], (R,)."""
@@ -181,6 +182,23 @@ class Conversion:
             | ({"mask": self._selection.mask} if self._selection.mask else {}),
             versions={"gwm_sim": gwm_sim.__version__},
         )
+
+    def check_stored(self, stored: Iterable[tuple[int, Array, Array]]) -> None:
+        """Refuse to go on with a file whose episodes have other numbers in the source now.
+
+        Args:
+            stored: Number, telemetry and actions of each episode that the file has.
+
+        Raises:
+            ConfigError: The source was changed since, such as by an episode that was mended and is two now.
+        """
+        for index, telemetry, actions in stored:
+            mark, other = _mark(telemetry, actions), self._marks.get(index)
+            if index >= self._count or other is not None and not np.allclose(mark, other, rtol=1e-5, atol=1e-6):
+                raise ConfigError(
+                    f"episode {index} of the file is not what the source holds there now: it was changed since the "
+                    "file was begun, or fewer recordings are asked for. Write to another file."
+                )
 
     def sound_episode(self, clip: Clip) -> Episode | None:
         """Read one of the episodes; None, and a note, where its pictures are damaged and it may be left out."""
@@ -231,6 +249,11 @@ class Conversion:
         return images
 
 
+def _mark(telemetry: Array, actions: Array) -> Array:
+    """Return how many rows an episode has, and the mean of every column."""
+    return np.concatenate([[len(telemetry)], *(part.mean(axis=0, dtype=np.float64) for part in (telemetry, actions))])
+
+
 class _Rewards:
     """What the first pass finds of the rewards of one task."""
 
@@ -255,15 +278,16 @@ class _Found:
         self._rewards: dict[str | None, _Rewards] = {}
         self._outcomes = 0
 
-    def add(self, recording: Recording, rows: Array, actions: Array) -> None:
+    def add(self, recording: Recording, rows: Array, stop: int, actions: Array) -> None:
+        """Count the kept rows of a clip that ends before row `stop`, and the actions between them."""
         self.telemetry.add(recording.telemetry[rows])
         self.actions.add(actions)
         self.steps = max(self.steps, int(np.diff(rows).max()))
         rewards = self._rewards.setdefault(recording.task or self._task, _Rewards())
         rewards.clips += 1
-        if (reward := _reward(recording)) is not None:
+        if _reward(recording) is not None:
             rewards.rewarded += 1
-            rewards.values.add(reward[rows, None])
+            rewards.values.add(_labels(recording, rows, stop).reward[:, None])
         elif recording.succeeded is not None:
             self._outcomes += 1
 
@@ -292,16 +316,6 @@ class _Found:
                 "with gwm label."
             )
         return notes
-
-
-def _known_cameras(layout: Layout, wanted: Sequence[str]) -> tuple[str, ...]:
-    unknown = [camera for camera in wanted if camera not in layout.cameras]
-    if unknown:
-        raise ConfigError(f"the source has no camera {unknown[0]!r}; it has {', '.join(layout.cameras)}.")
-    twice = [camera for camera, count in Counter(wanted).items() if count > 1]
-    if twice:
-        raise ConfigError(f"--camera names {twice[0]!r} twice.")
-    return tuple(wanted) or layout.cameras
 
 
 def _reward(recording: Recording) -> Array | None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Action, Kind, Source, listed
-from gwm_sim.data.reading.checks import Array
+from gwm_sim.data.importers.source import Source
+from gwm_sim.data.reading.checks import Array, listed
+from gwm_sim.data.recording import Action, Kind
 from gwm_sim.errors import ConfigError, DataError
 
 GAP_PERIODS = 1.75

@@ -43,15 +43,10 @@ _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 
 def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", task: str | None = None) -> None:
-<<<<<<< HEAD
     """Write episodes as a dataset; `task` is what the robot was told to do.
 
     By default that is the instruction of each episode, or else the task of its labels.
     """
-=======
-    """Write episodes as a dataset; `task` is what the robot was told to do, by default the instruction of each
-    episode, else the task of its labels."""
->>>>>>> review-run
     schema = recordings.schema
     tasks: dict[str, int] = {}
     check_codec(codec, schema.cameras)
@@ -68,11 +63,7 @@ def write_lerobot(recordings: Recordings, folder: Path, codec: Codec = "av1", ta
         start = 0
         for k, episode in enumerate(recordings):
             stop = start + len(episode) + 1
-<<<<<<< HEAD
             told = task or episode.instruction or recordings.task_of(episode) or UNTOLD
-=======
-            told = task or episode.instruction or recordings.task_of(episode) or "unlabelled"
->>>>>>> review-run
             number = tasks.setdefault(told, len(tasks))
             columns = _columns(episode, recordings) | _counters(k, start, stop, schema.rate, number)
             tables.present().add(columns)

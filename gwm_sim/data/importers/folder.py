@@ -143,12 +143,6 @@ class FolderSource(Source):
             cameras=tuple(cameras),
             depth=tuple(self._depths),
         )
-        if not self.layout.telemetry:
-            self.remark(
-                "there is no telemetry (state columns): a model knows the robot by its pictures and actions only. "
-                "There is no end-effector, nothing that says whether actions were obeyed, and motion is that of the "
-                "actions"
-            )
 
     def _episodes(self, path: Path) -> list[Path]:
         episodes = []

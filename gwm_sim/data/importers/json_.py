@@ -10,6 +10,7 @@ usual fields are known; `--state-key` and `--action-key` name others, several wi
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,20 @@ from gwm_sim.data.importers.source import (
     Action,
     Column,
     ImportFormat,
-    Kind,
     Layout,
     Recording,
     Source,
     SourceOptions,
+    counted,
     how_to_move,
     listed,
 )
 from gwm_sim.data.pictures.videos import SUFFIXES, frame_count, frame_times, frames, inside
 from gwm_sim.data.reading.annotations import Annotation, camera_of, read_annotation
 from gwm_sim.data.reading.checks import Array
+from gwm_sim.data.reading.fields import POSE, action_columns, as_action, last_part, names_of, state_columns
 from gwm_sim.data.reading.folders import files_in, unlinked
+from gwm_sim.data.reading.masks import all_taken, check_wanted
 from gwm_sim.errors import ConfigError, DataError
 
 _ANNOTATION, _VIDEOS = "annotation", "videos"
@@ -41,14 +44,8 @@ _ANNOTATION, _VIDEOS = "annotation", "videos"
 _ACTION = re.compile(r"(?:^|\.)actions?(?:\.|$)")
 _STATE = re.compile(r"(?:^|\.)(?:states?|joints?|joint_positions?|proprio\w*|qpos|\w*gripper_state)(?:\.|$)")
 
-_POSE = tuple(Column(axis, "m") for axis in ("x", "y", "z")) + tuple(Column(a, "rad") for a in ("roll", "pitch", "yaw"))
-_GRIPPER = Column("gripper")
-
 _PREFERRED = ("action", "actions", "cartesian_position", "joint_position", "joint_velocity")
 """Actions that say the same in other terms, by the last part of their name: the first one is taken, and the gripper."""
-
-_SAME = 1e-4
-"""Difference [m] up to which recorded actions are what the states say [m]."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class JsonSource(Source):
         self.options = options
         self._root = path
         self._files = _annotations(path)
-        self._choose_split(sorted({split for _, split in self._files if split is not None}))
+        self._choose_split()
         self._cached = (0, read_annotation(*self._files[0]))
         first = self._cached[1]
         films = self._films(first)
@@ -89,9 +86,9 @@ class JsonSource(Source):
         if unread := [k for k in common if k not in known and not (_STATE.search(k) or _ACTION.search(k))]:
             self.remark(f"{listed(unread)} was not read: --state-key and --action-key take what they name")
         states = [column for field in self._states for column in field.columns]
-        names = [column.name for column in states]
+        names = names_of(states)
         self._commands: tuple[int, ...] = () if self._actions else self._coming(names)
-        actions = [_as_action(column) for field in self._actions for column in field.columns]
+        actions = [as_action(column) for field in self._actions for column in field.columns]
         self.layout = Layout(
             robot=path.resolve().name,
             rate=self._find_rate(first, films),
@@ -102,17 +99,15 @@ class JsonSource(Source):
         )
         if (densest := max((field.stride for field in (*self._states, *self._actions)), default=1)) > 1:
             self.remark(f"there are {densest} rows for a frame: row {densest}k is taken to be that of frame k")
-        if not states:
-            self.remark("there is no telemetry: a model knows the robot by its pictures and actions only")
 
-    def _choose_split(self, splits: list[str]) -> None:
-        wanted = self.options.mask
-        if wanted is not None and wanted not in splits:
-            raise ConfigError(f"--mask {wanted} is no split of {self._root}; it has {listed(splits) or 'none'}.")
-        if wanted is not None:
+    def _choose_split(self) -> None:
+        counts = Counter(split for _, split in self._files if split is not None)
+        known = {split: f"{split} ({counted(count, 'episode')})" for split, count in sorted(counts.items())}
+        if (wanted := self.options.mask) is not None:
+            check_wanted(wanted, known)
             self._files = [(path, split) for path, split in self._files if split == wanted]
-        elif len(splits) > 1:
-            self.remark(f"there are splits, which are kept as masks: {listed(splits)}; --mask takes one of them")
+        elif len(known) > 1:
+            self.remark(all_taken(known, counted(len(self._files), "episode")))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -157,7 +152,7 @@ class JsonSource(Source):
             keys.sort(key=lambda key: -_stride(len(first.fields[key]), count))
         fields, names = [], set[str]()
         for key in keys:
-            columns = _state_columns(key, common[key], first)
+            columns = state_columns(key, first.values(key))
             taken = tuple(i for i, column in enumerate(columns) if column.name not in names)
             if taken:
                 chosen = tuple(columns[i] for i in taken)
@@ -169,51 +164,32 @@ class JsonSource(Source):
         keys = self._chosen(self.options.action_key, "--action-key", common)
         if not keys:
             found = [key for key in common if _ACTION.search(key)]
-            main = next((key for last in _PREFERRED for key in found if _last(key) == last), None)
-            keys = [key for key in found if main is None or key == main or "gripper" in _last(key)]
+            main = next((key for last in _PREFERRED for key in found if last_part(key) == last), None)
+            keys = [key for key in found if main is None or key == main or "gripper" in last_part(key)]
             if left_out := [key for key in found if key not in keys]:
                 self.remark(f"{listed(left_out)} command the same in other terms: --action-key takes those instead")
+        poses = (f for f in self._states if f.stride == 1 and names_of(f.columns[:6]) == names_of(POSE))
+        pose = next((first.values(field.key) for field in poses), None)
         fields = []
         for key in keys:
-            columns, rows = self._action_columns(key, common[key], first), len(first.fields[key])
+            columns, remark = action_columns(key, first.values(key), pose, bool(self._states))
+            if remark:
+                self.remark(remark)
+            rows = len(first.fields[key])
             stride = _stride(rows, count)
             states = [len(first.fields[field.key]) for field in self._states if field.stride == 1]
             between = stride == 1 and rows + 1 == (states[0] if states else count)
             fields.append(_Field(key, columns, tuple(range(len(columns))), stride, between))
-        names = [column.name for field in fields for column in field.columns]
+        names = names_of(column for field in fields for column in field.columns)
         if len(set(names)) < len(names):
             raise ConfigError(f"--action-key {','.join(keys)} names actions twice: {listed(sorted(set(names)))}.")
         return fields
-
-    def _action_columns(self, key: str, width: int, first: Annotation) -> tuple[Column, ...]:
-        last = _last(key)
-        if last in ("cartesian_position", "joint_position", "gripper_position"):
-            return tuple(Action(c.name, c.unit, "target") for c in _known(last, width) or _numbered(last, width))
-        if last == "joint_velocity":
-            return tuple(Action(f"joint_{i}", "", "rate") for i in range(width))
-        state = next((field for field in self._states if [c.name for c in field.columns[:6]] == _names(_POSE)), None)
-        if width == 7 and state is not None and state.stride == 1:
-            kind, frame = _what_moves(first.values(key), first.values(state.key))
-            if kind == "target":
-                return tuple(Action(c.name, c.unit, "target") for c in (*_POSE, _GRIPPER))
-            if kind == "delta":
-                if frame == "gripper":
-                    self.remark(
-                        f"{key} changes the pose in the frame of the gripper, as the states tell: where --fps leaves "
-                        "frames out, their sum is that change nearly, not exactly"
-                    )
-                changes = (Action(f"d{c.name}", c.unit, "delta") for c in _POSE)
-                return (*changes, Action("gripper", "", "target"))
-        if width == 2 and not self._states:
-            self.remark(f"{key} holds two numbers, which are taken for changes dx and dy [m], as in Language-Table")
-            return (Action("dx", "m", "delta"), Action("dy", "m", "delta"))
-        return _numbered("action", width)
 
     def _coming(self, names: Sequence[str]) -> tuple[int, ...]:
         """Return the telemetry that is taken for commands where none are recorded: the pose and the gripper, or all."""
         if not names:
             raise DataError(f"{self._files[0][0]} holds neither states nor actions. Name them by --action-key.")
-        pose = tuple(names.index(name) for name in (*_names(_POSE), "gripper") if name in names)
+        pose = tuple(names.index(name) for name in (*names_of(POSE), "gripper") if name in names)
         commands = pose if len(pose) > 1 else tuple(range(len(names)))
         self.remark(
             f"no actions are recorded: the coming states ({listed(names[i] for i in commands)}) are taken for the "
@@ -277,7 +253,7 @@ class JsonSource(Source):
             return telemetry[1:, list(self._commands)]
         parts = []
         for field in self._actions:
-            columns = [_as_action(column) for column in field.columns]
+            columns = [as_action(column) for column in field.columns]
             parts.append(aggregate(values[field.key], columns, field.stride * np.arange(count), self.options.actions))
         return np.concatenate(parts, axis=1)
 
@@ -312,72 +288,6 @@ def _films_in(folder: Path) -> list[Path]:
 
 def _stride(rows: int, frames: int) -> int:
     return max(1, round(rows / max(1, frames)))
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def _names(columns: Sequence[Column]) -> list[str]:
-    return [column.name for column in columns]
-
-
-def _as_action(column: Column) -> Action:
-    return column if isinstance(column, Action) else Action(column.name, column.unit)
-
-
-def _numbered(name: str, width: int) -> tuple[Column, ...]:
-    return tuple(Column(f"{name}_{i}" if width > 1 else name) for i in range(width))
-
-
-def _known(last: str, width: int) -> tuple[Column, ...] | None:
-    """Name the columns of a field by the last part of its name, where its width fits."""
-    joints = tuple(Column(f"joint_{i}", "rad") for i in range(7))
-    known = {
-        ("cartesian_position", 6): _POSE,
-        ("gripper_position", 1): (_GRIPPER,),
-        **{(name, 7): joints for name in ("joint_position", "joint_positions", "joints")},
-        ("joints", 8): (*joints, _GRIPPER),
-        ("continuous_gripper_state", 1): (Column("gripper_continuous"),),
-    }
-    return known.get((last, width))
-
-
-def _state_columns(key: str, width: int, first: Annotation) -> tuple[Column, ...]:
-    last = _last(key)
-    if last in ("state", "states") and width == 7:
-        gripper = first.values(key)[:, 6]
-        if gripper.min() >= -0.01 and gripper.max() <= 1.01:  # else it is a seventh joint
-            return (*_POSE, _GRIPPER)
-    return _known(last, width) or _numbered(last, width)
-
-
-def _what_moves(actions: Array, states: Array) -> tuple[Kind | None, str]:
-    """Tell by the states (R, 7) what actions (R-1 or R, 7) mean: where to go, or by how much and in which frame."""
-    count = min(len(actions), len(states) - 1)
-    if count < 1:
-        return None, ""
-    told, before, after = actions[:count, :3], states[:count], states[1 : count + 1]
-    moved = after[:, :3] - before[:, :3]
-    if np.abs(moved).max() < 10 * _SAME:  # it stands still
-        return None, ""
-    turned = np.einsum("tji,tj->ti", _rotations(before[:, 3:6]), moved)
-    if np.abs(told - after[:, :3]).max() < _SAME:
-        return "target", "world"
-    seen_from = {"world": moved, "gripper": turned}
-    frame = next((name for name, truth in seen_from.items() if np.abs(told - truth).max() < _SAME), "")
-    return ("delta" if frame else None), frame
-
-
-def _rotations(euler: Array) -> Array:
-    """Return the rotations (R, 3, 3) of roll, pitch and yaw (R, 3) [rad], about the axes of the world in this order."""
-    (cr, cp, cy), (sr, sp, sy) = np.cos(euler).T, np.sin(euler).T
-    rows = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
 
 
 def _recognises(path: Path) -> bool:

@@ -25,10 +25,12 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    chosen_cameras,
     listed,
+    standing,
 )
 from gwm_sim.data.pictures.depth import Shown, sort_cameras
-from gwm_sim.data.pictures.videos import SAME_RATE, film_bits, film_rate, frames, inside, levels, numbers_at
+from gwm_sim.data.pictures.videos import SAME_RATE, film, film_bits, frames, inside, levels, numbers_at
 from gwm_sim.data.reading import checks
 from gwm_sim.data.reading.names import flat_names
 from gwm_sim.data.reading.parquet import first_cell
@@ -64,8 +66,9 @@ class LeRobotSource(Source):
         self._files = LeRobotFiles(path, described, self._films(self._shown), self.remark, options.trim)
         if not self._files.places:
             raise DataError(f"{path} has no episode. Was the recording finished?")
-        cameras, self._depths, remarks = sort_cameras(map(self._look, self._shown), str(info))
-        self._cameras = {camera: self._shown[camera] for camera in cameras}
+        cameras, depths, remarks = sort_cameras(map(self._look, self._shown), str(info))
+        self._cameras = {camera: self._shown[camera] for camera in chosen_cameras(cameras, options.camera)}
+        self._depths = {camera: depth for camera, depth in depths.items() if camera in self._cameras}
         for remark in remarks:
             self.remark(remark)
         self._state = self._columns(options.state_key, _STATE, "--state-key")
@@ -99,10 +102,6 @@ class LeRobotSource(Source):
         if told is None and usual == _STATE:
             others = [key for key in others if key.split(".")[0] != _ACTION]
             if not others:
-                self.remark(
-                    f"there is no {_STATE}: nothing tells where the robot is but the pictures, so its motion is not "
-                    "measured, and a world of it knows no telemetry."
-                )
                 return []
         ways = f"Name one, or several joined with a comma, with {flag}." if others else ""
         error = DataError if told is None else ConfigError
@@ -155,7 +154,7 @@ class LeRobotSource(Source):
             telemetry=telemetry,
             actions=actions[:-1],  # the last action leads to a frame that was not stored
             times=times * self._rate / (self.layout.rate or self._rate),
-            reward=None if reward is None else np.concatenate([reward[:1] * 0, reward[:-1]]),
+            reward=None if reward is None else standing(reward, count),
             success=success,
             succeeded=None if success is None else bool(success.any()),
             instruction=self._files.places[k].instruction,
@@ -183,16 +182,16 @@ class LeRobotSource(Source):
     def _film_frames(
         self, k: int, key: str, rows: Array, read: Callable[[Any], Array] | None = None
     ) -> Iterator[Array]:
-        film = self._files.film(k, key)
+        shown = self._files.film(k, key)
         times = np.asarray(self._files.rows(k, ["timestamp"])["timestamp"], dtype=np.float64)
-        moments = film.start + times[: self._shown_rows(k, times)]
-        numbers = numbers_at(film.path, moments, film.start, film.stop, film.origin)
-        yield from frames(film.path, numbers[rows], read)
+        moments = shown.start + times[: self._shown_rows(k, times)]
+        numbers = numbers_at(shown.path, moments, shown.start, shown.stop, shown.origin)
+        yield from frames(shown.path, numbers[rows], read)
 
     def _note_rates(self, k: int) -> None:
         """Say which films run at another rate than the rows."""
         for key in self._films(self._cameras):
-            rate, camera = film_rate(self._files.film(k, key).path), _camera(key)
+            rate, camera = film(self._files.film(k, key).path).rate, _camera(key)
             if rate and abs(rate / self._rate - 1) > SAME_RATE:
                 self.remark(
                     f"camera {camera} has {rate:.4g} frames a second, the table {self._rate:.4g} rows: each row shows "
@@ -208,7 +207,7 @@ class LeRobotSource(Source):
         for k in range(min(len(self), _LOOKED_AT)):
             try:
                 if feature["dtype"] == "video":
-                    bits = film_bits(self._files.film(k, key).path)
+                    bits = film_bits(self._files.named_film(k, key))
                 else:
                     bits = picture_bits(self._file_of(first_cell(self._files.table(k), key), key), key)
             except DataError:  # reading the episode will say what is wrong
@@ -218,7 +217,7 @@ class LeRobotSource(Source):
 
     def _stored_pictures(self, k: int, key: str, rows: Array, decode: Callable[[bytes, str], Array]) -> Iterator[Array]:
         where = f"{self._files.where(k)}: {key}"
-        stored = self._files.rows(k, [key])[key]
+        stored = self._files.rows(k, [key], pictures=True)[key]
         for row in rows.tolist():
             yield decode(self._file_of(stored[row], f"{where}, row {row}"), f"{where}, row {row}")
 

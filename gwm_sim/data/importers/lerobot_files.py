@@ -27,7 +27,7 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.episode import UNTOLD
 from gwm_sim.data.pictures.videos import frame_count, inside, last_moment
 from gwm_sim.data.reading import checks
-from gwm_sim.data.reading.parquet import EPISODE, read_table, rows_by_episode
+from gwm_sim.data.reading.parquet import EPISODE, read_numbers, read_table, rows_by_episode
 from gwm_sim.data.reading.spans import Span, settle
 from gwm_sim.errors import DataError, OutsideError
 
@@ -88,6 +88,7 @@ class LeRobotFiles:
         self._rate = positive(info.get("fps"), root / INFO)
         self.places = self._find_places()
         self._holders: dict[int, str] = {}  # files that truly have the rows
+        self._settled: dict[str, list[Span | str]] = {}  # see `_spans`
         total = info.get("total_episodes")
         if isinstance(total, int) and total != len(self.places):
             remark(f"{INFO} says total_episodes {total}, but lists {len(self.places)}: only those are read.", "")
@@ -178,11 +179,11 @@ class LeRobotFiles:
     def _inside(self, file: str, where: str) -> Path:
         return inside(self._root, file, where)
 
-    def rows(self, k: int, columns: Sequence[str]) -> dict[str, list[Any]]:
-        """Read columns of one episode, in the order of its frames."""
+    def rows(self, k: int, columns: Sequence[str], pictures: bool = False) -> dict[str, list[Any]]:
+        """Read columns of one episode, numbers or pictures, in the order of its frames."""
         episode = self.places[k].episode
         path = self.table(k)
-        table = read_table(path, [*columns, "frame_index", EPISODE], episode)
+        table = (read_table if pictures else read_numbers)(path, [*columns, "frame_index", EPISODE], episode)
         if table.num_rows > checks.MAX_ROWS:
             raise DataError(f"{path}: episode {episode} has {table.num_rows:,} rows.")
         with checks.reading(path):
@@ -226,7 +227,7 @@ class LeRobotFiles:
             raise
         except DataError:
             return None
-        return int(read_table(path, [EPISODE], place.episode).num_rows)
+        return int(read_numbers(path, [EPISODE], place.episode).num_rows)
 
     @cached_property
     def _holdings(self) -> dict[int, dict[Path, int]]:
@@ -234,10 +235,14 @@ class LeRobotFiles:
         files = [path for path in sorted((self._root / "data").rglob("*.parquet")) if not path.is_symlink()]
         return rows_by_episode(files)
 
+    def named_film(self, k: int, key: str) -> Path:
+        """Return the film that the metadata name, whatever it shows."""
+        return self._inside(self.places[k].videos[key][0], self.where(k))
+
     def film(self, k: int, key: str) -> Film:
         """Return where an episode is shown to a camera."""
         file, start, stop = self.places[k].videos[key]
-        span = self._spans[key][k] if key in self._spans else Span(file, start, start)
+        span = self._spans(key)[k]
         if isinstance(span, str):
             raise DataError(f"{self.where(k)}: {key}: {span}")
         if span.file != file:
@@ -273,10 +278,9 @@ class LeRobotFiles:
             if times[-1] <= last or frame_count(film.path) == len(times):  # or its clock is wrong
                 continue
             found = int(np.searchsorted(times, last, side="right"))
-            if not self._trim:
-                raise DataError(
-                    f"{self.where(k)}: {film.path} shows {found} of {len(times)} rows. Give --trim to drop the others."
-                )
+            if not self._trim or not found:
+                remedy = " Give --trim to drop the others." if found else ""
+                raise DataError(f"{self.where(k)}: {film.path} shows {found} of {len(times)} rows.{remedy}")
             shown = min(shown, found)
             self._remark(f"rows after the end of {key} were dropped", self.title(k))
         return shown
@@ -285,28 +289,33 @@ class LeRobotFiles:
         """Return when the last row may be shown by a film [s], given when its episodes begin in it."""
         return last_moment(path, 1 / self._rate, min(starts, default=0.0))
 
-    @cached_property
-    def _spans(self) -> dict[str, list[Span | str]]:
-        """Where films show several episodes, the stretch of each one by feature, or what is wrong with it."""
-        if not str(self._info.get("codebase_version")).startswith("v3."):
-            return {}
-        spans = {}
-        for key in self._films:
+    def _spans(self, key: str) -> list[Span | str]:
+        """Find the stretch of a film that shows each episode to a camera, or say what is wrong with it."""
+        if key not in self._settled:
+            shared = str(self._info.get("codebase_version")).startswith("v3.")
+            self._settled[key] = self._settle(key) if shared else [_whole(place, key) for place in self.places]
+        return self._settled[key]
+
+    def _settle(self, key: str) -> list[Span | str]:
+        claims = [
+            _whole(place, key)._replace(stop=place.videos[key][1] + max(0, (place.length or 1) - 1) / self._rate)
+            for place in self.places
+        ]
+        ends, slack = self._ends(key, {claim.file for claim in claims}), _SLACK_PERIODS / self._rate
+        for k, claim in enumerate(claims):  # frame i is row i, whatever the clock of the film says
+            if claim.file in ends and len(self._starts[key][claim.file]) == 1 and self._frames_are_rows(k, claim.file):
+                claims[k] = _cut(claim, ends[claim.file])
+        settled = settle(claims, ends, slack)
+        if self._trim:  # what lies in no other film is cut where its own one ends
             claims = [
-                Span(file, start, start + max(0, (place.length or 1) - 1) / self._rate)
-                for place in self.places
-                for file, start, _ in [place.videos[key]]
+                _cut(claim, ends.get(claim.file, claim.stop)) if isinstance(found, str) else found
+                for claim, found in zip(claims, settled, strict=True)
             ]
-            ends = self._ends(key, {claim.file for claim in claims})
-            slack = _SLACK_PERIODS / self._rate
-            spans[key] = settle(claims, ends, slack)
-            if self._trim:  # what lies in no other film is cut where its own one ends
-                claims = [
-                    _cut(claim, ends.get(claim.file, claim.stop)) if isinstance(found, str) else found
-                    for claim, found in zip(claims, spans[key], strict=True)
-                ]
-                spans[key] = settle(claims, ends, slack)
-        return spans
+            settled = settle(claims, ends, slack)
+        return settled
+
+    def _frames_are_rows(self, k: int, file: str) -> bool:
+        return frame_count(self._inside(file, self.where(k))) == self.places[k].length
 
     def _ends(self, key: str, claimed: set[str]) -> dict[str, float]:
         """Return the last moment [s] of every film of a feature that can be opened, by its file."""
@@ -324,6 +333,11 @@ class LeRobotFiles:
             except DataError:  # it is said of the episodes that need it
                 continue
         return ends
+
+
+def _whole(place: Place, key: str) -> Span:
+    file, start, _ = place.videos[key]
+    return Span(file, start, start)
 
 
 def _cut(span: Span, end: float) -> Span:

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from gwm_sim.data.importers.hdf5 import json_attribute, text_attribute
-from gwm_sim.data.importers.robomimic import LIBERO_PICTURES, RobomimicSource, observed
+from gwm_sim.data.importers.robomimic import RobomimicSource
+from gwm_sim.data.importers.robomimic_files import LIBERO_PICTURES, observed
 from gwm_sim.data.importers.source import ImportFormat
 from gwm_sim.data.reading.checks import Array
 from gwm_sim.errors import DataError

@@ -29,6 +29,7 @@ from gwm_sim.data.importers.source import (
     Recording,
     SourceOptions,
     listed,
+    standing,
 )
 from gwm_sim.data.reading.checks import MAX_COLUMNS, MAX_ROWS, Array, join_columns, json_object, reading, rows_of
 from gwm_sim.data.reading.spaces import Part, parts_of
@@ -140,7 +141,7 @@ class MinariSource(hdf5.Hdf5Source):
             where=where,
             telemetry=telemetry,
             actions=actions,
-            reward=None if unjudged else np.concatenate([np.zeros(1, np.float32), rewards]),
+            reward=None if unjudged else standing(rewards, len(telemetry)),
             success=success,
             succeeded=None if success is None else bool(success.any()),
         )

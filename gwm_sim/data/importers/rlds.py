@@ -11,7 +11,8 @@ for. Neither TensorFlow nor another package is needed.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,14 @@ from gwm_sim.data.importers.source import (
     Recording,
     Source,
     SourceOptions,
+    counted,
     listed,
+    standing,
 )
 from gwm_sim.data.pictures.videos import inside
 from gwm_sim.data.reading import tfrecord
 from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, json_object, matrix, reading, rows_of
+from gwm_sim.data.reading.masks import all_taken, check_wanted
 from gwm_sim.errors import ConfigError, DataError
 
 _OBSERVATION, _ACTION = "steps/observation/", "steps/action"
@@ -95,10 +99,8 @@ class RldsSource(Source):
         splits = sorted(shards, key=lambda split: (list(said).index(split) if split in said else len(said), split))
         if not splits:
             raise DataError(f"{self._root} holds no file such as NAME-train.tfrecord-00000-of-00001. Copy it too.")
-        if mask is not None and mask not in splits:
-            raise ConfigError(f"--mask {mask}: the splits of {self._root} are {', '.join(splits)}.")
-        if mask is None and len(splits) > 1:
-            self.remark(f"all splits are taken, {listed(splits)}; --mask takes one.")
+        if mask is not None:
+            check_wanted(mask, dict(zip(splits, splits, strict=True)))
         if absent := [split for split in said if split not in splits]:
             self.remark(f"{INFO} lists splits whose files are not here: {listed(absent)}.")
         found = []
@@ -115,6 +117,10 @@ class RldsSource(Source):
                         f"{self._root / name} has {len(places)} records, {INFO} says {brief(wanted)}. Copy it again."
                     )
                 found += [(split, place) for place in places]
+        if mask is None and len(splits) > 1:
+            counts = Counter(split for split, _ in found)
+            known = {split: f"{split} ({counted(counts[split], 'episode')})" for split in splits if counts[split]}
+            self.remark(all_taken(known, counted(len(found), "episode")))
         if not found:
             raise DataError(f"{self._root} has no episode. Was the recording finished?")
         return found
@@ -127,7 +133,7 @@ class RldsSource(Source):
             if path.startswith(prefix) and feature.width is not None
         }
         if wanted is not None:
-            return [self._vector(key.strip(), known, flag) for key in wanted.split(",")]
+            return [self._vector(key.strip(), flag, known) for key in wanted.split(",")]
         numbers = {name: path for name, path in known.items() if not _NO_STATE.search(name)}
         certain = {name: path for name, path in numbers.items() if self._features[path].certain}
         chosen = [certain[usual]] if usual in certain else list(certain.values())
@@ -142,8 +148,8 @@ class RldsSource(Source):
             self.remark(f"other vectors of a step were left out, {listed(others)}: {flag} takes those instead.")
         return chosen
 
-    def _vector(self, key: str, known: dict[str, str], flag: str) -> str:
-        """Return the only vector of a step that a user means."""
+    def _vector(self, key: str, flag: str, known: Iterable[str]) -> str:
+        """Return the vector of a step that a user names by the end of its path."""
         paths = [path for path in self._features if path == key or path.endswith(f"/{key}")]
         vectors = [path for path in paths if path.startswith("steps/") and self._features[path].width is not None]
         if len(vectors) != 1:
@@ -260,7 +266,7 @@ class RldsSource(Source):
             where=str(place),
             telemetry=telemetry,
             actions=actions[:-1],
-            reward=None if reward is None else _standing(reward),
+            reward=None if reward is None else standing(reward, rows),
             succeeded=self._succeeded(k, reward),
             instruction=self._instruction(k),
             masks=(split,),
@@ -301,14 +307,6 @@ class RldsSource(Source):
             if row >= len(pictures):
                 return
             yield decode_picture(bytes(pictures[row]), f"{where}, row {row}")
-
-
-def _standing(reward: Array) -> Array:
-    """Return the reward that stands at each row; a success after the last row, which most end with, is not lost."""
-    stands = np.concatenate([np.zeros(1, np.float32), reward[:-1]])
-    if reward[-1] >= 1:
-        stands[-1] = reward[-1]
-    return stands
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

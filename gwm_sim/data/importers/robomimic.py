@@ -21,75 +21,25 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
-from gwm_sim.data.conversion import rotations
 from gwm_sim.data.importers import hdf5
+from gwm_sim.data.importers.robomimic_files import LIBERO_PICTURES, Signal, masks_in, observed, signals_in
 from gwm_sim.data.importers.source import (
     AS_STORED,
     Action,
-    Column,
     ImportFormat,
     Layout,
     Recording,
     SourceOptions,
+    counted,
     listed,
+    standing,
 )
 from gwm_sim.data.pictures.depth import DepthMap
 from gwm_sim.data.reading import robosuite
-from gwm_sim.data.reading.checks import MAX_ROWS, Array, brief, join_columns, reading
+from gwm_sim.data.reading.checks import Array, brief, join_columns
 from gwm_sim.data.reading.masks import members_of
 from gwm_sim.errors import ConfigError, DataError
-
-_NO_TELEMETRY = re.compile(r"(^|_)object|_cos$|_sin$|_depth$|^ee_states$")
-"""Observations that no robot reports, or that repeat others: simulator state, angles twice, depth, ee_pos + ee_ori."""
-
-LIBERO_PICTURES = "agentview_rgb"
-"""By this observation LIBERO's files are told apart."""
-
-_UNITS = (
-    (r"joint_(pos|states)", "rad"),
-    (r"joint_vel", "rad/s"),
-    (r"gripper_(qpos|states)|(eef|ee)_pos", "m"),
-    (r"gripper_qvel|(eef|ee)_vel_lin", "m/s"),
-    (r"(eef|ee)_vel_ang", "rad/s"),
-)
-
-_ROTATIONS = {
-    "xyzw": rotations.from_xyzw,
-    "axis-angle": rotations.from_axis_angle,
-    "unordered": rotations.continuous,
-}
-"""What rotations become. The order of a quaternion is known from robosuite only, Isaac Lab has another."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """One low-dimensional observation."""
-
-    key: str
-    width: int
-    rotation: str | None = None
-    """How a rotation is stored, see `_ROTATIONS`."""
-
-    def columns(self) -> tuple[Column, ...]:
-        """Name its columns."""
-        if self.rotation in ("xyzw", "axis-angle"):
-            return tuple(Column(f"{self.key}_{axis}") for axis in "wxyz")
-        unit = next((unit for pattern, unit in _UNITS if re.search(pattern, self.key)), "")
-        if self.width == 3 and unit in ("m", "m/s"):
-            return tuple(Column(f"{self.key}_{axis}", unit) for axis in "xyz")
-        return tuple(Column(f"{self.key}_{i}" if self.width > 1 else self.key, unit) for i in range(self.width))
-
-    def read(self, demo: h5py.Group) -> Array:
-        """Read it from every observation of a demo and, where stored, from the one after the last action."""
-        values, where = hdf5.matrix_at(demo, f"obs/{self.key}"), hdf5.place(demo, f"obs/{self.key}")
-        if hdf5.member(demo, f"next_obs/{self.key}") is not None:
-            following = hdf5.matrix_at(demo, f"next_obs/{self.key}")
-            if following.shape != values.shape:
-                raise DataError(f"{where} is {values.shape}, but its next_obs is {following.shape}.")
-            values = np.concatenate([values, following[-1:]])
-        return _ROTATIONS[self.rotation](values, where) if self.rotation else values
 
 
 @dataclass(frozen=True)
@@ -118,13 +68,13 @@ class RobomimicSource(hdf5.Hdf5Source):
         demos = [(file, name) for file in hdf5.hdf5_files(path) for name in self._demos_of(file)]
         if not demos:
             raise DataError(f"{path} holds no demo. Is the recording finished?")
-        masks = {file: _masks_in(self._open(file)) for file in dict.fromkeys(file for file, _ in demos)}
+        masks = {file: masks_in(self._open(file)) for file in dict.fromkeys(file for file, _ in demos)}
         self._masks, remarks = members_of(masks, demos, options.mask)
         for remark in remarks:
             self.remark(remark)
         self._demos = [demo for demo in demos if options.mask is None or options.mask in self._masks[demo]]
         first = self._demo(0)
-        self._signals = self._find_signals(hdf5.group_at(first, "obs"))
+        self._signals = self._find_signals(first)
         self._environments: dict[Path, _Environment] = {}
         for k, (file, _) in enumerate(self._demos):
             if file not in self._environments:
@@ -157,26 +107,8 @@ class RobomimicSource(hdf5.Hdf5Source):
             )
         return demo
 
-    def _find_signals(self, observations: h5py.Group) -> tuple[Signal, ...]:
-        signals = []
-        for key in sorted(observations):
-            item = hdf5.member(observations, key)
-            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fi" or item.ndim not in (1, 2):
-                continue
-            width = int(item.shape[1]) if item.ndim == 2 else 1
-            if _NO_TELEMETRY.search(key) or width == 0:
-                continue
-            signals.append(Signal(key, width, self._rotation(key, width)))
-        if not signals:
-            raise DataError(f"{hdf5.place(observations)} holds no telemetry, such as robot0_eef_pos.")
-        return tuple(signals)
-
-    def _rotation(self, key: str, width: int) -> str | None:
-        if key in self.axis_angles and width == 3:
-            return "axis-angle"
-        if "quat" not in key or width != 4:
-            return None
-        return "xyzw" if re.match(r"robot\d+_", key) else "unordered"
+    def _find_signals(self, demo: h5py.Group) -> tuple[Signal, ...]:
+        return signals_in(hdf5.group_at(demo, "obs"), self.axis_angles)
 
     def _find_layout(self, demo: h5py.Group) -> Layout:
         observations = hdf5.group_at(demo, "obs")
@@ -228,8 +160,8 @@ class RobomimicSource(hdf5.Hdf5Source):
             task=_slug(self._instruction(demo.parent) or name),
             instruction=self._instruction(demo.parent),
             details={
-                "robot": brief(robots),
-                "version": brief(args.get("env_version")),
+                "robot": brief(robots or "unsaid"),
+                "version": brief(args.get("env_version") or "unsaid"),
                 "observations": listed(sorted(hdf5.group_at(demo, "obs"))),
             },
         )
@@ -257,7 +189,7 @@ class RobomimicSource(hdf5.Hdf5Source):
                 told_of = {"environment": other.name, "task": str(other.task)} | other.details
                 shares[told_of[what]] += counts[file]
             if len(shares) > 1:
-                said = listed(f"{value} ({count} demos)" for value, count in shares.items())
+                said = listed(f"{value} ({counted(count, 'demo')})" for value, count in shares.items())
                 own = ": the labels of an episode are those of its own" if what == "task" else ""
                 self.remark(f"the files differ in their {what}, {said}{own}")
 
@@ -287,7 +219,7 @@ class RobomimicSource(hdf5.Hdf5Source):
     def _recording(self, k: int) -> Recording:
         demo = self._demo(k)
         where = hdf5.place(demo)
-        if self._find_signals(hdf5.group_at(demo, "obs")) != self._signals:
+        if self._find_signals(demo) != self._signals:
             raise DataError(f"{where}/obs holds other telemetry than the first demo. Import it on its own.")
         actions = hdf5.matrix_at(demo, "actions")
         telemetry = join_columns({signal.key: signal.read(demo) for signal in self._signals}, hdf5.place(demo, "obs"))
@@ -314,10 +246,7 @@ class RobomimicSource(hdf5.Hdf5Source):
 
     def _aligned(self, where: str, rows: int, actions: Array, rewards: Array | None) -> tuple[Array, Array | None]:
         """Return the actions between rows, and the reward at each: robomimic's is that of the state after action t."""
-        stands = None if rewards is None else np.concatenate([np.zeros(1, np.float32), rewards])[:rows]
-        if stands is not None and rewards is not None and rewards[-1] >= 1:
-            stands[-1] = rewards[-1]  # a success after the last row, which most recordings end with, is not lost
-        return actions[: rows - 1], stands
+        return actions[: rows - 1], None if rewards is None else standing(rewards, rows)
 
     def _frames(self, k: int, camera: str, rows: Array) -> Iterator[Array]:
         suffixed = camera + self.camera_suffix
@@ -346,20 +275,6 @@ def _told(action: Action) -> str:
     return f"{action.name} ({action.kind or 'unknown kind'}{limits})"
 
 
-def _masks_in(file: h5py.File) -> dict[str, list[str]]:
-    """Return the names of demos under each filter key of a file, whether stored as bytes or as text."""
-    group = hdf5.member(file, "mask")
-    masks = {}
-    for mask in sorted(group) if isinstance(group, h5py.Group) else ():
-        dataset, where = hdf5.dataset_at(group, mask), hdf5.place(group, mask)
-        with reading(where):
-            is_text = dataset.dtype.kind == "S" or h5py.check_string_dtype(dataset.dtype) is not None
-            if not is_text or dataset.ndim != 1 or len(dataset) > MAX_ROWS:
-                raise DataError(f"{where} is {dataset.dtype} {dataset.shape}, expected a list of names of demos.")
-            masks[mask] = [name.decode() if isinstance(name, bytes) else str(name) for name in dataset[:].tolist()]
-    return masks
-
-
 def _task(name: str | None) -> str | None:
     """Return the name of a task as it is, where it can name one."""
     return name if name and re.fullmatch(r"[\w-]+", name) else None
@@ -368,19 +283,6 @@ def _task(name: str | None) -> str | None:
 def _slug(name: str) -> str | None:
     """Make the name of a task, None where nothing is left of it."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or None
-
-
-def observed(path: Path) -> tuple[str, ...] | None:
-    """Return what the first demo of a file, or of a folder's first file, observes; None if it is not this layout.
-
-    A file that gwm_sim wrote has this layout too, but is no foreign recording.
-    """
-    with hdf5.first_data(path) as data:
-        demo = None if data is None else next((name for name in data if name.startswith("demo_")), None)
-        if data is None or demo is None or "gwm_schema" in data.attrs:
-            return None
-        observations = hdf5.member(data, f"{demo}/obs")
-        return tuple(observations) if isinstance(observations, h5py.Group) else ()
 
 
 def _recognises(path: Path) -> bool:

@@ -27,6 +27,7 @@ from gwm_sim.data.importers.source import (
     Layout,
     Recording,
     SourceOptions,
+    counted,
     listed,
 )
 from gwm_sim.data.pictures.videos import frame_count, frames, inside
@@ -55,7 +56,7 @@ class RoboTurkSource(hdf5.Hdf5Source):
             raise DataError(f"{path} holds no /data/<user>/<demo> with {_OBSERVATION}: it is no RoboTurk recording.")
         counts = Counter(file.name.removesuffix(file.suffix) for file, _, _ in self._demos)
         if len(counts) > 1:
-            named = listed(f"{name} ({count} demos)" for name, count in counts.items())
+            named = listed(f"{name} ({counted(count, 'demo')})" for name, count in counts.items())
             self.remark(f"these are recordings of several tasks: {named}")
         first = self._demo(0)
         cameras = tuple(name for name in _CAMERAS if hdf5.text_attribute(first, f"{name}_rgb_video_file"))

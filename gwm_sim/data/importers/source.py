@@ -5,125 +5,35 @@ camera, and action r leads from row r to row r+1. A format whose files say other
 own module, so nothing downstream knows of it. Whatever a file does wrong becomes a `DataError` here.
 
 A format of your own is a module in this folder with a subclass of `Source`, which writes `__len__`, `_recording` and
-`_frames`, and with a constant `FORMAT`. `gwm_sim.testing.source` tests whether it keeps to the contract.
+`_frames`, and with a constant `FORMAT`; what it needs can be imported from here. `gwm_sim.testing.source` tests whether
+it keeps to the contract.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from gwm_sim.data.reading.checks import Array, brief, reading
-from gwm_sim.errors import DamagedEpisode, DataError, OutsideError, check_rate
-
-Kind = Literal["delta", "target", "rate"]
-"""How an action adds up over time: changes are summed, of absolute targets the last one counts, rates are averaged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """How recordings are read where their files leave it open or are wrong: options of `gwm import` and `gwm inspect`.
-
-    A format heeds those that its `ImportFormat` names; any other one is refused before a file is opened.
-    """
-
-    actions: Kind | None = None
-    """How actions add up where the source does not say: delta sums, target takes the last, rate averages."""
-    source_fps: float | None = None
-    """True frames per second of the recordings, where their files say none or a wrong number."""
-    trim: bool = False
-    """Drop what is too much at the end of an episode whose rows and frames differ in number, which is refused else."""
-    mask: str | None = None
-    """Take only the demonstrations of this filter key, such as train."""
-    state_key: str | None = None
-    """Field that is the telemetry, where it has another name than usual; several with commas between."""
-    action_key: str | None = None
-    """Field that is the action, where it has another name than usual; several with commas between."""
-
-    def __post_init__(self) -> None:
-        check_rate(source_fps=self.source_fps)
-
+from gwm_sim.data.reading.checks import counted as counted
+from gwm_sim.data.reading.checks import listed as listed
+from gwm_sim.data.recording import AS_STORED as AS_STORED
+from gwm_sim.data.recording import Action as Action
+from gwm_sim.data.recording import Column as Column
+from gwm_sim.data.recording import Kind as Kind
+from gwm_sim.data.recording import Layout as Layout
+from gwm_sim.data.recording import Recording as Recording
+from gwm_sim.data.recording import SourceOptions as SourceOptions
+from gwm_sim.data.recording import standing as standing
+from gwm_sim.errors import ConfigError, DamagedEpisode, DataError, OutsideError
 
 _MOST_REASONS = 5
 """Episodes that were left out of which it is said why; more of them fill the screen."""
-
-AS_STORED = SourceOptions()
-"""Everything as the files say."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number that the robot reports."""
-
-    name: str
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Action(Column):
-    """A number that the robot is told."""
-
-    kind: Kind | None = None
-    """None when the source does not say."""
-    low: float | None = None
-    """Limit that the source declares; None leaves it to the data."""
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What all episodes of a source have in common."""
-
-    robot: str
-    """Robot or environment that was recorded."""
-    rate: float | None
-    """Rows per second [Hz]; None when the source does not say."""
-    telemetry: tuple[Column, ...]
-    actions: tuple[Action, ...]
-    cameras: tuple[str, ...]
-    effector: tuple[int, ...] = ()
-    """Columns of the telemetry that are the measured end-effector position [m]."""
-    gripper: tuple[int, ...] = ()
-    """Columns of the telemetry that are how far the gripper or each finger is open [m]."""
-    task: str | None = None
-    """Name of the task that the rewards speak of, where a recording does not name its own."""
-    depth: tuple[str, ...] = ()
-    """Cameras that measured depth as well."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The numbers of one episode: R rows and the actions between them."""
-
-    where: str
-    """File and place in it, for messages."""
-    telemetry: Array
-    """(R, P) float32."""
-    actions: Array
-    """(R-1, A) float32."""
-    times: Array | None = None
-    """Moments of the rows [s], (R,) float64, increasing; None when they follow the rate exactly."""
-    reward: Array | None = None
-    """Reward that stands at each row, (R,) float32."""
-    success: Array | None = None
-    """Whether the task is fulfilled at each row, (R,) bool."""
-    succeeded: bool | None = None
-    """How the episode ended; None when nobody wrote it down."""
-    instruction: str | None = None
-    """What the robot was asked to do, in words."""
-    masks: tuple[str, ...] = ()
-    """Filter keys that the episode belongs to, such as train."""
-    task: str | None = None
-    """Name of the task that reward and success speak of; None for that of the layout."""
-
-    def __len__(self) -> int:
-        """Return the number of rows R."""
-        return len(self.telemetry)
 
 
 class Source(ABC):
@@ -159,7 +69,10 @@ class Source(ABC):
     @property
     def remarks(self) -> list[str]:
         """What was noticed by now, each text once."""
-        remarks = [f"{text} ({listed(episodes)})" if episodes else text for text, episodes in self._remarks.items()]
+        remarks = [
+            f"{text.rstrip('.')}{f' ({listed(episodes)})' if episodes else ''}."
+            for text, episodes in self._remarks.items()
+        ]
         lost = sorted(self._left_out)
         remarks += [f"{self.title(k)} was left out: {self._left_out[k]}" for k in lost[:_MOST_REASONS]]
         if more := lost[_MOST_REASONS:]:
@@ -185,16 +98,22 @@ class Source(ABC):
     @contextmanager
     def _reading(self, k: int) -> Iterator[None]:
         """Say of what is wrong with an episode whether, or how, it is left out."""
-        known = 0 <= k < len(self)
         try:
-            with reading(self.title(k) if known else f"episode {k} of {len(self)}"):
+            with reading(self._name(k)):
                 yield
         except (DamagedEpisode, OutsideError):
             raise
         except DataError as error:
             if self.leaves_out:
                 raise DamagedEpisode(str(error)) from error
-            raise DataError(f"{error} {self.advice(k) if known else ''}".rstrip()) from error
+            advice = self.advice(k) if self._is_there(k) else ""
+            raise DataError(f"{error} {advice}".rstrip()) from error
+
+    def _is_there(self, k: int) -> bool:
+        return 0 <= k < len(self)
+
+    def _name(self, k: int) -> str:
+        return self.title(k) if self._is_there(k) else f"episode {k} of {len(self)}"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -257,14 +176,14 @@ class Source(ABC):
             One picture per row, (H, W, 3) uint8; sizes may differ between episodes.
         """
         wanted = np.asarray(rows, dtype=np.int64)
-        where = f"episode {k}, camera {camera!r}"
+        where = f"{self._name(k)}, camera {camera!r}"
         for picture in self._counted(k, self._frames(k, camera, wanted), len(wanted), where):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
                 raise DataError(f"{where}: a picture is {picture.dtype} {picture.shape}.")
             size = self._sizes.setdefault(camera, picture.shape[:2])
             if picture.shape[:2] != size:
                 sizes = " and ".join(f"{height}x{width}" for height, width in (size, picture.shape[:2]))
-                self.remark(f"camera {camera} has pictures of {sizes} pixels: all become one size", f"episode {k}")
+                self.remark(f"camera {camera} has pictures of {sizes} pixels: all become one size", self._name(k))
             yield picture
 
     def depth(self, k: int, camera: str, rows: Sequence[int] | Array) -> Iterator[Array]:
@@ -274,7 +193,7 @@ class Source(ABC):
             One image per row, (H, W) float32 [m], 0 where nothing was measured.
         """
         wanted = np.asarray(rows, dtype=np.int64)
-        where = f"episode {k}, depth of camera {camera!r}"
+        where = f"{self._name(k)}, depth of camera {camera!r}"
         for image in self._counted(k, self._depth(k, camera, wanted), len(wanted), where):
             if image.dtype != np.float32 or image.ndim != 2 or image.size == 0:
                 raise DataError(f"{where}: an image is {image.dtype} {image.shape}.")
@@ -319,20 +238,27 @@ class ImportFormat:
     rank: int = 4
     """When `detect` asks for it, lowest first: a format that looks like another comes before it, a slow one last."""
     options: tuple[str, ...] = ()
-    """What it heeds of `SourceOptions`, beside `actions` and `source_fps`, which all do."""
+    """What it heeds of `SourceOptions`, beside `camera`, `actions` and `source_fps`, which all formats know."""
     looks_for: str = ""
     """What `recognises` wants to see in a folder, or of a file, in words: for who gave something else."""
+
+
+def chosen_cameras(cameras: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the cameras that the user wants of those that there are, in the order of the choice; all without one.
+
+    Raises:
+        ConfigError: One does not exist, or is wanted twice.
+    """
+    if unknown := [camera for camera in wanted if camera not in cameras]:
+        raise ConfigError(f"the source has no camera {unknown[0]!r}; it has {', '.join(cameras)}.")
+    if twice := [camera for camera in wanted if wanted.count(camera) > 1]:
+        raise ConfigError(f"--camera names {twice[0]!r} twice.")
+    return tuple(wanted or cameras)
 
 
 def how_to_move(folder: Path) -> str:
     """Say how an episode that is a folder is left out."""
     return f"To leave the episode out, move {folder} away."
-
-
-def listed(names: Iterable[str], most: int = 8) -> str:
-    """Name some things, and say how many more there are."""
-    named = list(names)
-    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
 def _check(recording: Recording, layout: Layout) -> None:

@@ -30,6 +30,9 @@ SAME_RATE = 0.02
 _ROUNDING = 0.25
 """Periods of a film by which the moments that speak of it may be off: sums and float32 are never so wrong."""
 
+_FAR = 30
+"""Frames from which on those between two wanted ones are jumped over: beginning anew costs as much as some of them."""
+
 _EARLIER = 1e-6
 """Of two frames that are equally near to a moment, by all that rounding leaves of it [s], the earlier one is taken."""
 
@@ -85,6 +88,8 @@ class Film(NamedTuple):
     """Turn in the EXIF of frames that are picture files of their own; None where they are not, or say nothing."""
     tagged: Turn
     """Turn in the tags of the file, which counts where no frame says one."""
+    rate: float
+    """Frames per second that the file says it has [Hz]; 0 where it says nothing."""
 
     @property
     def period(self) -> float:
@@ -122,7 +127,7 @@ def _film(path: Path, size: int, changed: int) -> Film:
         raise DataError(f"{path} says neither when its frames are shown nor at which rate. Write it anew as .mp4.")
     times = np.arange(len(packets)) / rate if stamps is None else stamps * base
     still = None if still == AS_IT_IS else still
-    return Film(times, stamps, keys, still, _tagged_turn(tagged))
+    return Film(times, stamps, keys, still, _tagged_turn(tagged), rate)
 
 
 def _order(packets: list[tuple[int | None, int | None, bool]], guessed: bool) -> tuple[Array | None, Array]:
@@ -146,12 +151,6 @@ def frame_times(path: Path) -> Array:
     """Return when each frame is shown [s] in order, counted from the first, (F,) float64; decodes nothing."""
     times = film(path).times
     return np.asarray(times - times[0])
-
-
-def film_rate(path: Path) -> float:
-    """Return how many frames per second a film says that it has [Hz]; 0 where it says nothing."""
-    with _open(path) as (_, stream):
-        return float(stream.average_rate or 0)
 
 
 def numbers_at(path: Path, times: Array, start: float = 0.0, stop: float = np.inf, origin: float = 0.0) -> Array:
@@ -225,22 +224,32 @@ def frames(path: Path, indices: Array, read: Callable[[Any], Array] | None = Non
         DataError: A frame that the file lists cannot be decoded, or holds no colours.
     """
     held = film(path)
-    wanted = iter(indices[indices < len(held.times)].tolist())
-    index = next(wanted, None)
-    if index is None:
-        return
-    for number, frame in _decoded(path, held, index):
-        if number > index:
-            raise DataError(f"{path}: frame {index} at {held.times[index]:.4f} s cannot be decoded. Copy it again.")
-        if number < index:
-            continue
-        with reading(path):
-            picture = upright((read or partial(colours, where=str(path)))(frame), _turn(frame, held))
-        while number == index:
-            yield picture
-            index = next(wanted, None)
-        if index is None:
+    make = read or partial(colours, where=str(path))
+    for wanted in _runs(indices[indices < len(held.times)], held.keys):
+        shown = 0
+        for number, frame in _decoded(path, held, int(wanted[0])):
+            if number > wanted[shown]:
+                moment = held.times[wanted[shown]]
+                raise DataError(f"{path}: frame {wanted[shown]} at {moment:.4f} s cannot be decoded. Copy it again.")
+            if number < wanted[shown]:
+                continue
+            with reading(path):
+                picture = upright(make(frame), _turn(frame, held))
+            while shown < len(wanted) and number == wanted[shown]:
+                yield picture
+                shown += 1
+            if shown == len(wanted):
+                break
+        else:  # the file ends
             return
+
+
+def _runs(indices: Array, keys: Array) -> list[Array]:
+    """Part the numbers of wanted frames where many others lie between, which need not be decoded."""
+    if not len(indices):
+        return []
+    begins = keys[np.maximum(np.searchsorted(keys, indices, side="right") - 1, 0)] if len(keys) else 0 * indices
+    return np.split(indices, np.flatnonzero(begins[1:] - indices[:-1] > _FAR) + 1)
 
 
 def _decoded(path: Path, held: Film, first: int) -> Iterator[tuple[int, Any]]:

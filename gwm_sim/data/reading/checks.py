@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,17 @@ def brief(value: object) -> str:
     """Show a value that a file gives, which may be of any length, in a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def counted(count: int, thing: str) -> str:
+    """Say how many there are of something, as `1 demo` and `2 demos`."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Name some things, and say how many more there are."""
+    named = list(names)
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
 def matrix(values: ArrayLike, where: str) -> Array:

@@ -1,10 +1,10 @@
-"""robomimic's masks: filter keys, each with the names of the demos that belong to it, such as `train` and `valid`."""
+"""Masks: filter keys such as `train` and `valid`, and the episodes that belong to each; splits are masks, too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gwm_sim.data.episode import VALIDATION_MASKS
-from gwm_sim.data.importers.source import listed
+from gwm_sim.data.reading.checks import counted, listed
 from gwm_sim.errors import ConfigError
 
 Demo = tuple[Path, str]
@@ -25,7 +25,7 @@ def members_of(
         The keys of every demo, and what the user has to know, in words.
 
     Raises:
-        ConfigError: The key that is asked for does not exist, or holds no demo.
+        ConfigError: No demo has the key that is asked for.
     """
     members: dict[Demo, tuple[str, ...]] = dict.fromkeys(demos, ())
     counts: dict[str, int] = {}
@@ -37,22 +37,25 @@ def members_of(
             members |= {demo: (*members[demo], key) for demo in there}
             if lost := [name for name in names if (file, name) not in members]:
                 remarks.append(f"mask {key} of {file.name} names demos that do not exist: {listed(lost)}")
-    known = listed(f"{key} ({_demos(count)})" for key, count in counts.items())
+    known = {key: f"{key} ({counted(count, 'demo')})" for key, count in counts.items() if count}
     if wanted is None:
-        if counts:
-            split = listed(key for key in VALIDATION_MASKS if counts.get(key))
-            spared = f" gwm train takes those of {split} for validation alone." if split else ""
-            remarks.append(
-                f"there are masks, {known}, and all {_demos(len(demos))} are taken: --mask takes those of one.{spared}"
-            )
-        return members, remarks
-    if not counts.get(wanted):
-        what = "holds no demo" if wanted in counts else "does not exist"
-        raise ConfigError(f"--mask {wanted}: this mask {what}; there are {known or 'no masks'}.")
+        return members, remarks + [all_taken(known, counted(len(demos), "demo"))] * bool(known)
+    check_wanted(wanted, known)
     if without := [file.name for file, keys in masks.items() if wanted not in keys]:
         remarks.append(f"{listed(without)} has no mask {wanted}: nothing is taken of it")
     return members, remarks
 
 
-def _demos(count: int) -> str:
-    return f"{count} demo" if count == 1 else f"{count} demos"
+def all_taken(masks: Mapping[str, str], every: str) -> str:
+    """Say that no mask was asked for, what there are in words, and how many episodes they are."""
+    spared = listed(key for key in VALIDATION_MASKS if key in masks)
+    return (
+        f"there are masks, {listed(masks.values())}, and all {every} are taken: --mask takes those of one."
+        + f" gwm train takes those of {spared} for validation alone." * bool(spared)
+    )
+
+
+def check_wanted(wanted: str, masks: Mapping[str, str]) -> None:
+    """Raise ConfigError for a mask that no episode has, and say in words which there are."""
+    if wanted not in masks:
+        raise ConfigError(f"--mask {wanted}: no episode has this mask; there are {listed(masks.values()) or 'none'}.")

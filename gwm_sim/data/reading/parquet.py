@@ -1,6 +1,7 @@
 """Parquet files by strangers: some columns, of one episode if told; and which file holds the rows of which episode."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,32 @@ from gwm_sim.storage import reason
 
 EPISODE = "episode_index"
 """Column that says to which episode a row belongs."""
+
+
+_MOST_BYTES = 200_000_000
+"""Size of a file whose numbers are kept for its other episodes; LeRobot writes files of at most half of it."""
+
+
+def read_numbers(path: Path, columns: Sequence[str], episode: int) -> Any:
+    """Read columns of numbers of an episode; those of all episodes of a file are read once.
+
+    One group of rows may hold a whole file, which would else be decoded for every episode again.
+    """
+    with reading(path):
+        status = path.stat()
+    if status.st_size > _MOST_BYTES:
+        return read_table(path, columns, episode)
+    try:
+        table = _kept_table(path, tuple(columns), status.st_size, status.st_mtime_ns)
+    except DataError:  # perhaps of another episode
+        return read_table(path, columns, episode)
+    with reading(path):
+        return table.filter(table[EPISODE].to_numpy() == episode)
+
+
+@lru_cache(maxsize=3)
+def _kept_table(path: Path, columns: tuple[str, ...], size: int, changed: int) -> Any:
+    return read_table(path, columns)
 
 
 def read_table(path: Path, columns: Sequence[str], episode: int | None = None, optional: Sequence[str] = ()) -> Any:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.data.importers.source import Action, Kind
 from gwm_sim.data.reading.checks import brief
+from gwm_sim.data.recording import Action, Kind
 
 _POSE = ("x", "y", "z", "ax", "ay", "az")
 _CONTROLLERS: dict[str, tuple[tuple[str, ...], Kind]] = {

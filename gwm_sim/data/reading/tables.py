@@ -28,7 +28,6 @@ class Table:
     """When each row was, as it is written; None without such a column."""
     lines: tuple[int, ...]
     """Line of the file that each row ends on."""
-    decimal_commas: bool
 
 
 def read_table(path: Path, moments_in: Callable[[list[str]], int | None]) -> Table:
@@ -133,4 +132,4 @@ class _Rows:
             )
         values = np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(self._names))
         moments = None if self._clock is None else tuple(self._moments)
-        return Table(tuple(self._names), values, moments, tuple(self._lines), "," in self._decimals)
+        return Table(tuple(self._names), values, moments, tuple(self._lines))

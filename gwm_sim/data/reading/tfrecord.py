@@ -6,7 +6,6 @@ The packages that read them bring TensorFlow along, or read from the start of a 
 nothing. Here a record is found by its place, and one record is in memory.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -167,12 +166,6 @@ def _integers(data: memoryview) -> Array:
         raise ValueError("a number of more than 64 bits")
     parts = (stored & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
     return np.bitwise_or.reduceat(parts, starts).astype(np.int64)
-
-
-def framed(data: bytes) -> bytes:
-    """Return a message as a record of a file."""
-    length = struct.pack("<Q", len(data))
-    return b"".join([length, struct.pack("<I", masked(crc32c(length))), data, struct.pack("<I", masked(crc32c(data)))])
 
 
 def masked(checksum: int) -> int:
