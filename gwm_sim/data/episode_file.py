@@ -56,7 +56,9 @@ def resumable(path: Path) -> Iterator[None]:
 
     def kept() -> str:
         parts = parts_folder(path)
-        return f"Finished episodes are kept in {parts}: the same command goes on." if any(parts.glob("*.hdf5")) else ""
+        if not any(parts.glob("*.hdf5")):
+            return "No episode was finished: the same command begins anew."
+        return f"Finished episodes are kept in {parts}: the same command goes on."
 
     with keeping(kept):
         yield
