@@ -115,7 +115,7 @@ def test_interrupt_at_any_moment_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(*moment, interrupt)
-    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on|No episode was finished: the same command begins anew"):
         collect(config(tmp_path / "a.hdf5", episodes=1, steps=2, workers=1))
 
 
