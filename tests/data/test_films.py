@@ -215,3 +215,15 @@ def test_a_film_of_one_episode_with_a_wrong_clock_shows_frame_i_at_row_i(tmp_pat
     write_film(film_of(folder), pictures(19), np.arange(19) / 60)
     with open_source("lerobot", folder) as source, pytest.raises(DataError, match="which ends at 0.30 s: truncated"):
         source.recording(0)
+
+
+@pytest.mark.parametrize("rate", [60, 45, 15])
+@pytest.mark.parametrize("told", [True, False])
+def test_episodes_of_a_film_with_a_wrong_clock_begin_where_it_says(rate: float, told: bool, tmp_path: Path) -> None:
+    """LeRobot joins films by their own clocks."""
+    begins = [0.0, 20 / rate, 32 / rate]
+    folder = write_lerobot(
+        tmp_path / "set", 30, [20, 12, 16], starts=begins, stops=[*begins[1:], 48 / rate] if told else None
+    )
+    write_film(film_of(folder), pictures(48), np.arange(48) / rate)
+    assert shown(folder) == [list(range(20)), list(range(20, 32)), list(range(32, 48))]

@@ -25,7 +25,7 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode import UNTOLD
-from gwm_sim.data.pictures.videos import frame_count, inside, last_moment
+from gwm_sim.data.pictures.videos import frame_times, inside, last_moment, own_frames
 from gwm_sim.data.reading import checks
 from gwm_sim.data.reading.parquet import EPISODE, read_numbers, read_table, rows_by_episode
 from gwm_sim.data.reading.spans import Span, settle
@@ -241,12 +241,15 @@ class LeRobotFiles:
 
     def film(self, k: int, key: str) -> Film:
         """Return where an episode is shown to a camera."""
-        file, start, stop = self.places[k].videos[key]
-        span = self._spans(key)[k]
+        file, span = self.places[k].videos[key][0], self._spans(key)[k]
         if isinstance(span, str):
             raise DataError(f"{self.where(k)}: {key}: {span}")
         if span.file != file:
             self._remark(f"pictures were read from {span.file}, the metadata name {file}", self.title(k))
+        return self._film(k, key, span)
+
+    def _film(self, k: int, key: str, span: Span) -> Film:
+        _, start, stop = self.places[k].videos[key]
         starts = self._starts[key].get(span.file, [start])
         following = starts[bisect_right(starts, start) :]
         return Film(self._inside(span.file, self.where(k)), start, min([stop, *following[:1]]), min(starts[0], start))
@@ -275,7 +278,8 @@ class LeRobotFiles:
         for key in films:
             film = self.film(k, key)
             last = self._end(film.path, [film.origin]) + _SLACK_PERIODS / self._rate - film.start
-            if times[-1] <= last or frame_count(film.path) == len(times):  # or its clock is wrong
+            own = own_frames(film.path, film.start, film.stop, film.origin)
+            if times[-1] <= last or len(own) == len(times):  # or its clock is wrong
                 continue
             found = int(np.searchsorted(times, last, side="right"))
             if not self._trim or not found:
@@ -302,9 +306,7 @@ class LeRobotFiles:
             for place in self.places
         ]
         ends, slack = self._ends(key, {claim.file for claim in claims}), _SLACK_PERIODS / self._rate
-        for k, claim in enumerate(claims):  # frame i is row i, whatever the clock of the film says
-            if claim.file in ends and len(self._starts[key][claim.file]) == 1 and self._frames_are_rows(k, claim.file):
-                claims[k] = _cut(claim, ends[claim.file])
+        claims = [claim if claim.file not in ends else self._as_shown(k, key, claim) for k, claim in enumerate(claims)]
         settled = settle(claims, ends, slack)
         if self._trim:  # what lies in no other film is cut where its own one ends
             claims = [
@@ -314,8 +316,14 @@ class LeRobotFiles:
             settled = settle(claims, ends, slack)
         return settled
 
-    def _frames_are_rows(self, k: int, file: str) -> bool:
-        return frame_count(self._inside(file, self.where(k))) == self.places[k].length
+    def _as_shown(self, k: int, key: str, claim: Span) -> Span:
+        """End a stretch that has a frame for each row with the last of them, whatever the clock of its film says."""
+        film = self._film(k, key, claim)
+        own = own_frames(film.path, film.start, film.stop, film.origin)
+        if not len(own) or len(own) != self.places[k].length:
+            return claim
+        shown = frame_times(film.path)[own]
+        return claim._replace(stop=min(claim.stop, claim.start + float(shown[-1] - shown[0])))
 
     def _ends(self, key: str, claimed: set[str]) -> dict[str, float]:
         """Return the last moment [s] of every film of a feature that can be opened, by its file."""

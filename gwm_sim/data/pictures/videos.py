@@ -174,8 +174,7 @@ def numbers_at(path: Path, times: Array, start: float = 0.0, stop: float = np.in
     step = float(np.median(np.diff(times))) if len(times) > 1 else np.inf
     period = held.period if len(held.times) > 1 else step
     shown = held.times - _late(held, origin, period)
-    slack = _ROUNDING * period if np.isfinite(period) else 0.0
-    own = np.flatnonzero((shown >= start - slack) & (shown < stop - slack))
+    own = own_frames(path, start, stop, origin, step)
     if not len(own):
         raise DataError(f"{path} has no frame from {start:.4f} s on. It is truncated or belongs to other data.")
     if len(own) == len(times) > 1 and abs(step / period - 1) > SAME_RATE:
@@ -188,6 +187,23 @@ def numbers_at(path: Path, times: Array, start: float = 0.0, stop: float = np.in
     if len(far):
         raise DataError(f"{path} has no frame at {times[far[0]]:.4f} s. It is truncated or belongs to other data.")
     return np.asarray(numbers)
+
+
+def own_frames(path: Path, start: float, stop: float, origin: float, step: float = np.inf) -> Array:
+    """Return the numbers of the frames that show an episode, which may be off by what rounding does.
+
+    Args:
+        path: Video file.
+        start: Where the episode begins in it [s].
+        stop: Where the next one begins [s].
+        origin: As for `numbers_at`.
+        step: Time from row to row [s], which is the period of a film with a single frame.
+    """
+    held = film(path)
+    period = held.period if len(held.times) > 1 else step
+    slack = _ROUNDING * period if np.isfinite(period) else 0.0
+    shown = held.times - _late(held, origin, period)
+    return np.flatnonzero((shown >= start - slack) & (shown < stop - slack))
 
 
 def last_moment(path: Path, step: float, origin: float) -> float:

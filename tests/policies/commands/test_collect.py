@@ -107,15 +107,21 @@ def test_interrupted_recording_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130, message
 
 
-@pytest.mark.parametrize("moment", [(WorkerPool, "__enter__"), (EpisodeWriter, "merge"), (WorkerPool, "__exit__")])
+NOTHING, GO_ON = "No episode was finished: the same command begins anew", r"a\.hdf5\.parts: the same command goes on"
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [((WorkerPool, "__enter__"), NOTHING), ((EpisodeWriter, "merge"), GO_ON), ((WorkerPool, "__exit__"), NOTHING)],
+)
 def test_interrupt_at_any_moment_says_how_to_go_on(
-    moment: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: tuple[type, str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(*moment, interrupt)
-    with pytest.raises(KeyboardInterrupt, match=r"a\.hdf5\.parts: the same command goes on|No episode was finished: the same command begins anew"):
+    with pytest.raises(KeyboardInterrupt, match=told):
         collect(config(tmp_path / "a.hdf5", episodes=1, steps=2, workers=1))
 
 
