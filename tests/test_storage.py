@@ -1,7 +1,6 @@
 """Storage that refuses: each kind is told from the others and from damaged files, and nothing finished is lost."""
 
 import errno
-import json
 import os
 import resource
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 from torch import ones
+from verbs import FULL, ROOT, gwm
 
 from gwm_sim.commands.export import ExportConfig, export_episodes
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder, resumable
@@ -23,25 +23,8 @@ from gwm_sim.data.hdf5 import new_file, open_file
 from gwm_sim.data.reading.checks import reading
 from gwm_sim.errors import ConfigError, DataError, StorageError
 from gwm_sim.files import exclusive, keeping, replacing, write_text
-from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.storage import reason, trouble
-
-ROOT = Path(__file__).parents[1]
-FULL = "no space is left"
-
-
-def gwm(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `gwm` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "gwm_sim", *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        timeout=300,
-    )
 
 
 @pytest.fixture
@@ -369,44 +352,3 @@ def _check_one_line(done: subprocess.CompletedProcess[str], told: str) -> None:
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
-
-
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-
-
-def test_texts_with_accents_pass_an_ascii_locale(tiny_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    task, robot = "schiebe die Tasse zu Zoé 杯", "Roboter für 杯"
-    assert gwm("export", "lerobot", tiny_data, tmp_path / "set", "--task", task, PYTHONUTF8="1").returncode == 0
-    info = tmp_path / "set/meta/info.json"
-    meta = json.loads(info.read_text(encoding="utf-8")) | {"robot_type": robot}
-    text = json.dumps(meta, ensure_ascii=False)
-    info.write_text("\ufeff" + text, encoding="utf-8")  # with the mark that editors of Windows put in front
-    out, report = tmp_path / "épisodes.hdf5", tmp_path / "ü.json"
-    done = gwm("import", "lerobot", tmp_path / "set", "--out", out, "--json", report, **ASCII)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(report.read_text(encoding="utf-8"))["imported"] == 50
-    with EpisodeFile(out) as file:
-        assert file.schema.env_id == robot
-    shown = gwm("inspect", out, **ASCII)
-    assert shown.returncode == 0 and "digest" in shown.stdout, shown.stderr
-
-
-def test_a_table_with_accents_is_read_in_an_ascii_locale(tiny_data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "log/ep0"
-    with EpisodeFile(tiny_data) as file:
-        write_video(folder / "front.mp4", file.read(0).frames["front"], 10)
-    rows = "".join(f"{k / 10},{k / 100}\n" for k in range(13))
-    (folder / "robot.csv").write_text(f"\ufeffstate.höhe [m],action.höhe [m]\n{rows}", encoding="utf-8")
-    out = tmp_path / "log.hdf5"
-    done = gwm("import", "folder", folder.parent, "--actions", "delta", "--fps", "10", "--out", out, **ASCII)
-    assert done.returncode == 0, done.stderr
-    with EpisodeFile(out) as file:
-        assert file.schema.telemetry_names == ("höhe",)
-    assert "h\\xf6he" in gwm("inspect", out, **ASCII).stdout
-
-
-def test_a_name_that_the_locale_does_not_know_is_one_line(tiny_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    done = gwm("export", "lerobot", tiny_data, tmp_path / "set", "--task", "zu Zoé", **ASCII)
-    assert done.returncode == 2 and "PYTHONUTF8=1" in done.stderr and "Traceback" not in done.stderr

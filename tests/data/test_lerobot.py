@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import films
 import layouts
 import numpy as np
 import pytest
-from importing import assert_is, config
+from importing import assert_is
 from layouts import Truth
 from shared_data import shared
 
-from gwm_sim.commands.import_ import Import, import_episodes
-from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.formats import open_source
-from gwm_sim.data.importers.source import SourceOptions
-from gwm_sim.data.reading import parquet
-from gwm_sim.data.reading.names import flat_names
 from gwm_sim.data.reading.spans import Span, settle
 from gwm_sim.data.survey import survey
 from gwm_sim.errors import ConfigError, DataError
 
 pytest.importorskip("pyarrow")
-import pyarrow as pa
 import pyarrow.parquet as pq
-
-DATA = ("data/chunk-000/file-000.parquet", "data/chunk-000/file-001.parquet")
-EPISODES = "meta/episodes/chunk-000/file-000.parquet"
-FRONT = "videos/observation.images.front"
-
-
-def brought_in(source: Path, **changes: Any) -> tuple[Import, list[Episode]]:
-    out = source.parent / "out" / "a.hdf5"
-    result = import_episodes(config("lerobot", source, out, **changes))
-    with EpisodeFile(out) as file:
-        file.check()
-        return result, list(file)
-
-
-def rewrite(path: Path, change: Callable[[dict[str, list[Any]]], None]) -> None:
-    """Change the columns of a parquet file, or its rows, in place; types stay."""
-    table = pq.read_table(path, partitioning=None)
-    columns = table.to_pydict()
-    change(columns)
-    pq.write_table(pa.table(columns, schema=table.schema), path)
-
-
-def keep_rows(path: Path, wanted: Callable[[int], bool]) -> None:
-    table = pq.read_table(path, partitioning=None)
-    rows = [row for row, episode in enumerate(table["episode_index"].to_pylist()) if wanted(episode)]
-    pq.write_table(table.take(rows), path)
-
-
-def notes_of(result: Import) -> str:
-    return "\n".join(result.notes)
-
+from lerobot_sets import DATA, EPISODES, FRONT, brought_in, film_of, keep_rows, notes_of, rewrite
 
 # Metadata that name wrong files
 
@@ -220,10 +181,6 @@ def hollow_film(folder: Path, truths: list[Truth]) -> str:
     return "episode_000001.mp4"
 
 
-def film_of(folder: Path, episode: int) -> Path:
-    return folder / f"videos/chunk-000/observation.images.front/episode_{episode:06d}.mp4"
-
-
 @pytest.mark.parametrize("damage", [short_film, truncated_film, missing_film, hollow_film])
 def test_one_bad_film_does_not_cost_the_dataset(damage: Callable[[Path, list[Truth]], str], tmp_path: Path) -> None:
     truths = layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
@@ -284,277 +241,3 @@ def test_many_bad_episodes_are_summed_up(tmp_path: Path) -> None:
     result, episodes = brought_in(tmp_path / "set")
     assert len(episodes) == 1 and notes_of(result).count(" was left out") == 5
     assert "3 more were left out for reasons of that kind: episode 6, episode 7, episode 8." in notes_of(result)
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("names", "flat"),
-    [
-        (["a", "b", "c"], ["a", "b", "c"]),
-        ([["a", "b", "c"]], ["a", "b", "c"]),
-        ([["a"], ["b", "c"]], ["a", "b", "c"]),
-        ({"motors": ["a", "b", "c"]}, ["a", "b", "c"]),
-        ({"x": 0, "y": 1, "z": 2}, ["x", "y", "z"]),
-        ({"y": 1, "z": 2, "x": 0}, ["x", "y", "z"]),
-        ({"axes": {"z": 2, "x": 0, "y": 1}}, ["x", "y", "z"]),
-        ({"left": ["x", "y"], "right": ["x"]}, ["left_x", "left_y", "right_x"]),
-        ({"arm": {"left": ["x"], "right": ["x"]}, "hand": ["grip"]}, ["arm_left_x", "arm_right_x", "hand_grip"]),
-        ({"right": {"c": 2}, "left": {"b": 1, "a": 0}}, ["a", "b", "c"]),
-        ({"a": [1, "sts"], "b": [2, "sts"], "c": [3, "sts"]}, ["a", "b", "c"]),
-        ([0, 1, 2], ["0", "1", "2"]),
-        (["a", "b"], None),
-        (["a", "a", "b"], None),
-        ([["x", "y"], ["x"]], None),
-        ({"arm": 2, "hand": 1}, None),
-        (None, None),
-        ({}, None),
-    ],
-)
-def test_names_of_any_shape_are_flattened_in_order(names: Any, flat: list[str] | None) -> None:
-    assert flat_names(names, 3) == flat
-
-
-def change_info(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    info = json.loads((folder / "meta/info.json").read_text())
-    change(info)
-    (folder / "meta/info.json").write_text(json.dumps(info))
-
-
-def test_names_that_do_not_fit_are_numbers_with_a_remark(tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    change_info(tmp_path / "set", lambda info: info["features"]["action"].update(names=["a", "b"]))
-    with open_source("lerobot", tmp_path / "set") as source:
-        assert [action.name for action in source.layout.actions] == ["action_0", "action_1", "action_2"]
-        assert any("names of action are not 3 different ones" in remark for remark in source.remarks)
-
-
-def test_humanoid_with_names_in_a_list_within_a_list() -> None:
-    path = shared("data/real/unitree-g1-bottle-original")
-    with open_source("lerobot", path) as source:
-        names = [column.name for column in source.layout.telemetry]
-        assert len(names) == 26 and names[:2] == ["kLeftShoulderPitch", "kLeftShoulderRoll"]
-        assert names == [action.name for action in source.layout.actions]
-        assert [source.title(k) for k in range(3)] == ["episode 29", "episode 30", "episode 59"]
-        assert source.remarks == []
-
-
-def test_humanoid_is_told_that_its_camera_is_slower_than_its_log() -> None:
-    warnings = survey("lerobot", shared("data/real/unitree-g1-bottle-original")).warnings
-    assert any("slower than the log" in warning and "--fps 15" in warning for warning in warnings)
-    assert not any("frozen" in warning for warning in warnings)
-    assert any("kRightShoulderPitch and 18 more add up" in warning for warning in warnings)
-
-
-# Keys
-
-
-def rename(folder: Path, keys: dict[str, str]) -> None:
-    for path in folder.glob("data/**/*.parquet"):
-        table = pq.read_table(path, partitioning=None)
-        pq.write_table(table.rename_columns([keys.get(name, name) for name in table.column_names]), path)
-
-    def change(info: dict[str, Any]) -> None:
-        info["features"] = {keys.get(key, key): feature for key, feature in info["features"].items()}
-
-    change_info(folder, change)
-
-
-def test_other_keys_are_asked_for_and_taken(tmp_path: Path) -> None:
-    (truth, *_) = layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    rename(tmp_path / "set", {"observation.state": "observation.joints", "action": "action.joints"})
-    with pytest.raises(
-        DataError, match=r"no vector 'observation\.state'; it lists observation\.joints\. .*--state-key"
-    ):
-        open_source("lerobot", tmp_path / "set")
-    keys = SourceOptions(state_key="observation.joints", action_key="action.joints")
-    with open_source("lerobot", tmp_path / "set", keys) as source:
-        np.testing.assert_array_equal(source.recording(0).telemetry, truth.telemetry)
-        np.testing.assert_array_equal(source.recording(0).actions, truth.actions)
-    with pytest.raises(ConfigError, match=r"no vector 'qpos'; it lists observation\.joints, action\.joints"):
-        open_source("lerobot", tmp_path / "set", SourceOptions(state_key="qpos"))
-
-
-def test_several_keys_are_joined(tmp_path: Path) -> None:
-    (truth, *_) = layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    keys = SourceOptions(state_key="observation.state, next.reward")
-    with pytest.raises(DataError, match=r"next\.reward is float32 \[1\], which is no vector"):
-        open_source("lerobot", tmp_path / "set", keys)
-    rename(tmp_path / "set", {"next.reward": "observation.gripper"})
-    keys = SourceOptions(state_key="observation.state,observation.gripper")
-    with open_source("lerobot", tmp_path / "set", keys) as source:
-        assert [column.name for column in source.layout.telemetry] == [*layouts.LEROBOT_STATE, "gripper"]
-        np.testing.assert_array_equal(source.recording(0).telemetry[:, :3], truth.telemetry)
-        np.testing.assert_allclose(source.recording(0).telemetry[:, 3], np.linspace(0, 1, 8), atol=1e-6)
-
-
-def test_same_names_in_two_keys_are_told_apart(tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    keys = SourceOptions(state_key="observation.state,action")
-    with open_source("lerobot", tmp_path / "set", keys) as source:
-        names = [column.name for column in source.layout.telemetry]
-    assert names[0] == "state_shoulder.pos" and names[3] == "action_shoulder.pos"
-
-
-def test_robot_without_state_is_read_and_told_what_is_lost(tmp_path: Path) -> None:
-    (truth, *_) = layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    change_info(tmp_path / "set", lambda info: info["features"].pop("observation.state"))
-    with open_source("lerobot", tmp_path / "set") as source:
-        assert source.layout.telemetry == () and source.recording(0).telemetry.shape == (8, 0)
-        np.testing.assert_array_equal(source.recording(0).actions, truth.actions)
-        assert any("there is no telemetry" in remark for remark in source.remarks)
-
-
-# What a dataset need not have
-
-
-@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
-def test_films_of_cameras_that_are_not_wanted_may_be_missing(version: str, tmp_path: Path) -> None:
-    """Who downloads the films of one camera can import and inspect it."""
-    truths = layouts.write_lerobot(tmp_path / "set", version, "libx264")
-    for folder in (tmp_path / "set/videos").rglob("observation.images.wrist"):
-        shutil.rmtree(folder)
-    result, episodes = brought_in(tmp_path / "set", camera=("front",))
-    for episode, truth in zip(episodes, truths, strict=True):
-        assert_is(episode, replace(truth, frames={"front": truth.frames["front"]}))
-    assert "wrist" not in notes_of(result)
-    told = survey("lerobot", tmp_path / "set", options=SourceOptions(camera=("front",)))
-    assert told.cameras == {"front": (64, 80)}
-    with pytest.raises(DataError, match="no episode could be read"):
-        survey("lerobot", tmp_path / "set")
-    with pytest.raises(ConfigError, match="has no camera 'top'; it has front, wrist"):
-        brought_in(tmp_path / "set", camera=("top",))
-
-
-def test_a_reward_after_the_last_row_is_a_success_without_flags(tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    change_info(tmp_path / "set", lambda info: info["features"].pop("next.success"))
-    _, episodes = brought_in(tmp_path / "set")
-    for episode in episodes:
-        assert episode.labels["task"].success.tolist() == [False] * len(episode) + [True]
-        assert episode.labels["task"].reward[-1] == 1
-
-
-# Tables
-
-
-def test_rows_of_a_file_are_decoded_once_for_all_its_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where they are one group, as converters write them."""
-    lengths = [7, 9, 8, 6] * 5
-    folder = films.write_lerobot(tmp_path / "set", 10, lengths)
-    total = sum(lengths)
-    films.write_film(films.film_of(folder), [films.numbered(i) for i in range(total)], np.arange(total) / 10)
-    read, calls = parquet.read_table, list[Path]()
-
-    def counting(path: Path, *rest: Any) -> Any:
-        calls.append(path)
-        return read(path, *rest)
-
-    monkeypatch.setattr(parquet, "read_table", counting)
-    _, episodes = brought_in(folder)
-    assert [len(episode) + 1 for episode in episodes] == lengths
-    for episode, first in zip(episodes, np.cumsum([0, *lengths]), strict=False):
-        np.testing.assert_allclose(episode.telemetry[:, 0], 0.01 * np.arange(len(episode) + 1), rtol=1e-5)
-        assert [films.number_of(frame) for frame in episode.frames["front"]] == list(
-            range(first, first + len(episode) + 1)
-        )
-    assert len(calls) < len(lengths)
-
-
-def test_rows_that_were_written_anew_are_read_anew(tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "set", codec="libx264")
-    with open_source("lerobot", tmp_path / "set") as source:
-        before = source.recording(0).telemetry
-
-    def change(columns: dict[str, list[Any]]) -> None:
-        columns["observation.state"] = [[x + 1 for x in row] for row in columns["observation.state"]]
-
-    rewrite(tmp_path / "set" / DATA[0], change)
-    with open_source("lerobot", tmp_path / "set") as source:
-        np.testing.assert_allclose(source.recording(0).telemetry, before + 1, rtol=1e-5)
-
-
-def test_damage_in_the_rows_of_one_episode_does_not_cost_those_beside_it(tmp_path: Path) -> None:
-    truths = layouts.write_lerobot(tmp_path / "set", codec="libx264")
-    path = tmp_path / "set" / DATA[0]
-    place = pq.ParquetFile(path).metadata.row_group(1).column(0)
-    data = bytearray(path.read_bytes())
-    start = place.dictionary_page_offset or place.data_page_offset
-    data[start : start + 20] = bytes(20)
-    path.write_bytes(data)
-    result, episodes = brought_in(tmp_path / "set")
-    for episode, truth in zip(episodes, truths[::2], strict=True):
-        assert_is(episode, truth)
-    assert "episode 1 was left out" in notes_of(result)
-
-
-# Going on after the source was changed
-
-
-def rest_of(folder: Path, episode: int, rows: int) -> None:
-    """Keep the first rows of an episode."""
-
-    def change(columns: dict[str, list[Any]]) -> None:
-        for values in columns.values():
-            del values[rows:]
-
-    rewrite(folder / f"data/chunk-000/episode_{episode:06d}.parquet", change)
-    path = folder / "meta/episodes.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[episode]["length"] = rows
-    path.write_text("\n".join(map(json.dumps, lines)))
-
-
-def pause(folder: Path, episode: int, row: int) -> None:
-    """Let a second pass before a row, at which an import cuts the episode in two."""
-
-    def change(columns: dict[str, list[Any]]) -> None:
-        columns["timestamp"] = [t + (i >= row) for i, t in enumerate(columns["timestamp"])]
-
-    rewrite(folder / f"data/chunk-000/episode_{episode:06d}.parquet", change)
-
-
-def shorten(folder: Path) -> None:
-    rest_of(folder, 1, 3)
-
-
-def interrupt(folder: Path) -> None:
-    pause(folder, 1, 6)
-
-
-@pytest.mark.parametrize("mend", [shorten, interrupt])
-@pytest.mark.parametrize("lengths", [(8, 12, 9), (8, 12, 9, 7), (8, 12)])
-def test_an_episode_that_is_mended_otherwise_never_renumbers_the_rest(
-    mend: Callable[[Path], None], lengths: tuple[int, ...], tmp_path: Path
-) -> None:
-    """It was left out as damaged, and is too short now, or two episodes: those after it would get other numbers."""
-    folder = tmp_path / "set"
-    layouts.write_lerobot(folder, "v2.1", stored="image", lengths=lengths)
-    path = folder / "data/chunk-000/episode_000001.parquet"
-    data = path.read_bytes()
-    rewrite(path, nan_in_row_3)
-    first, before = brought_in(folder)
-    path.write_bytes(data)
-    mend(folder)
-    try:
-        again, episodes = brought_in(folder)
-    except ConfigError as error:  # it would be mixed up, or widened the bounds
-        assert "is not what the source holds there now" in str(error) or "made with other settings" in str(error)
-        with EpisodeFile(tmp_path / "out/a.hdf5") as file:
-            assert file.digest() == first.summary.digest
-        return
-    assert len({episode.telemetry.tobytes() for episode in episodes}) == len(episodes)
-    assert len(episodes) == len(before) + again.imported
-
-
-def nan_in_row_3(columns: dict[str, list[Any]]) -> None:
-    columns["observation.state"][3] = [float("nan")] * 3
-
-
-def test_the_same_numbers_may_be_asked_for_again(tmp_path: Path) -> None:
-    layouts.write_lerobot(tmp_path / "set", "v2.1", "libx264")
-    first, episodes = brought_in(tmp_path / "set")
-    again, _ = brought_in(tmp_path / "set")
-    assert (first.imported, again.imported) == (3, 0)
-    assert again.summary.digest == first.summary.digest
