@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_things_that_differ_are_not_mixed(schema: Schema, message: str, tmp_path
 
 
 @pytest.mark.parametrize("change", [{"object_frame": "image"}, {"settings": {"tracker": "other"}}])
-def test_other_trackers_and_frames_are_not_mixed(change: dict[str, object], tmp_path: Path) -> None:
+def test_other_trackers_and_frames_are_not_mixed(change: dict[str, Any], tmp_path: Path) -> None:
     files = [write_tracked(tmp_path / "a.hdf5"), write_tracked(tmp_path / "b.hdf5", **change)]
     with pytest.raises(ConfigError, match="do not show the same things: (frame image|tracker other), there"):
         load_training_data(files)
