@@ -67,8 +67,6 @@ class Behaviour:
     """How often it stays where it is while the robot moves."""
     follows: float
     """Share of its motion that telemetry tells, in episodes other than those that this was learned from."""
-    travels: float
-    """How far apart its places are, in its own size."""
     size: tuple[float, float, float]
     """Width, height [px] and area when it is seen well."""
 
@@ -154,7 +152,6 @@ def behaviour(evidence: Evidence, pixels: Array, count: int) -> Behaviour | None
         spread=float(high / low),
         rest=float((moved[busy] < max(0.7, 0.08 * size)).mean()) if busy.any() else 1.0,
         follows=_follows(evidence.poses[seen], place[seen], evidence.episodes[seen]),
-        travels=float(np.linalg.norm(place[seen].std(axis=0)) / size),
         size=(float(width), float(height), float(np.median(area[well]))),
     )
 

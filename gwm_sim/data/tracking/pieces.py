@@ -15,8 +15,8 @@ _FITS = 1.25
 _BESIDE = 0.6
 """Share of the pixels beyond a side that must be background for the side to be the thing's own."""
 
-_LINE = 0.4
-"""Share of the pixels of its fullest line that a thing has in its first and last one."""
+_LINE, _ENOUGH = 0.25, 2
+"""Share of the pixels of its fullest line, or number of them, that a thing has in its first and last one."""
 
 
 class Piece(NamedTuple):
@@ -74,7 +74,7 @@ def _piece(mask: Array, covers: Array) -> Piece:
 
 def _extent(counts: Array) -> tuple[int, int]:
     """Return the first and last line that has more than a few of the pixels: single ones at an edge are noise."""
-    lines = np.flatnonzero(counts >= _LINE * counts.max())
+    lines = np.flatnonzero(counts >= min(_LINE * counts.max(), _ENOUGH))
     return int(lines[0]), int(lines[-1])
 
 

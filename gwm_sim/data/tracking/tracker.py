@@ -20,6 +20,7 @@ from gwm_sim.data.tracking.evidence import gather
 from gwm_sim.data.tracking.palette import Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.sightings import Sightings
+from gwm_sim.data.tracking.trial import on_trial
 from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import DataError
 
@@ -106,7 +107,9 @@ class Tracker:
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
         library = PoseLibrary.of(file, camera, chosen)
         evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
-        found, refused = discover(evidence, objects, lambda share, text: show(0.6 + 0.4 * share, text))
+        found, refused = discover(evidence, objects, lambda share, text: show(0.6 + 0.35 * share, text))
+        found, still = on_trial(evidence, found)
+        refused += still
         things = _named(found)
         kept = [number for number in range(len(things)) if number not in drop]
         if not kept:
