@@ -157,7 +157,7 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
     for name in names:
         told = [take.sightings[name] for take in takes]
         try:
-            views[name] = View(schema.cameras[name], False) if given else _fitted(schema.cameras[name], told, hands)
+            views[name] = (_given if given else _fitted)(schema.cameras[name], told, hands)
         except NoMetres as error:
             reasons.append(f"camera {name}: {error}")
     if not views:
@@ -191,6 +191,22 @@ def _fitted(nominal: Camera, sightings: Sequence[Sightings], hands: Sequence[Han
             f"{width:.1f} px wide: it may have moved, or things may slip in the hand"
         )
     return view
+
+
+def _given(camera: Camera, sightings: Sequence[Sightings], hands: Sequence[Hand]) -> View:
+    """Return the view of a known camera, with the offset that things in the hand are seen at."""
+    seen = [camera.project(hand.place) for hand in hands]
+    pairs = _pairs(sightings, hands, seen, 1.0)
+    clean = int(pairs.clean.sum())
+    air = len(pairs.clean) - clean
+    if clean < _CLEAN_PAIRS or air < _PAIRS:
+        return View(camera, False)
+    beside = pairs.pixels - camera.project(pairs.points)
+    # What is taken above its middle is seen beside the hand at rest as well: only the rest is for being half hidden.
+    offset = np.median(beside[~pairs.clean], axis=0) - np.median(beside[pairs.clean], axis=0)
+    apart = np.linalg.norm(beside - np.where(pairs.clean[:, None], 0, offset), axis=1)
+    median, most = np.percentile(apart, [50, 90])
+    return View(camera, False, offset, (float(median), float(most)), air, clean)
 
 
 class _Pairs(NamedTuple):
@@ -245,11 +261,11 @@ def _pairs(sightings: Sequence[Sightings], hands: Sequence[Hand], seen: Sequence
 
 
 def _at_rest(told: Sightings, carry: Carry) -> Iterator[tuple[int, Array]]:
-    """Yield the first and last frame of a carry, each with the pixel at which the thing lay just before or after."""
+    """Yield when a thing is taken and left, each with the pixel at which it lay just before or after."""
     count = len(told)
     before = np.arange(carry.start - 1, max(carry.start - 1 - _BEFORE, -1), -1)
     after = np.arange(carry.stop, min(carry.stop + _BEFORE, count))
-    for frames, frame in ((before, carry.start), (after, carry.stop - 1)):
+    for frames, frame in ((before, carry.taken), (after, carry.left)):
         sure = frames[(told.visible[frames, carry.thing] >= _IN_SIGHT) & told.found[frames, carry.thing]]
         if len(sure) < 2:
             continue

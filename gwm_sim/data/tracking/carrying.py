@@ -27,6 +27,9 @@ _STEADY = 0.004
 _STILL = 1.5
 """Pixels by which a thing in the hand may seem to move in it."""
 
+_LYING, _STIRS = 4, 1.2
+"""Frames before and after a carry that tell where a thing lies, and pixels from there at which it lies no more."""
+
 _HYPOTHESES, _MOST_MOMENTS, _LEAST_MOMENTS = 600, 1500, 12
 
 
@@ -53,6 +56,10 @@ class Carry:
     thing: int
     start: int
     stop: int
+    taken: int
+    """Last frame in which it still lies where it was taken; `start` where that is not seen."""
+    left: int
+    """First frame in which it lies where it was left; the last one in the hand where that is not seen."""
 
     @property
     def frames(self) -> slice:
@@ -83,9 +90,10 @@ def find_carries(sightings: Sightings, hand: Hand, seen: Array, reach: float = 1
         stop = 0
         for first in np.flatnonzero(follows[:, thing]):
             if first >= stop:
-                found = _grown(thing, int(first), near[:, thing], apart[:, thing], hand.opening)
-                carries.append(Carry(thing, max(found.start, stop), found.stop))
-                stop = found.stop
+                begin, end = _grown(int(first), near[:, thing], apart[:, thing], hand.opening)
+                start, stop = max(begin, stop), end
+                taken, left = _contacts(sightings.centre[:, thing], start, stop)
+                carries.append(Carry(thing, start, stop, taken, left))
     return sorted(carries, key=lambda carry: carry.start)
 
 
@@ -148,8 +156,21 @@ def _moments(hand: Hand, sightings: Sightings) -> tuple[Array, Array, Array, Arr
     return hand.place[frame], hand.place[later], centre[frame, thing], centre[later, thing]
 
 
-def _grown(thing: int, first: int, near: Array, apart: Array, opening: Array | None) -> Carry:
-    """Return the carry around frames in which a thing surely follows the hand."""
+def _contacts(centre: Array, start: int, stop: int) -> tuple[int, int]:
+    """Return until when a thing (T, 2) lies where it is taken, and from when it lies where it is left."""
+    before, after = centre[max(start - _LYING, 0) : start], centre[stop : stop + _LYING]
+    taken, left = start, stop - 1
+    if len(before) > 1:
+        still = np.linalg.norm(centre[start - 1 : stop] - np.median(before, axis=0), axis=1) < _STIRS
+        taken = start - 1 + int(still.argmin()) - 1 if not still.all() else start
+    if len(after) > 1:
+        still = np.linalg.norm(centre[start : stop + 1] - np.median(after, axis=0), axis=1)[::-1] < _STIRS
+        left = stop - int(still.argmin()) + 1 if not still.all() else stop - 1
+    return (taken if taken >= start - 1 else start), (left if left <= stop else stop - 1)
+
+
+def _grown(first: int, near: Array, apart: Array, opening: Array | None) -> tuple[int, int]:
+    """Return from when until when a thing is in the hand that surely follows it from frame `first` on."""
     core = slice(first, first + _STRIDE + 1)
     holds = near & (np.linalg.norm(apart - np.median(apart[core], axis=0), axis=-1) < _STILL)
     if opening is not None:
@@ -157,7 +178,7 @@ def _grown(thing: int, first: int, near: Array, apart: Array, opening: Array | N
     holds[core] = True
     ends = np.flatnonzero(~holds)
     before, after = ends[ends < first], ends[ends > first]
-    return Carry(thing, int(before[-1]) + 1 if len(before) else 0, int(after[0]) if len(after) else len(near))
+    return int(before[-1]) + 1 if len(before) else 0, int(after[0]) if len(after) else len(near)
 
 
 def _differences(values: Array) -> Array:

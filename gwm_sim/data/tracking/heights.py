@@ -25,7 +25,7 @@ _FEW = 6
 _NEAR = 0.01
 """Distance [m] from where it should lie up to which the height at which a thing is taken is where it lies."""
 
-_TALL = (0.6, 1.5)
+_TALL = (0.8, 1.25)
 """How tall a thing may be, in heights that its apparent size tells."""
 
 
@@ -90,7 +90,7 @@ def estimate_heights(
 
 def _ends(carry: Carry, frames: int) -> list[int]:
     """Return the frames at which a thing was taken and left, both within the episode."""
-    return [carry.start] * (carry.start > 0) + [carry.stop - 1] * (carry.stop < frames)
+    return [carry.taken] * (carry.start > 0) + [carry.left] * (carry.stop < frames)
 
 
 def _rest(events: Sequence[Sequence[float]], apparent: Array) -> Array:

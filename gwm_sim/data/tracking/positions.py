@@ -12,7 +12,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking.calibration import Calibration, Take, View
 from gwm_sim.data.tracking.carrying import Carry, Hand, find_carries
 from gwm_sim.data.tracking.heights import Heights
-from gwm_sim.data.tracking.supports import TABLE, Rest, Scene, find_supports
+from gwm_sim.data.tracking.supports import TABLE, Scene, Span, find_supports
 
 _PASSES = 3
 _TILT = 0.025
@@ -74,67 +74,66 @@ def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: 
         xyz[carry.frames, carry.thing] = where[carry.frames]
     scene = Scene(view.camera, heights, told, where, carries, xyz)
     basis = np.full((count, things), int(Basis.TABLE))
-    spans = [(k, span, scene.rests(k, *span)) for k in range(things) for span in scene.spans(k)]
-    supports: dict[tuple[int, int], list[int]] = {}
+    spans = [span for thing in range(things) for span in scene.spans(thing)]
+    supports: list[list[int]] = [[] for _ in spans]
     for _ in range(_PASSES):
-        before = dict(supports)
-        for thing, span, rests in spans:
-            found = supports[thing, span[0]] = find_supports(scene, thing, rests)
-            _settle(scene, basis, thing, span, rests, found)
+        before = list(supports)
+        for k, span in enumerate(spans):
+            supports[k] = find_supports(scene, span)
+            _settle(scene, basis, span, supports[k])
         if supports == before:
             break
     for carry in carries:
         _hold(scene, basis, view, carry)
-    for thing, span, rests in spans:
-        _settle(scene, basis, thing, span, rests, supports[thing, span[0]])
+    for span, found in zip(spans, supports, strict=True):
+        _settle(scene, basis, span, found)
     confidence = np.where(told.found, told.confidence, np.where(basis == Basis.HELD, 0.5, 0.0))
     basis[~told.found & (basis != Basis.HELD)] = Basis.LAST_KNOWN
     return Places(scene.xyz, confidence, basis)
 
 
-def _settle(
-    scene: Scene, basis: Array, thing: int, span: tuple[int, int], rests: list[Rest], supports: list[int]
-) -> None:
+def _settle(scene: Scene, basis: Array, span: Span, supports: list[int]) -> None:
     """Write where a thing is between two carries into the scene, given what it rests on."""
-    centre = scene.sightings.centre[:, thing]
-    levels = scene.levels(thing, np.s_[span[0] : span[1]])
-    for rest, support in zip(rests, supports, strict=True):
-        frames = slice(rest.start, rest.stop)
-        z = levels[support + 1, rest.start - span[0] : rest.stop - span[0]]
-        scene.xyz[frames, thing] = scene.camera.at_height(centre[frames], z)
-        basis[frames, thing] = Basis.TABLE if support == TABLE else Basis.STACKED
-    ends = [span[0], *(edge for rest in rests for edge in (rest.start, rest.stop)), span[1]]
+    frames = np.arange(span.start, span.stop)
+    for rest, support in zip(span.rests, supports, strict=True):
+        _lie(scene, basis, span.thing, frames[rest.start - span.start : rest.stop - span.start], support)
+    ends = [span.start, *(edge for rest in span.rests for edge in (rest.start, rest.stop)), span.stop]
     around = [None, *supports, None]
     for k, (start, stop) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
         if stop > start:
-            _move(scene, basis, levels[:, start - span[0] : stop - span[0]], thing, (start, stop), around[k : k + 2])
+            _move(scene, basis, span, np.arange(start, stop), (around[k], around[k + 1]))
 
 
-def _move(
-    scene: Scene, basis: Array, levels: Array, thing: int, frames: tuple[int, int], supports: list[int | None]
-) -> None:
+def _lie(scene: Scene, basis: Array, thing: int, frames: Array, support: int) -> None:
+    """Write that a thing lies on a support."""
+    z = scene.levels(thing, frames)[support + 1]
+    scene.xyz[frames, thing] = scene.camera.at_height(scene.sightings.centre[frames, thing], z)
+    basis[frames, thing] = Basis.TABLE if support == TABLE else Basis.STACKED
+
+
+def _move(scene: Scene, basis: Array, span: Span, frames: Array, supports: tuple[int | None, int | None]) -> None:
     """Write where a thing is that moves in no hand, from one support (None is a hand, or unknown) to the next."""
-    start, stop = frames
-    first, last = supports
-    moving = slice(start, stop)
-    pixels = scene.sightings.centre[moving, thing]
+    thing, (first, last) = span.thing, supports
     if first == last and first is not None:
-        scene.xyz[moving, thing] = scene.camera.at_height(pixels, levels[first + 1])
-        basis[moving, thing] = Basis.TABLE if first == TABLE else Basis.STACKED
+        _lie(scene, basis, thing, frames, first)
         return
-    count = len(scene.hand)
-    begin = scene.xyz[start - 1, thing] if start else None
-    end = scene.xyz[stop, thing] if stop < count else None
-    if end is None:
-        support = TABLE if last is None else last
-        end = scene.camera.at_height(pixels[-1], levels[support + 1, -1])
-    if begin is None:
-        begin = end
-    rays = scene.camera.rays(pixels)
-    share = _along(scene.camera.position, rays, begin, end - begin)
-    z = begin[2] + share * (end[2] - begin[2])
-    scene.xyz[moving, thing] = scene.camera.at_height(pixels, z)
-    basis[moving, thing] = Basis.FALLING
+    if first is not None and first != TABLE:  # it slides on another until its middle is no longer above that
+        _lie(scene, basis, thing, frames, first)
+        gap = np.linalg.norm(scene.xyz[frames, thing, :2] - scene.xyz[frames, first, :2], axis=1)
+        off = gap > 0.5 * scene.heights.tall[first] + 0.01
+        frames = frames[int(off.argmax()) :] if off.any() else frames[:0]
+    if not len(frames):
+        return
+    pixels = scene.sightings.centre[frames, thing]
+    begin = scene.xyz[frames[0] - 1, thing] if frames[0] else None
+    if frames[-1] + 1 < len(scene.hand):
+        end = scene.xyz[frames[-1] + 1, thing]
+    else:
+        end = scene.camera.at_height(pixels[-1], scene.heights.rest[thing])
+    begin = end if begin is None else begin
+    share = _along(scene.camera.position, scene.camera.rays(pixels), begin, end - begin)
+    scene.xyz[frames, thing] = scene.camera.at_height(pixels, begin[2] + share * (end[2] - begin[2]))
+    basis[frames, thing] = Basis.FALLING
 
 
 def _along(origin: Array, rays: Array, begin: Array, way: Array) -> Array:
@@ -154,9 +153,9 @@ def _hold(scene: Scene, basis: Array, view: View, carry: Carry) -> None:
     hand, frames = scene.hand[carry.frames], carry.frames
     ends = []
     if carry.start > 0:
-        ends.append(scene.xyz[carry.start - 1, carry.thing, 2] - hand[0, 2])
+        ends.append(scene.xyz[carry.start - 1, carry.thing, 2] - scene.hand[carry.taken, 2])
     if carry.stop < len(scene.hand):
-        ends.append(scene.xyz[carry.stop, carry.thing, 2] - hand[-1, 2])
+        ends.append(scene.xyz[carry.stop, carry.thing, 2] - scene.hand[carry.left, 2])
     ends = [end for end in ends if abs(end) < _TILT]
     place = hand + np.array([0.0, 0.0, float(np.mean(ends)) if ends else 0.0])
     seen = scene.sightings.found[frames, carry.thing]
