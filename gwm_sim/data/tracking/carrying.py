@@ -57,9 +57,9 @@ class Carry:
     start: int
     stop: int
     taken: int
-    """Last frame in which it still lies where it was taken; `start` where that is not seen."""
+    """When the hand took it: the hand's place is the thing's where it lay."""
     left: int
-    """First frame in which it lies where it was left; the last one in the hand where that is not seen."""
+    """When the hand let it go."""
 
     @property
     def frames(self) -> slice:
@@ -92,7 +92,7 @@ def find_carries(sightings: Sightings, hand: Hand, seen: Array, reach: float = 1
             if first >= stop:
                 begin, end = _grown(int(first), near[:, thing], apart[:, thing], hand.opening)
                 start, stop = max(begin, stop), end
-                taken, left = _contacts(sightings.centre[:, thing], start, stop)
+                taken, left = _contacts(sightings.centre[:, thing], hand.place[:, 2], start, stop)
                 carries.append(Carry(thing, start, stop, taken, left))
     return sorted(carries, key=lambda carry: carry.start)
 
@@ -156,17 +156,21 @@ def _moments(hand: Hand, sightings: Sightings) -> tuple[Array, Array, Array, Arr
     return hand.place[frame], hand.place[later], centre[frame, thing], centre[later, thing]
 
 
-def _contacts(centre: Array, start: int, stop: int) -> tuple[int, int]:
-    """Return until when a thing (T, 2) lies where it is taken, and from when it lies where it is left."""
+def _contacts(centre: Array, height: Array, start: int, stop: int) -> tuple[int, int]:
+    """Return when a thing (T, 2) is taken and left: the lowest moment of the hand (T,) around which it lies still."""
+    first, last = max(start - 1, 0), min(stop, len(centre) - 1)
     before, after = centre[max(start - _LYING, 0) : start], centre[stop : stop + _LYING]
     taken, left = start, stop - 1
-    if len(before) > 1:
-        still = np.linalg.norm(centre[start - 1 : stop] - np.median(before, axis=0), axis=1) < _STIRS
-        taken = start - 1 + int(still.argmin()) - 1 if not still.all() else start
-    if len(after) > 1:
-        still = np.linalg.norm(centre[start : stop + 1] - np.median(after, axis=0), axis=1)[::-1] < _STIRS
-        left = stop - int(still.argmin()) + 1 if not still.all() else stop - 1
-    return (taken if taken >= start - 1 else start), (left if left <= stop else stop - 1)
+    if len(before):
+        stirs = np.linalg.norm(centre[start:stop] - np.median(before, axis=0), axis=1) > _STIRS
+        still = int(stirs.argmax()) if stirs.any() else 0
+        taken = first + int(height[first : start + max(still, 1)].argmin())
+    if len(after):
+        stirs = np.linalg.norm(centre[start:stop] - np.median(after, axis=0), axis=1)[::-1] > _STIRS
+        still = int(stirs.argmax()) if stirs.any() else 0
+        begin = stop - max(still, 1)
+        left = begin + int(height[begin : last + 1].argmin())
+    return taken, left
 
 
 def _grown(first: int, near: Array, apart: Array, opening: Array | None) -> tuple[int, int]:

@@ -92,7 +92,7 @@ class Scene:
         moves = np.linalg.norm(_smooth(centre, 2) - _smooth(centre, -2), axis=-1) > _MOVES
         edges = np.flatnonzero(np.diff(np.r_[True, moves, True].astype(int)))
         found = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= min(_SHORTEST, stop - start)]
-        rests = [Rest(start + int(a), start + int(b)) for a, b in found] or [Rest(start, stop)]
+        rests = [Rest(start + int(a), start + int(b)) for a, b in found] or [Rest(stop - 1, stop)]
         return Span(thing, start, stop, rests, left, taken)
 
     def levels(self, thing: int, frames: Array) -> Array:
