@@ -151,11 +151,9 @@ def _along(origin: Array, rays: Array, begin: Array, way: Array) -> Array:
 def _hold(scene: Scene, basis: Array, view: View, carry: Carry) -> None:
     """Write where a thing in the hand is: it moves as the hand does, from where it was taken to where it was left."""
     hand, frames = scene.hand[carry.frames], carry.frames
-    ends = []
-    if carry.start > 0:
-        ends.append(scene.xyz[carry.start - 1, carry.thing, 2] - scene.hand[carry.taken, 2])
-    if carry.stop < len(scene.hand):
-        ends.append(scene.xyz[carry.stop, carry.thing, 2] - scene.hand[carry.left, 2])
+    lies = [(carry.start - 1, carry.taken)] * (carry.start > 0) + [(carry.stop, carry.left)] * (carry.stop < len(scene.hand))
+    lies = [(at, touch) for at, touch in lies if basis[at, carry.thing] in (Basis.TABLE, Basis.STACKED)]
+    ends = [scene.xyz[at, carry.thing, 2] - scene.hand[touch, 2] for at, touch in lies]
     ends = [end for end in ends if abs(end) < _TILT]
     place = hand + np.array([0.0, 0.0, float(np.mean(ends)) if ends else 0.0])
     seen = scene.sightings.found[frames, carry.thing]
