@@ -70,7 +70,7 @@ class Camera:
         return np.stack([right, up, np.full_like(right, -1.0)], axis=-1) @ self.rotation.T
 
     def at_height(self, pixels: ArrayLike, height: ArrayLike) -> FloatArray:
-        """Return the points of a height z [m], (...), that pixels (..., 2) show, (..., 3); NaN where none is in sight."""
+        """Return what pixels (..., 2) show at a height z [m], (...): points (..., 3), NaN where none is in sight."""
         rays = self.rays(pixels)
         falls = np.where(np.abs(rays[..., 2]) > 1e-9, rays[..., 2], np.nan)
         depth = (np.asarray(height) - self.position[2]) / falls

@@ -167,7 +167,9 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
     used = views if way == "cameras" else {name: views[name] for name in (measuring or list(views))[:1]}
     heights = _heights(takes, schema, hands, *next(iter(used.items())), table)
     if heights is None and way == "heights":
-        raise NoMetres("no metres: no hand takes things, so nothing tells how high the table is; say so with its height")
+        raise NoMetres(
+            "no metres: no hand takes things, so nothing tells how high the table is; say so with its height"
+        )
     return Calibration(way, used, heights)
 
 
@@ -175,12 +177,16 @@ def _fitted(nominal: Camera, sightings: Sequence[Sightings], hands: Sequence[Han
     """Fit a camera to what the hand carries before it."""
     if not hands:
         raise NoMetres("telemetry does not say where the hand is, and the camera is not calibrated")
+    _check_spread(np.concatenate([hand.place for hand in hands]), "moves")
     map_ = hand_map(hands, sightings)
     if map_ is None:
         raise NoMetres("too few things move with the hand to fit a camera")
     view, reach = None, 1.5
     for _ in range(_ROUNDS):
-        seen = [np.c_[hand.place, np.ones(len(hand.place))] @ map_ if view is None else view.hand(hand.place) for hand in hands]
+        seen = [
+            np.c_[hand.place, np.ones(len(hand.place))] @ map_ if view is None else view.hand(hand.place)
+            for hand in hands
+        ]
         pairs = _pairs(sightings, hands, seen, reach)
         view, reach = _fit(nominal, pairs), 1.0
     assert view is not None
@@ -195,6 +201,8 @@ def _fitted(nominal: Camera, sightings: Sequence[Sightings], hands: Sequence[Han
 
 def _given(camera: Camera, sightings: Sequence[Sightings], hands: Sequence[Hand]) -> View:
     """Return the view of a known camera, with the offset that things in the hand are seen at."""
+    if not hands:
+        return View(camera, False)
     seen = [camera.project(hand.place) for hand in hands]
     pairs = _pairs(sightings, hands, seen, 1.0)
     clean = int(pairs.clean.sum())
@@ -207,6 +215,16 @@ def _given(camera: Camera, sightings: Sequence[Sightings], hands: Sequence[Hand]
     apart = np.linalg.norm(beside - np.where(pairs.clean[:, None], 0, offset), axis=1)
     median, most = np.percentile(apart, [50, 90])
     return View(camera, False, offset, (float(median), float(most)), air, clean)
+
+
+def _check_spread(points: Array, does: str) -> None:
+    """Refuse positions (M, 3) of the hand that nearly lie in a plane."""
+    spread = float(np.sqrt(max(np.linalg.eigvalsh(np.cov(points.T))[0], 0.0)))
+    if spread < _SPREAD:
+        raise NoMetres(
+            f"the hand {does} nearly in a plane ({100 * spread:.1f} cm about it, at least {100 * _SPREAD:.1f} are "
+            "needed), which does not tell where the camera is"
+        )
 
 
 class _Pairs(NamedTuple):
@@ -226,12 +244,7 @@ def _fit(nominal: Camera, pairs: _Pairs) -> View:
             f"things are carried {pairs.carries} times, in {air} moments that can be used: at least {_CARRIES} and "
             f"{_PAIRS} are needed to fit a camera"
         )
-    spread = float(np.sqrt(np.linalg.eigvalsh(np.cov(pairs.points[~pairs.clean].T))[0]))
-    if spread < _SPREAD:
-        raise NoMetres(
-            f"the hand carries things nearly in a plane ({100 * spread:.1f} cm thick, at least {100 * _SPREAD:.1f} are "
-            "needed), which does not tell where the camera is"
-        )
+    _check_spread(pairs.points[~pairs.clean], "carries things")
     use = ~pairs.clean | (clean >= _CLEAN_PAIRS)
     fit: Fit = fit_pinhole(
         pairs.points[use], pairs.pixels[use], (nominal.width, nominal.height), pairs.weights[use], ~pairs.clean[use]
@@ -257,7 +270,13 @@ def _pairs(sightings: Sequence[Sightings], hands: Sequence[Hand], seen: Sequence
                 pixels.append(pixel)
                 weights.append(_BEFORE)
                 clean.append(True)
-    return _Pairs(np.asarray(points).reshape(-1, 3), np.asarray(pixels).reshape(-1, 2), np.asarray(weights), np.asarray(clean, bool), carries)
+    return _Pairs(
+        np.asarray(points).reshape(-1, 3),
+        np.asarray(pixels).reshape(-1, 2),
+        np.asarray(weights),
+        np.asarray(clean, bool),
+        carries,
+    )
 
 
 def _at_rest(told: Sightings, carry: Carry) -> Iterator[tuple[int, Array]]:

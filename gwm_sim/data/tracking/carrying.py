@@ -16,7 +16,7 @@ _STRIDE = 3
 """Frames over which the motion of hand and thing is compared."""
 
 _MOTION, _FOLLOWS, _NOISE = 1.5, 0.3, 0.7
-"""Pixels that hand and thing move at least when it is carried; share of the motion, and pixels, by which they differ."""
+"""Pixels that a carried thing moves at least; share of the motion, and pixels, by which that of the hand differs."""
 
 _REACH, _LEAST_REACH = 0.55, 2.0
 """Distance of thing and hand in the picture, in widths of the thing, and least [px], up to which it is in the hand."""

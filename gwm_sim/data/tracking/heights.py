@@ -80,7 +80,9 @@ def estimate_heights(
     if table is None and not len(together):
         return None
     level = table if table is not None else _peaks(together)[0]
-    apparent = np.full(count, size) if size else np.array([_apparent(sightings, k, camera, level) for k in range(count)])
+    apparent = (
+        np.full(count, size) if size else np.array([_apparent(sightings, k, camera, level) for k in range(count)])
+    )
     if table is not None:
         return Heights(table + 0.5 * apparent, apparent, len(together))
     rest = _rest(events, apparent)
@@ -136,7 +138,7 @@ def _apparent(sightings: Sequence[Sightings], thing: int, camera: Camera, height
 
 
 def _tall(events: Sequence[Sequence[float]], rest: Array, apparent: Array) -> Array:
-    """Return how tall things are: how much higher others are taken and left than on the table, or how tall they look."""
+    """Return how tall things are: how much higher than on the table others are taken and left, or how they look."""
     steps = np.concatenate([np.array(told) - height for told, height in zip(events, rest, strict=True)])
     tall = apparent.copy()
     for k, size in enumerate(apparent):

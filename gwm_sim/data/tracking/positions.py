@@ -12,9 +12,13 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking.calibration import Calibration, Take, View
 from gwm_sim.data.tracking.carrying import Carry, Hand, find_carries
 from gwm_sim.data.tracking.heights import Heights
+from gwm_sim.data.tracking.ranging import depth_at, triangulate
 from gwm_sim.data.tracking.supports import TABLE, Scene, Span, find_supports
 
 _PASSES = 3
+_DISAGREE, _LEAST_DISAGREE = 0.35, 2.0
+"""Distance from where other cameras see a thing, in its widths, and least [px], from which a camera is wrong."""
+
 _TILT = 0.025
 """Height [m] by which the hand may take a thing above or below its middle."""
 
@@ -55,10 +59,71 @@ def locate(take: Take, schema: Schema, calibration: Calibration) -> Places:
         schema: What the columns mean.
         calibration: How metres are had.
     """
+    if calibration.way == "cameras":
+        return _by_cameras(take, calibration)
+    by_heights = None
+    if calibration.heights is not None:
+        name, view = next(iter(calibration.views.items()))
+        by_heights = _by_heights(take, schema, view, calibration.heights, name)
     if calibration.way == "heights":
-        assert calibration.heights is not None
-        return _by_heights(take, schema, calibration.view, calibration.heights, next(iter(calibration.views)))
-    raise NotImplementedError
+        assert by_heights is not None
+        return by_heights
+    return _by_depth(take, calibration, by_heights)
+
+
+def _by_cameras(take: Take, calibration: Calibration) -> Places:
+    """Let the views of several cameras meet; a thing that one alone sees stays where it was last."""
+    names = list(calibration.views)
+    told = [take.sightings[name] for name in names]
+    weights = np.stack([one.confidence * one.found for one in told])
+    cameras, pixels = [calibration.views[name].camera for name in names], [one.centre for one in told]
+    xyz, apart = triangulate(cameras, pixels, weights)
+    widths = np.stack([one.size.mean(axis=-1) for one in told])
+    off = (apart > np.maximum(_DISAGREE * widths, _LEAST_DISAGREE)) & (weights > 0)
+    # Of three views that disagree, the one that is farthest off is wrong.
+    if len(names) > 2 and off.any():
+        worst = np.arange(len(names))[:, None, None] == np.where(weights > 0, apart, -1).argmax(axis=0)
+        weights = np.where(worst & off.any(axis=0), 0, weights)
+        xyz, apart = triangulate(cameras, pixels, weights)
+        off = (apart > np.maximum(_DISAGREE * widths, _LEAST_DISAGREE)) & (weights > 0)
+    sure = ((weights > 0).sum(axis=0) > 1) & ~off.any(axis=0)
+    seen = np.sort(weights, axis=0)[-2]
+    basis = np.where(sure, int(Basis.CAMERAS), int(Basis.LAST_KNOWN))
+    return Places(_carried_on(xyz, sure), np.where(sure, seen, 0.0), basis)
+
+
+def _by_depth(take: Take, calibration: Calibration, otherwise: Places | None) -> Places:
+    """Take the depth that is measured at the middle of each thing, and half its size behind."""
+    name, view = next(iter(calibration.views.items()))
+    told, camera = take.sightings[name], view.camera
+    depth = take.depth[name].reshape(*take.depth[name].shape[:3])
+    front = depth_at(depth, told)
+    known = told.found & (front > 0)
+    behind = 0.5 * told.size.min(axis=-1) * front / camera.focal_length
+    if calibration.heights is not None:
+        behind = np.broadcast_to(0.5 * calibration.heights.tall, front.shape)
+    rays = camera.rays(told.centre)
+    length = np.linalg.norm(rays, axis=-1)
+    xyz = camera.position + (front + behind / length)[..., None] * rays
+    if otherwise is not None:
+        # In the hand, or behind it, what is measured may be the hand.
+        use = known & (otherwise.basis != Basis.HELD)
+        return Places(
+            np.where(use[..., None], xyz, otherwise.xyz),
+            otherwise.confidence,
+            np.where(use, int(Basis.DEPTH), otherwise.basis),
+        )
+    basis = np.where(known, int(Basis.DEPTH), int(Basis.LAST_KNOWN))
+    return Places(_carried_on(xyz, known), np.where(known, told.confidence, 0.0), basis)
+
+
+def _carried_on(xyz: Array, known: Array) -> Array:
+    """Fill places (T, K, 3) that are not known with the last one that is, or else the next."""
+    count = len(xyz)
+    last = np.maximum.accumulate(np.where(known, np.arange(count)[:, None], -1), axis=0)
+    first = np.where(known.any(axis=0), known.argmax(axis=0), 0)
+    at = np.where(last < 0, first, last)
+    return np.nan_to_num(np.take_along_axis(xyz, at[..., None], axis=0))
 
 
 def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: str) -> Places:
@@ -151,7 +216,9 @@ def _along(origin: Array, rays: Array, begin: Array, way: Array) -> Array:
 def _hold(scene: Scene, basis: Array, view: View, carry: Carry) -> None:
     """Write where a thing in the hand is: it moves as the hand does, from where it was taken to where it was left."""
     hand, frames = scene.hand[carry.frames], carry.frames
-    lies = [(carry.start - 1, carry.taken)] * (carry.start > 0) + [(carry.stop, carry.left)] * (carry.stop < len(scene.hand))
+    lies = [(carry.start - 1, carry.taken)] * (carry.start > 0) + [(carry.stop, carry.left)] * (
+        carry.stop < len(scene.hand)
+    )
     lies = [(at, touch) for at, touch in lies if basis[at, carry.thing] in (Basis.TABLE, Basis.STACKED)]
     ends = [scene.xyz[at, carry.thing, 2] - scene.hand[touch, 2] for at, touch in lies]
     ends = [end for end in ends if abs(end) < _TILT]

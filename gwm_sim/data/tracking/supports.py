@@ -132,7 +132,7 @@ def find_supports(scene: Scene, span: Span) -> list[int]:
 
 
 def _unmoved(scene: Scene, thing: int, rest: Rest, after: Rest) -> float:
-    """Return how many times less likely it is that a thing changed its support, for lying where it lay in the picture."""
+    """Return how much more a change of support costs a thing that lies where it lay in the picture."""
     centre, size = scene.sightings.centre[:, thing], scene.sightings.size[rest.start, thing]
     one, other = (np.median(centre[one.start : one.stop], axis=0) for one in (rest, after))
     return _STAYS * float(np.exp(-4 * ((one - other) ** 2).sum() / (size**2).mean()))
