@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ def camera_at(azimuth: float, elevation: float, distance: float, fovy: float, si
 
 FRONT = camera_at(0.2, 0.65, 1.2, 24.0)
 SIDE = camera_at(1.4, 0.5, 1.0, 30.0)
+ALONE = {"front": FRONT}
 
 
 @dataclass
@@ -106,7 +108,7 @@ def sighted(camera: Camera, places: Array, rng: np.random.Generator, noise: floa
     )
 
 
-def told(recorder: Recorder, rng: np.random.Generator, **cameras: Camera) -> Episode:
+def told(recorder: Recorder, rng: np.random.Generator, cameras: Mapping[str, Camera]) -> Episode:
     """End an episode and tell it as cameras see it."""
     places = np.stack(recorder.places)
     seen = {name: sighted(camera, places, rng) for name, camera in cameras.items()}
@@ -122,7 +124,10 @@ def spot(rng: np.random.Generator, *others: Array) -> Array:
 
 
 def episodes(
-    count: int, seed: int = 0, grip: tuple[float, float, float] = (0, 0, 0), **cameras: Camera
+    count: int,
+    seed: int = 0,
+    grip: tuple[float, float, float] = (0, 0, 0),
+    cameras: Mapping[str, Camera] = ALONE,
 ) -> list[Episode]:
     """Episodes in which box 0 is carried about, put on box 1, taken from there again and put down elsewhere."""
     rng = np.random.default_rng(seed)
@@ -137,15 +142,19 @@ def episodes(
             recorder.put(*(recorder.boxes[1] + [0.005, 0, BOX]))
             recorder.take(0)
             recorder.put(*spot(rng, recorder.boxes[1]))
-        found.append(told(recorder, rng, **(cameras or {"front": FRONT})))
+        found.append(told(recorder, rng, cameras))
     return found
 
 
-def schema(calibrated: bool = True, effector: bool = True, gripper: bool = True, **cameras: Camera) -> Schema:
+def schema(
+    calibrated: bool = True,
+    effector: bool = True,
+    gripper: bool = True,
+    cameras: Mapping[str, Camera] = ALONE,
+) -> Schema:
     """What the columns of these episodes mean."""
     names = ("x", "y", "z", "opening")
-    given = cameras or {"front": FRONT}
-    unknown = {name: Camera(np.zeros(3), np.eye(3), 60.0, one.height, one.width) for name, one in given.items()}
+    unknown = {name: Camera(np.zeros(3), np.eye(3), 60.0, one.height, one.width) for name, one in cameras.items()}
     return Schema(
         env_id="boxes",
         rate=10.0,
@@ -156,7 +165,7 @@ def schema(calibrated: bool = True, effector: bool = True, gripper: bool = True,
         action_names=("dx",),
         action_low=(-1.0,),
         action_high=(1.0,),
-        cameras=given if calibrated else unknown,
+        cameras=dict(cameras) if calibrated else unknown,
         effector=(0, 1, 2) if effector else (),
         gripper=(3,) if gripper else (),
         settings={} if calibrated else {"calibrated": False},

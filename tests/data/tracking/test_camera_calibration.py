@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tabletop_scenes import BOX, FRONT, SIDE, Recorder, camera_at, episodes, schema, spot, takes, told
+from tabletop_scenes import ALONE, BOX, FRONT, SIDE, Recorder, camera_at, episodes, schema, spot, takes, told
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take, calibrate
@@ -92,7 +92,7 @@ def test_where_the_hand_takes_things_above_their_middle_heights_are_off_by_just_
 
 def test_the_best_way_is_chosen() -> None:
     both = {"front": FRONT, "side": SIDE}
-    assert calibrate(takes(episodes(3, **both)), schema(**both)).way == "cameras"
+    assert calibrate(takes(episodes(3, cameras=both)), schema(cameras=both)).way == "cameras"
     assert calibrate(takes(episodes(3)), schema()).way == "heights"
     measured = [take._replace(depth={"front": np.ones((len(take.telemetry), 64, 64))}) for take in takes(episodes(3))]
     assert calibrate(measured, schema()).way == "depth"
@@ -100,7 +100,7 @@ def test_the_best_way_is_chosen() -> None:
 
 def test_several_cameras_that_nobody_calibrated_are_fitted_each() -> None:
     both = {"front": FRONT, "side": SIDE}
-    calibration = calibrate(takes(episodes(12, **both)), schema(calibrated=False, **both))
+    calibration = calibrate(takes(episodes(12, cameras=both)), schema(calibrated=False, cameras=both))
     assert calibration.way == "cameras" and all(view.fitted for view in calibration.views.values())
 
 
@@ -125,7 +125,7 @@ def test_no_camera_is_fitted_to_too_few_carries() -> None:
     recorder.take(0)
     recorder.put(0.5, 0.0, BOX / 2)
     with pytest.raises(NoMetres, match="carried 1 times|too few things move"):
-        calibrate([told(recorder, rng, front=FRONT).take], schema(calibrated=False))
+        calibrate([told(recorder, rng, ALONE).take], schema(calibrated=False))
 
 
 def test_no_camera_is_fitted_where_nothing_is_carried() -> None:
@@ -134,7 +134,7 @@ def test_no_camera_is_fitted_where_nothing_is_carried() -> None:
     for goal in ((0.4, 0.1, 0.2), (0.6, -0.1, 0.1), (0.4, -0.1, 0.3), (0.6, 0.1, 0.3)):
         recorder.go(*goal)
     with pytest.raises(NoMetres, match="too few things move with the hand"):
-        calibrate([told(recorder, rng, front=FRONT).take] * 5, schema(calibrated=False))
+        calibrate([told(recorder, rng, ALONE).take] * 5, schema(calibrated=False))
 
 
 def test_no_camera_is_fitted_to_carries_in_a_plane() -> None:
@@ -146,7 +146,7 @@ def test_no_camera_is_fitted_to_carries_in_a_plane() -> None:
         recorder.opening, recorder.held = BOX, 0
         for _ in range(6):
             recorder.go(*spot(rng))
-        recorded.append(told(recorder, rng, front=FRONT).take)
+        recorded.append(told(recorder, rng, ALONE).take)
     with pytest.raises(NoMetres, match="nearly in a plane"):
         calibrate(recorded, schema(calibrated=False))
 
@@ -154,7 +154,7 @@ def test_no_camera_is_fitted_to_carries_in_a_plane() -> None:
 def test_a_camera_that_moves_with_the_robot_gives_no_metres() -> None:
     moving = replace(FRONT, moving=True)
     with pytest.raises(NoMetres, match="move with the robot"):
-        calibrate(takes(episodes(2)), schema(front=moving))
+        calibrate(takes(episodes(2)), schema(cameras={"front": moving}))
 
 
 def test_an_offset_is_told_with_a_known_camera_as_well() -> None:
