@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.cameras import Camera
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking.calibration import Calibration, Take, View
 from gwm_sim.data.tracking.carrying import Carry, Hand, find_carries
@@ -196,21 +197,19 @@ def _move(scene: Scene, basis: Array, span: Span, frames: Array, supports: tuple
     else:
         end = scene.camera.at_height(pixels[-1], scene.heights.rest[thing])
     begin = end if begin is None else begin
-    share = _along(scene.camera.position, scene.camera.rays(pixels), begin, end - begin)
-    scene.xyz[frames, thing] = scene.camera.at_height(pixels, begin[2] + share * (end[2] - begin[2]))
+    steps = np.arange(1, len(frames) + 1)[:, None] / (len(frames) + 1)
+    z = _above(scene.camera, pixels, begin[:2] + steps * (end - begin)[:2])
+    low, high = sorted((begin[2], end[2]))
+    scene.xyz[frames, thing] = scene.camera.at_height(pixels, z.clip(low, high))
     basis[frames, thing] = Basis.FALLING
 
 
-def _along(origin: Array, rays: Array, begin: Array, way: Array) -> Array:
-    """Return how far along a way (3,) from `begin` rays (F, 3) pass nearest to it, (F,) in [0, 1]."""
-    length = float(way @ way)
-    if length < 1e-9:
-        return np.zeros(len(rays))
-    unit = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    across = begin - origin
-    skew = unit @ way
-    share = ((unit @ across) * skew - across @ way) / np.maximum(length - skew**2, 1e-9)
-    return share.clip(0, 1)
+def _above(camera: Camera, pixels: Array, xy: Array) -> Array:
+    """Return the heights [m], (F,), at which pixels (F, 2) show what is nearest to being above places xy (F, 2)."""
+    ground, higher = (camera.at_height(pixels, height)[:, :2] for height in (0.0, 0.1))
+    slope = (higher - ground) / 0.1
+    heights: Array = ((xy - ground) * slope).sum(axis=1) / np.maximum((slope**2).sum(axis=1), 1e-9)
+    return heights
 
 
 def _hold(scene: Scene, basis: Array, view: View, carry: Carry) -> None:
