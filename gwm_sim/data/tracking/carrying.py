@@ -21,8 +21,8 @@ _MOTION, _FOLLOWS, _NOISE = 1.5, 0.3, 0.7
 _REACH, _LEAST_REACH = 0.55, 2.0
 """Distance of thing and hand in the picture, in widths of the thing, and least [px], up to which it is in the hand."""
 
-_STEADY = 0.004
-"""Change of the gripper [m] within which it holds what it holds."""
+_STEADY = 0.045
+"""Change of the gripper, in its range, within which it holds what it holds."""
 
 _STILL = 1.5
 """Pixels by which a thing in the hand may seem to move in it."""
@@ -40,13 +40,14 @@ class Hand:
     place: Array
     """Position [m], (T, 3)."""
     opening: Array | None
-    """How far the gripper is open [m], (T,); None where telemetry does not say it."""
+    """How far the gripper is open, in its range, (T,); None where telemetry does not say it."""
 
     @classmethod
     def of(cls, schema: Schema, telemetry: Array) -> Hand:
         """Read it from telemetry (T, P)."""
-        opening = np.abs(telemetry[:, list(schema.gripper)]).sum(axis=1) if schema.gripper else None
-        return cls(telemetry[:, list(schema.effector)].astype(np.float64), opening)
+        place = telemetry[:, list(schema.effector)].astype(np.float64)
+        span = sum(schema.telemetry_high[k] - schema.telemetry_low[k] for k in schema.gripper)
+        return cls(place, np.abs(telemetry[:, list(schema.gripper)]).sum(axis=1) / span if span > 0 else None)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def hand_map(hands: Sequence[Hand], sightings: Sequence[Sightings], seed: int = 
         Matrix (4, 2) that takes (x, y, z, 1) to (column, row), that is a camera infinitely far away; None where too few
         things move with the hand.
     """
-    moments = [_moments(hand, told) for hand, told in zip(hands, sightings, strict=True)]
+    widest = max((float(hand.opening.max()) for hand in hands if hand.opening is not None), default=0.0)
+    moments = [_moments(hand, told, widest) for hand, told in zip(hands, sightings, strict=True)]
     start, stop, begin, end = (np.concatenate(part) for part in zip(*moments, strict=True))
     if len(start) < _LEAST_MOMENTS:
         return None
@@ -139,17 +141,16 @@ def hand_map(hands: Sequence[Hand], sightings: Sequence[Sightings], seed: int = 
     return found
 
 
-def _moments(hand: Hand, sightings: Sightings) -> tuple[Array, Array, Array, Array]:
+def _moments(hand: Hand, sightings: Sightings, widest: float) -> tuple[Array, Array, Array, Array]:
     """Return where the hand [m] and a thing [px] were, and where some frames later, whenever both moved.
 
-    With a gripper only moments count in which it is steady and not wide open.
+    With a gripper only moments count in which it is steady and not as wide open as it gets.
     """
     centre = _smooth(sightings.centre)
     moves = np.linalg.norm(_differences(centre), axis=-1) > _MOTION
     moves &= sightings.found[_STRIDE:] & sightings.found[:-_STRIDE]
     moves &= (np.linalg.norm(_differences(hand.place), axis=-1) > 0.005)[:, None]
     if hand.opening is not None:
-        widest = hand.opening.max()
         moves &= ((np.abs(_differences(hand.opening)) < _STEADY) & (hand.opening[_STRIDE:] < widest - _STEADY))[:, None]
     frame, thing = np.nonzero(moves)
     later = frame + _STRIDE

@@ -128,6 +128,7 @@ def _carried_on(xyz: Array, known: Array) -> Array:
 
 
 def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: str) -> Places:
+    """Tell where things are from what they lie on and when the hand holds them."""
     told = take.sightings[name]
     count, things = told.found.shape
     if schema.effector:
@@ -155,7 +156,8 @@ def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: 
         _settle(scene, basis, span, found)
     confidence = np.where(told.found, told.confidence, np.where(basis == Basis.HELD, 0.5, 0.0))
     basis[~told.found & (basis != Basis.HELD)] = Basis.LAST_KNOWN
-    return Places(scene.xyz, confidence, basis)
+    in_view: Array = np.isfinite(scene.xyz).all(axis=-1)  # no height is seen above the horizon
+    return Places(_carried_on(scene.xyz, in_view), np.where(in_view, confidence, 0.0), basis)
 
 
 def _settle(scene: Scene, basis: Array, span: Span, supports: list[int]) -> None:
