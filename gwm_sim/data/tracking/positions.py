@@ -156,7 +156,7 @@ def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: 
         _settle(scene, basis, span, found)
     confidence = np.where(told.found, told.confidence, np.where(basis == Basis.HELD, 0.5, 0.0))
     basis[~told.found & (basis != Basis.HELD)] = Basis.LAST_KNOWN
-    in_view: Array = np.isfinite(scene.xyz).all(axis=-1)  # no height is seen above the horizon
+    in_view = np.all(np.isfinite(scene.xyz), axis=-1)  # no height is seen above the horizon
     return Places(_carried_on(scene.xyz, in_view), np.where(in_view, confidence, 0.0), basis)
 
 
