@@ -17,6 +17,9 @@ MOST_DIFFERENCE = 45.0
 _NOISES = 5.0
 """Standard deviations of the noise that a difference must be beyond."""
 
+_TOLERANT = 2.0
+"""Times that difference by which what telemetry tells may be off: the nearest pose is not the same one."""
+
 _SAME_HUE, _DARKEST = 0.06, 0.35
 """A shadow takes the same share of all channels, within the first, and leaves at least the second."""
 
@@ -51,6 +54,11 @@ class Background:
         most, least = ratio.max(axis=-1), ratio.min(axis=-1)
         different[different] = (most - least > _SAME_HUE) | (least < _DARKEST) | (most > 1)
         return different
+
+    def explains(self, lit: Array, alone: Array) -> Array:
+        """Return where relit pictures are as the robot alone would look (T, H, W, 3), (T, H, W) bool."""
+        same: Array = np.abs(lit - alone).max(axis=-1) <= _TOLERANT * self.threshold
+        return same
 
 
 def relight(frames: Array, picture: Array) -> Array:

@@ -9,10 +9,10 @@ from gwm_sim.arrays import Array
 _UNSEEN = 0.25
 """Cost of each picture in which a thing is not found."""
 
-_JUMP = 0.5
+_JUMP = 1.0
 """Cost of a move by the thing's own size from one picture to the next."""
 
-_FAR = 2.0
+_FAR = 5.0
 """Highest cost of a move, however far."""
 
 

@@ -118,7 +118,7 @@ def gather(
         rows = slice(k % every, None, every)
         lit = background.relit(episode.frames[camera][rows])
         alone = background.relit(library.picture(episode.telemetry[rows], without=k))
-        front, explained = background.differs(lit), np.abs(lit - alone).max(axis=-1) <= background.threshold
+        front, explained = background.differs(lit), background.explains(lit, alone)
         lit = lit.clip(0, 255).astype(np.uint8)
         colors = bins(lit)
         robot += np.bincount(bins(alone[background.differs(alone)]), minlength=BINS)

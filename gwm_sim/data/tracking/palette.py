@@ -44,6 +44,11 @@ class Colors:
         """Make them from counts (BINS,)."""
         return cls(*(_blurred(counts) for counts in (own, beside, robot, ground)))
 
+    @property
+    def distinct(self) -> float:
+        """Share of its pixels whose colours are its alone, not the robot's as well."""
+        return float(self.own[self.own > self.robot].sum() / max(self.own.sum(), 1e-6))
+
     def table(self) -> Array:
         """Return how surely a pixel is of this look, by where it lies and its colour, (4, BINS), 0 for not at all."""
         known = self.own > _FEW

@@ -51,11 +51,10 @@ def find_pieces(mask: Array, covers: Array, usual: tuple[float, float, float], c
     pieces = [_piece(labels == i, covers) for i in kept]
     if len(pieces) > 1 and (whole := _united(pieces, width, height)):
         pieces.append(_piece(np.isin(labels, [kept[i] for i in whole]), covers))
-    if count > 1:
-        for i, piece in zip(kept, list(pieces), strict=False):
-            wide, high = piece.right - piece.left + 1, piece.bottom - piece.top + 1
-            if wide > _FITS * width or high > _FITS * height:
-                pieces += _split(labels == i, piece, covers, usual)
+    for i, piece in zip(kept, list(pieces), strict=False):
+        wide, high = piece.right - piece.left + 1, piece.bottom - piece.top + 1
+        if wide > _FITS * width or high > _FITS * height:
+            pieces += _split(labels == i, piece, covers, usual, count > 1)
     return pieces
 
 
@@ -96,20 +95,21 @@ def _united(pieces: list[Piece], width: float, height: float) -> list[int]:
     return whole if len(whole) > 1 else []
 
 
-def _split(mask: Array, piece: Piece, covers: Array, usual: tuple[float, float, float]) -> list[Piece]:
-    """Place two boxes of the usual size in opposite corners of a piece that is too large for one."""
+def _split(mask: Array, piece: Piece, covers: Array, usual: tuple[float, float, float], two: bool) -> list[Piece]:
+    """Place boxes of the usual size in the corners of a piece that is too large for one thing: for two things in the
+    opposite corners that fit best, for one in each corner."""
     width, height = round(usual[0]), round(usual[1])
     left, right = piece.left, max(piece.left, piece.right - width + 1)
     top, bottom = piece.top, max(piece.top, piece.bottom - height + 1)
-    best: tuple[float, list[tuple[int, int]]] = (-1.0, [])
-    for corners in ([(left, top), (right, bottom)], [(left, bottom), (right, top)]):
-        drawn = np.zeros_like(mask)
-        for x, y in corners:
-            drawn[y : y + height, x : x + width] = True
-        agreement = (drawn & mask).sum() / (drawn | mask).sum()
-        best = max(best, (float(agreement), corners))
+    corners = [(left, top), (right, bottom), (left, bottom), (right, top)]
+    if two:
+        drawn = [np.zeros_like(mask), np.zeros_like(mask)]
+        for i, (x, y) in enumerate(corners):
+            drawn[i // 2][y : y + height, x : x + width] = True
+        first, second = ((one & mask).sum() / (one | mask).sum() for one in drawn)
+        corners = corners[:2] if first >= second else corners[2:]
     found = []
-    for x, y in best[1]:
+    for x, y in dict.fromkeys(corners):
         part = np.zeros_like(mask)
         part[y : y + height, x : x + width] = mask[y : y + height, x : x + width]
         if part.any():

@@ -66,6 +66,8 @@ class Thing:
     """How surely this is a thing, in [0, 1]."""
     look: int
     """Number of its look; things that look alike share it."""
+    distinct: float
+    """Share of its pixels whose colours are its alone, not the robot's as well."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Tracker:
         found, refused = discover(evidence, objects, lambda share, text: show(0.6 + 0.35 * share, text))
         found, still = on_trial(evidence, found)
         refused += still
-        things = _named(found)
+        things = _named(found, [item.candidate.colors(evidence).distinct for item in found])
         kept = [number for number in range(len(things)) if number not in drop]
         if not kept:
             raise NothingToTrack(_why_nothing(refused, bool(things)))
@@ -143,7 +145,7 @@ class Tracker:
         front = self.background.differs(lit)
         told = None
         if explained is not None:
-            told = np.abs(lit - self.background.relit(explained)).max(axis=-1) <= self.background.threshold
+            told = self.background.explains(lit, self.background.relit(explained))
         return self.palette.read(bins(lit), front, told), front
 
     @property
@@ -151,7 +153,7 @@ class Tracker:
         """The looks in the order of the palette; those of dropped things as well, so that others are not taken for
         them."""
         counts = Counter(thing.look for thing in self.things)
-        size = {thing.look: (thing.width, thing.height, thing.area) for thing in self.things}
+        size = {thing.look: (thing.width, thing.height, thing.area, thing.distinct) for thing in self.things}
         return [
             Look(counts[number], *size.get(number, (1.0, 1.0, 1.0))) for number in range(1, 1 + int(self.palette.looks.max()))
         ]
@@ -206,12 +208,12 @@ def _tupled(value: dict[str, Any]) -> dict[str, Any]:
     return value | {"color": tuple(value["color"])}
 
 
-def _named(found: list[Found]) -> list[Thing]:
+def _named(found: list[Found], distinct: list[float]) -> list[Thing]:
     """Name things by their colours, and number those whose names are the same."""
     things = []
     for look, item in enumerate(found, 1):
         color = item.candidate.color
-        thing = Thing(color_name(color), color, *(round(value, 2) for value in item.size), round(item.confidence, 2), look)
+        thing = Thing(color_name(color), color, *(round(value, 2) for value in item.size), round(item.confidence, 2), look, round(distinct[look - 1], 3))
         things += [thing] * item.candidate.count
     total, seen = Counter(thing.name for thing in things), Counter[str]()
     named = []

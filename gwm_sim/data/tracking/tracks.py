@@ -34,6 +34,8 @@ class Look:
     height: float
     area: float
     """Usual pixels when nothing covers it."""
+    distinct: float = 1.0
+    """Share of its pixels whose colours are its alone."""
 
     @property
     def usual(self) -> tuple[float, float, float]:
@@ -80,8 +82,8 @@ def _worth(pieces: Sequence[Piece], look: Look) -> Array:
 
 def _chains(times: Array, pieces: list[Piece], look: Look, length: int) -> list[tuple[Array, ...]]:
     """Follow each thing of a look: the best chain first, then the best of what is left."""
-    free = np.ones(len(pieces), dtype=bool)
     worth = _worth(pieces, look) if pieces else np.zeros(0)
+    free = np.ones(len(pieces), dtype=bool)
     size = float(np.hypot(look.width, look.height) / np.sqrt(2))
     chains: list[list[tuple[int, Piece]]] = []
     for _ in range(look.count):

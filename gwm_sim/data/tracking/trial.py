@@ -27,7 +27,7 @@ def on_trial(evidence: Evidence, found: list[Found]) -> tuple[list[Found], list[
         Those that move, with the size that they have when they are followed, and those that never do.
     """
     palette = Palette.of([item.candidate.colors(evidence) for item in found])
-    looks = [Look(item.candidate.count, *item.size) for item in found]
+    looks = [Look(item.candidate.count, *item.size, item.candidate.colors(evidence).distinct) for item in found]
     episodes = [evidence.episodes == number for number in np.unique(evidence.episodes)]
     runs = []
     for rows in episodes:
