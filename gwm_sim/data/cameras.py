@@ -63,6 +63,27 @@ class Camera:
         row = 0.5 * (self.height - 1) - self.focal_length * up / depth
         return np.stack([column, row], axis=-1)
 
+    def rays(self, pixels: ArrayLike) -> FloatArray:
+        """Return what leads from the camera through pixels: as far as `position + depth * ray` is seen there.
+
+        Args:
+            pixels: Pixels as (column, row), (..., 2).
+
+        Returns:
+            Directions in the world, (..., 3), as long as it takes to go 1 m along the view.
+        """
+        column, row = np.moveaxis(np.asarray(pixels, dtype=np.float64), -1, 0)
+        right = (column - 0.5 * (self.width - 1)) / self.focal_length
+        up = (0.5 * (self.height - 1) - row) / self.focal_length
+        return np.stack([right, up, np.full_like(right, -1.0)], axis=-1) @ self.rotation.T
+
+    def at_height(self, pixels: ArrayLike, height: ArrayLike) -> FloatArray:
+        """Return what pixels (..., 2) show at a height z [m], (...): points (..., 3), NaN where none is in sight."""
+        rays = self.rays(pixels)
+        falls = np.where(np.abs(rays[..., 2]) > 1e-9, rays[..., 2], np.nan)
+        depth = (np.asarray(height) - self.position[2]) / falls
+        return self.position + np.where(depth > 0, depth, np.nan)[..., None] * rays
+
     def matrix(self, cell: int) -> FloatArray:
         """Return the matrix (3, 4) that takes a point (x, y, z, 1) to (column, row, 1) times its depth [m]; columns and
         rows are those of cells of `cell` by `cell` pixels, with integers at their centres."""
