@@ -16,7 +16,6 @@ EXTRA_OF_PACKAGE = {
     "pygame": "viz",
     "huggingface_hub": "hub",
     "gymnasium_robotics": "fetch",
-    "scipy": "track",
 }
 """Extra by the name under which a package is imported; of several the one that brings least."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from gwm_sim.commands import track
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
-from gwm_sim.data.tracking import readiness, tracked_file
-from gwm_sim.data.tracking.placement import Placement
+from gwm_sim.data.schema import Schema
+from gwm_sim.data.tracking import placement, readiness, tracked_file
+from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracker import Click, NothingToTrack, Rejected, Thing, Tracker
 
@@ -109,12 +110,16 @@ def _mask(frames: Array, color: tuple[int, int, int]) -> Array:
 
 @pytest.fixture
 def by_color(monkeypatch: pytest.MonkeyPatch) -> type[ColorTracker]:
-    """Let `gwm track` follow colours, and see them in image coordinates."""
+    """Let `gwm track` follow colours, and place what it sees in image coordinates."""
+
+    def nowhere(takes: Sequence[Take], schema: Schema) -> Calibration:
+        raise NoMetres("nothing tells metres")
+
     monkeypatch.setattr(track, "Tracker", ColorTracker)
     monkeypatch.setattr(tracked_file, "Tracker", ColorTracker)
     monkeypatch.setattr(tracked_file, "PoseLibrary", NoPoses)
+    monkeypatch.setattr(placement, "calibrate", nowhere)
     monkeypatch.setattr(readiness, "require", lambda: None)
-    monkeypatch.setattr(Placement, "of", lambda file, camera, follow, show: Placement(camera, "nothing tells metres"))
     monkeypatch.setattr(ColorTracker, "fits", [])
     return ColorTracker
 

@@ -87,10 +87,14 @@ def _tracked_already(config: ImportConfig, conversion: Conversion) -> Import | N
     """Say what an earlier call has imported and tracked; refuse the file where it was another import."""
     if not (config.track and config.out.is_file()):
         return None
+    from gwm_sim.data.tracking.tracked_file import Tracking  # late: it needs what an import does not
+
     with EpisodeFile(config.out) as file:
         if not file.schema.tracked:
             return None
-        if differences := file.schema.without_objects().differences(conversion.schema):
+        tracking = Tracking.of(config.out)
+        assert tracking is not None  # it was tracked
+        if differences := tracking.recorded.differences(replace(conversion.schema, versions={})):
             raise ConfigError(
                 f"{config.out} was made with other settings: {'; '.join(differences)}. Repeat the command that made "
                 "it, or write to another file."

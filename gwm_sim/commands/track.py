@@ -7,7 +7,7 @@ things that it had found.
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +126,14 @@ def track_episodes(config: TrackConfig) -> Result:
     with resumable(config.out), _episodes(config.file) as file:
         camera = _camera(file.schema, config)
         options = _options(config, camera, file)
-        tracking, started = _begun(config, options), time.perf_counter()
+        tracking, started = _begun(config, options, file.schema), time.perf_counter()
         goes_on = tracking is not None
         tracker, cautions = _find(config, camera, file) if tracking is None else (tracking.tracker, list[str]())
         found = time.perf_counter() - started
         with progress("follow") as show:
             follower = Follower(file, tracker)
             if tracking is None:
-                tracking = Tracking(tracker, _placement(config, camera, file, follower), options)
+                tracking = Tracking(tracker, _placement(config, camera, file, follower), options, file.schema)
             tracked = 0
             for k in write_tracked(file, config.out, tracking, follower):
                 tracked += 1
@@ -185,7 +185,7 @@ def _clicks(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Any, .
     return () if config.click is None else read_clicks(config.click, file.lengths, file.schema.cameras[camera])
 
 
-def _begun(config: TrackConfig, options: dict[str, Any]) -> Tracking | None:
+def _begun(config: TrackConfig, options: dict[str, Any], recorded: Schema) -> Tracking | None:
     """Return what an earlier run has found; refuse to go on with it for other options."""
     tracking = Tracking.of(config.out)
     if tracking is None:
@@ -199,7 +199,7 @@ def _begun(config: TrackConfig, options: dict[str, Any]) -> Tracking | None:
                 f"{config.out} was made with other options: --{name} {was}, here {now}. Repeat the command that made "
                 "it, or write to another file."
             )
-    return tracking
+    return replace(tracking, recorded=recorded)
 
 
 def _find(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Tracker, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,7 +18,10 @@ from gwm_sim import cli
 from gwm_sim.commands import track
 from gwm_sim.commands.track import TrackConfig, track_episodes
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
-from gwm_sim.data.tracking import readiness, tracked_file
+from gwm_sim.data.schema import Schema
+from gwm_sim.data.tracking import placement, readiness, tracked_file
+from gwm_sim.data.tracking.calibration import Calibration, Take, View
+from gwm_sim.data.tracking.positions import Places
 from gwm_sim.data.tracking.tracker import NothingToTrack
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
 
@@ -74,6 +78,34 @@ def test_things_are_written_with_their_places_and_marked_as_tracked(raw: Path, t
             np.testing.assert_array_equal(episode.frames["front"], untracked.frames["front"])
             np.testing.assert_array_equal(episode.telemetry, untracked.telemetry)
             assert episode.labels.keys() == untracked.labels.keys()
+
+
+def test_places_are_in_metres_where_these_can_be_had(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = dataclasses.replace(CAMERA, position=CAMERA.position + 0.1)
+    calibration = Calibration("heights", {"front": View(fitted, fitted=True)}, None)
+    episodes = []
+
+    def located(take: Take, schema: Schema, given: Calibration) -> Places:
+        assert given.to_json() == calibration.to_json() and schema.cameras["front"].position[2] == 1.0
+        episodes.append(take)
+        return Places(*(np.full((LENGTH + 1, 2, *rest), 0.5) for rest in ((3,), (), ())))
+
+    monkeypatch.setattr(placement, "calibrate", lambda takes, schema: calibration)
+    monkeypatch.setattr(placement, "locate", located)
+    config = TrackConfig(raw, tmp_path / "tracked.hdf5")
+    with pytest.MonkeyPatch.context() as patch:
+        die_after(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            track_episodes(config)
+    result = track_episodes(config)
+    assert (result.object_frame, result.places, len(episodes)) == ("metres", str(calibration), EPISODES)
+    with EpisodeFile(config.out) as file:
+        assert file.schema.object_frame == "metres"
+        np.testing.assert_array_equal(file.schema.cameras["front"].position, fitted.position)
+        np.testing.assert_array_equal(file[3].objects, np.broadcast_to([0.5] * 3 + [1, 0, 0, 0], (LENGTH + 1, 2, 7)))
+        np.testing.assert_array_equal(file[3].telemetry, make_episode(3, LENGTH).telemetry)
 
 
 def test_a_killed_run_goes_on_with_the_things_that_it_had_found(

@@ -37,22 +37,25 @@ class Tracking:
     placement: Placement
     options: Mapping[str, Any]
     """What the user asked for, as JSON has it; only what differs from saying nothing."""
+    recorded: Schema
+    """Of the recordings before they were tracked."""
 
-    def schema(self, schema: Schema) -> Schema:
-        """Return the schema of episodes with the things that the tracker follows, in place of any others."""
-        bare = schema.without_objects()
+    @property
+    def schema(self) -> Schema:
+        """Of episodes with the things that the tracker follows, in place of any others."""
+        placed = self.placement.schema(self.recorded.without_objects())
         return replace(
-            bare,
+            placed,
             object_names=tuple(thing.name for thing in self.tracker.things),
-            object_frame=self.placement.frame,
             tracked=(self.tracker.camera,),
-            settings=bare.settings | {TRACKER: self.tracker.digest()},
+            settings=placed.settings | {TRACKER: self.tracker.digest()},
         )
 
     def attach(self, writer: EpisodeWriter) -> None:
         """Store it in the file."""
         writer.attach("tracker", self.tracker.arrays())
-        said = {"options": self.options, "placement": self.placement.to_json()}
+        recorded = replace(self.recorded, versions={})  # which are no part of the content
+        said = {"options": self.options, "placement": self.placement.to_json(), "recorded": recorded.to_json()}
         letters = np.frombuffer(json.dumps(said, sort_keys=True).encode(), np.uint8)
         writer.attach(_ATTACHED, {"json": letters})
 
@@ -63,7 +66,12 @@ class Tracking:
         if arrays is None or told is None:
             return None
         said = json.loads(told["json"].tobytes())
-        return cls(Tracker.from_arrays(arrays), Placement.from_json(said["placement"]), said["options"])
+        return cls(
+            Tracker.from_arrays(arrays),
+            Placement.from_json(said["placement"]),
+            said["options"],
+            Schema.from_json(said["recorded"]),
+        )
 
 
 def _attached(path: Path, name: str) -> dict[str, Array] | None:
@@ -79,7 +87,7 @@ class Follower:
     def __init__(self, file: EpisodeFile, tracker: Tracker) -> None:
         """Prepare to follow; pictures of many poses are read."""
         self.frames, self.seconds = 0, 0.0
-        self._file, self._tracker = file, tracker
+        self._tracker = tracker
         self._kept: dict[int, Sightings] = {}
         started = time.perf_counter()
         # Of few episodes the same things are in the picture of every pose, and telemetry would explain them.
@@ -87,11 +95,9 @@ class Follower:
         self._library = PoseLibrary.of(file, tracker.camera) if explains else None
         self.seconds += time.perf_counter() - started
 
-    def look_ahead(self, k: int) -> Sightings:
+    def look_ahead(self, k: int, episode: Episode) -> Sightings:
         """Follow the things through the k-th episode, and keep what was seen for `follow`."""
-        if k not in self._kept:
-            camera = self._tracker.camera
-            self._kept[k] = self.follow(k, self._file.read(k, cameras=(camera,), depth=False))
+        self._kept[k] = self.follow(k, episode)
         return self._kept[k]
 
     def follow(self, k: int, episode: Episode) -> Sightings:
@@ -115,7 +121,7 @@ def write_tracked(file: EpisodeFile, out: Path, tracking: Tracking, follower: Fo
     Raises:
         ConfigError: `out` was begun with another tracker, or of another file.
     """
-    writer = EpisodeWriter(out, tracking.schema(file.schema))
+    writer = EpisodeWriter(out, tracking.schema)
     with writer.finishing():
         _check_stored(file, writer)
         tracking.attach(writer)
@@ -123,7 +129,7 @@ def write_tracked(file: EpisodeFile, out: Path, tracking: Tracking, follower: Fo
             if not writer.has(k):
                 episode = file.read(k)
                 seen = follower.follow(k, episode)
-                objects = tracking.placement.objects(seen, episode)
+                objects = tracking.placement.objects(seen, episode, file.schema)
                 sightings = {tracking.tracker.camera: seen.columns()}
                 writer.write(k, replace(episode, objects=objects, sightings=sightings))
                 yield k
