@@ -25,7 +25,9 @@ def believed_state(model: WorldModel, state: WorldState) -> TaskState:
     Raises:
         ValueError: The model's robot and objects are not those of the block tasks.
     """
-    if model.config.schema.telemetry_names != spec.TELEMETRY_NAMES or not model.config.dynamics.objects:
+    schema = model.config.schema
+    known = bool(model.config.dynamics.objects) and schema.object_names == spec.OBJECT_NAMES
+    if schema.telemetry_names != spec.TELEMETRY_NAMES or not known:
         raise ValueError(f"{model.config.name} does not track the cubes and the gripper of the block tasks")
     telemetry, before = (x.double().cpu().numpy() for x in (state.telemetry, state.previous_telemetry))
     place, place_before = (x.double().cpu().numpy() for x in (state.objects, state.previous_objects))

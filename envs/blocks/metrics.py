@@ -189,6 +189,8 @@ class Objects(DistanceMetric):
 
     @staticmethod
     def missing(test: OpenLoopTest) -> str | None:
+        if test.file.schema.tracked:
+            return "objects were tracked, and nobody measured where they are"
         return None if any(map(colour_of, test.file.schema.object_names)) else "no object's name says its colour"
 
     def score(self, windows: Window, index: int, predicted: Array) -> Scores:

@@ -92,8 +92,8 @@ class Views(Metric):
         if len(test.cameras) < 2:
             return "the model has one camera"
         schema = test.file.schema
-        if len(schema.effector) != 3 or not schema.object_names:
-            return "the data do not say where end-effector and objects are"
+        if len(schema.effector) != 3 or not schema.object_names or schema.tracked:
+            return "the data do not say where end-effector and objects truly are"
         return None
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:

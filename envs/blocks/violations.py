@@ -54,7 +54,7 @@ class Violations(Metric):
         schema = test.file.schema
         if len(schema.gripper) != 1 or len(schema.effector) != 3:
             return "the data do not say where the gripper is and how far it is open"
-        return None if schema.object_names else "the data do not say where objects are"
+        return None if schema.object_names and not schema.tracked else "the data do not say where objects truly are"
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
         schema = self.test.file.schema

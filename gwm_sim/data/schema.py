@@ -135,6 +135,21 @@ class Schema:
         gripper = members.get("gripper", _named_gripper(value["telemetry_names"]))
         return cls(**members | {"cameras": cameras, "commands": commands, "gripper": gripper})
 
+    def other_things(self, other: Schema) -> list[str]:
+        """Name every respect in which the objects of two schemas are not the same things, known in the same way.
+
+        What a model imagined counts as known in the way in which the model learned it.
+        """
+
+        def told(schema: Schema) -> dict[str, Any]:
+            tracker = schema.settings.get(TRACKER)
+            found = tracker is not None or bool(schema.tracked)
+            things = {"objects": schema.object_names, "frame": schema.object_frame, "size": schema.object_size}
+            return things | {"provenance": "tracked" if found else "measured", "tracker": tracker}
+
+        ours, theirs = told(self), told(other)
+        return [f"{key} {ours[key]}, there {theirs[key]}" for key in ours if ours[key] != theirs[key]]
+
     def differences(self, other: Schema) -> list[str]:
         """Name every entry in which two schemas differ, as `settings.seed: 0, here 5`."""
         ours, theirs = _flatten(self.to_json()), _flatten(other.to_json())

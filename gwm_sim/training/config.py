@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
@@ -14,6 +15,9 @@ SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.55, "
 
 NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
 ALL = (*NEEDED, "depth")
+
+Route = Literal["auto", "objects", "video"]
+"""What a model learns from: where objects are if that is known, that or nothing, or pictures alone."""
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
@@ -70,8 +74,11 @@ class TrainConfig:
     out: Path
     """Folder of the run and of the finished model."""
     motion: tuple[Path, ...] = ()
-    """More episode files, of which only the motion of robot and tracked objects is learned, not the pictures: those may
-    look different, such as with `--rendering fast`."""
+    """More episode files, of which only the motion of robot and objects is learned, not the pictures: those may look
+    different, such as with `--rendering fast`."""
+    path: Route = "auto"
+    """What is learned from: objects, where the data say in metres where they are, measured or tracked; or video, the
+    pictures alone, whatever is known of objects. auto takes objects where it can."""
     weights: tuple[float, ...] = ()
     """How often the windows of each file are drawn, compared with those of the others; one number per file, those of
     `motion` last."""

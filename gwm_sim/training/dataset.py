@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,18 @@ from torch import Tensor
 
 from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import RAW, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Segment, Statistics
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
+from gwm_sim.training.config import Route
 
 ONE_ROBOT = (
     *("rate", "telemetry_names", "telemetry_low", "telemetry_high", "action_names", "action_low", "action_high"),
-    *("commands", "effector", "object_names", "object_size", "tasks"),
+    *("commands", "effector", "tasks"),
 )
-"""What the files of one model must have in common: the model keeps these of the first file."""
+"""What the files of one model must have in common, beside their objects: the model keeps these of the first file."""
 
 VALIDATION_EVERY = 50  # every 50th episode of each file is not trained on
 FEW = 500  # episodes, fewer than which every tenth is not, those among them
@@ -51,7 +52,8 @@ class WindowSampler:
 class TrainingData:
     """F frames of all episodes, one after the other; an episode's last action leads nowhere and is zero."""
 
-    schema: Schema
+    schema: Schema  # of the first file; without objects where these are not learned
+    stored: Schema  # of the first file
     cameras: tuple[str, ...]
     property_names: tuple[str, ...]
     digest: str  # of the files' contents
@@ -176,7 +178,7 @@ class TrainingData:
             self.frames[rows] = torch.from_numpy(side_by_side(episode.frames, self.cameras))
         self.telemetry[rows] = torch.from_numpy(episode.telemetry)
         self.actions[start : start + len(episode)] = torch.from_numpy(episode.actions)
-        if episode.objects is not None:
+        if episode.objects is not None and self.schema.object_names:
             self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
         for i, task in enumerate(self.schema.tasks):
             if task not in episode.labels:
@@ -198,6 +200,7 @@ def load_training_data(
     cameras: Sequence[str] = ("front",),
     weights: Sequence[float] = (),
     motion: Sequence[Path] = (),
+    path: Route = "auto",
 ) -> TrainingData:
     """Read episode files into memory.
 
@@ -207,10 +210,11 @@ def load_training_data(
         weights: How often the windows of each file are drawn, compared with those of the others, `motion` after
             `paths`; all alike if empty.
         motion: Further files, of which the pictures are left out.
+        path: What is learned from, see `learns_objects`.
 
     Raises:
-        ConfigError: Weights that do not fit the files, no file, files that do not fit together, a camera they lack, or
-            episodes reserved for evaluation; `motion` of robots without tracked objects.
+        ConfigError: Weights that do not fit the files, no file, files that do not fit together, a camera or objects
+            they lack, or episodes reserved for evaluation; `motion` where no objects are learned.
         DataError: A file is damaged or holds numbers that are not finite.
     """
     if not paths:
@@ -219,11 +223,16 @@ def load_training_data(
     if weights and (len(weights) != count or min(weights) <= 0):
         raise ConfigError(f"--weights must be {count} positive numbers, one per file, got {list(weights)}")
     files = [EpisodeFile(path) for path in (*paths, *motion)]
-    if motion and not files[0].schema.object_names:
-        raise ConfigError(f"--motion needs tracked objects, and {paths[0]} has none: only its pictures tell what moves")
+    objects = learns_objects(files[0], path)
+    if motion and not objects:
+        raise ConfigError(
+            f"--motion needs objects, and of {paths[0]} none are learned: only its pictures tell what moves"
+        )
     for number, file in enumerate(files):
         check_file(file, files[0], cameras if number < len(paths) else ())
-    data = allocate(files, len(paths), cameras, weights)
+        if objects or path == "auto":
+            check_objects(file, files[0])
+    data = allocate(files, len(paths), cameras, weights, objects)
     frame = 0
     depths: list[tuple[Tensor, Tensor]] = []
     episodes = [(file, k) for file in files for k in range(len(file))]
@@ -264,11 +273,47 @@ def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) ->
         )
 
 
+def learns_objects(file: EpisodeFile, path: Route) -> bool:
+    """Whether a model of this file learns where objects are, or from pictures alone.
+
+    By default it does where that is known in metres; what is known in image coordinates is not learned yet.
+
+    Raises:
+        ConfigError: Objects are asked for, and the file does not say where they are in metres.
+    """
+    known = bool(file.schema.object_names)
+    metres = known and file.schema.object_frame == "metres"
+    if path == "objects" and not metres:
+        lacks = "positions in image coordinates, from which nothing is learned yet" if known else "none"
+        remedy = "find them by gwm track" if not known else "calibrate a camera"
+        raise ConfigError(f"--path objects needs positions in metres, and {file.path} has {lacks}: {remedy}")
+    return metres and path != "video"
+
+
+def check_objects(file: EpisodeFile, first: EpisodeFile) -> None:
+    """Refuse a file whose objects are not those of the first one, or are known in another way."""
+    if differing := file.schema.other_things(first.schema):
+        raise ConfigError(
+            f"{file.path} and {first.path} do not show the same things: {'; '.join(differing)}. Look for the same ones "
+            f"by gwm track {file.path} --out FILE --like {first.path}, or leave objects out by --path video"
+        )
+
+
+def learned_schema(files: Sequence[EpisodeFile], objects: bool) -> Schema:
+    """What a model of these files keeps of their schemas; that they are raw recordings only where all of them are."""
+    schema = files[0].schema
+    if schema.object_names and not objects:
+        schema = schema.without_objects()
+    if RAW in schema.settings and not all(file.schema.settings.get(RAW) for file in files):
+        schema = replace(schema, settings={key: value for key, value in schema.settings.items() if key != RAW})
+    return schema
+
+
 def allocate(
-    files: Sequence[EpisodeFile], pictured: int, cameras: Sequence[str], weights: Sequence[float]
+    files: Sequence[EpisodeFile], pictured: int, cameras: Sequence[str], weights: Sequence[float], objects: bool
 ) -> TrainingData:
     """Room for the episodes of some files, with pictures of the first `pictured` ones, which must have one size."""
-    schema = files[0].schema
+    schema = learned_schema(files, objects)
     seen, count = (sum(length + 1 for file in some for length in file.lengths) for some in (files[:pictured], files))
     sizes = {(schema.cameras[camera].height, schema.cameras[camera].width) for camera in cameras}
     if len(sizes) > 1:
@@ -278,6 +323,7 @@ def allocate(
     episodes = sum(map(len, files))
     return TrainingData(
         schema=schema,
+        stored=files[0].schema,
         cameras=tuple(cameras),
         property_names=names,
         digest="-".join(file.digest()[:16] for file in files),

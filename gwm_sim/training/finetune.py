@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from gwm_sim.data.schema import TRACKER
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import DynamicsConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
@@ -181,13 +182,14 @@ def token_rows(config: DynamicsConfig) -> dict[str, slice]:
 def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
     """What gives a model's parts their meaning; empty where the model has no such part."""
     schema, dynamics = config.schema, config.dynamics
+    tracker = schema.settings.get(TRACKER)  # which says what things these are, whatever their names
     names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
     return {
         "picture": {"picture size": config.tokenizer.frame[:2]},
         "read pictures": {"picture size": config.tokenizer.frame[:2]},
         "grid": {"tokens": dynamics.grid},
         "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
-        "objects": {"objects": schema.object_names} if dynamics.objects else {},
+        "objects": {"objects": schema.object_names, "trackers": tracker} if dynamics.objects else {},
         "properties": {"properties": config.properties} if config.properties else {},
         "tasks": {"tasks": config.heads.tasks} if config.heads.tasks else {},
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from torch import nn
 
+from gwm_sim.data.schema import RAW, TRACKER
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.config import TrainConfig
@@ -16,6 +18,7 @@ def model_card(config: TrainConfig, model: WorldModel, data: TrainingData) -> st
     """The text, in Markdown with the fields that the Hugging Face Hub reads."""
     schema, c = data.schema, model.config
     budget = f"{config.minutes:g} minutes" if config.minutes is not None else f"{config.steps} steps"
+    begun = f", from the weights of {config.init}" if config.init is not None else ""
     return f"""---
 license: apache-2.0
 library_name: gwm_sim
@@ -36,11 +39,13 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 | data | {data.episodes} episodes, {len(data.frames)} frames, cameras `{", ".join(config.camera)}`, digest `{
         data.digest
     }` |
+| objects | {objects_in_words(data)} |
+| raw recordings | {"yes: made by `gwm export raw`" if schema.settings.get(RAW) else "no"} |
 | conditioned on | actions {", ".join(schema.action_names)}; properties {", ".join(c.properties) or "none"} |
 | heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {
         ", ".join(schema.object_names) or "no object"
     } |
-| trained | {date.today()}, {budget} on {model.device}, preset {config.preset}, seed {config.seed} |
+| trained | {date.today()}, {budget} on {model.device}, preset {config.preset}, seed {config.seed}{begun} |
 
     import gymnasium as gym
     env = gym.make("gwm_sim:GWM-World-v0", model="path/to/{config.name}")  # the folder of this card
@@ -48,6 +53,35 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 Valid for scenes, cameras and objects like those of its data, and nowhere else. Measured fidelity: `evaluation.json`,
 made by `gwm eval --json`.
 """
+
+
+def known_objects(data: TrainingData) -> dict[str, Any] | None:
+    """How the data know where objects are, and whether that was learned; None where they say nothing of any."""
+    schema = data.stored
+    if not schema.object_names:
+        return None
+    return {
+        "names": list(schema.object_names),
+        "provenance": schema.provenance,
+        "cameras": list(schema.tracked),
+        "frame": schema.object_frame,
+        "tracker": schema.settings.get(TRACKER),
+        "learned": bool(data.schema.object_names),
+    }
+
+
+def objects_in_words(data: TrainingData) -> str:
+    """Say whether objects were measured or tracked, by which tracker, and whether that was learned."""
+    known = known_objects(data)
+    if known is None:
+        return "none in the data: learned from pictures alone"
+    how = str(known["provenance"])
+    if known["cameras"]:
+        how += f" in the pictures of {', '.join(known['cameras'])}, never measured"
+    if known["tracker"] is not None:
+        how += f" (tracker `{known['tracker']}`)"
+    unused = "" if known["learned"] else "; left out: learned from pictures alone"
+    return f"{', '.join(known['names'])}: {how}{unused}"
 
 
 def millions(module: nn.Module) -> float:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, keeping, replacing, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
@@ -30,10 +31,10 @@ from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.calibration import calibrate
-from gwm_sim.training.config import Preset, TrainConfig
+from gwm_sim.training.config import Preset, Route, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.finetune import Inheritance, become, inherit
-from gwm_sim.training.model_card import model_card
+from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
@@ -63,7 +64,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         The report, as `report.json` holds it.
     """
     config = replace(config, name=config.name or config.out.resolve().name)
-    data = load_training_data(config.data, config.camera, config.weights, config.motion)
+    data = load_training_data(config.data, config.camera, config.weights, config.motion, config.path)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     torch.manual_seed(config.seed)
     preset = config.sizes
@@ -83,6 +84,8 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         if source is not None and source.config.depth and not model.config.depth:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
         tell(overview(data, model))
+        if (note := about_objects(config.path, data)) is not None:
+            tell(note)
         if inheritance is not None:
             tell(f"kept {inheritance}")
         trainer = Trainer(config.out, model, config.resume)
@@ -159,11 +162,11 @@ def check_phases(config: TrainConfig, data: TrainingData, model: WorldModel) -> 
         )
     if from_pixels and not {"tokenizer", "dynamics"} & set(config.phases):
         raise ConfigError(
-            f"--phases {' '.join(config.phases)} leaves nothing to learn: these data track no objects, so there are "
-            "only tokenizer and dynamics"
+            f"--phases {' '.join(config.phases)} leaves nothing to learn: without objects there are only tokenizer "
+            "and dynamics"
         )
     if config.rollouts and from_pixels:
-        raise ConfigError("--rollouts are for robots with tracked objects, and these data track none")
+        raise ConfigError("--rollouts are for data with objects, and none are learned here")
 
 
 def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> None:
@@ -208,23 +211,29 @@ def finish(
     """Write the checkpoint with its initial states, card and report; return the report."""
     model, out = trainer.model, config.out
     model.save(out)
-    write_initial_states(config.data, config.camera, out / BANK_FILE, model.config.time_limit // 4)
+    shortest = model.config.time_limit // 4
+    write_initial_states(config.data, config.camera, out / BANK_FILE, shortest, bool(data.schema.object_names))
     write_text(out / "README.md", model_card(config, model, data))
     report: dict[str, Any] = {
         "model": config.name,
         "model_hash": model.digest(),
         "init": asdict(inheritance) if inheritance is not None else None,
         "held_out": trainer.validation,
+        "objects": known_objects(data),
+        "raw": bool(data.schema.settings.get(RAW)),
         **closing_report(model, config.data, data.validation().tolist()),
     }
     write_json(out / REPORT_FILE, report)
     return report
 
 
-def write_initial_states(paths: Sequence[Path], cameras: Sequence[str], out: Path, shortest: int = 0) -> None:
+def write_initial_states(
+    paths: Sequence[Path], cameras: Sequence[str], out: Path, shortest: int = 0, objects: bool = True
+) -> None:
     """Cut the first frames of episodes spread over the data into an episode file.
 
     Episodes of less than `shortest` steps, if there are longer ones, are pieces that begin in the middle of something.
+    With `objects` they say where objects are, if that was measured: a model looks for itself.
     """
     if out.exists():
         return
@@ -232,8 +241,9 @@ def write_initial_states(paths: Sequence[Path], cameras: Sequence[str], out: Pat
     episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
     schema = files[0].schema
+    measured = objects and not any(file.schema.tracked for file in files)
     schema = replace(
-        schema,
+        schema if measured else schema.without_objects(),
         cameras={name: schema.cameras[name] for name in cameras},
         depth=(),
         settings={"start_states_of": cameras[0]},
@@ -243,7 +253,8 @@ def write_initial_states(paths: Sequence[Path], cameras: Sequence[str], out: Pat
     count = min(PIXELS // size, len(places))
     chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        writer.write(index, replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}))
+        begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={})
+        writer.write(index, begins if measured else replace(begins, objects=None))
     writer.merge()
 
 
@@ -257,6 +268,22 @@ def overview(data: TrainingData, model: WorldModel) -> str:
         + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
     )
+
+
+def about_objects(path: Route, data: TrainingData) -> str | None:
+    """What is not learned of objects, why, and what helps; None where there is nothing to say."""
+    stored = data.stored
+    if data.schema.object_names or (path == "video" and not stored.object_names):
+        return None
+    if path == "video":
+        return f"--path video: where {', '.join(stored.object_names)} are is left out; learning from pictures alone"
+    if stored.object_names:
+        return (
+            f"where {', '.join(stored.object_names)} are is known in image coordinates only, from which nothing is "
+            "learned yet: learning from pictures alone"
+        )
+    extra = 'pip install "gwm-sim[track]"'
+    return f"these data say nothing of objects: learning from pictures alone. gwm track ({extra}) can find them"
 
 
 def pick_device(name: str) -> torch.device:

@@ -76,8 +76,8 @@ def test_nothing_else_is_in_the_file(calibration: bool, tmp_path: Path) -> None:
     schema = json.loads(attributes.pop("data@gwm_schema"))
     args = json.loads(attributes.pop("data@env_args"))
     assert args == {"env_name": "Bench-v0", "env_version": "0.1.0", "type": 2, "env_kwargs": {}}
-    own: dict[str, list[Any]] = {"num_samples": [5, 6], "seed": [0, 1], "policy": ["unknown"] * 2, "properties": ["{}"] * 2}
-    own |= {"masks": ['["train"]'] * 2}
+    own: dict[str, list[Any]] = {"num_samples": [5, 6], "seed": [0, 1], "policy": ["unknown"] * 2}
+    own |= {"properties": ["{}"] * 2, "masks": ['["train"]'] * 2}
     assert attributes == {"data@total": 11} | {f"data/demo_{k}@{key}": own[key][k] for k in range(2) for key in own}
     assert_says_only_the_robot(schema, make_schema(), calibration)
     with h5py.File(tmp_path / "raw.hdf5") as file:

@@ -74,7 +74,7 @@ def test_motion_needs_tracked_objects(tmp_path: Path) -> None:
     writer.write(0, replace(make_episode(0), objects=None))
     writer.merge()
     path = tmp_path / "a.hdf5"
-    with pytest.raises(ConfigError, match="--motion needs tracked objects"):
+    with pytest.raises(ConfigError, match="--motion needs objects"):
         load_training_data([path], motion=[path])
 
 

@@ -142,9 +142,9 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
         writer.write(number, replace(make_episode(number), objects=None))
     writer.merge()
     untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
-    with pytest.raises(ConfigError, match="painter leaves nothing to learn: these data track no objects"):
+    with pytest.raises(ConfigError, match="painter leaves nothing to learn: without objects"):
         main(untracked)
-    with pytest.raises(ConfigError, match="--rollouts are for robots with tracked objects"):
+    with pytest.raises(ConfigError, match="--rollouts are for data with objects"):
         main(replace(untracked, phases=("tokenizer", "dynamics"), rollouts=(13,)))
     for learned, data, reader in (
         (("tokenizer",), config.data, "painter"),

@@ -97,6 +97,8 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
     at = 0
     for path in paths:
         with EpisodeFile(path) as file:
+            if dynamics.objects and (other := file.schema.other_things(model.config.schema)):
+                raise ConfigError(f"{path} does not show the things of {model.config.name}: {'; '.join(other)}")
             familiar = looks_familiar(file.schema, model.config)
             for k in range(len(file)):
                 if (seed := file.seeds[k]) is not None and seed >= FIRST_EVALUATION_SEED:
@@ -105,7 +107,8 @@ def gather(model: WorldModel, paths: Sequence[Path]) -> Experience:
                     )
                 episode = file.read(k, cameras=(camera,) if familiar else ())
                 telemetry, n = torch.from_numpy(episode.telemetry), len(episode.telemetry)
-                places = torch.zeros(n, 0, 3) if episode.objects is None else torch.from_numpy(episode.objects[..., :3])
+                known = torch.zeros(n, 0, 7) if episode.objects is None else torch.from_numpy(episode.objects)
+                places = known[:, : dynamics.objects, :3]
                 objects = places.float().clamp(statistics.objects_low.cpu(), statistics.objects_high.cpu())
                 turns = torch.tensor(turning_points(telemetry, dynamics))
                 upcoming = turns[torch.searchsorted(turns, torch.arange(n), right=True).clamp_max(len(turns) - 1)]

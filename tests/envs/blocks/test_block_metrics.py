@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, PAINT, Array, draw, table
+from tracked import write_tracked
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.detector import detect
-from gwm_sim.envs.blocks.metrics import Scene, Scores, outcomes, score, silhouette_area, summarize
+from gwm_sim.envs.blocks.metrics import Objects, Scene, Scores, outcomes, score, silhouette_area, summarize
+from gwm_sim.envs.blocks.violations import Violations
 from gwm_sim.evaluation.metrics import Metric, find_metrics
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.policies.blocks.collection import collect
@@ -125,3 +127,15 @@ class TestContract(MetricConformance):
         test = OpenLoopTest(EpisodeFile(self.path), [1, 5], cameras=CAMERAS, depth=True)
         metric: Metric = self.kind(test)
         return metric
+
+
+def test_tracked_positions_are_never_taken_for_the_truth(tmp_path: Path) -> None:
+    for tracked, reasons in (("front",), ("nobody measured", "truly are")), ((), (None, None)):
+        path = write_tracked(
+            tmp_path / f"{len(tracked)}.hdf5", range(2), tracked=tracked, effector=(0, 1, 2), gripper=(2,)
+        )
+        with EpisodeFile(path) as file:
+            test = OpenLoopTest(file, [1])
+            for metric, reason in zip((Objects, Violations), reasons, strict=True):
+                missing = metric.missing(test)
+                assert missing is None if reason is None else reason in (missing or "")

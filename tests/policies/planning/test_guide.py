@@ -9,6 +9,7 @@ import torch
 from models import ACTIONS, TELEMETRY, make_context, make_model
 from recordings import make_schema
 from torch import Tensor
+from tracked import write_tracked
 
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.state import PhysicalState
@@ -184,6 +185,9 @@ def test_damaged_and_foreign_guides_are_refused(model: WorldModel, tmp_path: Pat
 def test_recordings_that_teach_nothing_are_refused(model: WorldModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recordings"):
         learn_guide(model, [])
+    tracked = write_tracked(tmp_path / "tracked.hdf5", range(1))
+    with pytest.raises(ConfigError, match="does not show the things of test: .*provenance tracked, there measured"):
+        learn_guide(model, [tracked])
 
 
 def test_a_clone_goes_where_it_is_told() -> None:
