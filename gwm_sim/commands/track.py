@@ -19,7 +19,7 @@ from gwm_sim.data.formats import detect
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import readiness, sheet
 from gwm_sim.data.tracking.clicks import read_clicks
-from gwm_sim.data.tracking.colors import region_of
+from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.placement import Placement
 from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.data.tracking.tracked_file import Follower, Tracking, write_tracked
@@ -268,7 +268,7 @@ def _result(path: Path, tracking: Tracking, cautions: list[str], tracked: int, s
                 )
                 for i, (number, thing) in enumerate(zip(sheet.numbers(tracking), tracker.things, strict=True))
             ],
-            left_out=[asdict(rejected) for rejected in tracker.rejected],
+            left_out=[{"color": told.color, "reason": told.reason} for told in tracker.rejected],
             object_frame=tracking.placement.frame,
             places=tracking.placement.words,
             cautions=cautions,
@@ -292,7 +292,7 @@ def words(result: Result) -> Iterator[str]:
             f"of {result.episodes} episodes and {thing.seen:.1%} of the frames, confidence {thing.confidence:.2f}"
         )
     for color, reason in ((left["color"], left["reason"]) for left in result.left_out):
-        yield f"left out: {region_of(color)} {reason}"
+        yield f"left out: something {color_name(color)}: {reason}"
     frame = "in metres" if result.object_frame == "metres" else "in image coordinates, column and row [px]"
     yield f"places are {frame}: {result.places}"
     yield from (f"caution: {caution}" for caution in result.cautions)

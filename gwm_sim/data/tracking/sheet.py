@@ -15,10 +15,10 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.tracking.colors import region_of
+from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.data.tracking.tracked_file import Tracking
-from gwm_sim.data.tracking.tracker import Rejected, Thing
+from gwm_sim.data.tracking.tracker import Thing
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge, text, write_png
 
@@ -89,7 +89,7 @@ def write_tracks(path: Path, picture: Path) -> None:
             moments = [*_spread_moments(file), *_unsure_moments([told[:, i, _CONFIDENCE] for told in seen])]
             tiles = [_tile(file, tracker.camera, moment, seen, tracker.things, i) for moment in moments]
             rows.append(_beside([_panel(number, thing, [told[:, i] for told in seen]), *tiles]))
-    rejected = [_rejected_line(told) for told in tracker.rejected]
+    rejected = [_rejected_line(told.color, told.reason) for told in tracker.rejected]
     write_png(picture, _below([*rows, *rejected, _legend()]))
 
 
@@ -203,9 +203,9 @@ def _swatch(color: Sequence[int], size: int = _SWATCH) -> Array:
     return swatch
 
 
-def _rejected_line(rejected: Rejected) -> Array:
-    said = f"left out: {region_of(rejected.color)} {rejected.reason}"
-    return _beside([_swatch(rejected.color, 2 * _LINE), _written(said, _MOMENTS)])
+def _rejected_line(color: Sequence[int], reason: str) -> Array:
+    said = _written(f"left out: something {color_name(color)}: {reason}", _MOMENTS)
+    return _beside([_swatch(color, 2 * _LINE), said])
 
 
 def _legend() -> Array:

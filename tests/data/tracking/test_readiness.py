@@ -14,7 +14,6 @@ from trackers import write_raw
 from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking import readiness
-from gwm_sim.data.tracking.colors import color_word, region_of
 from gwm_sim.data.tracking.readiness import Scene, judge, outlook, scene_of
 
 Array = NDArray[Any]
@@ -90,26 +89,3 @@ def test_inspect_says_it_of_episode_files(tmp_path: Path, capsys: pytest.Capture
     assert "tracking: not needed: the file has red, blue already" in capsys.readouterr().out
     with EpisodeFile(raw) as file:
         assert scene_of(file, "front").watched[2].shape == (13, 64, 64, 3)
-
-
-@pytest.mark.parametrize(
-    ("color", "word"),
-    [
-        ((200, 10, 10), "red"),
-        ((10, 26, 217), "blue"),
-        ((20, 160, 40), "green"),
-        ((210, 190, 20), "yellow"),
-        ((120, 122, 125), "grey"),
-        ((240, 240, 240), "white"),
-        ((20, 20, 22), "black"),
-        ((120, 70, 30), "brown"),
-        ((250, 140, 20), "orange"),
-        ((210, 20, 60), "red"),
-    ],
-)
-def test_colors_have_the_words_of_people(color: tuple[int, int, int], word: str) -> None:
-    assert color_word(color) == word
-
-
-def test_regions_have_articles() -> None:
-    assert region_of((250, 140, 20)) == "an orange region" and region_of((20, 160, 40)) == "a greenish region"
