@@ -284,7 +284,8 @@ def _result(path: Path, tracking: Tracking, cautions: list[str], tracked: int, s
 def words(result: Result) -> Iterator[str]:
     """Say in lines what was found, what was not, and how to correct it."""
     yield f"tracked {result.tracked} episodes" if result.tracked else "nothing new to track"
-    yield f"{len(result.things)} things before camera {result.camera}:"
+    count = len(result.things)
+    yield f"{count} thing{'s' * (count != 1)} before camera {result.camera}:"
     width = max(len(thing.name) for thing in result.things)
     for thing in result.things:
         yield (
