@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 
+NEAREST = 9
+"""Episodes whose nearest pose is asked; things that lie elsewhere in most of them vanish in the median."""
 
+_MOST_FRAMES = 6000
+"""Frames of a library at most: more take memory and find no better poses."""
+
+# Exchanges of a network that sorts nine values far enough for their median to be the fifth (Devillard 1998).
+_MEDIAN_OF_9 = (
+    *((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3), (5, 8), (4, 7), (3, 6)),
+    *((1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)),
+)
+
+
+@dataclass(frozen=True)
 class PoseLibrary:
     """Pictures of many poses of the robot, to look poses up in."""
+
+    frames: Array
+    """(F, H, W, 3) uint8."""
+    poses: Array
+    """Telemetry in units of its spread, (F, P) float32."""
+    episodes: Array
+    """Episode of each frame, (F,) int64."""
+    center: Array
+    scale: Array
 
     @classmethod
     def of(cls, file: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:
         """Take pictures and telemetry from episodes, by default all, thinned out where there are very many."""
-        raise NotImplementedError
+        chosen = list(range(len(file))) if episodes is None else episodes
+        total = sum(file.lengths[k] + 1 for k in chosen)
+        stride = -(-total // _MOST_FRAMES)
+        frames, telemetry, owners = [], [], []
+        for k in chosen:
+            episode = file.read(k, cameras=(camera,), depth=False)
+            rows = slice((k * 7) % stride, None, stride)
+            frames.append(episode.frames[camera][rows])
+            telemetry.append(episode.telemetry[rows])
+            owners.append(np.full(len(telemetry[-1]), k))
+        return cls.from_arrays(np.concatenate(frames), np.concatenate(telemetry), np.concatenate(owners))
+
+    @classmethod
+    def from_arrays(cls, frames: Array, telemetry: Array, episodes: Array) -> PoseLibrary:
+        """Make a library of frames (F, H, W, 3), telemetry (F, P) and the episode of each (F,)."""
+        center = telemetry.mean(axis=0)
+        scale = telemetry.std(axis=0)
+        scale = np.where(scale < 1e-6, np.inf, scale)
+        return cls(frames, ((telemetry - center) / scale).astype(np.float32), episodes, center, scale)
+
+    def scaled(self, telemetry: Array) -> Array:
+        """Return telemetry (T, P) in units of its spread."""
+        poses: Array = ((telemetry - self.center) / self.scale).astype(np.float32)
+        return poses
 
     def picture(self, telemetry: Array, without: int | None = None) -> Array:
         """Return the scene with the robot alone: the median picture of the nearest poses, one per other episode.
@@ -24,4 +73,34 @@ class PoseLibrary:
         Returns:
             Pictures (T, H, W, 3) uint8.
         """
-        raise NotImplementedError
+        nearest = self.nearest(telemetry, without)
+        return median(self.frames[nearest.T])
+
+    def nearest(self, telemetry: Array, without: int | None = None) -> Array:
+        """Return frames of the nearest poses, each of another episode, (T, up to `NEAREST`), an odd number of them."""
+        poses = self.scaled(telemetry)
+        distance = (self.poses**2).sum(axis=1) - 2 * poses @ self.poses.T  # (T, F), but for what all share
+        names, starts = np.unique(self.episodes, return_index=True)
+        order = np.argsort(starts)
+        names, starts = names[order], starts[order]
+        ends = np.append(starts[1:], len(self.episodes))
+        best = np.stack([start + distance[:, start:end].argmin(axis=1) for start, end in zip(starts, ends, strict=True)], 1)
+        near = np.take_along_axis(distance, best, axis=1)  # (T, E)
+        if without is not None:
+            near[:, names == without] = np.inf
+        count = min(NEAREST, len(names) - (without in names))
+        count -= 1 - count % 2
+        chosen = np.argpartition(near, count - 1, axis=1)[:, :count]
+        return np.take_along_axis(best, chosen, axis=1)
+
+
+def median(stack: Array) -> Array:
+    """Return the median along the first axis of an odd number of uint8 arrays, (N, ...) -> (...)."""
+    if len(stack) != NEAREST:
+        middle: Array = np.partition(stack, len(stack) // 2, axis=0)[len(stack) // 2]
+        return middle
+    values = list(stack)
+    for a, b in _MEDIAN_OF_9:
+        values[a], values[b] = np.minimum(values[a], values[b]), np.maximum(values[a], values[b])
+    result: Array = values[4]
+    return result

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.background import Background
+from gwm_sim.data.tracking.color_names import color_name
+from gwm_sim.data.tracking.discovery import Found, Refused, discover
+from gwm_sim.data.tracking.evidence import gather
+from gwm_sim.data.tracking.palette import Palette, bins
+from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.sightings import Sightings
+from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import DataError
 
 Show = Callable[[float, str], None]
+
+LEARNED_FROM = 60
+"""Episodes in which things are looked for, at most; more find the same."""
+
+AT_ONCE = 128
+"""Pictures that are looked at together, which bounds memory."""
 
 
 class NothingToTrack(DataError):
@@ -42,19 +61,10 @@ class Thing:
     height: float
     area: float
     """Pixels that it usually has when nothing covers it."""
-    episodes: int
-    """Number of the episodes in which it was seen."""
     confidence: float
     """How surely this is a thing, in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """What looked like a thing and was none."""
-
-    color: tuple[int, int, int]
-    reason: str
-    """Why not, in words that go on `a reddish region ...`."""
+    look: int
+    """Number of its look; things that look alike share it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,9 @@ class Tracker:
 
     camera: str
     things: tuple[Thing, ...]
-    rejected: tuple[Rejected, ...]
-    background: Array
-    """The empty scene, (H, W, 3) uint8."""
-    parameters: Mapping[str, Array] = field(default_factory=dict)
+    rejected: tuple[Refused, ...]
+    background: Background
+    palette: Palette
 
     @classmethod
     def fit(
@@ -88,13 +97,22 @@ class Tracker:
             objects: How many things there are, if that is known.
             clicks: One place of each thing, in any frame; these things alone are looked for.
             drop: Numbers of things, in the order in which they are found, that are none.
-            episodes: Which episodes to learn from; by default all, or enough of them.
+            episodes: Which episodes to learn from; by default some spread over the file.
             show: Told about the progress.
 
         Raises:
             NothingToTrack: Nothing qualifies; the message says why.
         """
-        raise NotImplementedError
+        chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
+        library = PoseLibrary.of(file, camera, chosen)
+        evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
+        found, refused = discover(evidence, objects, lambda share, text: show(0.6 + 0.4 * share, text))
+        things = _named(found)
+        kept = [number for number in range(len(things)) if number not in drop]
+        if not kept:
+            raise NothingToTrack(_why_nothing(refused, bool(things)))
+        palette = Palette.of([item.candidate.colors(evidence) for item in found])
+        return cls(camera, tuple(things[i] for i in kept), tuple(refused), evidence.background, palette)
 
     def follow(self, frames: Array, explained: Array | None = None) -> Sightings:
         """Follow the things through one episode.
@@ -103,21 +121,111 @@ class Tracker:
             frames: Its pictures in order, (T, H, W, 3) uint8.
             explained: The scene with the robot alone as its telemetry tells, (T, H, W, 3) uint8, where that is known.
         """
-        raise NotImplementedError
+        looks, fronts = [], []
+        for start in range(0, len(frames), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            look, front = self._read(frames[rows], None if explained is None else explained[rows])
+            looks.append(look)
+            fronts.append(front)
+        return self._of_things(follow(np.concatenate(looks), np.concatenate(fronts), self._looks))
 
     def look(self, frames: Array) -> Sightings:
         """Find the things in pictures (T, H, W, 3) uint8 each by itself, imagined ones as well; knows no telemetry."""
-        raise NotImplementedError
+        parts = [self.follow(frames[t : t + 1]) for t in range(len(frames))]
+        return Sightings(*(np.concatenate(part) for part in zip(*(vars(p).values() for p in parts), strict=True)))
+
+    def _read(self, frames: Array, explained: Array | None) -> tuple[Array, Array]:
+        """Return the look of each pixel, and what is in front of the background, (T, H, W) each."""
+        lit = self.background.relit(frames)
+        front = self.background.differs(lit)
+        told = None
+        if explained is not None:
+            told = np.abs(lit - self.background.relit(explained)).max(axis=-1) <= self.background.threshold
+        return self.palette.read(bins(lit), front, told), front
+
+    @property
+    def _looks(self) -> list[Look]:
+        """The looks in the order of the palette; those of dropped things as well, so that others are not taken for
+        them."""
+        counts = Counter(thing.look for thing in self.things)
+        size = {thing.look: (thing.width, thing.height, thing.area) for thing in self.things}
+        return [
+            Look(counts[number], *size.get(number, (1.0, 1.0, 1.0))) for number in range(1, 1 + int(self.palette.looks.max()))
+        ]
+
+    def _of_things(self, sightings: Sightings) -> Sightings:
+        """Put sightings, which are in the order of looks, into that of the things."""
+        order = np.argsort(np.argsort([thing.look for thing in self.things], kind="stable"), kind="stable")
+        return Sightings(*(values[:, order] for values in vars(sightings).values()))
 
     def arrays(self) -> dict[str, Array]:
         """Return all that it knows as arrays, for a file."""
-        raise NotImplementedError
+        told = {
+            "camera": self.camera,
+            "things": [asdict(thing) for thing in self.things],
+            "rejected": [asdict(refused) for refused in self.rejected],
+        }
+        return {
+            "background": self.background.picture,
+            "threshold": np.array(self.background.threshold),
+            "looks": self.palette.looks,
+            "told": np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8),
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Tracker:
-        """Make a tracker from what `arrays` returned."""
-        raise NotImplementedError
+        """Make a tracker from what `arrays` returned.
+
+        Raises:
+            DataError: They are not what `arrays` returned.
+        """
+        try:
+            told = json.loads(arrays["told"].tobytes())
+            return cls(
+                told["camera"],
+                tuple(Thing(**_tupled(thing)) for thing in told["things"]),
+                tuple(Refused(**_tupled(refused)) for refused in told["rejected"]),
+                Background(arrays["background"], float(arrays["threshold"])),
+                Palette(arrays["looks"]),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"the tracker is damaged: {error!r}") from error
 
     def digest(self) -> str:
         """Return a fingerprint: things of two files are the same things only where it is the same."""
-        raise NotImplementedError
+        content = hashlib.sha256()
+        for name, array in sorted(self.arrays().items()):
+            content.update(name.encode() + array.tobytes())
+        return content.hexdigest()[:16]
+
+
+def _tupled(value: dict[str, Any]) -> dict[str, Any]:
+    return value | {"color": tuple(value["color"])}
+
+
+def _named(found: list[Found]) -> list[Thing]:
+    """Name things by their colours, and number those whose names are the same."""
+    things = []
+    for look, item in enumerate(found, 1):
+        color = item.candidate.color
+        thing = Thing(color_name(color), color, *(round(value, 2) for value in item.size), round(item.confidence, 2), look)
+        things += [thing] * item.candidate.count
+    total, seen = Counter(thing.name for thing in things), Counter[str]()
+    named = []
+    for thing in things:
+        seen[thing.name] += 1
+        alone = total[thing.name] == 1
+        named.append(thing if alone else replace(thing, name=f"{thing.name}-{seen[thing.name]}"))
+    return named
+
+
+def _why_nothing(refused: list[Refused], dropped: bool) -> str:
+    if dropped:
+        return "nothing is left to track: --drop names everything that was found"
+    if not refused:
+        return (
+            "nothing to track was found: nothing moves before the background that the robot's pose does not explain. "
+            "If there is something, say where with --click."
+        )
+    what = "; ".join(f"something {color_name(item.color)}: {item.reason}" for item in refused[:3])
+    return f"nothing to track was found ({what}). If one of these is a thing, use --objects or --click."

@@ -1,0 +1,63 @@
+"""The empty scene before a camera that stands still, the light on it, and what differs from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gwm_sim.arrays import Array
+
+LEAST_DIFFERENCE = 14.0
+"""Grey levels that a pixel must differ in some channel to be something else, in pictures without noise."""
+
+MOST_DIFFERENCE = 45.0
+"""The same where the scene itself changes much [grey levels]."""
+
+_NOISES = 5.0
+"""Standard deviations of the noise that a difference must be beyond."""
+
+_SAME_HUE, _DARKEST = 0.06, 0.35
+"""A shadow takes the same share of all channels, within the first, and leaves at least the second."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a still camera shows where nothing is in front."""
+
+    picture: Array
+    """The empty scene, (H, W, 3) float32 in grey levels."""
+    threshold: float
+    """Difference of some channel from which on a pixel shows something else [grey levels]."""
+
+    @classmethod
+    def of(cls, frames: Array) -> Background:
+        """Take the median of pictures (F, H, W, 3) uint8 of many moments, and how much each pixel strays from it."""
+        rough = np.median(frames, axis=0).astype(np.float32)
+        lit = relight(frames, rough)
+        picture = np.median(lit, axis=0).astype(np.float32)
+        # Most pixels show the background most of the time, so their median deviation is that of noise and drift.
+        noise = 1.4826 * float(np.median(np.abs(lit - picture).max(axis=-1)))
+        return cls(picture, float(np.clip(_NOISES * noise, LEAST_DIFFERENCE, MOST_DIFFERENCE)))
+
+    def relit(self, frames: Array) -> Array:
+        """Return pictures (T, H, W, 3) float32 as under the light of the background."""
+        return relight(frames, self.picture)
+
+    def differs(self, lit: Array) -> Array:
+        """Return where relit pictures (T, H, W, 3) show something else than the scene or a shadow on it, (T, H, W)."""
+        different = np.abs(lit - self.picture).max(axis=-1) > self.threshold
+        ratio = lit[different] / np.maximum(np.broadcast_to(self.picture, lit.shape)[different], 1.0)
+        most, least = ratio.max(axis=-1), ratio.min(axis=-1)
+        different[different] = (most - least > _SAME_HUE) | (least < _DARKEST) | (most > 1)
+        return different
+
+
+def relight(frames: Array, picture: Array) -> Array:
+    """Undo a light that brightens or dims: scale each channel of pictures (T, H, W, 3) so that most pixels of the
+    background are what they are in `picture` (H, W, 3)."""
+    values = frames.astype(np.float32)
+    ratios = picture[::2, ::2].reshape(-1, 3) / np.maximum(values[:, ::2, ::2].reshape(len(values), -1, 3), 1.0)
+    gain = np.median(ratios, axis=1)
+    gain[np.abs(gain - 1) < 0.02] = 1.0  # rounding, not light
+    return values * gain[:, None, None, :]

@@ -1,0 +1,117 @@
+"""Connected pieces of one look in a picture, and the places of things that they may be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from gwm_sim.arrays import Array
+
+_FITS = 1.25
+"""Times the usual width or height that a thing's pixels may span."""
+
+_BESIDE = 0.6
+"""Share of the pixels beyond a side that must be background for the side to be the thing's own."""
+
+_LINE = 0.4
+"""Share of the pixels of its fullest line that a thing has in its first and last one."""
+
+
+class Piece(NamedTuple):
+    """Pixels that may be one thing, or what is seen of it."""
+
+    column: float
+    """Centroid [px]."""
+    row: float
+    area: int
+    left: int
+    """First and last columns and rows of its box [px]."""
+    top: int
+    right: int
+    bottom: int
+    ends: tuple[bool, bool, bool, bool]
+    """Whether the thing ends at its left, top, right and bottom side, rather than being covered there."""
+
+
+def find_pieces(mask: Array, covers: Array, usual: tuple[float, float, float], count: int) -> list[Piece]:
+    """Find pieces of a look that can be things of it.
+
+    Args:
+        mask: Pixels of that look, (H, W) bool.
+        covers: Pixels that show something else in front of the background, (H, W) bool.
+        usual: Width, height [px] and area of a thing when nothing covers it.
+        count: Number of things of that look.
+    """
+    width, height, area = usual
+    number, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    least = max(2.0, 0.05 * area)
+    kept = [i for i in range(1, number) if stats[i, cv2.CC_STAT_AREA] >= least]
+    pieces = [_piece(labels == i, covers) for i in kept]
+    if len(pieces) > 1 and (whole := _united(pieces, width, height)):
+        pieces.append(_piece(np.isin(labels, [kept[i] for i in whole]), covers))
+    if count > 1:
+        for i, piece in zip(kept, list(pieces), strict=False):
+            wide, high = piece.right - piece.left + 1, piece.bottom - piece.top + 1
+            if wide > _FITS * width or high > _FITS * height:
+                pieces += _split(labels == i, piece, covers, usual)
+    return pieces
+
+
+def _piece(mask: Array, covers: Array) -> Piece:
+    rows, columns = np.nonzero(mask)
+    left, right = _extent(mask.sum(axis=0))
+    top, bottom = _extent(mask.sum(axis=1))
+    ends = (
+        _free(covers[rows[columns <= left + 1], left - 1]) if left else False,
+        _free(covers[top - 1, columns[rows <= top + 1]]) if top else False,
+        _free(covers[rows[columns >= right - 1], right + 1]) if right < mask.shape[1] - 1 else False,
+        _free(covers[bottom + 1, columns[rows >= bottom - 1]]) if bottom < mask.shape[0] - 1 else False,
+    )
+    return Piece(float(columns.mean()), float(rows.mean()), len(rows), left, top, right, bottom, ends)
+
+
+def _extent(counts: Array) -> tuple[int, int]:
+    """Return the first and last line that has more than a few of the pixels: single ones at an edge are noise."""
+    lines = np.flatnonzero(counts >= _LINE * counts.max())
+    return int(lines[0]), int(lines[-1])
+
+
+def _free(covered: Array) -> bool:
+    return bool(1 - covered.mean() >= _BESIDE)
+
+
+def _united(pieces: list[Piece], width: float, height: float) -> list[int]:
+    """Return the pieces around the largest one that fit with it into one thing, none where it stands alone."""
+    first = max(range(len(pieces)), key=lambda i: pieces[i].area)
+    box = list(pieces[first][3:7])
+    whole = [first]
+    for i in sorted(range(len(pieces)), key=lambda i: -pieces[i].area):
+        piece = pieces[i]
+        wider = [min(box[0], piece.left), min(box[1], piece.top), max(box[2], piece.right), max(box[3], piece.bottom)]
+        if i != first and wider[2] - wider[0] < _FITS * width and wider[3] - wider[1] < _FITS * height:
+            box = wider
+            whole.append(i)
+    return whole if len(whole) > 1 else []
+
+
+def _split(mask: Array, piece: Piece, covers: Array, usual: tuple[float, float, float]) -> list[Piece]:
+    """Place two boxes of the usual size in opposite corners of a piece that is too large for one."""
+    width, height = round(usual[0]), round(usual[1])
+    left, right = piece.left, max(piece.left, piece.right - width + 1)
+    top, bottom = piece.top, max(piece.top, piece.bottom - height + 1)
+    best: tuple[float, list[tuple[int, int]]] = (-1.0, [])
+    for corners in ([(left, top), (right, bottom)], [(left, bottom), (right, top)]):
+        drawn = np.zeros_like(mask)
+        for x, y in corners:
+            drawn[y : y + height, x : x + width] = True
+        agreement = (drawn & mask).sum() / (drawn | mask).sum()
+        best = max(best, (float(agreement), corners))
+    found = []
+    for x, y in best[1]:
+        part = np.zeros_like(mask)
+        part[y : y + height, x : x + width] = mask[y : y + height, x : x + width]
+        if part.any():
+            found.append(_piece(part, covers | (mask & ~part)))
+    return found
