@@ -17,13 +17,17 @@ from gwm_sim.commands import track
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import placement, readiness, tracked_file
+from gwm_sim.data.tracking.background import Background
 from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take
+from gwm_sim.data.tracking.discovery import Refused
+from gwm_sim.data.tracking.palette import Palette
 from gwm_sim.data.tracking.sightings import Sightings
-from gwm_sim.data.tracking.tracker import Click, NothingToTrack, Rejected, Thing, Tracker
+from gwm_sim.data.tracking.tracker import Click, NothingToTrack, Thing, Tracker
 
 Array = NDArray[Any]
 
 EPISODES, LENGTH = 9, 12
+NO_PALETTE = Palette(np.zeros(0, np.uint8))
 
 
 def without_objects(episode: Episode) -> Episode:
@@ -66,8 +70,8 @@ class ColorTracker(Tracker):
         kept = [name for number, name in enumerate(names) if number not in drop]
         if not kept:
             raise NothingToTrack(f"nothing before camera {camera} moves but the robot.")
-        things = tuple(Thing(name, PAINT[name], 8.0, 8.0, 64.0, len(file), 0.97) for name in kept)
-        return cls(camera, things, (Rejected((155, 149, 142), "never moves"),), np.median(frames, axis=0))
+        things = tuple(_thing(look, name) for look, name in enumerate(kept, 1))
+        return cls(camera, things, (Refused((155, 149, 142), "it never moves"),), Background.of(frames), NO_PALETTE)
 
     def follow(self, frames: Array, explained: Array | None = None) -> Sightings:
         masks = np.stack([_mask(frames, thing.color) for thing in self.things], axis=1)  # (T, K, H, W)
@@ -80,13 +84,13 @@ class ColorTracker(Tracker):
 
     def arrays(self) -> dict[str, Array]:
         letters = np.frombuffer("\n".join([self.camera, *(thing.name for thing in self.things)]).encode(), np.uint8)
-        return {"names": letters, "background": self.background}
+        return {"names": letters, "background": self.background.picture}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> ColorTracker:
         camera, *names = arrays["names"].tobytes().decode().split("\n")
-        things = tuple(Thing(name, PAINT[name], 8.0, 8.0, 64.0, EPISODES, 0.97) for name in names)
-        return cls(camera, things, (), arrays["background"])
+        things = tuple(_thing(look, name) for look, name in enumerate(names, 1))
+        return cls(camera, things, (), Background(arrays["background"], 0.0), NO_PALETTE)
 
     def digest(self) -> str:
         return hashlib.sha256(b"".join(array.tobytes() for array in self.arrays().values())).hexdigest()
@@ -101,6 +105,10 @@ class NoPoses:
 
     def picture(self, telemetry: Array, without: int | None = None) -> None:
         return None
+
+
+def _thing(look: int, name: str) -> Thing:
+    return Thing(name, PAINT[name], 8.0, 8.0, 64.0, 0.97, look)
 
 
 def _mask(frames: Array, color: tuple[int, int, int]) -> Array:

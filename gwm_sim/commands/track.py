@@ -19,7 +19,6 @@ from gwm_sim.data.formats import detect
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import readiness, sheet
 from gwm_sim.data.tracking.clicks import read_clicks
-from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.placement import Placement
 from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.data.tracking.tracked_file import Follower, Tracking, write_tracked
@@ -27,6 +26,9 @@ from gwm_sim.data.tracking.tracker import NothingToTrack, Tracker
 from gwm_sim.errors import ConfigError, DataError, check_at_least_one
 from gwm_sim.files import write_json
 from gwm_sim.progress import progress
+
+_REASONS = 6
+"""Lines about what was left out."""
 
 _CONFIDENCE = COLUMNS.index("confidence")
 
@@ -96,8 +98,8 @@ class Result:
     file: str
     camera: str
     things: list[Found]
-    left_out: list[dict[str, Any]]
-    """Color of what was no thing, and why not."""
+    left_out: dict[str, list[sheet.Color]]
+    """Colours of what was no thing, by the reason."""
     object_frame: str
     places: str
     """How metres are had, or why there are none."""
@@ -268,7 +270,7 @@ def _result(path: Path, tracking: Tracking, cautions: list[str], tracked: int, s
                 )
                 for i, (number, thing) in enumerate(zip(sheet.numbers(tracking), tracker.things, strict=True))
             ],
-            left_out=[{"color": told.color, "reason": told.reason} for told in tracker.rejected],
+            left_out=sheet.by_reason(tracker),
             object_frame=tracking.placement.frame,
             places=tracking.placement.words,
             cautions=cautions,
@@ -292,8 +294,7 @@ def words(result: Result) -> Iterator[str]:
             f"  {thing.number} {thing.name:<{width}}  {thing.width:.0f} x {thing.height:.0f} px, in {thing.episodes} "
             f"of {result.episodes} episodes and {thing.seen:.1%} of the frames, confidence {thing.confidence:.2f}"
         )
-    for color, reason in ((left["color"], left["reason"]) for left in result.left_out):
-        yield f"left out: something {color_name(color)}: {reason}"
+    yield from sheet.left_out(result.left_out, _REASONS)
     frame = "in metres" if result.object_frame == "metres" else "in image coordinates, column and row [px]"
     yield f"places are {frame}: {result.places}"
     yield from (f"caution: {caution}" for caution in result.cautions)

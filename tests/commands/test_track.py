@@ -255,7 +255,7 @@ def test_the_command_says_what_it_found(raw: Path, tmp_path: Path, capsys: pytes
     assert cli.main(["track", str(raw), "--out", str(out), "--json", str(numbers), "--drop", "1"]) == 0
     printed, told = capsys.readouterr().out, json.loads(numbers.read_text(encoding="utf-8"))
     assert "0 red  8 x 8 px, in 9 of 9 episodes and 100.0% of the frames, confidence 0.97" in printed
-    assert "left out: something grey: never moves" in printed
+    assert "left out: something grey: it never moves" in printed
     assert "in image coordinates" in printed and "nothing tells metres" in printed
     assert f"digest {told['digest']}" in printed and "--click FILE" in printed
     assert told["things"][0]["seen"] == 1.0 and math.isfinite(told["seconds_per_1000_frames"])

@@ -6,7 +6,7 @@ that the row runs from a first frame to a last one; then frames of other episode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Literal, NamedTuple
@@ -18,9 +18,11 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.data.tracking.tracked_file import Tracking
-from gwm_sim.data.tracking.tracker import Thing
+from gwm_sim.data.tracking.tracker import Thing, Tracker
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import enlarge, text, write_png
+
+Color = tuple[int, int, int]
 
 Stroke = Literal["solid", "dashed", "dotted"]
 _PERIOD: dict[Stroke, int] = {"solid": 0, "dashed": 6, "dotted": 2}
@@ -30,6 +32,9 @@ _MOMENTS, _UNSURE = 8, 2
 
 _WIDTH = 192
 """Width that pictures are enlarged to at least [px of the sheet]."""
+
+_REASONS, _SWATCHES = 8, 6
+"""Lines about what was left out, and colours in each."""
 
 _DOUBT = 0.5
 """Share in sight, or confidence, below which a box is dashed."""
@@ -61,6 +66,27 @@ class Moment(NamedTuple):
     frame: int
 
 
+def by_reason(tracker: Tracker) -> dict[str, list[Color]]:
+    """Return the colours of all that was taken for no thing, by the reason."""
+    reasons: dict[str, list[Color]] = {}
+    for told in tracker.rejected:
+        reasons.setdefault(told.reason, []).append(told.color)
+    return reasons
+
+
+def left_out(reasons: Mapping[str, Sequence[Color]], most: int) -> list[str]:
+    """Say in at most so many lines what was taken for no thing."""
+    lines = [
+        f"left out: something {' or '.join(dict.fromkeys(map(color_name, colors)))}: {reason}"
+        for reason, colors in reasons.items()
+    ]
+    return (
+        lines
+        if len(lines) <= most
+        else [*lines[: most - 1], f"left out for other reasons: {len(lines) - most + 1} more"]
+    )
+
+
 def numbers(tracking: Tracking) -> list[int]:
     """Return the number of each thing as `--drop` takes it: things that were dropped keep theirs."""
     dropped = tracking.options.get("drop", [])
@@ -89,8 +115,7 @@ def write_tracks(path: Path, picture: Path) -> None:
             moments = [*_spread_moments(file), *_unsure_moments([told[:, i, _CONFIDENCE] for told in seen])]
             tiles = [_tile(file, tracker.camera, moment, seen, tracker.things, i) for moment in moments]
             rows.append(_beside([_panel(number, thing, [told[:, i] for told in seen]), *tiles]))
-    rejected = [_rejected_line(told.color, told.reason) for told in tracker.rejected]
-    write_png(picture, _below([*rows, *rejected, _legend()]))
+    write_png(picture, _below([*rows, *_left_out(by_reason(tracker)), _legend()]))
 
 
 def write_moments(file: EpisodeFile, camera: str, picture: Path) -> None:
@@ -203,9 +228,13 @@ def _swatch(color: Sequence[int], size: int = _SWATCH) -> Array:
     return swatch
 
 
-def _rejected_line(color: Sequence[int], reason: str) -> Array:
-    said = _written(f"left out: something {color_name(color)}: {reason}", _MOMENTS)
-    return _beside([_swatch(color, 2 * _LINE), said])
+def _left_out(reasons: Mapping[str, Sequence[Color]]) -> list[Array]:
+    """Draw a line for each reason, with the colours of what was left out for it."""
+    lines = []
+    for said, colors in zip(left_out(reasons, _REASONS), reasons.values(), strict=False):
+        swatches = [_swatch(color, 2 * _LINE) for color in colors[:_SWATCHES]]
+        lines.append(_beside([*swatches, _written(said, _MOMENTS)]))
+    return lines
 
 
 def _legend() -> Array:
