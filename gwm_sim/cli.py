@@ -36,6 +36,7 @@ VERBS = {
     "import": Verb(CORE, "Turn recordings of other formats into an episode file"),
     "export": Verb(CORE, "Turn an episode file into a dataset of another format"),
     "inspect": Verb(CORE, "Summarise or draw an episode file or foreign recording"),
+    "track": Verb(CORE, "Find and follow the objects in raw recordings"),
     "label": Verb(CORE, "Mark in which episodes a task was fulfilled"),
     "train": Verb(CORE, "Train a world model on episode files"),
     "eval": Verb(CORE, "Measure how far a world model strays from real episodes"),

@@ -17,12 +17,17 @@ EXTRA_OF_PACKAGE = {
     "huggingface_hub": "hub",
     "gymnasium_robotics": "fetch",
 }
-"""Extra by the name under which a package is imported."""
+"""Extra by the name under which a package is imported; of several the one that brings least."""
 
 
 def install_command(package: str) -> str:
     """The command that installs an optional package, by the name under which it is imported."""
-    return f'pip install "gwm-sim[{EXTRA_OF_PACKAGE[package]}]"'
+    return install_extra(EXTRA_OF_PACKAGE[package])
+
+
+def install_extra(extra: str) -> str:
+    """The command that installs an extra."""
+    return f'pip install "gwm-sim[{extra}]"'
 
 
 def missing(package: str, purpose: str) -> MissingDependency:

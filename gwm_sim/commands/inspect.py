@@ -1,5 +1,6 @@
 """`gwm inspect`: what is in an episode file, or in a recording of a foreign format, in numbers and in pictures."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from gwm_sim.data.importers.source import chosen_cameras
 from gwm_sim.data.inspection import Objects, Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.recording import SourceOptions
 from gwm_sim.data.survey import Survey, Watched, survey
+from gwm_sim.data.tracking.readiness import outlook, scene_of
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import write_json
 from gwm_sim.media.sheets import chosen_rows, spread, write_sheet
@@ -46,16 +48,19 @@ def main(config: InspectConfig) -> int:
             cameras = chosen_cameras(tuple(file.schema.cameras), config.camera)
             if options := [flag for name, flag in config.given.items() if name != "camera"]:
                 raise ConfigError(f"{options[0]} is for recordings of others; {config.file} is an episode file.")
-            result = summarize(file)
+            result, tracking = summarize(file), _tracking(file, cameras)
             _show_summary(result, console)
+            _show_tracking(tracking, console)
             if config.video is not None:
                 _draw_file(file, cameras[0], config.video)
     else:
         with progress("inspect") as show:
             result = survey(format, config.file, show, partial(_draw_recording, config.video), config)
+        tracking = result.tracking
         _show_survey(result, console)
+        _show_tracking(tracking, console)
     if config.json is not None:
-        write_json(config.json, asdict(result))
+        write_json(config.json, asdict(result) | {"tracking": tracking})
     if config.video is not None:
         console.print(f"wrote {config.video}", soft_wrap=True)
     return 0
@@ -69,6 +74,17 @@ def _episode_file(path: Path) -> EpisodeFile:
         if not path.exists() or is_own(path):
             raise
         raise DataError(f"{error} It is no recording of a known format either.{unknown(path)}") from error
+
+
+def _tracking(file: EpisodeFile, cameras: Sequence[str]) -> str:
+    """Say whether objects are known, and whether they can be tracked where they are not."""
+    if file.schema.object_names:
+        return f"not needed: the file has {', '.join(file.schema.object_names)} already."
+    return outlook([scene_of(file, camera) for camera in cameras])
+
+
+def _show_tracking(words: str, console: Console) -> None:
+    console.print(f"tracking: {escape(words)}", highlight=False, soft_wrap=True)
 
 
 def _draw_file(file: EpisodeFile, camera: str, path: Path) -> None:

@@ -21,7 +21,8 @@ from gwm_sim.data.importers.source import Source, chosen_cameras
 from gwm_sim.data.inspection import Range, Tally
 from gwm_sim.data.reading.checks import listed
 from gwm_sim.data.recording import AS_STORED, Kind, Recording, SourceOptions
-from gwm_sim.data.viewpoint import View, change_of_view
+from gwm_sim.data.tracking.readiness import Scene, outlook
+from gwm_sim.data.viewpoint import moves, rides_along
 from gwm_sim.errors import DamagedEpisode
 from gwm_sim.media.sheets import chosen_rows, spread
 from gwm_sim.progress import Show
@@ -46,9 +47,6 @@ _FEW_RUNS = 5
 
 _REGULAR = 0.25
 """Least share of the repeats that a camera with a steady rate would make, from which on they are regular."""
-
-_STATIC_STD = 12.0
-"""Grey levels that the median pixel of a camera that stands still changes at most; one on the arm changes more."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,8 @@ class Survey:
     coverage: float | None
     """Share of the 5x5x5 cells around the end-effector's places that it visited; None when it is not known."""
     warnings: list[str]
+    tracking: str
+    """Whether `gwm track` can work once this is imported, or why not."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def survey(
         warnings = [*source.remarks, *numbers.warnings()]
         for camera, episodes in watched.items():
             warnings += _picture_warnings(camera, episodes, source.layout.rate)
-        return numbers.survey(str(path), format, {camera: seen[0].size for camera, seen in watched.items()}, warnings)
+        scenes = [numbers.scene(camera, seen) for camera, seen in watched.items()]
+        sizes = {camera: seen[0].size for camera, seen in watched.items()}
+        return numbers.survey(str(path), format, sizes, warnings, outlook(scenes))
 
 
 class _Numbers:
@@ -223,7 +225,14 @@ class _Numbers:
             )
         return found
 
-    def survey(self, path: str, format: Readable, sizes: dict[str, tuple[int, int]], warnings: list[str]) -> Survey:
+    def scene(self, camera: str, episodes: list[Watched]) -> Scene:
+        """Say what a camera saw, for who wants to track things before it."""
+        stretches = {watched.episode: watched.stretch for watched in episodes}
+        return Scene(camera, len(self.sound), bool(self._layout.telemetry), rides=False, watched=stretches)
+
+    def survey(
+        self, path: str, format: Readable, sizes: dict[str, tuple[int, int]], warnings: list[str], tracking: str
+    ) -> Survey:
         layout, lengths = self._layout, self._lengths
         return Survey(
             source=path,
@@ -244,6 +253,7 @@ class _Numbers:
             still=self._still_share,
             coverage=self._coverage_share,
             warnings=warnings,
+            tracking=tracking,
         )
 
 
@@ -334,19 +344,7 @@ def _slower(camera: str, episode: int, repeats: _Repeats, rate: float | None) ->
 
 def _moved(camera: str, episodes: list[Watched]) -> str | None:
     """Say by which episode a camera was moved since the first one; nothing of a camera on the arm."""
-    if np.median([np.median(watched.stretch.mean(axis=-1).std(axis=0)) for watched in episodes]) > _STATIC_STD:
+    stretches = [watched.stretch for watched in episodes]
+    if rides_along(stretches) or (move := next(moves(stretches), None)) is None:
         return None
-    views = [
-        [View.of(frames, part) for part in (slice(len(frames) // 2 + 1), slice(len(frames) // 2, None))]
-        for frames in (watched.stretch for watched in episodes)
-    ]
-    for watched, parts in zip(episodes, views, strict=True):
-        for change in (change_of_view(views[0][0], part) for part in parts):
-            if change is not None:
-                how = (
-                    "was moved, or the scene rebuilt,"
-                    if change.pixels is None
-                    else f"was moved, by about {change.pixels:.0f} of {_SIZE} pixels,"
-                )
-                return f"camera {camera} {how} by episode {watched.episode}: train on one view at a time."
-    return None
+    return f"camera {camera} {move.words} by episode {episodes[move.place].episode}: train on one view at a time."

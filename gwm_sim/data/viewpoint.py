@@ -4,6 +4,7 @@ The background decides, block by block: a camera that stands still shows most of
 changed. One that was moved shifts, turns and scales all of them alike; an arm or an object takes only its own along.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +49,10 @@ _LOST, _SAME_LEVELS, _MOST_SAME = 0.8, 8, 0.3
 """Share of the blocks that are not where they were, and grey levels and share of the pixels that are the same, when
 nothing of a scene is found again."""
 
+_STEADY, _STEADIEST = 12.0, 30
+"""Grey levels that the steadiest pixels before a camera that stands still change at most, and how many of a hundred
+these are: two arms may cover most of a picture, and one on the arm sees no more than its own hand stand still."""
+
 _HYPOTHESES = 400
 _MOST_SCALE, _MOST_TURN = 0.2, 0.35
 """Change of scale, and turn [rad], of a camera that still sees the same."""
@@ -76,6 +81,39 @@ class Change(NamedTuple):
 
     pixels: float | None
     """Pixels by which everything lies elsewhere, on average; None when nothing of the scene is found again."""
+
+
+class Move(NamedTuple):
+    """Where a camera is found to have been moved."""
+
+    place: int
+    """Which of the stretches it is that is seen from elsewhere."""
+    change: Change
+    words: str
+    """How, in words that go on `camera front ...`."""
+
+
+def rides_along(stretches: Sequence[Array]) -> bool:
+    """Return whether a camera moves all the time, as one on the arm does, from stretches (F, 64, 64, 3) uint8."""
+    changes = [np.percentile(frames.mean(axis=-1).std(axis=0), _STEADIEST) for frames in stretches]
+    return bool(np.median(changes) > _STEADY)
+
+
+def moves(stretches: Sequence[Array]) -> Iterator[Move]:
+    """Find where a camera was moved since the first of some stretches (F, 64, 64, 3) uint8, between or within them."""
+    first: View | None = None
+    for place, frames in enumerate(stretches):
+        for part in (slice(len(frames) // 2 + 1), slice(len(frames) // 2, None)):
+            view = View.of(frames, part)
+            first = first or view
+            if (change := change_of_view(first, view)) is not None:
+                yield Move(place, change, _in_words(change, frames.shape[1]))
+
+
+def _in_words(change: Change, size: int) -> str:
+    if change.pixels is None:
+        return "was moved, or the scene rebuilt,"
+    return f"was moved, by about {change.pixels:.0f} of {size} pixels,"
 
 
 def change_of_view(first: View, second: View) -> Change | None:
