@@ -9,6 +9,7 @@ EXTRA_OF_PACKAGE = {
     "tensorboard": "rl",
     "yaml": "rl",
     "cv2": "camera",
+    "scipy": "track",
     "pandas": "data",
     "pyarrow": "data",
     "matplotlib": "viz",

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, PAINT, Array, draw, table
 from tracked import write_tracked
+from trackers import make_tracker
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.detector import detect
 from gwm_sim.envs.blocks.metrics import Objects, Scene, Scores, outcomes, score, silhouette_area, summarize
 from gwm_sim.envs.blocks.violations import Violations
-from gwm_sim.evaluation.metrics import Metric, find_metrics
+from gwm_sim.evaluation.metrics import Metric
 from gwm_sim.evaluation.open_loop import OpenLoopTest
+from gwm_sim.evaluation.registry import find_metrics
+from gwm_sim.evaluation.scene import Scene as KnownScene
 from gwm_sim.policies.blocks.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.testing.metric import MetricConformance
@@ -124,7 +127,8 @@ class TestContract(MetricConformance):
         self.kind, self.path = request.param, recording
 
     def make_metric(self, tmp_path: Path) -> Metric:
-        test = OpenLoopTest(EpisodeFile(self.path), [1, 5], cameras=CAMERAS, depth=True)
+        scene = KnownScene(make_tracker(red=(200, 30, 30), blue=(30, 50, 200)))
+        test = OpenLoopTest(EpisodeFile(self.path), [1, 5], cameras=CAMERAS, depth=True, scene=scene)
         metric: Metric = self.kind(test)
         return metric
 
