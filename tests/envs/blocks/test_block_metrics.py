@@ -76,6 +76,22 @@ def test_permanence_asks_for_half_to_double_the_area(width: float, permanent: bo
     assert score_pictures(true, predicted, [pose(0, 0)]).permanent.all() == permanent
 
 
+@pytest.mark.parametrize(
+    ("shift", "width", "kept"),
+    [(0, 8, True), (4, 8, True), (5, 8, False), (0, 4, False), (4, 10, True), (0, 12, False), (0, 0, False)],
+)
+def test_what_moved_is_kept_within_three_centimetres_at_half_to_double_the_area(
+    shift: int, width: int, kept: bool
+) -> None:
+    true = draw(table(), (31.5, 31.5), PAINT["red"])
+    predicted = draw(table(), (31.5 + shift, 31.5), PAINT["red"], width) if width else table()
+    for guess, last in ((predicted, true), (true, predicted)):
+        numbers = summarize(score_pictures(true, guess, [pose(0, 0)], last, last_objects=[pose(0.05, 0)]))
+        shares = numbers["object_kept"], numbers["object_kept_floor"]
+        assert shares == ((kept, True) if last is true else (True, kept))
+    assert summarize(score_pictures(true, true, [pose(0, 0)]))["object_kept"] is None  # nothing moved
+
+
 @pytest.mark.parametrize(("covered", "visible"), [(0, True), (3, True), (5, False)])
 def test_permanence_counts_cubes_of_which_half_is_visible(covered: int, visible: bool) -> None:
     true = draw(table(), (31.5, 31.5), PAINT["red"])
