@@ -28,6 +28,7 @@ STAYED_CM = 0.2  # a cube stayed if its position is less than this from where it
 MISSING_CM = 10.0  # error of a cube that is not found in a predicted picture [cm]
 VISIBLE_SHARE = 0.5  # a cube counts for permanence if the true picture shows at least this share of its silhouette
 AREA_RATIO = 2.0  # a cube persists if its predicted area is between the true one divided and multiplied by this
+KEPT_CM = 3.0  # a cube that moved is kept if it persists and its error is at most this [cm]
 OUTCOMES = ("neither", "held", "stacked")  # how an episode can end
 OUTCOME_TASKS = ("grasp", "stack")  # tasks whose success says how an episode ended
 
@@ -64,6 +65,7 @@ class Scores:
     stayed: Array  # objects that really moved by less than `STAYED_CM`, (B, L) bool
     visible: Array  # objects of which the true frame shows at least `VISIBLE_SHARE`, (B, L) bool
     permanent: Array  # objects whose predicted area is within a factor of `AREA_RATIO` of the true one, (B, L) bool
+    permanent_floor: Array  # the same for the last context frame as prediction, (B, L) bool
 
     @classmethod
     def concatenate(cls, parts: Sequence[Scores]) -> Scores:
@@ -93,13 +95,17 @@ def score(
         distance = np.linalg.norm(centroid - true.centroid, axis=-1) * cm_per_pixel
         return np.where(true.found, np.where(np.isnan(centroid[..., 0]), MISSING_CM, distance), np.nan)
 
+    def permanent(area: Array) -> Array:
+        return (area * AREA_RATIO >= true.area) & (area <= true.area * AREA_RATIO)
+
     return Scores(
         error_cm=error_cm(guess.centroid),
         floor_cm=error_cm(last.centroid),
         moved=travelled_cm > MOVED_CM,
         stayed=travelled_cm < STAYED_CM,
         visible=true.found & (true.area >= VISIBLE_SHARE * silhouette_area(objects, scene.object_size, scene.camera)),
-        permanent=(guess.area * AREA_RATIO >= true.area) & (guess.area <= true.area * AREA_RATIO),
+        permanent=permanent(guess.area),
+        permanent_floor=permanent(last.area),
     )
 
 
@@ -112,6 +118,9 @@ def summarize(scores: Scores) -> dict[str, float | int | None]:
         object_error_cm_floor: Median error of the last context frame for the same objects.
         static_drift_cm, static_drift_cm_mean: Median and mean of the error of objects that stayed.
         object_permanence: Share of the visible objects that persist.
+        object_kept: Share of the objects that moved of which the predicted area is within half to double the true one
+            and the error at most 3 cm.
+        object_kept_floor: The same for the last context frame.
         moved_objects, static_objects, visible_objects: Number of (window, object) pairs behind the numbers above.
     """
     known = ~np.isnan(scores.error_cm)
@@ -124,6 +133,8 @@ def summarize(scores: Scores) -> dict[str, float | int | None]:
         "static_drift_cm": median(stayed),
         "static_drift_cm_mean": mean(stayed),
         "object_permanence": mean(scores.permanent[scores.visible]),
+        "object_kept": mean((scores.permanent & (scores.error_cm <= KEPT_CM))[known & scores.moved]),
+        "object_kept_floor": mean((scores.permanent_floor & (scores.floor_cm <= KEPT_CM))[known & scores.moved]),
         "moved_objects": moved.size,
         "static_objects": stayed.size,
         "visible_objects": int(scores.visible.sum()),
@@ -180,6 +191,8 @@ class Objects(DistanceMetric):
         Row("  last frame copied, median", "cm", "object_error_cm_floor", 2),
         Row("drift of still objects, median", "cm", "static_drift_cm", 2),
         Row("object permanence", "%", "object_permanence", 1),
+        Row("moved objects kept", "%", "object_kept", 1),
+        Row("  last frame copied", "%", "object_kept_floor", 1),
     )
 
     def __init__(self, test: OpenLoopTest) -> None:

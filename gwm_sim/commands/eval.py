@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from rich.table import Table
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, check_at_least_one
-from gwm_sim.evaluation.metrics import Row, find_metrics, number
+from gwm_sim.evaluation.metrics import Row, number
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor
+from gwm_sim.evaluation.registry import find_metrics
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
+from gwm_sim.evaluation.scene import Scene, find_scene
 from gwm_sim.files import write_json
-from gwm_sim.media.sheets import spread, write_comparison
+from gwm_sim.media.sheets import write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
-
-_FILMED_EPISODES = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class EvalConfig:
     """Name of a shipped model, or the folder of one."""
     data: Path
     """Episode file, collected with seeds from 300000."""
+    training_data: Path | None = None
+    """Episode file that the model was trained on, for the floor of the empty scene with the robot looked up in it."""
     horizons: tuple[int, ...] = (1, 10, 40, 80, 600)
     """Steps after which to measure; those that fewer than 20 windows reach are left out."""
     context: int = CONTEXT
@@ -52,7 +54,8 @@ class EvalConfig:
     json: Path | None = None
     """Write the numbers here."""
     video: Path | None = None
-    """Write real | predicted | difference of some episodes here: a strip if the name ends in .png, else a film."""
+    """Write real | predicted | difference of the best and worst episodes here: a strip if its name ends in .png, else
+    a film."""
 
     def __post_init__(self) -> None:
         check_at_least_one(context=self.context, batch=self.batch, limit=self.limit)
@@ -83,7 +86,9 @@ def evaluate(
             context=config.context,
             limit=config.limit,
         )
+        test.scene = look_around(config, file, model, show)
         lacking = {kind.name: kind.missing(test) for kind in find_metrics(file.schema.env_id)}
+        lacking["empty scene"] = test.scene.unposed
         if any(lacking.values()):
             say("not measured: " + ", ".join(f"{name} ({reason})" for name, reason in lacking.items() if reason))
         predict = ModelPredictor(model, depth=test.depth)
@@ -102,19 +107,29 @@ def evaluate(
         if config.json is not None:
             write_json(config.json, report)
         if config.video is not None:
-            film(config.video, predict, test, max(config.horizons))
+            film(config.video, predict, test, max(config.horizons), report["rollouts"])
     return report
 
 
-def film(path: Path, predict: Predictor, test: OpenLoopTest, steps: int) -> None:
-    """Write real | predicted | difference of the openings of episodes spread over the file, at most `steps` long."""
-    filmable = sorted({slot.episode for slot in test.slots})
-    rollouts = {}
-    for episode in (filmable[i] for i in spread(len(filmable), _FILMED_EPISODES)):
-        windows = test.opening(episode, steps)
-        predicted = predict(windows, windows.actions, range(1, windows.actions.shape[1] + 1)).frames[0]
-        rollouts[f"{episode} {test.file.policies[episode]}"] = (windows.true_frames[0], predicted)
-    write_comparison(path, rollouts, test.file.schema.rate)
+def look_around(config: EvalConfig, file: EpisodeFile, model: WorldModel, show: Show) -> Scene:
+    """Find out what is known of the scene of an evaluation."""
+    camera = model.config.cameras[0]
+    if config.training_data is None:
+        return find_scene(file, camera, show=show)
+    with EpisodeFile(config.training_data) as training:
+        check_fit(model, training.schema, str(config.training_data))
+        return find_scene(file, camera, training, show=show)
+
+
+def film(path: Path, predict: Predictor, test: OpenLoopTest, steps: int, rollouts: Mapping[str, Any]) -> None:
+    """Write real | predicted | difference of the openings of the `best` and `worst` rollouts, at most `steps` long."""
+    compared = {}
+    for kind in ("best", "worst"):
+        for episode in (each["episode"] for each in rollouts[kind]):
+            windows = test.opening(episode, steps)
+            predicted = predict(windows, windows.actions, range(1, windows.actions.shape[1] + 1)).frames[0]
+            compared[f"{kind} {episode} {test.file.policies[episode]}"] = (windows.true_frames[0], predicted)
+    write_comparison(path, compared, test.file.schema.rate)
 
 
 def provenance(file: EpisodeFile) -> dict[str, Any]:
@@ -155,6 +170,10 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     if control["action_shuffle_ratio"] is not None:
         ratio = f"{number(control['action_shuffle_ratio'], 2)} times the error with the right ones"
         console.print(f"actions of other windows for {control['steps']} steps: {ratio}", highlight=False)
+    ratios = [f"{name} {number(ratio, 2)}" for name, ratio in control["pictures"].items() if ratio is not None]
+    if ratios:
+        told = f"foreground error of the pictures after {control['steps']} steps with other actions"
+        console.print(f"{told}, over that with the right ones: {', '.join(ratios)}", highlight=False)
     for line in (line for kind in kinds for line in kind.lines(report)):
         console.print(line, highlight=False, markup=False)
 

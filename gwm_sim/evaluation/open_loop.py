@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ import torch
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.scene import Scene
 from gwm_sim.evaluation.statistics import Array
+from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
@@ -29,6 +31,7 @@ STRIDE = 5  # steps between the starts of neighbouring windows
 SHUFFLE_SEED = 0
 
 _BACKGROUND_FRAMES = 256
+_MEDIAN_FRAMES = 100
 
 
 class Window(NamedTuple):
@@ -50,6 +53,7 @@ class Window(NamedTuple):
     to_end: Array  # () bool, whether it begins with the episode, and so is judged by its end
     course_telemetry: Array  # (T, P) true telemetry after every action
     course_objects: Array  # (T, K, 3) true positions [m] after every action
+    median_picture: Array  # (H, W, 3) uint8 the main camera's, of the whole episode
 
     def only(self, index: int) -> Window:
         """These windows, a batch of them, as if they were asked for one of their horizons."""
@@ -66,6 +70,7 @@ class Prediction(NamedTuple):
     course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
     course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it tracks no objects
     depth: Array | None = None  # (B, S, H, W, 1) [m] of the main camera; None if it does not say
+    empty_scene: Array | None = None  # (B, S, H, W, 3) uint8 a floor that `Scene.empty` adds, not the predictor
 
 
 class Predictor(Protocol):
@@ -88,12 +93,11 @@ class ModelPredictor:
     def __init__(self, model: WorldModel, depth: bool = False) -> None:
         """Wrap a model; say with `depth` whether depth is wanted."""
         self._model, self._depth = model, depth
+        self._encoded: tuple[Window, WorldState] | None = None
 
     def __call__(self, windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
         """Predict a batch of windows."""
-        given = (windows.frames, windows.telemetry, windows.past_actions, windows.properties)
-        state = self._model.encode(*map(torch.from_numpy, given))
-        rollout = self._model.imagine(state, torch.from_numpy(actions))
+        rollout = self._model.imagine(self._encode(windows), torch.from_numpy(actions))
         asked = torch.tensor(horizons, device=rollout.codes.device) - 1
         shown = replace(rollout, codes=rollout.codes[:, asked])
         return Prediction(
@@ -104,6 +108,13 @@ class ModelPredictor:
             course_objects=rollout.objects.float().cpu().numpy(),
             depth=self._model.depth(shown).cpu().numpy() if self._depth else None,
         )
+
+    def _encode(self, windows: Window) -> WorldState:
+        """Start worlds from windows; those asked for last are kept, since they are asked again with other actions."""
+        if self._encoded is None or self._encoded[0] is not windows:
+            given = (windows.frames, windows.telemetry, windows.past_actions, windows.properties)
+            self._encoded = windows, self._model.encode(*map(torch.from_numpy, given))
+        return self._encoded[1]
 
 
 class Slot(NamedTuple):
@@ -142,6 +153,7 @@ class OpenLoopTest:
         properties: Sequence[str] = (),
         context: int = CONTEXT,
         limit: int | None = None,
+        scene: Scene | None = None,
     ) -> None:
         """Plan the windows.
 
@@ -153,6 +165,7 @@ class OpenLoopTest:
             properties: Names of the physics properties that it is told, in order.
             context: Real frames that it is shown.
             limit: Use only the first episodes.
+            scene: What is known of the scene that the main camera sees, beside these episodes.
 
         Raises:
             ConfigError: No episode is longer than the context.
@@ -162,6 +175,9 @@ class OpenLoopTest:
         self.depth = depth and self.cameras[0] in file.schema.depth
         self.horizons = sorted(set(horizons))
         self.episodes = len(lengths)
+        self.scene = scene or Scene()
+        self.shared: dict[str, Any] = {}
+        """Where a metric may keep what others need, too."""
         self.slots = plan(lengths, self.horizons, context)
         self._properties = tuple(properties)
         if not self.slots:
@@ -192,9 +208,10 @@ class OpenLoopTest:
         pending: dict[int, list[Window]] = defaultdict(list)
         for k, slots in self._by_episode():
             episode = self._read(k)
+            median = self._median(episode)
             for number, slot in slots:
                 queue = pending[slot.steps]
-                queue.append(self._cut(episode, slot, number, self.reached(slot.steps)))
+                queue.append(self._cut(episode, median, slot, number, self.reached(slot.steps)))
                 if len(queue) == size:
                     yield collate(pending.pop(slot.steps))
         yield from map(collate, pending.values())
@@ -203,7 +220,8 @@ class OpenLoopTest:
         """Return the window at an episode's start as a batch of one, at most `steps` long and asked for every step."""
         slot = next(slot for slot in self.slots if slot.episode == episode)
         slot = slot._replace(steps=min(steps, slot.steps))
-        return collate([self._cut(self._read(episode), slot, 0, range(1, slot.steps + 1))])
+        recording = self._read(episode)
+        return collate([self._cut(recording, self._median(recording), slot, 0, range(1, slot.steps + 1))])
 
     def foreign_actions(self, steps: int) -> dict[int, Array]:
         """For every window that is long enough, by its position in the plan, the first actions (steps, A) of another
@@ -225,7 +243,14 @@ class OpenLoopTest:
     def _read(self, k: int) -> Episode:
         return self.file.read(k, cameras=self.cameras, depth=self.depth)
 
-    def _cut(self, episode: Episode, slot: Slot, number: int, horizons: Sequence[int]) -> Window:
+    def _median(self, episode: Episode) -> Array:
+        """The main camera's median picture (H, W, 3) of an episode, of at most 100 frames spread evenly over it."""
+        frames = episode.frames[self.cameras[0]]
+        chosen = np.unique(np.linspace(0, len(frames) - 1, _MEDIAN_FRAMES).round().astype(int))
+        median: Array = np.median(frames[chosen], axis=0).astype(np.uint8)
+        return median
+
+    def _cut(self, episode: Episode, median: Array, slot: Slot, number: int, horizons: Sequence[int]) -> Window:
         last = slot.start + self.context - 1
         # Indexing by lists copies, so that a waiting window does not keep its whole episode in memory.
         given, asked = list(range(slot.start, last + 1)), [last + horizon for horizon in horizons]
@@ -248,6 +273,7 @@ class OpenLoopTest:
             to_end=np.array(slot.start == 0),
             course_telemetry=episode.telemetry[last + 1 : last + slot.steps + 1].copy(),
             course_objects=objects[last + 1 : last + slot.steps + 1, :, :3].copy(),
+            median_picture=median,
         )
 
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from gwm_sim.evaluation.metrics import DistanceMetric, find_metrics
+from gwm_sim.evaluation.controllability import SHUFFLE_STEPS as SHUFFLE_STEPS
+from gwm_sim.evaluation.controllability import Controllability
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Predictor
+from gwm_sim.evaluation.registry import find_metrics
 from gwm_sim.progress import Show
 
 MIN_WINDOWS = 20  # a horizon that fewer windows reach is left out
-SHUFFLE_STEPS = 10  # horizon at which the effect of wrong actions is measured [steps]
 
 
 def open_loop_report(
@@ -38,21 +37,19 @@ def open_loop_report(
     """
     kinds = find_metrics(test.file.schema.env_id)
     metrics = [kind(test) for kind in kinds]
-    shuffled = [kind(test) for kind in kinds if issubclass(kind, DistanceMetric)]
-    told, told_shuffled = ([m for m in group if m.missing(test) is None] for group in (metrics, shuffled))
-    foreign = test.foreign_actions(SHUFFLE_STEPS)
+    told = [metric for metric in metrics if metric.missing(test) is None]
+    control = Controllability(predict, test, kinds)
     reached: Counter[int] = Counter()
     done, total = 0, sum(slot.steps for slot in test.slots)
     for windows in test.batches(batch):
         rows, steps = windows.actions.shape[:2]
         asked = test.reached(steps)
         prediction = predict(windows, windows.actions, asked)
+        prediction = prediction._replace(empty_scene=test.scene.empty(prediction.telemetry))
         for metric in told:
             metric.update(windows, prediction, asked)
         if SHUFFLE_STEPS in asked:
-            wrong = predict(windows, np.stack([foreign[k] for k in windows.number.tolist()]), [SHUFFLE_STEPS])
-            for metric in told_shuffled:
-                metric.update(windows.only(asked.index(SHUFFLE_STEPS)), wrong, [SHUFFLE_STEPS])
+            control.update(windows, prediction, asked.index(SHUFFLE_STEPS))
         reached.update(dict.fromkeys(asked, rows))
         done += rows * steps
         show(done / total, f"{done:,} of {total:,} steps")
@@ -64,23 +61,5 @@ def open_loop_report(
         for horizon, column in part.pop("horizons", {}).items():
             report["horizons"][horizon] |= column
         report |= part
-    known = reached[SHUFFLE_STEPS] >= MIN_WINDOWS
-    right = [metric for metric in metrics if isinstance(metric, DistanceMetric)]
-    report["controllability"] = _controllability(*(_error_cm(group) if known else None for group in (right, shuffled)))
+    report["controllability"] = control.compute(metrics, reached[SHUFFLE_STEPS] >= MIN_WINDOWS)
     return report
-
-
-def _error_cm(metrics: Sequence[DistanceMetric]) -> float | None:
-    """Sum of the mean distances where actions show their effect [cm]; a part that is unknown counts nothing."""
-    parts = [error for metric in metrics if (error := metric.error_cm(SHUFFLE_STEPS)) is not None]
-    return sum(parts) if parts else None
-
-
-def _controllability(right_cm: float | None, shuffled_cm: float | None) -> dict[str, Any]:
-    """Compare the errors with the right actions and with those of other windows; None if too few are long enough."""
-    return {
-        "action_shuffle_ratio": shuffled_cm / right_cm if right_cm and shuffled_cm is not None else None,
-        "error_cm": right_cm,
-        "shuffled_error_cm": shuffled_cm,
-        "steps": SHUFFLE_STEPS,
-    }

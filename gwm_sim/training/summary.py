@@ -16,6 +16,7 @@ import torch
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
+from gwm_sim.evaluation.scene import find_scene
 from gwm_sim.media.video import contact_sheet, write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
@@ -27,7 +28,10 @@ WINDOWS = 256  # at most, shared between the files,
 FEWEST = 40  # but not less of each
 LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
 KEEPS = 0.9  # share of the objects
+FEWEST_THINGS = 10  # that moved, or nothing is said of them
 SAMPLED = (1, 2, 5, 10, 20, 30, 40)  # horizons of rollouts that are drawn [steps]
+
+OTHER_ACTIONS = {"shuffled": "those of other windows", "zero": "zeros", "repeated": "the last one repeated"}
 
 Numbers = Mapping[str, Any]
 
@@ -87,19 +91,28 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], 
     if not slots:
         return {"episodes": len(episodes), "windows": 0, "horizons": {}, "controllability": None}
     config = model.config
-    test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], cameras=config.cameras, properties=config.properties)
+    trained = [k for k in range(len(file)) if k not in set(episodes)]
+    # Where positions were measured they say more than a tracker could, and finding things takes its time.
+    found = not file.schema.object_names or bool(file.schema.tracked)
+    scene = find_scene(file, config.cameras[0], file if trained else None, trained, track=found)
+    test = OpenLoopTest(
+        file, [*HORIZONS, SHUFFLE_STEPS], cameras=config.cameras, properties=config.properties, scene=scene
+    )
     test.slots = slots
     predict = ModelPredictor(model)
     measured = open_loop_report(predict, test, HORIZONS)
     control = measured["controllability"] | {"measured": "end-effector and moved objects"}
     if control["action_shuffle_ratio"] is None:
         ratio = telemetry_ratio(predict, test, model.dynamics.telemetry_std.cpu().numpy())
-        control = {"action_shuffle_ratio": ratio, "steps": SHUFFLE_STEPS, "measured": "telemetry"}
+        told = {"steps": SHUFFLE_STEPS, "pictures": control["pictures"]}
+        control = {"action_shuffle_ratio": ratio, **told, "measured": "telemetry"}
     return {
         "episodes": len({slot.episode for slot in slots}),
         "windows": len(slots),
         "horizons": measured["horizons"],
         "controllability": control,
+        "rollouts": measured["rollouts"],
+        "untracked": scene.untracked,
     }
 
 
@@ -145,29 +158,38 @@ def describe(numbers: Numbers, model: WorldModel) -> list[str]:
             f"too little was left for validation to say how good the model is: {numbers['windows']} windows in "
             f"{numbers['episodes']} episodes, {MIN_WINDOWS} are needed. Record more or longer episodes."
         ]
+    schema, control = model.config.schema, numbers["controllability"]
+    measured = () if schema.tracked else schema.object_names
+    reported = bool(schema.telemetry_names)
+    ratio = control["action_shuffle_ratio"] if reported else control["pictures"]["shuffled"]
+    moved = {steps: column for steps, column in horizons.items() if column["moved_things"] >= FEWEST_THINGS}
     return [
-        listening(numbers["controllability"]["action_shuffle_ratio"], bool(model.config.schema.telemetry_names)),
-        keeping(horizons, model.config.schema.object_names),
-        copying(horizons, model.config.schema.rate),
+        listening(ratio, reported, control["pictures"]),
+        moving(moved) if moved else keeping(horizons, measured, numbers["untracked"]),
+        *(() if measured else standing(horizons)),
+        copying(horizons, schema.rate),
+        *looking_up(horizons, schema.rate),
     ]
 
 
-def listening(ratio: float | None, reported: bool = True) -> str:
-    """Does the model listen to the actions? Telemetry tells, if the robot reported any."""
+def listening(ratio: float | None, reported: bool = True, pictures: Numbers | None = None) -> str:
+    """Does the model listen to the actions? Telemetry tells, if the robot reported any, else the `pictures` alone."""
     if ratio is None:
         why = f"too few windows reach {SHUFFLE_STEPS} steps" if reported else "the robot reports nothing to tell it by"
         return f"whether it listens to the actions is not known: {why}."
     verdict = "it listens" if ratio >= LISTENS else "it hardly listens" if ratio >= HARDLY_LISTENS else "it is deaf"
+    told = [(value, words) for key, words in OTHER_ACTIONS.items() if (value := (pictures or {}).get(key)) is not None]
+    beside = f" In the pictures: {', '.join(f'{value:.2f} with {words}' for value, words in told)}." if told else ""
     return (
         f"{verdict} to the actions: with those of other windows, the error after {SHUFFLE_STEPS} steps is {ratio:.2f} "
-        "times as large."
+        f"times as large.{beside}"
     )
 
 
-def keeping(horizons: Mapping[int, Numbers], names: Sequence[str]) -> str:
-    """Does it keep objects?"""
+def keeping(horizons: Mapping[int, Numbers], names: Sequence[str], untracked: str = "") -> str:
+    """Does it keep objects of which the positions are known?"""
     if not names:
-        return "it tracks no objects: the data says nothing of where they are."
+        return f"whether it keeps things is not known: {untracked or 'hardly any that was found moved'}."
     shares = {steps: column["object_permanence"] for steps, column in horizons.items() if column["visible_objects"]}
     if not shares:
         return f"whether it keeps objects is not known: no colour in their names ({', '.join(names)}), or out of sight."
@@ -176,22 +198,61 @@ def keeping(horizons: Mapping[int, Numbers], names: Sequence[str]) -> str:
     return f"it {verdict} objects: after {last} steps, {shares[last]:.0%} of those in sight have kept their size."
 
 
+def moving(horizons: Mapping[int, Numbers]) -> str:
+    """How far off are things that moved, as a tracker sees them, and how many are kept, at the last horizon?"""
+    steps, column = max(horizons.items())
+    way, copied = column["moved_error_widths"], column["moved_error_widths_floor"]
+    verdict = "follows" if way < copied else "does not follow"
+    return (
+        f"it {verdict} things that move: after {steps} steps they are {way:.1f} of their widths off "
+        f"({column['moved_error_px']:.1f} px), {copied:.1f} where the last frame is copied; "
+        f"{column['kept']:.0%} are kept, {column['kept_floor']:.0%} by copying."
+    )
+
+
+def standing(horizons: Mapping[int, Numbers]) -> list[str]:
+    """Does the robot stand where it should? Nothing is said where it was never seen to move."""
+    known = {steps: column for steps, column in horizons.items() if column["robot_overlap"] is not None}
+    if not known:
+        return []
+    steps, column = max(known.items())
+    floors = [
+        f"{column[f'robot_overlap{end}']:.0%} {words}"
+        for end, words in (("_floor", "where the last frame is copied"), ("_scene_floor", "looked up by telemetry"))
+        if column[f"robot_overlap{end}"] is not None
+    ]
+    return [
+        f"imagined and true robot overlap by {column['robot_overlap']:.0%} after {steps} steps ({', '.join(floors)})."
+    ]
+
+
 def copying(horizons: Mapping[int, Numbers], rate: float) -> str:
     """At which horizons is it better than copying the last frame?"""
+    doubt = ": a picture of the empty scene may do as much"
+    known = any(column["psnr_scene_floor"] is not None for column in horizons.values())
+    return beating(horizons, rate, "_floor", "copying the last frame", "" if known else doubt)
+
+
+def looking_up(horizons: Mapping[int, Numbers], rate: float) -> list[str]:
+    """At which horizons is it better than the empty scene with the robot looked up by telemetry, if that is known?"""
+    known = {steps: column for steps, column in horizons.items() if column["psnr_scene_floor"] is not None}
+    what = "the empty scene with the robot looked up by telemetry"
+    return [beating(known, rate, "_scene_floor", what)] if known else []
+
+
+def beating(horizons: Mapping[int, Numbers], rate: float, end: str, what: str, doubt: str = "") -> str:
+    """At which horizons is it better than a floor, whose keys have this end?"""
     better = {}
     for steps, column in sorted(horizons.items()):
         kind = "psnr" if column["fg_psnr"] is None else "fg_psnr"
-        better[steps] = column[kind] > column[f"{kind}_floor"]
+        better[steps] = column[kind] > column[f"{kind}{end}"]
     if not any(better.values()):
-        return f"it is no better than copying the last frame, from {min(better)} to {max(better)} steps."
+        return f"it is no better than {what}, from {min(better)} to {max(better)} steps."
     first = next(steps for steps in better if better[steps])
     until = next((steps for steps in better if steps > first and not better[steps]), max(better) + 1)
     farthest = max(steps for steps in better if steps < until)
     tried = ", the farthest that was tried" if farthest == max(better) else ""
     if first == min(better):
-        return f"it is better than copying the last frame up to {farthest} steps ({farthest / rate:.1f} s){tried}."
+        return f"it is better than {what} up to {farthest} steps ({farthest / rate:.1f} s){tried}."
     span = f"at {first} steps" if first == farthest else f"from {first} to {farthest} steps"
-    return (
-        f"it is better than copying the last frame {span} ({farthest / rate:.1f} s){tried}, and worse before: a "
-        "picture of the empty scene may do as much."
-    )
+    return f"it is better than {what} {span} ({farthest / rate:.1f} s){tried}, and worse before{doubt}."

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawings import write_file
+from drawings import table, write_file
 from recordings import write_file as write_other
+from color_trackers import drawn_poses, make_tracker
 
 from gwm_sim.commands.eval import EvalConfig, evaluate, film, main
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.tracker import Tracker
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.testing.metric import what_happened
@@ -57,6 +60,37 @@ def test_the_command_writes_numbers_and_pictures(
     assert "not measured: impossible steps (the data do not say where the gripper is" in printed.replace("\n", "")
 
 
+def test_things_and_the_empty_scene_are_measured_where_they_are_found(
+    model: Path, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """By a tracker that knows the colours, and a library that shows the bare table."""
+    monkeypatch.setattr(Tracker, "fit", lambda *_, **__: make_tracker(red=(203, 10, 10), blue=(10, 26, 217)))
+    monkeypatch.setattr(PoseLibrary, "of", lambda *_: drawn_poses(table()))
+    config = EvalConfig(
+        str(model), path, training_data=path, horizons=(1, 10), device="cpu", json=tmp_path / "report.json"
+    )
+    assert main(config) == 0
+    column = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["horizons"]["10"]
+    assert column["moved_things"] > 0 and column["moved_error_cm_floor"] > 1
+    assert column["kept_scene_floor"] == 0 and column["moved_error_widths_scene_floor"] == 10
+    printed = capsys.readouterr().out
+    for said in (
+        "moved-object error",
+        "empty scene, robot looked up",
+        "robot overlap",
+        "SSIM",
+        "episodes by foreground",
+    ):
+        assert said in printed
+    assert "empty scene (" not in printed
+
+
+def test_training_data_of_another_robot_is_refused(model: Path, path: Path, tmp_path: Path) -> None:
+    other = write_other(tmp_path / "other.hdf5")
+    with pytest.raises(ConfigError, match="other.hdf5"):
+        evaluate(EvalConfig(str(model), path, training_data=other, device="cpu"))
+
+
 def test_batches_do_not_change_the_numbers(model: Path, path: Path) -> None:
     few, many = (
         evaluate(EvalConfig(str(model), path, horizons=(1, 10), limit=4, batch=batch, device="cpu"))
@@ -69,7 +103,8 @@ def test_batches_do_not_change_the_numbers(model: Path, path: Path) -> None:
 def test_a_film_is_written(path: Path, tmp_path: Path) -> None:
     with EpisodeFile(path) as file:
         test = OpenLoopTest(file, [1])
-        film(tmp_path / "film.mp4", lambda windows, *_: what_happened(test, windows), test, steps=3)
+        rollouts = {"best": [{"episode": 2, "fg_psnr": 30.0}], "worst": [{"episode": 5, "fg_psnr": 20.0}]}
+        film(tmp_path / "film.mp4", lambda windows, *_: what_happened(test, windows), test, steps=3, rollouts=rollouts)
     assert (tmp_path / "film.mp4").stat().st_size > 1000
 
 

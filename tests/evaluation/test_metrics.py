@@ -12,8 +12,9 @@ from drawings import Array, table
 from recordings import write_file
 
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.evaluation.metrics import Pictures, find_metrics
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction
+from gwm_sim.evaluation.pictures import Pictures
+from gwm_sim.evaluation.registry import find_metrics
 
 
 def column(*pairs: tuple[Array, Array]) -> dict[str, Any]:
@@ -52,7 +53,9 @@ def test_a_recording_says_what_it_lacks(tmp_path: Path) -> None:
     with EpisodeFile(write_file(tmp_path / "bench.hdf5")) as file:
         test = OpenLoopTest(file, [1])
         lacking = {kind.name: kind.missing(test) for kind in find_metrics(file.schema.env_id)}
-        assert {name for name, reason in lacking.items() if reason is None} == {"objects", "pictures"}
+        known = {"objects", "pictures", "sharpness", "robot", "rollouts"}
+        assert {name for name, reason in lacking.items() if reason is None} == known
+        assert lacking["things"] == "nobody looked for any"
         assert lacking["outcome"] == "no labels of grasp"
         assert lacking["end-effector"] == "the data do not say where it is"
         numbers: dict[str, Any] = {}

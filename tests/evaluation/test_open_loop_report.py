@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from drawings import GAIN, Array, draw_scene, table, write_file
+from color_trackers import drawn_poses
 
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.envs.blocks.metrics import MISSING_CM
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Prediction, Predictor, Window
 from gwm_sim.evaluation.report import SHUFFLE_STEPS, open_loop_report
+from gwm_sim.evaluation.scene import Scene
 
 HORIZONS = (1, 10, 20)
 
@@ -103,6 +106,38 @@ def test_following_the_actions_gives_a_high_shuffle_ratio(path: Path) -> None:
     assert report["controllability"]["action_shuffle_ratio"] > 3
     assert report["horizons"]["10"]["telemetry_error_mm"] < 10
     assert report["horizons"]["10"]["object_error_cm"] < report["horizons"]["10"]["object_error_cm_floor"] / 3
+
+
+def test_other_actions_change_the_pictures_of_whoever_follows_them(path: Path, copied: dict[str, Any]) -> None:
+    ratios = report_of(follower, path)["controllability"]["pictures"]
+    assert ratios.keys() == {"shuffled", "zero", "repeated"}
+    assert all(ratio > 1.5 for ratio in ratios.values())
+    assert ratios["repeated"] < ratios["shuffled"]  # the course bends little in ten steps
+    assert copied["controllability"]["pictures"] == dict.fromkeys(ratios, 1.0)
+
+
+def test_without_an_error_or_an_action_before_there_is_no_ratio(path: Path) -> None:
+    assert set(report_of(oracle, path)["controllability"]["pictures"].values()) == {None}
+    with EpisodeFile(path) as file:
+        test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], context=1)
+        ratios = open_loop_report(copy, test, HORIZONS)["controllability"]["pictures"]
+    assert ratios == {"shuffled": 1, "zero": 1, "repeated": None}
+
+
+def test_the_empty_scene_is_looked_up_by_the_telemetry_that_was_predicted(path: Path) -> None:
+    asked = []
+
+    class Poses(PoseLibrary):
+        def picture(self, telemetry: Array, without: int | None = None) -> Array:
+            asked.append(telemetry)
+            return super().picture(telemetry, without)
+
+    with EpisodeFile(path) as file:
+        test = OpenLoopTest(file, [*HORIZONS, SHUFFLE_STEPS], scene=Scene(poses=drawn_poses(table(), Poses)))
+        column = open_loop_report(copy, test, HORIZONS)["horizons"]["10"]
+        starts = np.concatenate([windows.telemetry[:, -1] for windows in test.batches(64)])
+    assert {tuple(row) for row in np.concatenate(asked).tolist()} == {tuple(row) for row in starts.tolist()}
+    assert column["fg_psnr_scene_floor"] < column["fg_psnr_floor"] == column["fg_psnr"]
 
 
 def test_a_lost_cube_counts_ten_centimetres(path: Path) -> None:

@@ -1,13 +1,31 @@
 """The closing report says in words what its numbers mean, and says so when it cannot know."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawings import make_episode, make_schema, table
+from color_trackers import drawn_poses, make_tracker
 
-from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.tracker import NothingToTrack, Tracker
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.training.summary import HORIZONS, choose, closing_report, copying, keeping, listening
+from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.summary import (
+    HORIZONS,
+    choose,
+    closing_report,
+    copying,
+    keeping,
+    listening,
+    looking_up,
+    moving,
+    standing,
+)
 
 
 def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpoint: Path) -> None:
@@ -20,7 +38,7 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
     assert numbers["episodes"] == 5
     assert numbers["windows"] == 5 * (12 - CONTEXT + 1)
     assert set(numbers["horizons"]) == {"1", "5"}  # fewer than 20 windows reach 10 steps
-    assert len(report["words"]) == 3
+    assert len(report["words"]) >= 3
     assert "listens to the actions is not known" in report["words"][0]
 
 
@@ -57,6 +75,7 @@ def column(fg_psnr: float | None, permanence: float | None = None) -> dict[str, 
         "fg_psnr_floor": floor,
         "psnr": 30.0,
         "psnr_floor": 31.0,
+        "psnr_scene_floor": None,
         "object_permanence": permanence,
         "visible_objects": 0 if permanence is None else 9,
     }
@@ -75,4 +94,81 @@ def test_objects_are_kept_lost_or_unknown() -> None:
     assert "keeps objects: after 10 steps, 95%" in keeping({1: column(25, 1.0), 10: column(25, 0.95)}, ("red",))
     assert "loses objects: after 10 steps, 40%" in keeping({1: column(25, 1.0), 10: column(25, 0.4)}, ("red",))
     assert "no colour in their names (mug)" in keeping({1: column(25)}, ("mug",))
-    assert "tracks no objects" in keeping({1: column(25)}, ())
+    assert "is not known: hardly any that was found moved" in keeping({1: column(25)}, ())
+    assert "is not known: the camera moves" in keeping({1: column(25)}, (), "the camera moves")
+
+
+def seen(**numbers: float | int | None) -> dict[str, float | int | None]:
+    """A column of what a tracker tells."""
+    usual = {"moved_things": 9, "moved_error_px": 4.2, "moved_error_widths": 0.5, "moved_error_widths_floor": 2.0}
+    overlap = {"robot_overlap": 0.8, "robot_overlap_floor": 0.3, "robot_overlap_scene_floor": None}
+    return {**column(25), **usual, "kept": 0.75, "kept_floor": 0.1, **overlap, **numbers}
+
+
+def test_things_that_moved_are_followed_or_not_beside_copying() -> None:
+    told = moving({1: seen(moved_error_widths=0.1), 10: seen()})
+    assert told.startswith(
+        "it follows things that move: after 10 steps they are 0.5 of their widths off (4.2 px), 2.0 "
+    )
+    assert told.endswith("75% are kept, 10% by copying.")
+    assert "does not follow" in moving({10: seen(moved_error_widths=2.0)})
+
+
+def test_the_overlap_of_the_robot_stands_beside_the_floors_that_are_known() -> None:
+    (told,) = standing({1: seen(), 10: seen(robot_overlap=None)})
+    assert told == "imagined and true robot overlap by 80% after 1 steps (30% where the last frame is copied)."
+    (both,) = standing({10: seen(robot_overlap_scene_floor=0.7)})
+    assert both.endswith("(30% where the last frame is copied, 70% looked up by telemetry).")
+    assert standing({1: seen(robot_overlap=None)}) == []
+
+
+def test_pictures_tell_of_other_actions_beside() -> None:
+    told = listening(2.3, pictures={"shuffled": 1.5, "zero": 1.25, "repeated": None})
+    assert told.endswith(" In the pictures: 1.50 with those of other windows, 1.25 with zeros.")
+
+
+def test_the_empty_scene_is_a_floor_where_it_is_known() -> None:
+    unknown = {1: column(25), 5: column(25)}
+    assert looking_up(unknown, 10) == []
+    known = {
+        steps: {**column(25), "psnr_scene_floor": 26.0, "fg_psnr_scene_floor": floor}
+        for steps, floor in ((1, 24), (5, 26))
+    }
+    (told,) = looking_up(known, 10)
+    assert told == ("it is better than the empty scene with the robot looked up by telemetry up to 1 steps (0.1 s).")
+    assert "may do as much" in copying({1: column(19), 5: column(21)}, 10)
+    assert "may do as much" not in copying(
+        {steps: {**known[1], "fg_psnr": value} for steps, value in ((1, 19), (5, 21))}, 10
+    )
+
+
+def test_it_looks_for_things_where_nobody_measured_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings without objects: a fresh model, the true colours of the things, and the empty scene as poses."""
+    path = tmp_path / "bare.hdf5"
+    writer = EpisodeWriter(path, replace(make_schema(), object_names=(), tasks=()))
+    for index in range(12):
+        writer.write(index, replace(make_episode(index), objects=None, labels={}))
+    writer.merge()
+    config = TrainConfig(data=(path,), out=tmp_path / "fresh", preset="tiny", steps=1)
+    model = build(config, PRESETS["tiny"], load_training_data([path]))
+    asked = []
+
+    def poses(file: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:
+        asked.append(episodes)
+        return drawn_poses(table())
+
+    monkeypatch.setattr(Tracker, "fit", lambda *_, **__: make_tracker(red=(203, 10, 10), blue=(10, 26, 217)))
+    monkeypatch.setattr(PoseLibrary, "of", poses)
+    report = closing_report(model, [path], [k % 2 == 1 for k in range(12)])
+    assert asked == [[0, 2, 4, 6, 8, 10]]  # episodes that were trained on alone
+    words = " ".join(report["words"])
+    for said in ("things that move: after 10 steps", "robot overlap by", "copying the last frame", "empty scene with"):
+        assert said in words
+    monkeypatch.setattr(Tracker, "fit", nothing)
+    assert "whether it keeps things is not known: all is still" in " ".join(
+        closing_report(model, [path], [True] * 12)["words"]
+    )
+
+
+def nothing(*_: object, **__: object) -> Tracker:
+    raise NothingToTrack("all is still.")

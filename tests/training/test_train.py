@@ -99,7 +99,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_model(
     assert report["model_hash"] == tuned.digest()
     assert report["init"]["digest"] == source.digest() and report["init"]["share"] == 1
     assert set(report["held_out"]) == {"tokenizer", "painter", "dynamics"}
-    assert len(report["words"]) == 3
+    assert len(report["words"]) >= 3
     printed = capsys.readouterr().out
     assert "kept from tiny" in printed and report["words"][1] in printed
     with pytest.raises(CheckpointError, match="No model 'nowhere'"):

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, PAINT, Array, draw, table
 from tracked import write_tracked
+from color_trackers import make_tracker
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.detector import detect
 from gwm_sim.envs.blocks.metrics import Objects, Scene, Scores, outcomes, score, silhouette_area, summarize
 from gwm_sim.envs.blocks.violations import Violations
-from gwm_sim.evaluation.metrics import Metric, find_metrics
+from gwm_sim.evaluation.metrics import Metric
 from gwm_sim.evaluation.open_loop import OpenLoopTest
+from gwm_sim.evaluation.registry import find_metrics
+from gwm_sim.evaluation.scene import Scene as KnownScene
 from gwm_sim.policies.blocks.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.testing.metric import MetricConformance
@@ -73,6 +76,22 @@ def test_permanence_asks_for_half_to_double_the_area(width: float, permanent: bo
     assert score_pictures(true, predicted, [pose(0, 0)]).permanent.all() == permanent
 
 
+@pytest.mark.parametrize(
+    ("shift", "width", "kept"),
+    [(0, 8, True), (4, 8, True), (5, 8, False), (0, 4, False), (4, 10, True), (0, 12, False), (0, 0, False)],
+)
+def test_what_moved_is_kept_within_three_centimetres_at_half_to_double_the_area(
+    shift: int, width: int, kept: bool
+) -> None:
+    true = draw(table(), (31.5, 31.5), PAINT["red"])
+    predicted = draw(table(), (31.5 + shift, 31.5), PAINT["red"], width) if width else table()
+    for guess, last in ((predicted, true), (true, predicted)):
+        numbers = summarize(score_pictures(true, guess, [pose(0, 0)], last, last_objects=[pose(0.05, 0)]))
+        shares = numbers["object_kept"], numbers["object_kept_floor"]
+        assert shares == ((kept, True) if last is true else (True, kept))
+    assert summarize(score_pictures(true, true, [pose(0, 0)]))["object_kept"] is None  # nothing moved
+
+
 @pytest.mark.parametrize(("covered", "visible"), [(0, True), (3, True), (5, False)])
 def test_permanence_counts_cubes_of_which_half_is_visible(covered: int, visible: bool) -> None:
     true = draw(table(), (31.5, 31.5), PAINT["red"])
@@ -124,7 +143,8 @@ class TestContract(MetricConformance):
         self.kind, self.path = request.param, recording
 
     def make_metric(self, tmp_path: Path) -> Metric:
-        test = OpenLoopTest(EpisodeFile(self.path), [1, 5], cameras=CAMERAS, depth=True)
+        scene = KnownScene(make_tracker(red=(200, 30, 30), blue=(30, 50, 200)))
+        test = OpenLoopTest(EpisodeFile(self.path), [1, 5], cameras=CAMERAS, depth=True, scene=scene)
         metric: Metric = self.kind(test)
         return metric
 

@@ -1,0 +1,107 @@
+"""What is known of a scene beside the episodes that a model is tested on: its things, and every pose of the robot.
+
+Both are found in pictures and telemetry alone. Where they cannot be found, a scene says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeVar
+
+from gwm_sim.arrays import Array
+from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.errors import DataError, MissingDependency
+from gwm_sim.extras import install_command
+from gwm_sim.progress import Show
+
+if TYPE_CHECKING:  # a tracker needs an extra
+    from gwm_sim.data.tracking.tracker import Tracker
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What measures of pictures may use beside the pictures."""
+
+    tracker: Tracker | None = None
+    untracked: str = "nobody looked for any"
+    """Why there is no tracker."""
+    poses: PoseLibrary | None = None
+    unposed: str = "no training data to look the robot up in"
+    """Why there are no poses."""
+
+    def empty(self, telemetry: Array) -> Array | None:
+        """The empty scene with the robot looked up by telemetry (B, S, P), pictures (B, S, H, W, 3) uint8; None where
+        no poses are known."""
+        if self.poses is None:
+            return None
+        pictures = self.poses.picture(telemetry.reshape(-1, telemetry.shape[-1]))
+        return pictures.reshape(*telemetry.shape[:2], *pictures.shape[1:])
+
+
+def find_tracker(file: EpisodeFile, camera: str, show: Show = lambda share, text: None) -> Tracker:
+    """The tracker that an episode file brings along for a camera, else one that is fitted to its true frames.
+
+    Raises:
+        NothingToTrack: Nothing in the file can be followed; the message says why.
+        MissingDependency: Tracking needs an extra that is not installed.
+    """
+    if not all(map(find_spec, ("cv2", "scipy"))):
+        raise MissingDependency(f"finding them needs OpenCV and SciPy. Run: {install_command('scipy')}")
+    from gwm_sim.data.tracking.tracker import Tracker  # which needs both
+
+    arrays = file.attached("tracker")
+    brought = None if arrays is None else Tracker.from_arrays(arrays)
+    return brought if brought is not None and brought.camera == camera else Tracker.fit(file, camera, show=show)
+
+
+def find_poses(training: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:
+    """The poses of the robot in episodes that a model was trained on, by default all of a file.
+
+    Raises:
+        DataError: There are none; the message says why.
+    """
+    if not training.schema.telemetry_names:
+        raise DataError("the robot reports nothing to look its poses up by")
+    return PoseLibrary.of(training, camera, episodes)
+
+
+def attempt(find: Callable[[], Found]) -> tuple[Found | None, str]:
+    """What is found and an empty text, or None and why not."""
+    try:
+        return find(), ""
+    except (DataError, MissingDependency) as error:
+        return None, str(error).rstrip(".")
+
+
+def find_scene(
+    file: EpisodeFile,
+    camera: str,
+    training: EpisodeFile | None = None,
+    episodes: list[int] | None = None,
+    *,
+    track: bool = True,
+    show: Show = lambda share, text: None,
+) -> Scene:
+    """Find out what is known of the scene that a camera sees.
+
+    Args:
+        file: The episodes to test with, of which true frames alone tell what the things look like.
+        camera: The main camera.
+        training: A file that the model was trained on, for the poses of the robot.
+        episodes: Which episodes of it are asked, by default all.
+        track: Whether things are looked for.
+        show: Told about the progress.
+    """
+    scene = Scene()
+    if track:
+        tracker, untracked = attempt(lambda: find_tracker(file, camera, show))
+        scene = replace(scene, tracker=tracker, untracked=untracked)
+    if training is not None:
+        poses, unposed = attempt(lambda: find_poses(training, camera, episodes))
+        scene = replace(scene, poses=poses, unposed=unposed)
+    return scene
