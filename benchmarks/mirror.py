@@ -58,7 +58,7 @@ def main(config: MirrorConfig) -> int:
     Every episode keeps its number, which decides whether it is kept for validation.
     """
     file = EpisodeFile(config.motion)
-    if not file.schema.object_names or not file.schema.env_id.startswith("MuJoCo-"):
+    if not file.schema.object_names or file.schema.tracked or not file.schema.env_id.startswith("MuJoCo-"):
         raise ConfigError(f"{file.path} is not a recording of the twin")
     settings = {"mirrored": file.digest()[:16]}
     versions = {"gwm_sim": gwm_sim.__version__}

@@ -1,4 +1,4 @@
-"""`gwm export`: an episode file becomes a dataset of others, for their training code.
+"""`gwm export`: an episode file becomes a dataset of others, for their training code, or a recording without labels.
 
 One episode at a time is in memory. What is written appears under its name when it is complete, or not at all.
 """
@@ -24,14 +24,14 @@ from gwm_sim.progress import progress
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write an episode file in the format of others."""
+    """Write an episode file in the format of others, or `raw`: as a recording without labels."""
 
     format: tyro.conf.Positional[Writable]
     """Who shall read it."""
     file: tyro.conf.Positional[Path]
     """Episode file: collected, imported or imagined."""
     out: tyro.conf.Positional[Path]
-    """What to write, which must not exist yet: a file for robomimic, a folder for the others."""
+    """What to write, which must not exist yet: a file for robomimic and raw, a folder for the others."""
     codec: Codec = "av1"
     """lerobot: video codec. AV1 is smaller, H.264 plays everywhere and takes pictures below 64 pixels."""
     task: str | None = None
@@ -39,6 +39,8 @@ class ExportConfig:
     valid: float = 0.0
     """robomimic: share of the episodes for validation, named in mask/valid; the others are in mask/train. Masks that
     the episodes have are written without it."""
+    calibration: bool = False
+    """raw: keep where the cameras stand and how much they see, where the file says so."""
     limit: int | None = None
     """Take only the first episodes."""
     json: Path | None = None
@@ -47,7 +49,7 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.valid < 1:
             raise ConfigError(f"--valid must be a share from 0 to below 1, got {self.valid:g}")
-        for name in ("valid", "task"):
+        for name in ("valid", "task", "calibration"):
             if getattr(self, name) and name not in EXPORT_FORMATS[self.format].options:
                 owners = ", ".join(format.name for format in EXPORT_FORMATS.values() if name in format.options)
                 raise ConfigError(f"--{name} is for {owners}; {self.format} has no place for it")
@@ -64,12 +66,13 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
         MissingDependency: The format needs a package that is not installed.
     """
     format = EXPORT_FORMATS[config.format]
+    options = {name: getattr(config, name) for name in format.options}
     require(format)
     _refuse_existing(config.out)
     with EpisodeFile(config.file) as file, progress("export") as show:
         recordings = Recordings(file, config.limit, show)
         with keeping(lambda: f"{config.out} was not written."), _appearing_whole(config.out) as path:
-            format.write(recordings, path, **{name: getattr(config, name) for name in format.options})
+            format.write(recordings, path, **options)
         return {
             "out": str(config.out),
             "format": config.format,
@@ -78,7 +81,8 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
             "cameras": list(recordings.schema.cameras),
             "rate": recordings.schema.rate,
             "imagined": recordings.imagined,
-            "left_out": [f"depth of {camera}" for camera in recordings.schema.depth],
+            "tracked": recordings.tracked if format.keeps_objects else None,
+            "left_out": format.left_out(recordings, **options),
         }
 
 
@@ -109,7 +113,9 @@ def main(config: ExportConfig) -> int:
     content = f"{result['episodes']} episodes, {result['frames']:,} frames of {', '.join(result['cameras'])}"
     print(f"{config.out}: {content}, {result['rate']:g} Hz")
     if result["left_out"]:
-        print(f"left out: {', '.join(result['left_out'])}, for which {config.format} has no common place")
+        print(f"left out: {', '.join(result['left_out'])}{EXPORT_FORMATS[config.format].why}")
+    if result["tracked"]:
+        print("positions of objects were tracked, not measured; the metadata say so")
     if who := result["imagined"]:
         print(f"imagined by {who['model']} ({who['hash']}); the metadata say so")
     if config.json is not None:

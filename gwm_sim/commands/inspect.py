@@ -13,7 +13,7 @@ from gwm_sim.data.demos import is_own
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import Readable, detect, unknown
 from gwm_sim.data.importers.source import chosen_cameras
-from gwm_sim.data.inspection import Range, Summary, TaskSuccess, summarize
+from gwm_sim.data.inspection import Objects, Range, Summary, TaskSuccess, summarize
 from gwm_sim.data.recording import SourceOptions
 from gwm_sim.data.survey import Survey, Watched, survey
 from gwm_sim.errors import ConfigError, DataError
@@ -96,6 +96,7 @@ def _show_summary(summary: Summary, console: Console) -> None:
     facts.add_row("episodes", f"{summary.episodes:,} of {summary.shortest} to {summary.longest} steps")
     facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
     facts.add_row("cameras", cameras)
+    facts.add_row("objects", "none" if summary.objects is None else str(summary.objects))
     facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
     if summary.masks:
         facts.add_row("masks", ", ".join(f"{name} {count}" for name, count in summary.masks.items()))
@@ -105,6 +106,8 @@ def _show_summary(summary: Summary, console: Console) -> None:
     facts.add_row("settings", ", ".join(f"{name} {value}" for name, value in summary.settings.items()))
     facts.add_row("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items()))
     console.print(facts)
+    if summary.objects is not None and summary.objects.sightings:
+        console.print(_sightings_table(summary.objects))
     if summary.success:
         console.print(success_table(summary.success))
     console.print(_range_table("actions", summary.actions))
@@ -141,6 +144,14 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
         table.add_row(
             task, f"{shares.episodes:,}", *(f"{share:.1%}" for share in (shares.any, shares.held, shares.end))
         )
+    return table
+
+
+def _sightings_table(objects: Objects) -> Table:
+    table = Table("camera", "object", "in sight", "confidence", "unknown", title="tracked objects, share of frames")
+    for camera, seen in objects.sightings.items():
+        for name, known in seen.items():
+            table.add_row(camera, name, f"{known.in_sight:.1%}", f"{known.confidence:.2f}", f"{known.unknown:.1%}")
     return table
 
 

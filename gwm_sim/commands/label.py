@@ -74,6 +74,8 @@ def label_episodes(config: LabelConfig, ask: Ask = input) -> dict[int, int | Non
                 if not writer.has(k):
                     since = inquire(config, file, k, ask) if given is None else given.get(k)
                     writer.write(k, labelled(file.read(k), config.task, since))
+            for name in file.attachments:
+                writer.attach(name, file.attached(name) or {})
     with EpisodeFile(config.out) as done:
         return {k: first_success(done.read(k, cameras=()), config.task) for k in range(len(done))}
 

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+NOMINAL_FOVY = 45.0
+"""Vertical field of view of a camera of which nobody said it [deg]."""
+
 TURNED = 0.05
 """How much the axes of a camera that moves without turning may differ, by the robot's inaccuracy."""
 
@@ -34,6 +37,11 @@ class Camera:
     """Picture width [px]."""
     moving: bool = False
     """Whether it rides on the robot, so that position and rotation are those of one instant."""
+
+    @classmethod
+    def uncalibrated(cls, height: int, width: int) -> Camera:
+        """A camera of which only the size of its pictures [px] is known: where it stands, and its view, say nothing."""
+        return cls(np.zeros(3), np.eye(3), NOMINAL_FOVY, height=height, width=width)
 
     @property
     def focal_length(self) -> float:

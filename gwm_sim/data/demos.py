@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.episode import Episode, arrays_of, write_attributes
 from gwm_sim.data.hdf5 import open_file as open_file
 from gwm_sim.data.schema import FORMAT, Schema
+from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.errors import DataError
 from gwm_sim.storage import reason
 
@@ -32,6 +34,32 @@ def write_head(file: h5py.File, schema: Schema) -> h5py.Group:
     data.attrs["env_args"] = env_args(schema)
     data.attrs["gwm_schema"] = json.dumps(schema.to_json())
     return data
+
+
+def write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
+    """Write an episode, with whatever of it does not fit the schema refused as a DataError."""
+    length = len(episode)
+    arrays = arrays_of(episode)
+    told = tuple(task for task in schema.tasks if task in episode.labels)
+    layout = schema.layout(length, told)
+    if arrays.keys() != layout.keys():
+        raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
+    group = data.create_group(name)
+    write_attributes(group, episode)
+    if told != schema.tasks:
+        group.attrs["labelled"] = json.dumps(told)
+    for key, array in arrays.items():
+        check_dataset(array, *layout[key], where=f"{name}/{key}")
+        check_finite(array, first_row=0, where=f"{name}/{key}")
+        if key.startswith("sightings/"):
+            check_shares(array, where=f"{name}/{key}")
+        storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
+        group.create_dataset(key, data=array, **storage)
+    own = episode.labels_of(schema.task)
+    group["rewards"] = np.zeros(length, np.float32) if own is None else own.reward[1:]
+    # Episodes end by their length: no task terminates on success.
+    group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
+    link_observations(group)
 
 
 _CHUNK_BYTES = 100_000
@@ -167,6 +195,8 @@ def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
     except OSError as error:
         raise DataError(f"{where} {reason(error) or f'is damaged: {error}'}") from error
     check_finite(array, rows.start, where)
+    if name.startswith("sightings/"):
+        check_shares(array, where)
     return array
 
 
@@ -176,3 +206,11 @@ def check_finite(array: Array, first_row: int, where: str) -> None:
     row, *column = np.argwhere(~np.isfinite(array))[0]
     at = f" column {tuple(map(int, column)) if len(column) > 1 else int(column[0])}" if column else ""
     raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}.")
+
+
+def check_shares(sightings: Array, where: str) -> None:
+    """Refuse sightings (N+1, K, 6) whose visibility or confidence is no share."""
+    for name in ("visible", "confidence"):
+        shares = sightings[..., COLUMNS.index(name)]
+        if wrong := shares[(shares < 0) | (shares > 1)].tolist():
+            raise DataError(f"{where}: {name} must be in [0, 1], got {wrong[0]:g}.")

@@ -40,7 +40,8 @@ class Episode:
     labels: dict[str, TaskLabels]
     """Labels per task: of all tasks of the file, or of those alone that somebody judged it for."""
     objects: Array | None
-    """Object poses as xyz [m] and quaternion wxyz, (N+1, K, 7) float32; None when they are unknown."""
+    """Object poses as xyz [m] and quaternion wxyz, (N+1, K, 7) float32; None when they are unknown. Of tracked objects
+    the turn is not known, and in the frame `image` there stand column, row and apparent size [px] for xyz."""
     properties: dict[str, float]
     """Physics properties of this episode, such as friction and gravity."""
     seed: int | None
@@ -56,6 +57,9 @@ class Episode:
     """What was asked for, in words; None when nobody wrote it down."""
     masks: tuple[str, ...] = ()
     """Filter keys that the episode belongs to, such as train."""
+    sightings: dict[str, Array] = field(default_factory=dict)
+    """Where tracked objects are in the pictures per camera, and how surely: (N+1, K, 6) float32, columns as in
+    `tracking.sightings.COLUMNS`; empty where objects were measured or are unknown."""
 
     def __len__(self) -> int:
         """Return the number of actions N."""
@@ -88,6 +92,7 @@ def arrays_of(episode: Episode) -> dict[str, Array]:
     arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}
     if episode.objects is not None:
         arrays["objects"] = episode.objects
+    arrays |= {f"sightings/{name}": seen for name, seen in episode.sightings.items()}
     for task, labels in episode.labels.items():
         arrays |= {f"labels/{task}/reward": labels.reward, f"labels/{task}/success": labels.success}
     return arrays

@@ -10,11 +10,13 @@ Object poses, labels for every task, physics properties and seeds lie beside; `g
                                        labelled (JSON): tasks that it has labels for, where these are not all
         actions (N, A)          action t leads from frame t to frame t+1
         telemetry (N+1, P)      frames/<camera> (N+1, H, W, 3)      objects (N+1, K, 7)
+        sightings/<camera> (N+1, K, 6)     of objects that were tracked in these pictures
         labels/<task>/reward (N+1,)      labels/<task>/success (N+1,)
         depth/<camera> (N+1, H, W, 1)   in units of 0.1 mm, where it was measured
         rewards (N,)  dones (N,)                for robomimic: the file's own task, else one that is labelled
         obs/<camera>_image, obs/<camera>_depth, obs/agent_pos, next_obs/...             virtual, (N, ...)
     /mask/<name>                names of the demos whose `masks` say so                 for robomimic
+    /<name>                     what is attached to the file, see `attachments`
 
 A writer makes one part file per episode and renames it into place, so a killed run loses only episodes in progress.
 Knows numpy and h5py; nothing of environments, policies or models.
@@ -23,7 +25,7 @@ Knows numpy and h5py; nothing of environments, policies or models.
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +34,7 @@ import h5py
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data import demos
+from gwm_sim.data import attachments, demos
 from gwm_sim.data.episode import DEPTH_UNIT as DEPTH_UNIT
 from gwm_sim.data.episode import Episode as Episode
 from gwm_sim.data.episode import TaskLabels as TaskLabels
@@ -107,13 +109,39 @@ class EpisodeWriter:
         """
         with replacing(self._part(index)) as temporary, new_file(temporary) as file:
             data = demos.write_head(file, self.schema)
-            _write_demo(data, f"demo_{index}", episode, self.schema)
+            demos.write_demo(data, f"demo_{index}", episode, self.schema)
             data.attrs["total"] = len(episode)
+
+    def attach(self, name: str, arrays: Mapping[str, Array]) -> None:
+        """Store arrays beside the episodes, completely or, when killed meanwhile, not at all.
+
+        Args:
+            name: What they are; `attached` finds them by it.
+            arrays: Numbers or bytes of any shape, by name.
+
+        Raises:
+            ConfigError: Others are attached by that name already.
+            DataError: One of the arrays is of another type, or what is attached already is damaged.
+        """
+        present = self.attached(name)
+        if present is None:
+            attachments.store(attachments.file_beside(self._parts, name), name, arrays)
+        elif attachments.digest_of(present) != attachments.digest_of(arrays):
+            raise ConfigError(f"{self.path} was begun with another {name}: write to another file.")
+
+    def attached(self, name: str) -> dict[str, Array] | None:
+        """Return the arrays that are stored by that name already; None when there are none."""
+        if self._merged:
+            with open_file(self.path) as file:
+                if (arrays := attachments.load(file, name, self.path)) is not None:
+                    return arrays
+        return attachments.load_beside(self._parts, name)
 
     def merge(self) -> None:
         """Make the file out of what it held before and all parts, then remove the parts."""
         sources = {index: self.path for index in self._merged} | {int(part.stem): part for part in self._part_files()}
-        if sources.keys() != self._merged:
+        attached = attachments.names_beside(self._parts)
+        if sources and (attached or sources.keys() != self._merged):
             with replacing(self.path) as temporary, new_file(temporary) as file:
                 data, total = demos.write_head(file, self.schema), 0
                 for index in sorted(sources):
@@ -122,6 +150,7 @@ class EpisodeWriter:
                     file.check()
                 data.attrs["total"] = total
                 demos.write_masks(file)
+                self._copy_attachments(file)
             self._merged = set(sources)
         shutil.rmtree(self._parts)
 
@@ -135,6 +164,15 @@ class EpisodeWriter:
         with resumable(self.path), exclusive(self._parts / "lock", str(self.path)):
             yield
             self.merge()
+
+    def _copy_attachments(self, file: h5py.File) -> None:
+        sources = {name: attachments.file_beside(self._parts, name) for name in attachments.names_beside(self._parts)}
+        if self._merged:
+            with open_file(self.path) as merged:
+                sources |= dict.fromkeys(attachments.names_in(merged), self.path)
+        for name, path in sources.items():
+            with open_file(path) as source:
+                source.copy(name, file)
 
     def _part(self, index: int) -> Path:
         return self._parts / f"{index:06d}.hdf5"
@@ -194,6 +232,11 @@ class EpisodeFile:
         return not self.path.is_file()
 
     @property
+    def _parts(self) -> Path:
+        """The folder of the parts, where that is what was opened."""
+        return self.path if self.path.is_dir() else parts_folder(self.path)
+
+    @property
     def size(self) -> int:
         """Size on disk [bytes]."""
         return sum(file.stat().st_size for file in {file for file, _ in self._demos})
@@ -250,12 +293,32 @@ class EpisodeFile:
             succeeded=bool(group.attrs["succeeded"]) if "succeeded" in group.attrs else None,
             instruction=str(group.attrs["instruction"]) if "instruction" in group.attrs else None,
             masks=self.masks[k],
+            sightings={name: load(f"sightings/{name}") for name in self.schema.tracked},
         )
+
+    @property
+    def attachments(self) -> list[str]:
+        """Names of what is attached to the file."""
+        if self.unfinished:
+            return attachments.names_beside(self._parts)
+        return attachments.names_in(self._open(self.path))
+
+    def attached(self, name: str) -> dict[str, Array] | None:
+        """Read the arrays that are attached by that name, such as those of a tracker; None when there are none.
+
+        Raises:
+            DataError: They are damaged.
+        """
+        if self.unfinished:
+            return attachments.load_beside(self._parts, name)
+        return attachments.load(self._open(self.path), name, self.path)
 
     def check(self) -> None:
         """Read all numbers of the file; raise `DataError` at the first NaN or infinity. Pictures cannot hold any."""
         for k in range(len(self)):
             self.read(k, cameras=())
+        for name in self.attachments:
+            self.attached(name)
 
     def digest(self) -> str:
         """Return a fingerprint (SHA-256) of the content, which does not depend on how it was written or compressed."""
@@ -270,6 +333,8 @@ class EpisodeFile:
                 content.update(_canonical([name, shape, dtype.str]))
                 for start in range(0, shape[0], _DIGEST_ROWS):
                     content.update(demos.read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
+        for name in self.attachments:
+            content.update(_canonical([name, attachments.digest_of(self.attached(name) or {})]))
         return content.hexdigest()
 
     def close(self) -> None:
@@ -293,10 +358,9 @@ class EpisodeFile:
             names = sorted(demos.demo_names(self._open(self.path)), key=demos.demo_number)
             found = [(self.path, name) for name in names]
         else:
-            folder = self.path if self.path.is_dir() else parts_folder(self.path)
-            if not folder.is_dir():
+            if not self._parts.is_dir():
                 raise DataError(f"{self.path}: no such file. Record one with gwm collect.")
-            parts = {int(part.stem): part for part in folder.glob("*.hdf5")}
+            parts = {int(part.stem): part for part in self._parts.glob("*.hdf5")}
             found = [(parts[index], f"demo_{index}") for index in sorted(parts)]
         if not found:
             raise DataError(f"{self.path} holds no finished episode.")
@@ -319,29 +383,6 @@ class EpisodeFile:
 
 _DIGEST_ROWS = 256
 """Rows hashed at a time, which bounds memory for long episodes of large frames."""
-
-
-def _write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:
-    length = len(episode)
-    arrays = arrays_of(episode)
-    labelled = tuple(task for task in schema.tasks if task in episode.labels)
-    layout = schema.layout(length, labelled)
-    if arrays.keys() != layout.keys():
-        raise DataError(f"{name}: got {sorted(arrays)}, but the schema has {sorted(layout)}.")
-    group = data.create_group(name)
-    write_attributes(group, episode)
-    if labelled != schema.tasks:
-        group.attrs["labelled"] = json.dumps(labelled)
-    for key, array in arrays.items():
-        demos.check_dataset(array, *layout[key], where=f"{name}/{key}")
-        demos.check_finite(array, first_row=0, where=f"{name}/{key}")
-        storage = demos.frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
-        group.create_dataset(key, data=array, **storage)
-    own = episode.labels_of(schema.task)
-    group["rewards"] = np.zeros(length, np.float32) if own is None else own.reward[1:]
-    # Episodes end by their length: no task terminates on success.
-    group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
-    demos.link_observations(group)
 
 
 def _canonical(value: object) -> bytes:

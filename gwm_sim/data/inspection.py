@@ -9,6 +9,8 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.schema import TRACKER, Schema
+from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.protocol import SustainedSuccess
 
 
@@ -81,6 +83,42 @@ class TaskSuccess:
 
 
 @dataclass(frozen=True)
+class Sighted:
+    """How well a tracked object is known in the pictures of a camera."""
+
+    in_sight: float
+    """Share of the frames in which some of it is seen."""
+    confidence: float
+    """Mean over all frames."""
+    unknown: float
+    """Share of the frames with confidence 0: its place there is that of another frame."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Which objects there are, and how it is known where they are."""
+
+    names: tuple[str, ...]
+    provenance: str
+    """measured, tracked or imagined."""
+    frame: str
+    """In what their positions are: metres or image."""
+    tracker: str | None
+    """Digest of the tracker that found them."""
+    sightings: dict[str, dict[str, Sighted]]
+    """By camera and object, where they were tracked."""
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        known = self.provenance
+        if self.sightings:
+            known += f" in the pictures of {', '.join(self.sightings)}"
+        if self.tracker is not None:
+            known += f" (tracker {self.tracker[:16]})"
+        return f"{', '.join(self.names)}: {known}, in {'metres' if self.frame == 'metres' else 'image coordinates'}"
+
+
+@dataclass(frozen=True)
 class Summary:
     """What is in an episode file."""
 
@@ -106,6 +144,8 @@ class Summary:
     """Episodes by filter key."""
     seeds: tuple[int, int] | None
     """Lowest and highest."""
+    objects: Objects | None
+    """None where the file says nothing of any."""
     success: dict[str, TaskSuccess]
     actions: dict[str, Range]
     telemetry: dict[str, Range]
@@ -145,6 +185,7 @@ def summarize(file: EpisodeFile) -> Summary:
         policies=dict(sorted(Counter(file.policies).items())),
         masks=dict(sorted(Counter(mask for masks in file.masks for mask in masks).items())),
         seeds=(min(seeds), max(seeds)) if seeds else None,
+        objects=_objects(schema, episodes) if schema.object_names else None,
         success={
             task: _success(labelled)
             for task in schema.tasks
@@ -159,6 +200,19 @@ def summarize(file: EpisodeFile) -> Summary:
         versions=schema.versions,
         digest=file.digest(),
     )
+
+
+def _objects(schema: Schema, episodes: Sequence[Episode]) -> Objects:
+    sightings = {}
+    for camera in schema.tracked:
+        seen = np.concatenate([episode.sightings[camera] for episode in episodes])  # (F, K, 6)
+        visible, confidence = (seen[..., COLUMNS.index(name)] for name in ("visible", "confidence"))
+        shares = np.stack([(visible > 0).mean(axis=0), confidence.mean(axis=0), (confidence == 0).mean(axis=0)], axis=1)
+        sightings[camera] = {
+            name: Sighted(*known) for name, known in zip(schema.object_names, shares.tolist(), strict=True)
+        }
+    tracker = schema.settings.get(TRACKER)
+    return Objects(schema.object_names, schema.provenance, schema.object_frame, tracker, sightings)
 
 
 def _success(success: Sequence[Array]) -> TaskSuccess:

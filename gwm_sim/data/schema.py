@@ -7,15 +7,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from gwm_sim.data.cameras import Camera
+from gwm_sim.data.tracking.sightings import COLUMNS
 
 FORMAT = 1
 """Version of the layout; raised when an older reader would misread a newer file."""
+
+IMAGINED = "imagined"
+"""Key of the settings, and of the metadata of every export, that says which model imagined the episodes."""
+
+TRACKER = "tracker"
+"""Key of the settings that holds the digest of the tracker which found the objects: it says which things they are."""
+
+RAW = "raw"
+"""Key of the settings that is true where `gwm export raw` left out all that nobody has of an own recording."""
+
+ObjectFrame = Literal["metres", "image"]
+"""In what positions of objects are: xyz [m] of the world, or column, row and apparent size [px] of a picture."""
+
+AXES: dict[ObjectFrame, tuple[str, str, str]] = {"metres": ("x", "y", "z"), "image": ("column", "row", "size")}
+"""What the three numbers of a position are."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,11 @@ class Schema:
     object_names: tuple[str, ...] = ()
     """Objects whose poses are stored; empty when none are."""
     object_size: float = 0.0
-    """Edge length of the objects [m]."""
+    """Edge length of the objects [m]; 0 where it is not known, as of those that were tracked."""
+    object_frame: ObjectFrame = "metres"
+    """In what their positions are; in `image` those of the first camera of `tracked`."""
+    tracked: tuple[str, ...] = ()
+    """Cameras in whose pictures the objects were tracked; empty where they were measured, or there are none."""
     tasks: tuple[str, ...] = ()
     """Tasks that frames are labelled for: all of them, unless an episode says that it has labels for some alone."""
     task: str | None = None
@@ -72,12 +92,35 @@ class Schema:
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that made the data; not part of the content digest."""
 
+    def __post_init__(self) -> None:
+        if self.object_frame not in get_args(ObjectFrame):
+            frames = " or ".join(get_args(ObjectFrame))
+            raise ValueError(f"object_frame must be {frames}, got {self.object_frame!r}")
+        if self.tracked and not self.object_names:
+            raise ValueError(f"tracked names cameras {', '.join(self.tracked)}, but there are no objects")
+
+    @property
+    def provenance(self) -> Literal["measured", "tracked", "imagined"]:
+        """How the positions of the objects are known: measured, tracked in pictures, or imagined by a model."""
+        if self.tracked:
+            return "tracked"
+        return "imagined" if IMAGINED in self.settings else "measured"
+
+    def without_objects(self) -> Schema:
+        """Return the schema of the same episodes where nobody says where objects are."""
+        settings = {key: value for key, value in self.settings.items() if key != TRACKER}
+        return replace(self, object_names=(), object_size=0.0, object_frame="metres", tracked=(), settings=settings)
+
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
         # What older files do not know is left out where they would say nothing else: they keep their digest.
         if not self.depth:
             del value["depth"]
+        if not self.tracked:
+            del value["tracked"]
+        if self.object_frame == "metres":
+            del value["object_frame"]
         if self.gripper in ((), _named_gripper(self.telemetry_names)):
             del value["gripper"]
         return {"format": FORMAT, **json.loads(json.dumps(value))}
@@ -121,6 +164,8 @@ class Schema:
             layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
         if self.object_names:
             layout["objects"] = ((rows, len(self.object_names), 7), float32)
+        for name in self.tracked:
+            layout[f"sightings/{name}"] = ((rows, len(self.object_names), len(COLUMNS)), float32)
         for task in self.tasks if labelled is None else labelled:
             layout[f"labels/{task}/reward"] = ((rows,), float32)
             layout[f"labels/{task}/success"] = ((rows,), np.dtype(np.bool_))

@@ -1,9 +1,9 @@
 """Imagined episodes: what a world model believes would have happened, as an ordinary episode file.
 
 Of every recorded episode the model is shown the first frames; then it follows the recorded actions alone. Pictures,
-telemetry, object positions and labels of the rest are its own. The settings of the file say so, and whatever is made of
-the file carries that on. Seeds stay those of the recordings, so what began as an evaluation episode is still refused
-as training data.
+telemetry, object positions and labels of the rest are its own, neither measured nor tracked. The settings of the file
+say so, and whatever is made of the file carries that on. Seeds stay those of the recordings, so what began as an
+evaluation episode is still refused as training data.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import torch
 
 import gwm_sim
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, TaskLabels
-from gwm_sim.data.exporters.recordings import IMAGINED
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import IMAGINED, RAW, TRACKER, Schema
 from gwm_sim.data.views import apart, side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
@@ -98,16 +97,24 @@ def imagine_episode(model: WorldModel, episode: Episode) -> Episode:
 
 
 def imagined_schema(model: WorldModel, file: EpisodeFile) -> Schema:
-    """The schema of what a model imagines from a file: the model's own, and who imagined what."""
+    """The schema of what a model imagines from a file: the model's own, and who imagined what.
+
+    Its objects are those of the model: no camera saw them, so nothing is said of sightings, but which tracker's things
+    the model learned is.
+    """
     trained, recorded = model.config.schema, file.schema
+    if not model.config.dynamics.objects:
+        trained = trained.without_objects()
+    things = {key: trained.settings[key] for key in (TRACKER,) if key in trained.settings}
     return replace(
         trained,
         cameras={name: recorded.cameras[name] for name in model.config.cameras},
         depth=(),
-        object_names=trained.object_names if model.config.dynamics.objects else (),
+        tracked=(),
         tasks=model.tasks,
         task=next((task for task in (recorded.task, trained.task, *model.tasks) if task in model.tasks), None),
-        settings=recorded.settings
+        settings={key: value for key, value in recorded.settings.items() if key not in (RAW, TRACKER)}
+        | things
         | {
             IMAGINED: {"model": model.config.name, "hash": model.digest()},
             "context": CONTEXT,

@@ -70,12 +70,11 @@ def live_schema(learned: Schema, camera: str, robot: str, rate: float, settings:
     settings are whatever else decided the run.
     """
     return replace(
-        learned,
+        learned.without_objects(),
         env_id=f"robot:{robot}",
         rate=rate,
         cameras={camera: learned.cameras[camera]},
         depth=(),
-        object_names=(),
         tasks=(),
         task=None,
         env_kwargs={},

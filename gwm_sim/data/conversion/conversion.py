@@ -31,9 +31,6 @@ from gwm_sim.protocol import CONTEXT
 SHORTEST = CONTEXT + 1
 """Frames of the shortest episode that is of use: a context, and one frame to predict."""
 
-_NOMINAL_FOVY = 45.0
-"""Foreign files say nothing that could be trusted of where their cameras stand, and no object is measured in them."""
-
 _TELEMETRY_MARGIN = 0.05
 """Share of its span by which telemetry may leave what was recorded: a learned world must not stick at the border."""
 
@@ -154,7 +151,8 @@ class Conversion:
         low, high = found.telemetry.low, found.telemetry.high
         margin = np.maximum(_TELEMETRY_MARGIN * (high - low), 1e-3)
         action_low, action_high = _action_bounds(self._actions, found)
-        camera = Camera(np.zeros(3), np.eye(3), _NOMINAL_FOVY, height=size, width=size)
+        # Foreign files say nothing that could be trusted of where their cameras stand.
+        camera = Camera.uncalibrated(height=size, width=size)
         return Schema(
             env_id=layout.robot,
             rate=self._rate,

@@ -1,6 +1,7 @@
 """LeRobot datasets v3.0: several episodes in a file, tables in parquet, pictures in video.
 
-    meta/info.json                          fps, features, counts, path templates, gwm_sim, [imagined]
+    meta/info.json                          fps, features, counts, path templates, gwm_sim, [imagined],
+                                            [tracked_objects]
     meta/episodes/chunk-000/file-000.parquet     a row per episode: where it lies, its statistics
     meta/stats.json  meta/tasks.parquet
     data/chunk-000/file-000.parquet         a row per frame, a row group per episode
@@ -27,7 +28,8 @@ from gwm_sim.data.episode_file import Episode
 from gwm_sim.data.exporters.recordings import ExportFormat, Recordings
 from gwm_sim.data.exporters.summaries import Summaries
 from gwm_sim.data.exporters.videos import PIXEL_FORMAT, Codec, VideoFile, check_codec
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import AXES, Schema
+from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 
@@ -96,6 +98,7 @@ def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
     columns["action"] = np.concatenate([episode.actions, _last_action(episode, recordings.schema)])
     if episode.objects is not None:
         columns["objects"] = episode.objects.reshape(rows, -1)
+    columns |= {f"sightings.{camera}": seen.reshape(rows, -1) for camera, seen in episode.sightings.items()}
     if labels is not None:
         columns["next.reward"] = np.append(labels.reward[1:], labels.reward[-1])
         columns["next.success"] = np.append(labels.success[1:], labels.success[-1])
@@ -176,12 +179,16 @@ def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]
         }
     if schema.object_names:
         # Not observation.environment_state, which policies would learn from and no real robot reports.
-        axes = ("x", "y", "z", "qw", "qx", "qy", "qz")
-        features["objects"] = _feature("float32", [f"{name}_{axis}" for name in schema.object_names for axis in axes])
+        features["objects"] = _of_objects(schema, (*AXES[schema.object_frame], "qw", "qx", "qy", "qz"))
+    features |= {f"sightings.{camera}": _of_objects(schema, COLUMNS) for camera in schema.tracked}
     if recordings.task:
         features |= {"next.reward": _feature("float32"), "next.success": _feature("bool")}
     features |= {"next.done": _feature("bool"), "timestamp": _feature("float32")}
     return features | {key: _feature("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
+
+
+def _of_objects(schema: Schema, columns: Sequence[str]) -> dict[str, Any]:
+    return _feature("float32", [f"{name}_{column}" for name in schema.object_names for column in columns])
 
 
 def _feature(dtype: str, names: Sequence[str] | None = None) -> dict[str, Any]:

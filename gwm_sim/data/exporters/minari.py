@@ -1,9 +1,11 @@
 """Minari datasets, stored as HDF5. Keys and shapes are those that our environments observe.
 
-    data/metadata.json      observation_space, action_space (JSON), dataset_id, rate, gwm_sim, [imagined]
+    data/metadata.json      observation_space, action_space (JSON), dataset_id, rate, gwm_sim, [imagined],
+                            [tracked_objects]
     data/main_data.hdf5     /episode_3       attrs: id, total_steps, policy, [seed], [options/properties/<name>]
         observations/{pixels, pixels_<camera>, agent_pos} (N+1, ...)     actions (N, A)     rewards (N,)
-        terminations, truncations (N,)     infos/{success, objects, labels/<task>/...} (N+1, ...)
+        terminations, truncations (N,)     infos/{success, objects, sightings/<camera>,
+                                                labels/<task>/...} (N+1, ...)
 
 A picture is a file in a row of bytes, as Minari has it, but PNG instead of JPEG: Minari reads both, and PNG is exact.
 """
@@ -70,7 +72,7 @@ def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Reco
     if labels is not None:
         group["infos/success"] = labels.success
     for key, array in arrays_of(episode).items():
-        if key.startswith(("objects", "labels/")):
+        if key.startswith(("objects", "sightings/", "labels/")):
             group[f"infos/{key}"] = array
 
 
@@ -87,6 +89,8 @@ def _store_pictures(group: h5py.Group, key: str, pictures: Array) -> None:
 def _metadata(recordings: Recordings) -> dict[str, Any]:
     schema, imagined = recordings.schema, recordings.imagined
     source = f"Imagined by the world model {imagined['model']}." if imagined else "Recorded."
+    if schema.tracked:
+        source += f" Positions of objects were tracked in the pictures of {', '.join(schema.tracked)}, not measured."
     return {
         "total_episodes": len(recordings),
         "total_steps": sum(recordings.lengths),

@@ -3,10 +3,11 @@
 An episode file has this layout already, but its observations are views of arrays that robomimic does not know. Here
 every observation is stored twice, in `obs` and in `next_obs`, as robomimic does it, and nothing but HDF5 is needed.
 
-    /data                  attrs: total, env_args (JSON), gwm_sim (JSON), [imagined (JSON)]
+    /data                  attrs: total, env_args (JSON), gwm_sim (JSON), [imagined, tracked_objects (JSON)]
     /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed], [task, which rewards speak of]
         actions (N, A)     rewards, dones (N,)     obs/<key>, next_obs/<key> (N, ...)
-        [objects (N+1, K, 7)]     [labels/<task>/reward, labels/<task>/success (N+1,)]
+        [objects (N+1, K, 7)]     [sightings/<camera> (N+1, K, 6)]
+        [labels/<task>/reward, labels/<task>/success (N+1,)]
     /mask/<key>            names of the demos that belong to a filter key; train and valid when asked for
 """
 
@@ -74,7 +75,7 @@ def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> 
         for camera, frames in episode.frames.items():
             _store_pictures(group, f"{view}/{camera}_image", frames[rows])
     for key, array in arrays_of(episode).items():
-        if key.startswith(("actions", "objects", "labels/")):
+        if key.startswith(("actions", "objects", "sightings/", "labels/")):
             group[key] = array
 
 
