@@ -1,10 +1,10 @@
 """PushT as in `stable-worldmodel`, at 10 Hz, 80 steps an episode.
 
-Environment: `pip install stable-worldmodel pymunk pygame shapely opencv-python-headless imageio h5py tyro` in one of its
-own, which brings torch and lancedb, too; nothing of it needs a display. Who acts, by seed: a third of the episodes
-each are the package's WeakPolicy (a random aim within 100 px of the block at each step), the same with aims kept for 5
-steps, and a pusher that goes behind the block and drives it to the goal, with noise of 0.2 of the largest action. The
-package has no better expert. The agent is kept within the walls, which the package leaves to the policy.
+Environment: one of its own, which `pip install stable-worldmodel pymunk pygame shapely opencv-python-headless imageio`
+fills (with torch and lancedb, too; nothing of it needs a display), and h5py and tyro. Who acts, by seed: a third of the
+episodes each are the package's WeakPolicy (a random aim within 100 px of the block at each step), the same with aims
+kept for 5 steps, and a pusher that goes behind the block and drives it to the goal, with noise of 0.2 of the largest
+action. The package has no better expert. The agent is kept within the walls, which the package leaves to the policy.
 
 Pictures are drawn at the world's 512 px and averaged down to 64, as `gwm import` does. The green goal, which is
 painted on the floor, is at the same place in all episodes.
