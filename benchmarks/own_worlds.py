@@ -85,7 +85,7 @@ def track(world: World, place: Place) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "gwm_sim", *map(str, words), "--sheet", sheet, "--json", told],
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         print(done.stderr, end="", file=sys.stderr)
         if done.returncode:

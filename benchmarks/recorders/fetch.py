@@ -9,6 +9,7 @@ episodes each. The block is 5 to 7 px wide. The goal's marker, which is no thing
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -27,7 +28,7 @@ WORLD = World(NAME, 25, "OSC_POSITION", ("object0",))
 def takes(seeds: Iterable[int]) -> Iterator[Take]:
     """Act and film, one episode per seed."""
     env = gym.make(NAME, STEPS)
-    scene = env.unwrapped
+    scene: Any = env.unwrapped
     camera = None
     for seed in seeds:
         observation, _ = env.reset(seed=seed)

@@ -71,7 +71,7 @@ def tracking_row(result: dict[str, Any]) -> list[str]:
 
 def model_rows(result: dict[str, Any]) -> list[list[str]]:
     """What each kind of model draws of a world, and what floors do, which are alike for all kinds."""
-    rows = []
+    rows: list[list[str]] = []
     for path, label in PATHS.items():
         if path not in result:
             continue
