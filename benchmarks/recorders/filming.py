@@ -16,6 +16,8 @@ SHADOW = 1024
 """Of the map of shadows; more costs seconds a picture without a graphics card, and is not seen in pictures so small."""
 DRAWN = 0, 1, 2
 """The groups of geoms that MuJoCo draws unless told otherwise."""
+WIDE = 2
+"""How much wider the view is in which a thing is drawn alone: what is beyond the border belongs to its silhouette."""
 APART = 5
 """The group of geoms that things are put into to be drawn alone; neither package uses it for geoms."""
 
@@ -40,7 +42,7 @@ class Camera:
         return self._pictures.render().copy()
 
     def centres(self) -> Any:
-        """Project the middle of each thing, (K, 2) [px]."""
+        """Project the middle of each thing into the picture that was drawn last, (K, 2) [px]."""
         left, right = self._pictures.scene.camera
         position, forward, up = ((getattr(left, name) + getattr(right, name)) / 2 for name in ("pos", "forward", "up"))
         offsets = self._data.geom_xpos[self._geoms] - position
@@ -53,21 +55,23 @@ class Camera:
         return np.stack([columns, rows], axis=-1)
 
     def visible(self) -> Any:
-        """Return the share of each thing's silhouette within the picture that nothing covers, (K,)."""
+        """Return the share of each thing's silhouette that is in the picture and not covered, (K,) in [0, 1]."""
         everything = self._areas(DRAWN)
         groups = self._model.geom_group[self._geoms].copy()
         alone = []
         for geom, group in zip(self._geoms, groups, strict=True):
             self._model.geom_group[geom] = APART
-            alone.append(self._areas([APART])[geom])
+            alone.append(WIDE**2 * self._areas([APART], WIDE)[geom])
             self._model.geom_group[geom] = group
-        return np.array([everything[geom] / max(area, 1) for geom, area in zip(self._geoms, alone, strict=True)])
+        return (everything[self._geoms] / np.maximum(alone, 1)).clip(0, 1)
 
-    def _areas(self, groups: Any) -> Any:
-        """Count the pixels of each geom where those of some groups are drawn."""
+    def _areas(self, groups: Any, wide: int = 1) -> Any:
+        """Count the pixels of each geom where those of some groups are drawn, in a view that is wider by a factor."""
         option = mujoco.MjvOption()
         option.sitegroup[:], option.geomgroup[:] = 0, 0
         option.geomgroup[list(groups)] = 1
         self._segments.update_scene(self._data, self._camera, option)
+        for eye in self._segments.scene.camera:
+            eye.frustum_top, eye.frustum_bottom = wide * eye.frustum_top, wide * eye.frustum_bottom
         ids, kinds = np.moveaxis(self._segments.render(), -1, 0)
         return np.bincount(ids[kinds == int(mujoco.mjtObj.mjOBJ_GEOM)], minlength=self._model.ngeom)
