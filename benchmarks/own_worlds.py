@@ -23,6 +23,8 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results/own_worlds"
+REFUSAL = "gwm: "
+"""How a message to users begins."""
 HORIZONS = 1, 5, 10, 25, 40
 
 
@@ -89,7 +91,9 @@ def track(world: World, place: Place) -> dict[str, Any]:
         )
         print(done.stderr, end="", file=sys.stderr)
         if done.returncode:
-            return {"refused": done.stderr.strip().splitlines()[-1]}
+            if REFUSAL not in done.stderr:
+                done.check_returncode()  # a fault of ours, not of the recording
+            return {"refused": done.stderr.rpartition(REFUSAL)[2].strip()}
     if not tests.exists():
         gwm("track", place.folder / "test.hdf5", "--out", tests, "--like", tracked)
     found = json.loads(told.read_text(encoding="utf-8"))

@@ -1,15 +1,18 @@
 """`benchmarks/own_worlds.py`: splits, what counts as found, and the table."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CalledProcessError, CompletedProcess
 from typing import Any
 
 import numpy as np
 import own_worlds
 import pytest
 from recordings import make_episode, make_schema
-from tracked import tracked_episode, tracked_schema
-from worlds.rows import WORLDS, named
+from tracked import tracked_episode, tracked_schema, write_tracked
+from worlds.rows import WORLDS, Place, World, named
 from worlds.splits import cut, every, split, tail, these
 from worlds.table import own_worlds_text
 from worlds.truth import Places, of_blocks, recall
@@ -130,3 +133,68 @@ def test_tracking_alone_needs_no_second_table() -> None:
 def test_a_world_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigError, match=f"--rows knows {', '.join(WORLDS)}, got mars"):
         own_worlds.OwnWorldsConfig(rows=("mars",))
+
+
+def place_in(folder: Path) -> Place:
+    return Place(folder, folder / "venvs", folder / "real")
+
+
+def commands(monkeypatch: pytest.MonkeyPatch, track: Callable[[list[str]], CompletedProcess[str]]) -> list[list[str]]:
+    """Stand in for the commands of gwm_sim; returns the words of those that were run."""
+    run: list[list[str]] = []
+
+    def subprocess_run(words: list[str], **options: Any) -> CompletedProcess[str]:
+        run.append(words[3:])
+        return track(words[3:])
+
+    def gwm(*words: object) -> None:
+        run.append([*map(str, words)])
+        out = words[[*words].index("--json" if words[0] == "eval" else "--out") + 1]
+        assert isinstance(out, Path)
+        if words[0] == "track":
+            write_tracked(out, range(1))
+        elif words[0] == "train":
+            out.mkdir()
+            (out / "report.json").write_text('{"words": ["good"]}', encoding="utf-8")
+        else:
+            out.write_text('{"horizons": {}}', encoding="utf-8")
+
+    monkeypatch.setattr("own_worlds.subprocess.run", subprocess_run)
+    monkeypatch.setattr(own_worlds, "gwm", gwm)
+    return run
+
+
+def finds_two(words: list[str]) -> CompletedProcess[str]:
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    write_tracked(Path(options["--out"]), range(2))
+    Path(options["--json"]).write_text('{"things": [{}, {}], "seconds_per_1000_frames": 1.5}', encoding="utf-8")
+    return CompletedProcess(words, 0, stderr="")
+
+
+def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(place: Place) -> None:
+        for part in ("train", "test"):
+            if not (place.folder / f"{part}.hdf5").exists():
+                write(place.folder / f"{part}.hdf5", 2)
+
+    monkeypatch.setitem(WORLDS, "mars", World("Mars", "front", prepare))
+    run = commands(monkeypatch, finds_two)
+    config = own_worlds.OwnWorldsConfig(rows=("mars",), folder=tmp_path / "runs", results=tmp_path / "results")
+    assert own_worlds.main(config) == 0
+    assert [words[0] for words in run] == ["track", "track", "train", "eval"]
+    assert "tracked-test.hdf5" in " ".join(run[3]) and "tracked.hdf5" in " ".join(run[2])
+    read_for_learning = run[0][1], run[2][run[2].index("--data") + 1]
+    assert not any("test" in Path(path).name for path in read_for_learning)
+    assert own_worlds.main(config) == 0 and len(run) == 4
+    result = json.loads((tmp_path / "results/mars.json").read_text(encoding="utf-8"))
+    assert result["tracking"]["found"] == 2 and result["video"]["words"] == ["good"]
+
+
+def test_a_refusal_is_a_result_and_a_fault_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World("Mars", "front", lambda place: None)
+    words = "note: dark\ngwm: nothing moves but the robot.\n"
+    commands(monkeypatch, lambda given: CompletedProcess(given, 2, stderr=words))
+    assert own_worlds.track(world, place_in(tmp_path)) == {"refused": "nothing moves but the robot."}
+    commands(monkeypatch, lambda given: CompletedProcess(given, 1, stderr="Traceback: a fault"))
+    with pytest.raises(CalledProcessError):
+        own_worlds.track(world, place_in(tmp_path))
