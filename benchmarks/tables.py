@@ -26,6 +26,8 @@ from sections import (
     transfer_table,
     uncertainty_text,
 )
+from worlds.rows import WORLDS
+from worlds.table import own_worlds_text
 
 from gwm_sim.envs.blocks.spec import TASKS
 from gwm_sim.errors import GwmError
@@ -173,6 +175,7 @@ def sections() -> dict[str, Section]:
     experts, own_robot = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("experts", "own_robot")
     )
+    own_worlds = own_worlds_results()
     return {
         "ten": Section("Ten numbers", ten_numbers(report, minute, comparison, results)),
         "models": Section("`gwm-mini` and `gwm-preview`", models_table()),
@@ -185,7 +188,14 @@ def sections() -> dict[str, Section]:
         "throughput": Section("Speed", speed_text(results["throughput"], steps_by_threads(shipped))),
         "experts": Section("Experts and floors", experts_table(experts)),
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
+        **({"own worlds": Section("Worlds of one's own", own_worlds_text(own_worlds))} if own_worlds else {}),
     }
+
+
+def own_worlds_results() -> dict[str, dict[str, Any]]:
+    """What `own_worlds.py` wrote, by the names of the worlds and in their order; no model of it is shipped."""
+    paths = {name: RESULTS / "own_worlds" / f"{name}.json" for name in WORLDS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
 
 
 def speed_text(report: dict[str, Any], steps: dict[str, Any] | None) -> str:

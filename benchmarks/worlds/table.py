@@ -1,0 +1,94 @@
+"""The table of worlds of one's own, from the results of `own_worlds.py`. Knows only their numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+TRACKING = (
+    ("recall", "recall within 3 px [%]", "{:.1%}"),
+    ("error_px_median", "error, median [px]", "{:.2f}"),
+    ("seconds_per_1000_frames", "seconds per 1,000 frames", "{:.1f}"),
+)
+"""Key, label and form of what is shown of the tracking."""
+
+MEASURES = (
+    ("moved_error_px", "moved objects off, median [px]", "{:.1f}"),
+    ("moved_error_widths", "[object widths]", "{:.2f}"),
+    ("moved_error_cm", "[cm]", "{:.2f}"),
+    ("kept", "kept [%]", "{:.1%}"),
+    ("robot_overlap", "robot overlap [%]", "{:.1%}"),
+    ("ssim", "SSIM", "{:.2f}"),
+    ("fg_psnr", "foreground PSNR [dB]", "{:.1f}"),
+)
+"""The same of what a world draws at a horizon; keys of `gwm eval`, to which floors add an ending."""
+
+FLOORS = {"_floor": "last frame copied", "_scene_floor": "empty scene, robot looked up"}
+"""What asks nothing of a model, by the ending of its keys."""
+
+PATHS = {"video": "video dynamics"}
+"""Kinds of models, by the key of their results."""
+
+STEPS = 10, 5, 1
+"""Steps ahead; the first that has a number is shown."""
+
+
+def own_worlds_text(results: Mapping[str, dict[str, Any]]) -> str:
+    """Tables of tracking, and of models beside floors; `results` by the names of the worlds."""
+    tracking = table(
+        ["world", "training frames", "things found", *(label for _, label, _ in TRACKING)],
+        [tracking_row(result) for result in results.values()],
+    )
+    trained = [result for result in results.values() if any(path in result for path in PATHS)]
+    if not trained:
+        return tracking
+    models = table(
+        ["world", "steps", "drawn by", *(label for _, label, _ in MEASURES), "error with other actions"],
+        [row for result in trained for row in model_rows(result)],
+    )
+    return "\n\n".join([tracking, models, lacking(results)])
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table of Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def cell(numbers: Mapping[str, Any], key: str, form: str) -> str:
+    """Return a number in its form, empty where it is not known."""
+    value = numbers.get(key)
+    return "" if value is None else form.format(value).rstrip("%")
+
+
+def tracking_row(result: dict[str, Any]) -> list[str]:
+    """What was found in a world."""
+    told = result["tracking"]
+    found = "none" if "refused" in told else str(told["found"])
+    if "true_things" in told:
+        found = f"{told['found_things']} of {told['true_things']}"
+        found += f", {extra} more" if (extra := told["found"] - told["found_things"]) > 0 else ""
+    frames = f"{result['data']['train']['frames']:,}"
+    return [result["title"], frames, found, *(cell(told, key, form) for key, _, form in TRACKING)]
+
+
+def model_rows(result: dict[str, Any]) -> list[list[str]]:
+    """What each kind of model draws of a world, and what floors do, which are alike for all kinds."""
+    rows: list[list[str]] = []
+    for path, label in PATHS.items():
+        if path not in result:
+            continue
+        report = result[path]["evaluation"]
+        steps = next((h for h in STEPS if report["horizons"].get(str(h), {}).get("psnr") is not None), STEPS[0])
+        numbers = report["horizons"].get(str(steps), {})
+        drawn = {"": label} | ({} if rows else FLOORS)
+        for end, name in drawn.items():
+            cells = [cell(numbers, f"{key}{end}", form) for key, _, form in MEASURES]
+            pictures = report["controllability"].get("pictures") or {} if not end else {}
+            rows.append([result["title"], str(steps), name, *cells, cell(pictures, "shuffled", "{:.1f} times")])
+    return rows
+
+
+def lacking(results: Mapping[str, dict[str, Any]]) -> str:
+    """What could not be tracked, in the words of the commands."""
+    refused = [
+        f"{result['title']}: {told}" for result in results.values() if (told := result["tracking"].get("refused"))
+    ]
+    return "\n".join(f"- {line}" for line in [*refused, "`benchmarks/own_worlds.py`."])
