@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking.calibration import Take
+from gwm_sim.data.tracking.metres.calibration import Take
 from gwm_sim.data.tracking.sightings import Sightings
 
 Array = NDArray[Any]

@@ -18,8 +18,8 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import placement, readiness, tracked_file
 from gwm_sim.data.tracking.background import Background
-from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take
-from gwm_sim.data.tracking.discovery import Refused
+from gwm_sim.data.tracking.discovery.choice import Refused
+from gwm_sim.data.tracking.metres.calibration import Calibration, NoMetres, Take
 from gwm_sim.data.tracking.palette import Palette
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracker import Click, NothingToTrack, Thing, Tracker

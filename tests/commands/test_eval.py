@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from color_trackers import drawn_poses, make_tracker
 from drawings import table, write_file
 from recordings import write_file as write_other
-from color_trackers import drawn_poses, make_tracker
 
 from gwm_sim.commands.eval import EvalConfig, evaluate, film, main
 from gwm_sim.data.episode_file import EpisodeFile

@@ -20,8 +20,8 @@ from gwm_sim.commands.track import TrackConfig, track_episodes
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import placement, readiness, tracked_file
-from gwm_sim.data.tracking.calibration import Calibration, Take, View
-from gwm_sim.data.tracking.positions import Places
+from gwm_sim.data.tracking.metres.calibration import Calibration, Take, View
+from gwm_sim.data.tracking.metres.positions import Places
 from gwm_sim.data.tracking.tracker import NothingToTrack
 from gwm_sim.errors import ConfigError, DataError, MissingDependency
 

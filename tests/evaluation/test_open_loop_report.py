@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import GAIN, Array, draw_scene, table, write_file
 from color_trackers import drawn_poses
+from drawings import GAIN, Array, draw_scene, table, write_file
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.poses import PoseLibrary

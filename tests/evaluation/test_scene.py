@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import Array, make_episode, make_schema, table, write_file
 from color_trackers import drawn_poses, make_tracker
+from drawings import Array, make_episode, make_schema, table, write_file
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.tracking.poses import PoseLibrary

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import make_episode, make_schema, write_file
 from color_trackers import drawn_poses, make_tracker
+from drawings import make_episode, make_schema, write_file
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter

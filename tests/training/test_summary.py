@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drawings import make_episode, make_schema, table
 from color_trackers import drawn_poses, make_tracker
+from drawings import make_episode, make_schema, table
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.tracking.poses import PoseLibrary

@@ -17,8 +17,8 @@ MOST_DIFFERENCE = 45.0
 _NOISES = 5.0
 """Standard deviations of the noise that a difference must be beyond."""
 
-_TOLERANT = 2.0
-"""Times that difference by which what telemetry tells may be off: the nearest pose is not the same one."""
+_TOLERANCE = 14.0
+"""Grey levels beyond that difference by which what telemetry tells may be off: the nearest pose is not the same."""
 
 _SAME_HUE, _DARKEST = 0.06, 0.35
 """A shadow takes the same share of all channels, within the first, and leaves at least the second."""
@@ -57,7 +57,7 @@ class Background:
 
     def explains(self, lit: Array, alone: Array) -> Array:
         """Return where relit pictures are as the robot alone would look (T, H, W, 3), (T, H, W) bool."""
-        same: Array = np.abs(lit - alone).max(axis=-1) <= _TOLERANT * self.threshold
+        same: Array = np.abs(lit - alone).max(axis=-1) <= self.threshold + _TOLERANCE
         return same
 
 

@@ -16,7 +16,7 @@ _FAR = 5.0
 """Highest cost of a move, however far."""
 
 
-def best_chain(times: Array, places: Array, worth: Array, size: float) -> list[int]:
+def best_chain(times: Array, places: Array, worth: Array, size: float) -> Array:
     """Return the pieces of one thing in order: those of most worth that need the least and shortest moves.
 
     Dynamic programming over all pairs of pieces (Viterbi 1967), with pictures left out in between.
@@ -28,7 +28,7 @@ def best_chain(times: Array, places: Array, worth: Array, size: float) -> list[i
         size: Usual size of the thing [px].
     """
     if not len(times):
-        return []
+        return np.zeros(0, dtype=np.int64)
     total = np.array(worth, dtype=np.float64)
     before = np.full(len(times), -1)
     starts = np.searchsorted(times, times, side="left")
@@ -49,4 +49,4 @@ def best_chain(times: Array, places: Array, worth: Array, size: float) -> list[i
     while i >= 0:
         chain.append(i)
         i = int(before[i])
-    return chain[::-1]
+    return np.array(chain[::-1], dtype=np.int64)

@@ -12,8 +12,8 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.episode import DEPTH_UNIT, Episode
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.schema import ObjectFrame, Schema
-from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take, calibrate
-from gwm_sim.data.tracking.positions import locate
+from gwm_sim.data.tracking.metres.calibration import Calibration, NoMetres, Take, calibrate
+from gwm_sim.data.tracking.metres.positions import locate
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.media.sheets import spread
 from gwm_sim.progress import Show

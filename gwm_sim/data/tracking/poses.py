@@ -15,6 +15,9 @@ NEAREST = 9
 _MOST_FRAMES = 6000
 """Frames of a library at most: more take memory and find no better poses."""
 
+_EMPTY_SCENE = 250
+"""Frames that the empty scene is the median of."""
+
 # Exchanges of a network that sorts nine values far enough for their median to be the fifth (Devillard 1998).
 _MEDIAN_OF_9 = (
     *((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3), (5, 8), (4, 7), (3, 6)),
@@ -73,6 +76,9 @@ class PoseLibrary:
         Returns:
             Pictures (T, H, W, 3) uint8.
         """
+        if not telemetry.shape[1]:  # nothing is told of the robot: the scene without it
+            empty = np.median(self.frames[:: -(-len(self.frames) // _EMPTY_SCENE)], axis=0).astype(np.uint8)
+            return np.broadcast_to(empty, (len(telemetry), *empty.shape))
         nearest = self.nearest(telemetry, without)
         return median(self.frames[nearest.T])
 
@@ -84,11 +90,12 @@ class PoseLibrary:
         order = np.argsort(starts)
         names, starts = names[order], starts[order]
         ends = np.append(starts[1:], len(self.episodes))
-        best = np.stack([start + distance[:, start:end].argmin(axis=1) for start, end in zip(starts, ends, strict=True)], 1)
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        best = np.stack([start + distance[:, start:end].argmin(axis=1) for start, end in spans], axis=1)
         near = np.take_along_axis(distance, best, axis=1)  # (T, E)
         if without is not None:
             near[:, names == without] = np.inf
-        count = min(NEAREST, len(names) - (without in names))
+        count = max(1, min(NEAREST, len(names) - (without in names)))
         count -= 1 - count % 2
         chosen = np.argpartition(near, count - 1, axis=1)[:, :count]
         return np.take_along_axis(best, chosen, axis=1)

@@ -15,19 +15,23 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.background import Background
 from gwm_sim.data.tracking.color_names import color_name
-from gwm_sim.data.tracking.discovery import Found, Refused, discover
-from gwm_sim.data.tracking.evidence import gather
+from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
+from gwm_sim.data.tracking.discovery.clicked import clicked
+from gwm_sim.data.tracking.discovery.evidence import Evidence, gather
+from gwm_sim.data.tracking.discovery.trial import on_trial
 from gwm_sim.data.tracking.palette import Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.sightings import Sightings
-from gwm_sim.data.tracking.trial import on_trial
 from gwm_sim.data.tracking.tracks import Look, follow
-from gwm_sim.errors import DataError
+from gwm_sim.errors import ConfigError, DataError
 
 Show = Callable[[float, str], None]
 
 LEARNED_FROM = 60
 """Episodes in which things are looked for, at most; more find the same."""
+
+FEWEST = 3
+"""Episodes of which the nearest poses still tell the robot from what lies elsewhere in each."""
 
 AT_ONCE = 128
 """Pictures that are looked at together, which bounds memory."""
@@ -66,8 +70,8 @@ class Thing:
     """How surely this is a thing, in [0, 1]."""
     look: int
     """Number of its look; things that look alike share it."""
-    distinct: float
-    """Share of its pixels whose colours are its alone, not the robot's as well."""
+    place: tuple[float, float] = (0.0, 0.0)
+    """Column and row [px] where it usually is."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,23 @@ class Tracker:
             NothingToTrack: Nothing qualifies; the message says why.
         """
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
+        if len(chosen) < FEWEST:
+            raise NothingToTrack(
+                f"{len(chosen)} episodes are too few to tell things from the robot: {FEWEST} are needed"
+            )
         library = PoseLibrary.of(file, camera, chosen)
         evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
-        found, refused = discover(evidence, objects, lambda share, text: show(0.6 + 0.35 * share, text))
-        found, still = on_trial(evidence, found)
-        refused += still
-        things = _named(found, [item.candidate.colors(evidence).distinct for item in found])
+        found, refused = (
+            (_clicked(file, camera, evidence, clicks), list[Refused]())
+            if clicks
+            else discover(evidence, objects, lambda share, text: show(0.6 + 0.3 * share, text))
+        )
+        if found:
+            found, still = on_trial(evidence, found, believed=bool(clicks) or objects is not None)
+            refused += still
+        things = _named(found)
+        if unknown := [number for number in drop if not 0 <= number < len(things)]:
+            raise ConfigError(f"--drop {unknown[0]}: there are {len(things)} things, from 0")
         kept = [number for number in range(len(things)) if number not in drop]
         if not kept:
             raise NothingToTrack(_why_nothing(refused, bool(things)))
@@ -153,10 +168,10 @@ class Tracker:
         """The looks in the order of the palette; those of dropped things as well, so that others are not taken for
         them."""
         counts = Counter(thing.look for thing in self.things)
-        size = {thing.look: (thing.width, thing.height, thing.area, thing.distinct) for thing in self.things}
-        return [
-            Look(counts[number], *size.get(number, (1.0, 1.0, 1.0))) for number in range(1, 1 + int(self.palette.looks.max()))
-        ]
+        size = {thing.look: (thing.width, thing.height, thing.area, thing.place) for thing in self.things}
+        nobody = (1.0, 1.0, 1.0, (0.0, 0.0))
+        numbers = range(1, 1 + int(self.palette.looks.max()))
+        return [Look(counts[number], *size.get(number, nobody)) for number in numbers]
 
     def _of_things(self, sightings: Sightings) -> Sightings:
         """Put sightings, which are in the order of looks, into that of the things."""
@@ -205,16 +220,31 @@ class Tracker:
 
 
 def _tupled(value: dict[str, Any]) -> dict[str, Any]:
-    return value | {"color": tuple(value["color"])}
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
 
 
-def _named(found: list[Found], distinct: list[float]) -> list[Thing]:
+def _clicked(file: EpisodeFile, camera: str, evidence: Evidence, clicks: tuple[Click, ...]) -> list[Found]:
+    found = []
+    for click in clicks:
+        frames = file.read(click.episode, click.frame, click.frame + 1, cameras=(camera,), depth=False).frames[camera]
+        item = clicked(evidence, evidence.background.relit(frames)[0], click.column, click.row, click.name)
+        if item is None:
+            raise NothingToTrack(
+                f"episode {click.episode}, frame {click.frame} shows nothing of one colour at column "
+                f"{click.column:g}, row {click.row:g}: click the middle of a thing"
+            )
+        found.append(item)
+    return found
+
+
+def _named(found: list[Found]) -> list[Thing]:
     """Name things by their colours, and number those whose names are the same."""
     things = []
     for look, item in enumerate(found, 1):
         color = item.candidate.color
-        thing = Thing(color_name(color), color, *(round(value, 2) for value in item.size), round(item.confidence, 2), look, round(distinct[look - 1], 3))
-        things += [thing] * item.candidate.count
+        width, height, area = (round(value, 2) for value in item.size)
+        name, confidence = item.name or color_name(color), round(item.confidence, 2)
+        things += [Thing(name, color, width, height, area, confidence, look, item.place)] * item.candidate.count
     total, seen = Counter(thing.name for thing in things), Counter[str]()
     named = []
     for thing in things:

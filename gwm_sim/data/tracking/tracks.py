@@ -34,8 +34,8 @@ class Look:
     height: float
     area: float
     """Usual pixels when nothing covers it."""
-    distinct: float = 1.0
-    """Share of its pixels whose colours are its alone."""
+    place: tuple[float, float] = (0.0, 0.0)
+    """Column and row [px] where they usually are, for episodes that never show them."""
 
     @property
     def usual(self) -> tuple[float, float, float]:
@@ -89,7 +89,7 @@ def _chains(times: Array, pieces: list[Piece], look: Look, length: int) -> list[
     for _ in range(look.count):
         left = np.flatnonzero(free)
         places = np.array([[pieces[i].column, pieces[i].row] for i in left]).reshape(-1, 2)
-        chain = left[best_chain(times[left], places, worth[left], size)] if len(left) else []
+        chain = left[best_chain(times[left], places, worth[left], size)].tolist()
         for i in chain:
             free[[j for j in np.flatnonzero(times == times[i]) if _share(pieces[i], pieces[j])]] = False
         chains.append([(int(times[i]), pieces[i]) for i in chain])
@@ -149,7 +149,8 @@ def _complete(chain: list[tuple[int, Piece]], look: Look, length: int) -> tuple[
             centre[t], size[t] = (column, row), np.maximum(spans, own[:2])
         visible[t], area[t] = min(1.0, piece.area / own[2]), piece.area
         confidence[t] = min(1.0, 0.3 + visible[t])
-    return _filled(centre, chain), _filled(size, chain), visible, confidence, area
+    usual = look.width, look.height
+    return _filled(centre, chain, look.place), _filled(size, chain, usual), visible, confidence, area
 
 
 def _middle(first: int, last: int, begins: bool, ends: bool, centroid: float, usual: float) -> float:
@@ -165,10 +166,10 @@ def _middle(first: int, last: int, begins: bool, ends: bool, centroid: float, us
     return centroid
 
 
-def _filled(values: Array, chain: list[tuple[int, Piece]]) -> Array:
+def _filled(values: Array, chain: list[tuple[int, Piece]], otherwise: tuple[float, float]) -> Array:
     """Put the last known value, before the first one the next, where there is none."""
     if not chain:
-        return np.zeros_like(values)
+        return np.broadcast_to(np.array(otherwise), values.shape).copy()
     known = np.array([t for t, _ in chain])
     latest = np.maximum(np.searchsorted(known, np.arange(len(values)), side="right") - 1, 0)
     filled: Array = values[known[latest]]

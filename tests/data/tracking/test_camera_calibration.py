@@ -10,9 +10,9 @@ import pytest
 from tabletop_scenes import ALONE, BOX, FRONT, SIDE, Recorder, camera_at, episodes, schema, spot, takes, told
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.tracking.calibration import Calibration, NoMetres, Take, calibrate
-from gwm_sim.data.tracking.carrying import Hand, find_carries, hand_map
-from gwm_sim.data.tracking.pinhole import fit_pinhole
+from gwm_sim.data.tracking.metres.calibration import Calibration, NoMetres, Take, calibrate
+from gwm_sim.data.tracking.metres.carrying import Hand, find_carries, hand_map
+from gwm_sim.data.tracking.metres.pinhole import fit_pinhole
 
 AROUND = np.random.default_rng(1).uniform([0.4, -0.12, 0.0], [0.6, 0.12, 0.25], (200, 3))
 """Points over the table [m]."""

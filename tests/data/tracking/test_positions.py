@@ -9,9 +9,9 @@ import pytest
 from tabletop_scenes import ALONE, BOX, FRONT, SIDE, Array, Episode, Recorder, camera_at, episodes, schema, takes, told
 
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.tracking.calibration import Calibration, View, calibrate
-from gwm_sim.data.tracking.heights import Heights
-from gwm_sim.data.tracking.positions import Basis, Places, locate
+from gwm_sim.data.tracking.metres.calibration import Calibration, View, calibrate
+from gwm_sim.data.tracking.metres.heights import Heights
+from gwm_sim.data.tracking.metres.positions import Basis, Places, locate
 
 TABLE = Calibration("heights", {"front": View(FRONT, False)}, Heights(np.full(2, BOX / 2), np.full(2, BOX), 10))
 """Boxes on a table before a known camera."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from color_trackers import make_tracker
 from drawings import CAMERA, CM_PER_PIXEL, CUBE, PAINT, Array, draw, table
 from tracked import write_tracked
-from color_trackers import make_tracker
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.envs.blocks.detector import detect

@@ -11,9 +11,9 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking.carrying import Carry, Hand, find_carries, hand_map
-from gwm_sim.data.tracking.heights import Heights, estimate_heights
-from gwm_sim.data.tracking.pinhole import Fit, fit_pinhole
+from gwm_sim.data.tracking.metres.carrying import Carry, Hand, find_carries, hand_map
+from gwm_sim.data.tracking.metres.heights import Heights, estimate_heights
+from gwm_sim.data.tracking.metres.pinhole import Fit, fit_pinhole
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.errors import DataError
 

@@ -10,11 +10,11 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking.calibration import Calibration, Take, View
-from gwm_sim.data.tracking.carrying import Carry, Hand, find_carries
-from gwm_sim.data.tracking.heights import Heights
-from gwm_sim.data.tracking.ranging import depth_at, triangulate
-from gwm_sim.data.tracking.supports import TABLE, Scene, Span, find_supports
+from gwm_sim.data.tracking.metres.calibration import Calibration, Take, View
+from gwm_sim.data.tracking.metres.carrying import Carry, Hand, find_carries
+from gwm_sim.data.tracking.metres.heights import Heights
+from gwm_sim.data.tracking.metres.ranging import depth_at, triangulate
+from gwm_sim.data.tracking.metres.supports import TABLE, Scene, Span, find_supports
 
 _PASSES = 3
 _DISAGREE, _LEAST_DISAGREE = 0.35, 2.0

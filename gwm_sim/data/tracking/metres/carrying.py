@@ -9,7 +9,7 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking.pinhole import affine_map
+from gwm_sim.data.tracking.metres.pinhole import affine_map
 from gwm_sim.data.tracking.sightings import Sightings
 
 _STRIDE = 3

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.tracking.evidence import Blob, Evidence
+from gwm_sim.data.tracking.discovery.evidence import Blob, Evidence
 from gwm_sim.data.tracking.palette import BINS, Colors, Palette
 
 _FEWEST = 10
@@ -83,7 +83,7 @@ def blob_candidates(evidence: Evidence, blobs: Sequence[Blob]) -> list[Candidate
     nearest = np.where(distance.min(axis=1) < 4, distance.argmin(axis=1), -1)
     sizes = np.bincount(nearest[nearest >= 0], minlength=len(centers))
     order = np.argsort(-sizes, kind="stable")
-    chosen = [[blobs[i] for i in np.flatnonzero(nearest == number)] for number in order]
+    chosen = [[blobs[i] for i in np.flatnonzero(nearest == number).tolist()] for number in order]
     return [of_blobs(evidence, alike) for alike in chosen if len(alike) >= _FEWEST]
 
 
@@ -182,20 +182,6 @@ def _follows(poses: Array, places: Array, episodes: Array) -> float:
     left = ((places[~odd] - inputs[~odd] @ weights) ** 2).sum(axis=0)
     whole = ((places[~odd] - places[~odd].mean(axis=0)) ** 2).sum(axis=0)
     return float((1 - left / np.maximum(whole, 1e-6)).min())
-
-
-def with_all_blobs(evidence: Evidence, candidate: Candidate, pixels: Array, blobs: Sequence[Blob]) -> Candidate:
-    """Take in blobs that are mostly of the look of a candidate: at their edges and in other light it has more colours.
-
-    Args:
-        evidence: What they were found in.
-        candidate: The look.
-        pixels: Where it is, (N, H, W) bool.
-        blobs: All blobs.
-    """
-    low, high = candidate.size[2] / _STEADY, candidate.size[2] * _STEADY
-    own = [blob for blob in blobs if low < blob.area < high and pixels[blob.moment][blob.window][blob.mask].mean() > 0.6]
-    return of_blobs(evidence, own) if own else candidate
 
 
 def united(one: Candidate, other: Candidate) -> Candidate:

@@ -14,8 +14,8 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.tracking.carrying import Carry
-from gwm_sim.data.tracking.heights import Heights
+from gwm_sim.data.tracking.metres.carrying import Carry
+from gwm_sim.data.tracking.metres.heights import Heights
 from gwm_sim.data.tracking.sightings import Sightings
 
 TABLE = -1

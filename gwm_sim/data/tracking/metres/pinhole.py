@@ -50,7 +50,7 @@ def fit_pinhole(points: Array, pixels: Array, size: tuple[int, int], weights: Ar
         offset: Whether a pair was seen beside its point by an offset that they share, (M,); if all or none were, no
             offset can be told and none is fitted.
     """
-    from scipy.optimize import least_squares  # type: ignore[import-untyped]
+    from scipy.optimize import least_squares
 
     middle = points.mean(axis=0)
     model = _Model(points - middle, np.asarray(size), offset if 0 < offset.sum() < len(offset) else 0 * offset)
@@ -89,7 +89,7 @@ class _Model:
 
     def starts(self, pixels: Array, most: float) -> list[Array]:
         """Return where to start: what a camera infinitely far away would be, seen from several distances."""
-        from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
+        from scipy.spatial.transform import Rotation
 
         found = affine_map(self.points, pixels)
         left, scales, axes = np.linalg.svd(found[:3].T, full_matrices=False)

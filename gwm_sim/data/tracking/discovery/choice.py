@@ -1,4 +1,4 @@
-"""Which looks are things: they are there, in one piece, often at rest while the robot moves, and not where its pose says.
+"""Which looks are things: they are there, in one piece, often at rest while the robot moves, and not where it tells.
 
 Candidates are what lies apart in many pictures. One whose area is the same every time needs to behave like a thing only
 where it lies apart, since the robot may have its colours; any other has to by its colours alone.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.tracking.candidates import (
+from gwm_sim.data.tracking.discovery.candidates import (
     Behaviour,
     Candidate,
     behaviour,
@@ -20,12 +20,14 @@ from gwm_sim.data.tracking.candidates import (
     pixels_of,
     touching,
     united,
-    with_all_blobs,
 )
-from gwm_sim.data.tracking.evidence import Evidence
+from gwm_sim.data.tracking.discovery.evidence import Evidence
 
 PRESENCE, WHOLE, SPREAD, REST, FOLLOWS = 0.35, 0.75, 2.8, 0.2, 0.9
 """Bounds of a thing's `Behaviour`: the least but for `spread` and `follows`, the most."""
+
+LIKELY = 0.33
+"""Least score of a thing."""
 
 _KNOWN = 0.6
 """Share of the pixels of a look that belong to things found before, from which on it is none of its own."""
@@ -36,6 +38,8 @@ _TOUCHING = 0.8
 _TRIED = 40
 """Candidates that are looked at."""
 
+_OWN_COLORS = "its colours are the robot's or the background's"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -45,6 +49,10 @@ class Found:
     size: tuple[float, float, float]
     """Usual width, height [px] and area."""
     confidence: float
+    name: str | None = None
+    """What a person calls it."""
+    place: tuple[float, float] = (0.0, 0.0)
+    """Column and row [px] where it usually is."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Refused:
 
     color: tuple[int, int, int]
     reason: str
+    """Why not, in words that go on `something grey: ...`."""
 
 
 def discover(
@@ -68,18 +77,27 @@ def discover(
     Returns:
         Those that are things, the likeliest first, and those that are none.
     """
-    blobs = evidence.blobs()
-    candidates = blob_candidates(evidence, blobs)[:_TRIED]
+    candidates = blob_candidates(evidence, evidence.blobs())[:_TRIED]
     judged = []
     for done, candidate in enumerate(candidates, 1):
-        pixels = pixels_of(evidence, candidate)
-        if candidate.steady:
-            pass
-            pixels = pixels_of(evidence, candidate)
-        judged.append(_judge(evidence, candidate, pixels))
+        judged.append(_judge(evidence, candidate))
         show(done / len(candidates), f"weighed {done} of {len(candidates)} looks")
-    judged.sort(key=lambda item: (-item.candidate.steady, -item.candidate.blobs if item.candidate.steady else -item.score))
-    return _choose(evidence, judged, wanted)
+    judged.sort(key=lambda item: item.rank)
+    chosen = _choose(evidence, [item for item in judged if not item.faults], wanted)
+    if wanted is not None:  # somebody knows better
+        chosen = _choose(evidence, [item for item in judged if item.faults and item.behaviour], wanted, chosen)
+    refused = [
+        Refused(item.candidate.color, item.faults[0] if item.faults else f"{wanted} likelier ones were asked for")
+        for item in judged
+        if not _known(item, chosen)
+    ]
+    return [accepted(item.candidate, item.behaviour, item.score) for item in chosen], refused
+
+
+def accepted(candidate: Candidate, seen: Behaviour | None, score: float = 1.0, name: str | None = None) -> Found:
+    """Take a candidate for a thing."""
+    size = candidate.size if candidate.steady or seen is None else seen.size
+    return Found(replace(candidate, size=size), size, float(np.clip(score, 0.05, 1.0)), name)
 
 
 @dataclass(frozen=True)
@@ -94,15 +112,24 @@ class _Judged:
     @property
     def score(self) -> float:
         if self.behaviour is None:
-            return -1.0
+            return 0.0
         known = self.behaviour.presence * min(1.0, 1.5 / self.behaviour.spread)
-        return known * (1.0 if self.candidate.steady else 0.9 * self.behaviour.whole) - len(self.faults)
+        return known * (1.0 if self.candidate.steady else 0.9 * self.behaviour.whole)
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Order in which looks are chosen: what often lies apart is alone then, while a look of two things that touch
+        is made of theirs."""
+        steady = self.candidate.steady
+        return not steady, -self.candidate.blobs if steady else -self.score
 
 
-def _judge(evidence: Evidence, candidate: Candidate, pixels: Array) -> _Judged:
+def _judge(evidence: Evidence, candidate: Candidate) -> _Judged:
+    pixels = pixels_of(evidence, candidate)
     seen = behaviour(evidence, pixels, candidate.count)
+    item = _Judged(candidate, pixels, seen, ())
     if seen is None:
-        return _Judged(candidate, pixels, None, ("its colours are the robot's or the background's",))
+        return replace(item, faults=(_OWN_COLORS,))
     faults = []
     if seen.presence < PRESENCE:
         faults.append(f"it is seen in {seen.presence:.0%} of the pictures only")
@@ -114,41 +141,38 @@ def _judge(evidence: Evidence, candidate: Candidate, pixels: Array) -> _Judged:
         faults.append("it moves whenever the robot does: it may be a part of it")
     elif seen.follows > FOLLOWS:
         faults.append("the robot's pose tells where it is: it may be a part of it")
-    return _Judged(candidate, pixels, seen, tuple(faults))
+    if item.score < LIKELY:
+        faults.append(f"it is too unsure, {item.score:.2f} where {LIKELY} is needed")
+    return replace(item, faults=tuple(faults))
 
 
-def _choose(evidence: Evidence, judged: Sequence[_Judged], wanted: int | None) -> tuple[list[Found], list[Refused]]:
-    chosen: list[_Judged] = []
-    refused: list[Refused] = []
+def _choose(
+    evidence: Evidence, judged: Sequence[_Judged], wanted: int | None, chosen: Sequence[_Judged] = ()
+) -> list[_Judged]:
+    """Add looks to those that were chosen, in order, as long as they are others and not enough; unite parts."""
+    chosen = list(chosen)
     for item in judged:
-        number = next((i for i, other in enumerate(chosen) if _is_part(item, other)), None)
-        taken = np.logical_or.reduce([other.pixels for other in chosen]) if chosen else np.zeros_like(item.pixels)
-        known = float((item.pixels & taken).sum() / max(1, item.pixels.sum()))
-        if item.behaviour is None or known > _KNOWN:
-            if item.behaviour is None:
-                refused.append(Refused(item.candidate.color, item.faults[0]))
-            continue
-        if number is not None and not item.faults:
-            whole = united(chosen[number].candidate, item.candidate)
-            both = _judge(evidence, whole, pixels_of(evidence, whole))
-            if not both.faults:
-                chosen[number] = both
-            continue
         enough = wanted is not None and sum(other.candidate.count for other in chosen) >= wanted
-        if (item.faults and (wanted is None or enough)) or enough:
-            reason = item.faults[0] if item.faults else f"{wanted} likelier ones were asked for"
-            refused.append(Refused(item.candidate.color, reason))
+        if enough or _known(item, chosen):
             continue
-        chosen.append(item)
-    return [_found(item) for item in chosen], refused
+        part_of = next((i for i, other in enumerate(chosen) if _is_part(item, other)), None)
+        if part_of is None:
+            chosen.append(item)
+            continue
+        whole = _judge(evidence, united(chosen[part_of].candidate, item.candidate))
+        if not whole.faults:
+            chosen[part_of] = whole
+    return chosen
+
+
+def _known(item: _Judged, chosen: Sequence[_Judged]) -> bool:
+    """Whether most pixels of a look belong to looks that were chosen."""
+    if not chosen:
+        return False
+    taken = np.logical_or.reduce([other.pixels for other in chosen])
+    return float((item.pixels & taken).sum() / max(1, item.pixels.sum())) > _KNOWN
 
 
 def _is_part(item: _Judged, other: _Judged) -> bool:
     """Whether a look is a part of a thing that has another one: what lies apart with one area is a thing of its own."""
     return not (item.candidate.steady and other.candidate.steady) and touching(item.pixels, other.pixels) > _TOUCHING
-
-
-def _found(item: _Judged) -> Found:
-    assert item.behaviour is not None
-    size = item.candidate.size if item.candidate.steady else item.behaviour.size
-    return Found(replace(item.candidate, size=size), size, float(np.clip(item.score, 0.05, 1.0)))

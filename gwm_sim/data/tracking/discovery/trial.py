@@ -1,4 +1,4 @@
-"""A first trial: what was found is followed through the pictures that it was found in, and must move in some episodes."""
+"""A first trial: what was found is followed through the pictures that it was found in, and must move now and then."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gwm_sim.data.tracking.discovery import Found, Refused
-from gwm_sim.data.tracking.evidence import Evidence
+from gwm_sim.data.tracking.discovery.choice import Found, Refused
+from gwm_sim.data.tracking.discovery.evidence import Evidence
 from gwm_sim.data.tracking.palette import Palette
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
@@ -20,14 +20,19 @@ _SEEN = 0.6
 """Share of a thing that must be in sight for its place to count."""
 
 
-def on_trial(evidence: Evidence, found: list[Found]) -> tuple[list[Found], list[Refused]]:
+def on_trial(evidence: Evidence, found: list[Found], believed: bool) -> tuple[list[Found], list[Refused]]:
     """Follow things through the pictures that they were found in.
+
+    Args:
+        evidence: These pictures.
+        found: The things.
+        believed: Whether a person says that these are things, so that they need not move.
 
     Returns:
         Those that move, with the size that they have when they are followed, and those that never do.
     """
     palette = Palette.of([item.candidate.colors(evidence) for item in found])
-    looks = [Look(item.candidate.count, *item.size, item.candidate.colors(evidence).distinct) for item in found]
+    looks = [Look(item.candidate.count, *item.size) for item in found]
     episodes = [evidence.episodes == number for number in np.unique(evidence.episodes)]
     runs = []
     for rows in episodes:
@@ -41,10 +46,10 @@ def on_trial(evidence: Evidence, found: list[Found]) -> tuple[list[Found], list[
         first += item.candidate.count
         size = _size(runs, columns, item.size)
         moves = [max(_way(run, column) for column in columns) / np.sqrt(size[0] * size[1]) for run in runs]
-        if np.mean(np.array(moves) > MOVES) < IN_EPISODES:
+        if not believed and np.mean(np.array(moves) > MOVES) < IN_EPISODES:
             refused.append(Refused(item.candidate.color, "it hardly ever moves during an episode"))
         else:
-            kept.append(replace(item, size=size))
+            kept.append(replace(item, size=size, place=_place(runs, columns)))
     return kept, refused
 
 
@@ -61,6 +66,13 @@ def _size(runs: list[Sightings], columns: range, usual: tuple[float, float, floa
         return usual
     width, height, area = np.median(rows, axis=0)
     return float(width), float(height), float(area)
+
+
+def _place(runs: list[Sightings], columns: range) -> tuple[float, float]:
+    """Return column and row where things are in the middle of all their sightings [px]."""
+    places = [run.centre[run.visible[:, column] > _SEEN, column] for run in runs for column in columns]
+    column, row = np.median(np.concatenate(places), axis=0)
+    return float(np.nan_to_num(column)), float(np.nan_to_num(row))
 
 
 def _way(run: Sightings, column: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
-from gwm_sim.data.tracking.carrying import Carry, Hand
+from gwm_sim.data.tracking.metres.carrying import Carry, Hand
 from gwm_sim.data.tracking.sightings import Sightings
 
 _BANDWIDTH = 0.004

@@ -1,0 +1,1 @@
+"""Which looks of a recording are things."""

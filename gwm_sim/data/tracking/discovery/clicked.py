@@ -1,0 +1,93 @@
+"""The look of what a person points at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from gwm_sim.arrays import Array
+from gwm_sim.data.tracking.discovery.candidates import Candidate, behaviour, pixels_of
+from gwm_sim.data.tracking.discovery.choice import Found, accepted
+from gwm_sim.data.tracking.discovery.evidence import Evidence
+from gwm_sim.data.tracking.palette import BINS, bins
+
+_SAME_COLOR = 40.0
+"""Grey levels by which pixels of one thing differ from the one that was clicked."""
+
+_LARGEST = 0.25
+"""Share of the picture that a thing may have."""
+
+
+def clicked(evidence: Evidence, picture: Array, column: float, row: float, name: str | None) -> Found | None:
+    """Learn the look of what is at a place, first from that picture, then from all in which it is found by that.
+
+    Args:
+        evidence: Pictures of many moments.
+        picture: The one that was clicked, under the light of the background, (H, W, 3).
+        column: [px]
+        row: [px]
+        name: What the person calls it.
+
+    Returns:
+        The thing; None where nothing is in front of the background.
+    """
+    mask = _region(evidence, picture, round(column), round(row))
+    if not mask.any():
+        return None
+    first = _candidate(bins(picture)[mask], mask, picture)
+    pixels = pixels_of(evidence, first)
+    own = pixels & _near_in_size(pixels, int(mask.sum()))
+    seen = own.any(axis=(1, 2))
+    if not seen.any():
+        return accepted(first, None, name=name)
+    beside = evidence.front[seen] & ~evidence.explained[seen] & ~own[seen]
+    colors = evidence.colors[seen]
+    counts = [np.bincount(colors[chosen], minlength=BINS).astype(np.float32) for chosen in (own[seen], beside)]
+    learned = replace(first, counts=(counts[0], counts[1]), pictures=int(seen.sum()))
+    return accepted(learned, behaviour(evidence, pixels_of(evidence, learned), 1), name=name)
+
+
+def _region(evidence: Evidence, picture: Array, column: int, row: int) -> Array:
+    """Return the connected pixels around a place that have its colour or, where it is in front of the background and
+    lies apart, all that are in front, (H, W) bool."""
+    height, width = picture.shape[:2]
+    around = picture[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].reshape(-1, 3)
+    alike = np.abs(picture - np.median(around, axis=0)).max(axis=-1) < _SAME_COLOR
+    front = evidence.background.differs(picture[None].astype(np.float32))[0]
+    for pixels in (front, alike & front, alike):
+        region = _piece_at(pixels, column, row)
+        borders = region[0].any() or region[-1].any() or region[:, 0].any() or region[:, -1].any()
+        if region.any() and region.sum() < _LARGEST * height * width and not (pixels is front and borders):
+            return region
+    return np.zeros((height, width), bool)
+
+
+def _piece_at(pixels: Array, column: int, row: int) -> Array:
+    _, labels = cv2.connectedComponents(pixels.view(np.uint8), connectivity=4)
+    near = labels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].ravel()
+    near = near[near > 0]
+    region: Array = labels == np.bincount(near).argmax() if len(near) else np.zeros(pixels.shape, bool)
+    return region
+
+
+def _candidate(colors: Array, mask: Array, picture: Array) -> Candidate:
+    rows, columns = np.nonzero(mask)
+    red, green, blue = (round(float(value)) for value in picture[mask].mean(axis=0))
+    return Candidate(
+        counts=(np.bincount(colors, minlength=BINS).astype(np.float32), np.zeros(BINS, np.float32)),
+        pictures=1,
+        color=(red, green, blue),
+        blobs=0,
+        steady=False,
+        size=(float(np.ptp(columns) + 1), float(np.ptp(rows) + 1), float(len(rows))),
+        count=1,
+    )
+
+
+def _near_in_size(pixels: Array, area: int) -> Array:
+    """Return which pictures (N, 1, 1) have about as many pixels of a look as the one that was clicked."""
+    counts = pixels.sum(axis=(1, 2))
+    near: Array = ((counts > 0.4 * area) & (counts < 2.5 * area))[:, None, None]
+    return near

@@ -1,0 +1,1 @@
+"""Where tracked things are in metres."""
