@@ -1,4 +1,4 @@
-"""OGBench's cube-single at 20 Hz, 100 steps an episode.
+"""OGBench's cube-single at 20 Hz, 70 steps an episode.
 
 Environment: `pip install ogbench h5py tyro` in one of its own, since it brings dm_control. Who acts, by seed: a quarter
 of the episodes each follow OGBench's CubePlanOracle without noise, the same with its usual noise of 0.1, its
@@ -22,7 +22,7 @@ from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 from recorders.filming import Camera
 from recorders.recording import Take, World
 
-STEPS = 100
+STEPS = 70
 WORLD = World("ogbench-cube-single-v0", 20, None, ("object_0",))
 SPREAD = np.array([[0.3, -0.2], [0.55, 0.2]])
 """Where cubes and targets lie [m]."""
