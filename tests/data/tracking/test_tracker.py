@@ -30,19 +30,9 @@ def followed(tracker: Tracker, file: EpisodeFile) -> list[Sightings]:
 def off(tracker: Tracker, file: EpisodeFile, truth: list[Array]) -> Array:
     """Return how far each thing is from where it is, for the best assignment to the truth, in all frames [px]."""
     runs = followed(tracker, file)
-    count = truth[0].shape[1]
-    return min(
-        (
-            np.concatenate(
-                [
-                    np.linalg.norm(run.centre[:, order] - centres, axis=-1)
-                    for run, centres in zip(runs, truth, strict=True)
-                ]
-            )
-            for order in map(list, permutations(range(count)))
-        ),
-        key=lambda distance: float(distance.mean()),
-    )
+    found, true = np.concatenate([run.centre for run in runs]), np.concatenate(truth)
+    orders = map(list, permutations(range(true.shape[1])))
+    return min((np.linalg.norm(found[:, order] - true, axis=-1) for order in orders), key=lambda off: float(off.mean()))
 
 
 def test_it_finds_what_moves_and_is_not_the_robot(tmp_path: Path) -> None:
