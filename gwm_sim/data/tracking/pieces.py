@@ -33,6 +33,31 @@ class Piece(NamedTuple):
     bottom: int
     ends: tuple[bool, bool, bool, bool]
     """Whether the thing ends at its left, top, right and bottom side, rather than being covered there."""
+    sure: float | None = None
+    """How probably this is the thing, in [0, 1], if that was asked."""
+
+    @property
+    def width(self) -> int:
+        """[px]."""
+        return self.right - self.left + 1
+
+    @property
+    def height(self) -> int:
+        """[px]."""
+        return self.bottom - self.top + 1
+
+
+def completed(piece: Piece, width: float, height: float) -> tuple[float, float]:
+    """Return column and row of the middle of the whole thing [px], of whose sides some may be covered.
+
+    Args:
+        piece: What is seen of it.
+        width: Its usual width [px].
+        height: [px]
+    """
+    column = _middle(piece.left, piece.right, piece.ends[0], piece.ends[2], piece.column, width)
+    row = _middle(piece.top, piece.bottom, piece.ends[1], piece.ends[3], piece.row, height)
+    return column, row
 
 
 def find_pieces(mask: Array, covers: Array, usual: tuple[float, float, float], count: int) -> list[Piece]:
@@ -52,8 +77,7 @@ def find_pieces(mask: Array, covers: Array, usual: tuple[float, float, float], c
     if len(pieces) > 1 and (whole := _united(pieces, width, height)):
         pieces.append(_piece(np.isin(labels, [kept[i] for i in whole]), covers))
     for i, piece in zip(kept, list(pieces), strict=False):
-        wide, high = piece.right - piece.left + 1, piece.bottom - piece.top + 1
-        if wide > _FITS * width or high > _FITS * height:
+        if piece.width > _FITS * width or piece.height > _FITS * height:
             pieces += _split(labels == i, piece, covers, usual, count > 1)
     return pieces
 
@@ -115,3 +139,16 @@ def _split(mask: Array, piece: Piece, covers: Array, usual: tuple[float, float, 
         if part.any():
             found.append(_piece(part, covers | (mask & ~part)))
     return found
+
+
+def _middle(first: int, last: int, begins: bool, ends: bool, centroid: float, usual: float) -> float:
+    """Return the middle of a thing of the usual extent whose first or last pixel may be covered."""
+    if begins and ends:
+        return (first + last) / 2
+    if last - first + 1 >= usual:
+        return centroid
+    if begins:
+        return first + (usual - 1) / 2
+    if ends:
+        return last - (usual - 1) / 2
+    return centroid

@@ -6,18 +6,20 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.appearance import Appearance
 from gwm_sim.data.tracking.background import Background
 from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
 from gwm_sim.data.tracking.discovery.clicked import clicked
 from gwm_sim.data.tracking.discovery.evidence import Evidence, gather
+from gwm_sim.data.tracking.discovery.practice import practise
 from gwm_sim.data.tracking.discovery.trial import on_trial
 from gwm_sim.data.tracking.palette import Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
@@ -83,6 +85,8 @@ class Tracker:
     rejected: tuple[Refused, ...]
     background: Background
     palette: Palette
+    appearances: Mapping[int, Appearance] = field(default_factory=dict)
+    """What tells things from others of their colours, by the number of their look, where there are such."""
 
     @classmethod
     def fit(
@@ -132,7 +136,9 @@ class Tracker:
         if not kept:
             raise NothingToTrack(_why_nothing(refused, bool(things)))
         palette = Palette.of([item.candidate.colors(evidence) for item in found])
-        return cls(camera, tuple(things[i] for i in kept), tuple(refused), evidence.background, palette)
+        learned = {look: practise(evidence, palette, look, found[look - 1]) for look in {things[i].look for i in kept}}
+        appearances = {look: appearance for look, appearance in learned.items() if appearance is not None}
+        return cls(camera, tuple(things[i] for i in kept), tuple(refused), evidence.background, palette, appearances)
 
     def follow(self, frames: Array, explained: Array | None = None) -> Sightings:
         """Follow the things through one episode.
@@ -141,27 +147,28 @@ class Tracker:
             frames: Its pictures in order, (T, H, W, 3) uint8.
             explained: The scene with the robot alone as its telemetry tells, (T, H, W, 3) uint8, where that is known.
         """
-        looks, fronts = [], []
+        parts = []
         for start in range(0, len(frames), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            look, front = self._read(frames[rows], None if explained is None else explained[rows])
-            looks.append(look)
-            fronts.append(front)
-        return self._of_things(follow(np.concatenate(looks), np.concatenate(fronts), self._looks))
+            parts.append(self._read(frames[rows], None if explained is None else explained[rows]))
+        looks, front, lit = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return self._of_things(follow(looks, front, lit, self._looks))
 
     def look(self, frames: Array) -> Sightings:
         """Find the things in pictures (T, H, W, 3) uint8 each by itself, imagined ones as well; knows no telemetry."""
         parts = [self.follow(frames[t : t + 1]) for t in range(len(frames))]
         return Sightings(*(np.concatenate(part) for part in zip(*(vars(p).values() for p in parts), strict=True)))
 
-    def _read(self, frames: Array, explained: Array | None) -> tuple[Array, Array]:
-        """Return the look of each pixel, and what is in front of the background, (T, H, W) each."""
+    def _read(self, frames: Array, explained: Array | None) -> tuple[Array, Array, Array]:
+        """Return the look of each pixel and what is in front of the background, (T, H, W) each, and the pictures under
+        its light, (T, H, W, 3) uint8."""
         lit = self.background.relit(frames)
         front = self.background.differs(lit)
         told = None
         if explained is not None:
             told = self.background.explains(lit, self.background.relit(explained))
-        return self.palette.read(bins(lit), front, told), front
+        lit = lit.clip(0, 255).astype(np.uint8)
+        return self.palette.read(bins(lit), front, told), front, lit
 
     @property
     def _looks(self) -> list[Look]:
@@ -171,7 +178,7 @@ class Tracker:
         size = {thing.look: (thing.width, thing.height, thing.area, thing.place) for thing in self.things}
         nobody = (1.0, 1.0, 1.0, (0.0, 0.0))
         numbers = range(1, 1 + int(self.palette.looks.max()))
-        return [Look(counts[number], *size.get(number, nobody)) for number in numbers]
+        return [Look(counts[n], *size.get(n, nobody), self.appearances.get(n)) for n in numbers]
 
     def _of_things(self, sightings: Sightings) -> Sightings:
         """Put sightings, which are in the order of looks, into that of the things."""
@@ -185,10 +192,12 @@ class Tracker:
             "things": [asdict(thing) for thing in self.things],
             "rejected": [asdict(refused) for refused in self.rejected],
         }
+        learned = {look: appearance.arrays() for look, appearance in self.appearances.items()}
         return {
             "background": self.background.picture,
             "threshold": np.array(self.background.threshold),
             "looks": self.palette.looks,
+            **{f"appearance.{look}.{name}": array for look, part in learned.items() for name, array in part.items()},
             "told": np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8),
         }
 
@@ -207,6 +216,7 @@ class Tracker:
                 tuple(Refused(**_tupled(refused)) for refused in told["rejected"]),
                 Background(arrays["background"], float(arrays["threshold"])),
                 Palette(arrays["looks"]),
+                _appearances(arrays),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"the tracker is damaged: {error!r}") from error
@@ -217,6 +227,15 @@ class Tracker:
         for name, array in sorted(self.arrays().items()):
             content.update(name.encode() + array.tobytes())
         return content.hexdigest()[:16]
+
+
+def _appearances(arrays: Mapping[str, Array]) -> dict[int, Appearance]:
+    by_look: dict[int, dict[str, Array]] = {}
+    for name, array in arrays.items():
+        if name.startswith("appearance."):
+            _, look, part = name.split(".")
+            by_look.setdefault(int(look), {})[part] = array
+    return {look: Appearance.from_arrays(parts) for look, parts in by_look.items()}
 
 
 def _tupled(value: dict[str, Any]) -> dict[str, Any]:

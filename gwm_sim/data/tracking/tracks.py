@@ -9,8 +9,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.tracking.appearance import Appearance, inputs_of
 from gwm_sim.data.tracking.chains import best_chain
-from gwm_sim.data.tracking.pieces import Piece, find_pieces
+from gwm_sim.data.tracking.pieces import Piece, completed, find_pieces
 from gwm_sim.data.tracking.sightings import Sightings
 
 _WHOLE = 0.85
@@ -19,6 +20,8 @@ _WHOLE = 0.85
 _RECENT = 9
 """Uncovered sightings whose median size is taken as the thing's own for now."""
 
+_LEAST_SURE = 0.01
+"""Confidence of the least sure sighting; 0 says that there is none."""
 
 _UNKNOWN = 1e3
 """Distance from a place that is not known yet [px]: farther than any other."""
@@ -36,18 +39,21 @@ class Look:
     """Usual pixels when nothing covers it."""
     place: tuple[float, float] = (0.0, 0.0)
     """Column and row [px] where they usually are, for episodes that never show them."""
+    appearance: Appearance | None = None
+    """What tells them from others that have their colours, where there are such."""
 
     @property
     def usual(self) -> tuple[float, float, float]:
         return self.width, self.height, self.area
 
 
-def follow(looks_of_pixels: Array, front: Array, looks: Sequence[Look]) -> Sightings:
+def follow(looks_of_pixels: Array, front: Array, lit: Array, looks: Sequence[Look]) -> Sightings:
     """Follow all things through the pictures of one episode.
 
     Args:
         looks_of_pixels: Number of the look of each pixel, from 1, 0 for none, (T, H, W).
         front: Where something is in front of the background, (T, H, W) bool.
+        lit: The pictures under the light of the background, (T, H, W, 3) uint8.
         looks: What things look like.
     """
     parts = []
@@ -55,6 +61,9 @@ def follow(looks_of_pixels: Array, front: Array, looks: Sequence[Look]) -> Sight
         masks = (looks_of_pixels == number) & front
         covers = front & ~masks
         times, pieces = _all_pieces(masks, covers, look)
+        if look.appearance is not None and pieces:
+            sure = look.appearance.probability(inputs_of(lit, front, masks, times, pieces, look.usual))
+            pieces = [piece._replace(sure=share) for piece, share in zip(pieces, sure.tolist(), strict=True)]
         parts += _chains(times, pieces, look, len(front))
     stacked = [np.stack(column, axis=1) for column in zip(*parts, strict=True)]
     return Sightings(*stacked)
@@ -71,12 +80,14 @@ def _all_pieces(masks: Array, covers: Array, look: Look) -> tuple[Array, list[Pi
 
 
 def _worth(pieces: Sequence[Piece], look: Look) -> Array:
-    """What a piece is worth as a sighting: most when it has the usual area and size, nothing when it has far more."""
+    """What a piece is worth as a sighting: most when it has the usual area and size, nothing when it has far more, or
+    less than nothing when it is hardly the thing at all."""
     area = np.array([piece.area for piece in pieces]) / look.area
-    wide = np.array([piece.right - piece.left + 1 for piece in pieces]) / look.width
-    high = np.array([piece.bottom - piece.top + 1 for piece in pieces]) / look.height
+    wide = np.array([piece.width for piece in pieces]) / look.width
+    high = np.array([piece.height for piece in pieces]) / look.height
+    doubt = np.array([0.0 if piece.sure is None else 1 - piece.sure for piece in pieces])
     too_large = np.maximum(0, np.maximum(np.maximum(wide, high) - 1.35, area - 1.5))
-    worth: Array = np.minimum(area, 1.0) - 2 * too_large
+    worth: Array = np.minimum(area, 1.0) - 2 * too_large - doubt
     return worth
 
 
@@ -123,8 +134,7 @@ def _share(one: Piece, other: Piece) -> bool:
     high = min(one.bottom, other.bottom) - max(one.top, other.top) + 1
     if wide <= 0 or high <= 0:
         return False
-    areas = [(p.right - p.left + 1) * (p.bottom - p.top + 1) for p in (one, other)]
-    return wide * high > 0.6 * min(areas)
+    return wide * high > 0.6 * min(one.width * one.height, other.width * other.height)
 
 
 def _complete(chain: list[tuple[int, Piece]], look: Look, length: int) -> tuple[Array, ...]:
@@ -136,34 +146,19 @@ def _complete(chain: list[tuple[int, Piece]], look: Look, length: int) -> tuple[
     centre, size = np.full((length, 2), np.nan), np.full((length, 2), np.nan)
     visible, confidence, area = np.zeros(length), np.zeros(length), np.zeros(length)
     whole = [piece for _, piece in chain if all(piece.ends) and piece.area > _WHOLE * look.area][:_RECENT]
-    recent = [(p.right - p.left + 1, p.bottom - p.top + 1, p.area) for p in whole]
+    recent = [(p.width, p.height, p.area) for p in whole]
     for t, piece in chain:
-        spans = piece.right - piece.left + 1, piece.bottom - piece.top + 1
+        spans = piece.width, piece.height
         own = np.median(recent[-_RECENT:], axis=0) if recent else np.array(look.usual)
         if all(piece.ends) and piece.area > _WHOLE * own[2]:
             recent.append((*spans, piece.area))
             centre[t], size[t] = (piece.column, piece.row), spans
         else:
-            column = _middle(piece.left, piece.right, piece.ends[0], piece.ends[2], piece.column, own[0])
-            row = _middle(piece.top, piece.bottom, piece.ends[1], piece.ends[3], piece.row, own[1])
-            centre[t], size[t] = (column, row), np.maximum(spans, own[:2])
+            centre[t], size[t] = completed(piece, *own[:2]), np.maximum(spans, own[:2])
         visible[t], area[t] = min(1.0, piece.area / own[2]), piece.area
-        confidence[t] = min(1.0, 0.3 + visible[t])
+        confidence[t] = min(1.0, 0.3 + visible[t]) if piece.sure is None else max(piece.sure, _LEAST_SURE)
     usual = look.width, look.height
     return _filled(centre, chain, look.place), _filled(size, chain, usual), visible, confidence, area
-
-
-def _middle(first: int, last: int, begins: bool, ends: bool, centroid: float, usual: float) -> float:
-    """Return the middle of a thing of the usual extent whose first or last pixel may be covered."""
-    if begins and ends:
-        return (first + last) / 2
-    if last - first + 1 >= usual:
-        return centroid
-    if begins:
-        return first + (usual - 1) / 2
-    if ends:
-        return last - (usual - 1) / 2
-    return centroid
 
 
 def _filled(values: Array, chain: list[tuple[int, Piece]], otherwise: tuple[float, float]) -> Array:

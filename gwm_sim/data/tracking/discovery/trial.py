@@ -37,7 +37,7 @@ def on_trial(evidence: Evidence, found: list[Found], believed: bool) -> tuple[li
     runs = []
     for rows in episodes:
         pixels = palette.read(evidence.colors[rows], evidence.front[rows], evidence.explained[rows])
-        runs.append(follow(pixels, evidence.front[rows], looks))
+        runs.append(follow(pixels, evidence.front[rows], evidence.lit[rows], looks))
     kept: list[Found] = []
     refused: list[Refused] = []
     first = 0
