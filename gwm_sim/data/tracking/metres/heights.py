@@ -113,9 +113,11 @@ def _rest(events: Sequence[Sequence[float]], apparent: Array) -> Array:
     table = min(_peaks(np.array(events[k]))[0] - 0.5 * apparent[k] for k in enough)
     rest = table + 0.5 * apparent
     found = rest.copy()
-    for k in enough:
-        alike = np.flatnonzero(np.abs(apparent / apparent[k] - 1) < _ALIKE)
+    for k in range(len(events)):
+        alike = np.flatnonzero(np.abs(apparent - apparent[k]) <= _ALIKE * apparent[k])
         told = np.concatenate([np.array(events[j]) + 0.5 * (apparent[k] - apparent[j]) for j in alike.tolist()])
+        if len(told) < _FEW:
+            continue
         peaks = _peaks(told, least=0.1)
         nearest = peaks[np.abs(peaks - rest[k]).argmin()]
         found[k] = _top(told, nearest) if abs(nearest - rest[k]) < _NEAR else rest[k]
