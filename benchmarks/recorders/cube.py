@@ -1,12 +1,12 @@
-"""OGBench's cube-single at 20 Hz, 100 steps an episode.
+"""OGBench's cube-single at 20 Hz, 70 steps an episode.
 
 Environment: `pip install ogbench h5py tyro` in one of its own, since it brings dm_control. Who acts, by seed: a quarter
 of the episodes each follow OGBench's CubePlanOracle without noise, the same with its usual noise of 0.1, its
 CubeMarkovOracle with normal noise of 0.5 of the largest action, and smooth random motions near the cube.
 
 The camera is ours: the cube (4 cm) is some 5 px wide, 3 px before OGBench's own. So that all of the table is in sight,
-cubes and targets lie within 20 cm of the middle instead of 30. The arm is opaque, and neither targets nor success are
-drawn.
+cubes and targets lie within 20 cm of the middle instead of 30. The arm is opaque, and neither targets, success nor
+shadows are drawn: those of an arm of 185,000 triangles take 77 of 93 ms a picture where no graphics card draws.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 from recorders.filming import Camera
 from recorders.recording import Take, World
 
-STEPS = 100
+STEPS = 70
 WORLD = World("ogbench-cube-single-v0", 20, None, ("object_0",))
 SPREAD = np.array([[0.3, -0.2], [0.55, 0.2]])
 """Where cubes and targets lie [m]."""
@@ -55,7 +55,7 @@ def takes(seeds: Iterable[int]) -> Iterator[Take]:
     for seed in seeds:
         np.random.seed(seed)  # the oracles draw from numpy's global generator
         observation, info = env.reset(seed=seed)
-        camera = camera or Camera(scene.model, scene.data, _viewpoint(), WORLD.things)
+        camera = camera or Camera(scene.model, scene.data, _viewpoint(), WORLD.things, shadows=False)
         behaviour, noise = BEHAVIOURS[seed % 4], np.random.default_rng([seed, 2])
         actor = _actor(behaviour, env, seed)
         actor.reset(observation, info)

@@ -25,12 +25,13 @@ APART = 5
 class Camera:
     """Looks at `things`, each of one geom, in the state that `data` is in."""
 
-    def __init__(self, model: Any, data: Any, camera: Any, things: tuple[str, ...]) -> None:
+    def __init__(self, model: Any, data: Any, camera: Any, things: tuple[str, ...], shadows: bool = True) -> None:
         self._model, self._data, self._camera = model, data, camera
         self._geoms = [model.geom(name).id for name in things]
         model.vis.quality.shadowsize = SHADOW
         model.vis.global_.offwidth = model.vis.global_.offheight = FINE * SIZE
         self._pictures = mujoco.Renderer(model, SIZE, SIZE)
+        self._pictures.scene.flags[int(mujoco.mjtRndFlag.mjRND_SHADOW)] = shadows
         self._segments = mujoco.Renderer(model, FINE * SIZE, FINE * SIZE)
         self._segments.enable_segmentation_rendering()
 

@@ -27,8 +27,8 @@ FEWEST_EPISODES = 8
 _WATCHED, _SIZE = 300, 64
 """Rows of an episode, and height and width of its pictures [px], by which a camera is judged."""
 
-_SLIGHT = 6.0
-"""Pixels of 64 by which a camera may have been moved, as when somebody leans against its table."""
+_SLIGHT = 9.0
+"""Pixels of 64 by which a camera may have been moved between episodes: colours are found again, places are off."""
 
 _CHANGE = 12
 """Grey levels that some pixel changes where anything moves; noise and codecs change it less."""
@@ -93,7 +93,7 @@ def judge(scene: Scene, *, told: bool = False) -> Judgement:
         )
     elif (move := _furthest(stretches)) is not None:
         said = f"camera {scene.camera} {move.words} by episode {list(scene.watched)[move.place]}"
-        if move.change.pixels is not None and move.change.pixels <= _SLIGHT:
+        if told or (move.change.pixels is not None and move.change.pixels <= _SLIGHT):
             worse.append(f"{said}: places will be off by that.")
         else:
             against.append(f"{said}: import and track each view by itself.")

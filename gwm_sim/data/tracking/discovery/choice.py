@@ -26,6 +26,10 @@ from gwm_sim.data.tracking.discovery.evidence import Evidence
 PRESENCE, WHOLE, SPREAD, REST, FOLLOWS = 0.35, 0.75, 2.8, 0.2, 0.9
 """Bounds of a thing's `Behaviour`: the least but for `spread` and `follows`, the most."""
 
+LARGEST = 0.2
+"""Share of the picture that the box around a thing has at most; what has more is a robot that its telemetry does not
+explain, as before a camera that moves."""
+
 LIKELY = 0.33
 """Least score of a thing."""
 
@@ -137,6 +141,8 @@ def _judge(evidence: Evidence, candidate: Candidate) -> _Judged:
         faults.append("its colours are in several places at once")
     if not candidate.steady and seen.spread > SPREAD:
         faults.append(f"its area changes {seen.spread:.1f} times over")
+    if (share := seen.size[0] * seen.size[1] / pixels[0].size) > LARGEST:
+        faults.append(f"it takes up {share:.0%} of the picture")
     if seen.rest < REST:
         faults.append("it moves whenever the robot does: it may be a part of it")
     elif seen.follows > FOLLOWS:
