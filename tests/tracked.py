@@ -36,7 +36,10 @@ def tracked_episode(seed: int, cameras: Iterable[str] = ("front",)) -> Episode:
     seen = np.zeros((len(episode) + 1, 2, 6), np.float32)
     seen[..., :4] = np.random.default_rng(seed).uniform(2, 12, (*seen.shape[:2], 4))
     seen[1:, 0, 4:] = (0.5, 0.8)
-    return dataclasses.replace(episode, sightings={camera: seen.copy() for camera in cameras})
+    surely = 0.5 * seen[..., 5] if cameras else None
+    return dataclasses.replace(
+        episode, sightings={camera: seen.copy() for camera in cameras}, objects_confidence=surely
+    )
 
 
 def write_tracked(path: Path, indices: Iterable[int] = range(12), attach: bool = True, **changes: Any) -> Path:

@@ -52,4 +52,5 @@ def cut(episode: Episode, rows: slice) -> Episode:
         actions=episode.actions[steps[0] : steps[-1]],
         labels={task: TaskLabels(told.reward[rows], told.success[rows]) for task, told in episode.labels.items()},
         objects=None if episode.objects is None else episode.objects[rows],
+        objects_confidence=None if episode.objects_confidence is None else episode.objects_confidence[rows],
     )

@@ -164,10 +164,13 @@ def success_table(success: dict[str, TaskSuccess]) -> Table:
 
 
 def _sightings_table(objects: Objects) -> Table:
-    table = Table("camera", "object", "in sight", "confidence", "unknown", title="tracked objects, share of frames")
+    table = Table("known in", "object", "in sight", "confidence", "unknown", title="tracked objects, share of frames")
     for camera, seen in objects.sightings.items():
         for name, known in seen.items():
             table.add_row(camera, name, f"{known.in_sight:.1%}", f"{known.confidence:.2f}", f"{known.unknown:.1%}")
+    if objects.frame == "metres":  # in image coordinates places are sightings, and known as surely
+        for name, place in objects.placed.items():
+            table.add_row("metres", name, "", f"{place.confidence:.2f}", f"{place.unknown:.1%}")
     return table
 
 

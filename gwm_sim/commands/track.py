@@ -212,7 +212,8 @@ def _find(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Tracker,
         if judgement.obstacles:
             raise NothingToTrack(f"{file.path}: {' '.join(judgement.obstacles)}")
         if config.like is not None:
-            return _known(config.like).tracker, judgement.cautions
+            tracker = _known(config.like).tracker
+            return tracker, [*judgement.cautions, *_moved(config.like, tracker, scene)]
         with progress("find") as show:
             tracker = Tracker.fit(
                 file,
@@ -228,6 +229,12 @@ def _find(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Tracker,
         sheet.write_moments(file, camera, config.sheet)
         raise NothingToTrack(f"{error} {config.sheet} shows what camera {camera} sees, with rulers.") from error
     return tracker, judgement.cautions
+
+
+def _moved(like: Path, tracker: Tracker, scene: readiness.Scene) -> list[str]:
+    """Caution against a camera that does not stand where it stood when the things were found."""
+    moved = readiness.moved_since(scene, tracker.background.picture)
+    return [f"{moved} since {like}: places will be off by that, and things may be lost."] if moved else []
 
 
 def _known(path: Path) -> Tracking:

@@ -51,8 +51,7 @@ def write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) ->
     for key, array in arrays.items():
         check_dataset(array, *layout[key], where=f"{name}/{key}")
         check_finite(array, first_row=0, where=f"{name}/{key}")
-        if key.startswith("sightings/"):
-            check_shares(array, where=f"{name}/{key}")
+        check_shares(key, array, where=f"{name}/{key}")
         storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
         group.create_dataset(key, data=array, **storage)
     own = episode.labels_of(schema.task)
@@ -195,8 +194,7 @@ def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
     except OSError as error:
         raise DataError(f"{where} {reason(error) or f'is damaged: {error}'}") from error
     check_finite(array, rows.start, where)
-    if name.startswith("sightings/"):
-        check_shares(array, where)
+    check_shares(name, array, where)
     return array
 
 
@@ -208,9 +206,14 @@ def check_finite(array: Array, first_row: int, where: str) -> None:
     raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}.")
 
 
-def check_shares(sightings: Array, where: str) -> None:
-    """Refuse sightings (N+1, K, 6) whose visibility or confidence is no share."""
-    for name in ("visible", "confidence"):
-        shares = sightings[..., COLUMNS.index(name)]
+def check_shares(key: str, array: Array, where: str) -> None:
+    """Refuse sightings (N+1, K, 6) whose visibility or confidence is no share, and such a confidence of objects."""
+    if key == "objects_confidence":
+        told = {"confidence": array}
+    elif key.startswith("sightings/"):
+        told = {name: array[..., COLUMNS.index(name)] for name in ("visible", "confidence")}
+    else:
+        return
+    for name, shares in told.items():
         if wrong := shares[(shares < 0) | (shares > 1)].tolist():
             raise DataError(f"{where}: {name} must be in [0, 1], got {wrong[0]:g}.")

@@ -60,6 +60,9 @@ class Episode:
     sightings: dict[str, Array] = field(default_factory=dict)
     """Where tracked objects are in the pictures per camera, and how surely: (N+1, K, 6) float32, columns as in
     `tracking.sightings.COLUMNS`; empty where objects were measured or are unknown."""
+    objects_confidence: Array | None = None
+    """How surely tracked objects are where `objects` says, (N+1, K) float32 in [0, 1]; 0 where that is a guess, the
+    last or next known place. None where objects were measured or are unknown."""
 
     def __len__(self) -> int:
         """Return the number of actions N."""
@@ -92,6 +95,8 @@ def arrays_of(episode: Episode) -> dict[str, Array]:
     arrays |= {f"depth/{name}": depth for name, depth in episode.depth.items()}
     if episode.objects is not None:
         arrays["objects"] = episode.objects
+    if episode.objects_confidence is not None:
+        arrays["objects_confidence"] = episode.objects_confidence
     arrays |= {f"sightings/{name}": seen for name, seen in episode.sightings.items()}
     for task, labels in episode.labels.items():
         arrays |= {f"labels/{task}/reward": labels.reward, f"labels/{task}/success": labels.success}

@@ -95,6 +95,16 @@ class Sighted:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """How surely a tracked object is where the file says."""
+
+    confidence: float
+    """Mean over all frames."""
+    unknown: float
+    """Share of the frames with confidence 0: its place there is a guess."""
+
+
+@dataclass(frozen=True)
 class Objects:
     """Which objects there are, and how it is known where they are."""
 
@@ -107,6 +117,8 @@ class Objects:
     """Digest of the tracker that found them."""
     sightings: dict[str, dict[str, Sighted]]
     """By camera and object, where they were tracked."""
+    placed: dict[str, Placed]
+    """By object, where they were tracked."""
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -211,8 +223,14 @@ def _objects(schema: Schema, episodes: Sequence[Episode]) -> Objects:
         sightings[camera] = {
             name: Sighted(*known) for name, known in zip(schema.object_names, shares.tolist(), strict=True)
         }
+    placed = {}
+    told = [episode.objects_confidence for episode in episodes if episode.objects_confidence is not None]
+    if told:
+        surely = np.concatenate(told)  # (F, K)
+        shares = np.stack([surely.mean(axis=0), (surely == 0).mean(axis=0)], axis=1)
+        placed = {name: Placed(*known) for name, known in zip(schema.object_names, shares.tolist(), strict=True)}
     tracker = schema.settings.get(TRACKER)
-    return Objects(schema.object_names, schema.provenance, schema.object_frame, tracker, sightings)
+    return Objects(schema.object_names, schema.provenance, schema.object_frame, tracker, sightings, placed)
 
 
 def _success(success: Sequence[Array]) -> TaskSuccess:

@@ -179,6 +179,8 @@ class Schema:
             layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
         if self.object_names:
             layout["objects"] = ((rows, len(self.object_names), 7), float32)
+        if self.tracked:
+            layout["objects_confidence"] = ((rows, len(self.object_names)), float32)
         for name in self.tracked:
             layout[f"sightings/{name}"] = ((rows, len(self.object_names), len(COLUMNS)), float32)
         for task in self.tasks if labelled is None else labelled:

@@ -253,7 +253,7 @@ def write_initial_states(
     count = min(PIXELS // size, len(places))
     chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={})
+        begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={}, objects_confidence=None)
         writer.write(index, begins if measured else replace(begins, objects=None))
     writer.merge()
 

@@ -191,10 +191,21 @@ def test_things_of_another_file_stay_the_same(raw: Path, tmp_path: Path, by_colo
     track_episodes(TrackConfig(raw, first, objects=1))
     result = track_episodes(TrackConfig(write_raw(tmp_path / "few.hdf5", 2), second, like=first))
     assert len(by_color.fits) == 1 and [thing.name for thing in result.things] == ["red"]
+    assert result.cautions == []
     with EpisodeFile(first) as one, EpisodeFile(second) as other:
         assert one.schema.differences(other.schema) == []
     with pytest.raises(ConfigError, match="no file that gwm track wrote"):
         track_episodes(TrackConfig(raw, tmp_path / "third.hdf5", like=raw))
+
+
+def test_a_camera_that_was_moved_since_is_a_caution(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tmp_path / "first.hdf5"
+    track_episodes(TrackConfig(raw, first))
+    monkeypatch.setattr(readiness, "moved_since", lambda scene, background: f"camera {scene.camera} was moved")
+    result = track_episodes(TrackConfig(raw, tmp_path / "second.hdf5", like=first))
+    assert result.cautions == [
+        f"camera front was moved since {first}: places will be off by that, and things may be lost."
+    ]
 
 
 def test_objects_are_replaced_only_on_request(raw: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_measured_files_keep_their_schema(tmp_path: Path) -> None:
     schema = Schema.from_json(json.loads(json.dumps(told)))
     assert (schema.provenance, schema.object_frame, schema.tracked) == ("measured", "metres", ())
     with EpisodeFile(write_file(tmp_path / "a.hdf5", range(1))) as file:
-        assert file[0].sightings == {} and file.attachments == []
+        assert file[0].sightings == {} and file[0].objects_confidence is None and file.attachments == []
 
 
 def test_a_schema_says_what_was_tracked_where() -> None:
@@ -85,6 +85,9 @@ def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
     episode.sightings["front"][2, 1, 5] = 1.5
     with pytest.raises(DataError, match=r"demo_0/sightings/front: confidence must be in \[0, 1\], got 1\.5"):
         writer.write(0, episode)
+    unsure = dataclasses.replace(tracked_episode(0), objects_confidence=np.full((6, 2), -0.5, np.float32))
+    with pytest.raises(DataError, match=r"demo_0/objects_confidence: confidence must be in \[0, 1\], got -0\.5"):
+        writer.write(0, unsure)
     assert not writer.has(0)
 
 
@@ -108,6 +111,7 @@ def test_inspect_says_how_well_objects_are_known(tmp_path: Path, capsys: pytest.
     red, blue = (objects.sightings["front"][name] for name in ("red", "blue"))
     assert dataclasses.astuple(red) == pytest.approx((5 / 6, 0.8 * 5 / 6, 1 / 6))
     assert blue == Sighted(in_sight=0, confidence=0, unknown=1)
+    assert dataclasses.astuple(objects.placed["red"]) == pytest.approx((0.4 * 5 / 6, 1 / 6))
     assert main(InspectConfig(path, json=tmp_path / "a.json")) == 0
     printed = capsys.readouterr().out
     assert "83.3%" in printed and "0.67" in printed and "100.0%" in printed
@@ -130,19 +134,26 @@ def test_labels_by_hand_keep_what_was_tracked(tmp_path: Path) -> None:
     with EpisodeFile(path) as old, EpisodeFile(tmp_path / "b.hdf5") as new:
         assert new.schema.tracked == ("front",) and new.schema.settings["tracker"] == DIGEST
         np.testing.assert_array_equal(new[2].sightings["front"], old[2].sightings["front"])
+        np.testing.assert_array_equal(new[2].objects_confidence, old[2].objects_confidence)
         assert (new.attached("tracker") or {}).keys() == ARRAYS.keys()
 
 
 def robomimic(out: Path) -> tuple[dict[str, Any], Any]:
     with h5py.File(out) as file:
-        return json.loads(file["data"].attrs["tracked_objects"]), file["data/demo_1/sightings/front"][()]
+        return json.loads(file["data"].attrs["tracked_objects"]), _seen(file["data/demo_1"])
 
 
 def minari(out: Path) -> tuple[dict[str, Any], Any]:
     metadata = json.loads((out / "data/metadata.json").read_text())
     assert "tracked in the pictures of front, not measured" in metadata["description"]
     with h5py.File(out / "data/main_data.hdf5") as file:
-        return metadata["tracked_objects"], file["episode_1/infos/sightings/front"][()]
+        return metadata["tracked_objects"], _seen(file["episode_1/infos"])
+
+
+def _seen(group: h5py.Group) -> Any:
+    """Sightings of an exported episode, whose confidence of objects was looked at."""
+    np.testing.assert_array_equal(group["objects_confidence"][()], tracked_episode(1).objects_confidence)
+    return group["sightings/front"][()]
 
 
 @pytest.mark.parametrize("read", [robomimic, minari])
@@ -164,7 +175,10 @@ def test_lerobot_names_the_columns_of_what_was_tracked(frame: str, first: str, t
     assert info["tracked_objects"]["frame"] == frame and info["tracked_objects"]["measured"] is False
     assert info["features"]["objects"]["names"][0] == first
     assert info["features"]["sightings.front"]["names"][-1] == "blue_confidence"
+    assert info["features"]["objects_confidence"]["names"] == ["red_confidence", "blue_confidence"]
     table = parquet.read_table(out / "data/chunk-000/file-000.parquet")
+    surely = np.stack(table["objects_confidence"].to_numpy()[:6])
+    np.testing.assert_array_equal(surely, tracked_episode(0).objects_confidence)
     seen = np.stack(table["sightings.front"].to_numpy()[:6]).reshape(6, 2, 6)
     np.testing.assert_array_equal(seen, tracked_episode(0).sightings["front"])
 

@@ -98,6 +98,8 @@ def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
     columns["action"] = np.concatenate([episode.actions, _last_action(episode, recordings.schema)])
     if episode.objects is not None:
         columns["objects"] = episode.objects.reshape(rows, -1)
+    if episode.objects_confidence is not None:
+        columns["objects_confidence"] = episode.objects_confidence
     columns |= {f"sightings.{camera}": seen.reshape(rows, -1) for camera, seen in episode.sightings.items()}
     if labels is not None:
         columns["next.reward"] = np.append(labels.reward[1:], labels.reward[-1])
@@ -180,6 +182,8 @@ def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]
     if schema.object_names:
         # Not observation.environment_state, which policies would learn from and no real robot reports.
         features["objects"] = _of_objects(schema, (*AXES[schema.object_frame], "qw", "qx", "qy", "qz"))
+    if schema.tracked:
+        features["objects_confidence"] = _of_objects(schema, ("confidence",))
     features |= {f"sightings.{camera}": _of_objects(schema, COLUMNS) for camera in schema.tracked}
     if recordings.task:
         features |= {"next.reward": _feature("float32"), "next.success": _feature("bool")}

@@ -4,8 +4,8 @@
                             [tracked_objects]
     data/main_data.hdf5     /episode_3       attrs: id, total_steps, policy, [seed], [options/properties/<name>]
         observations/{pixels, pixels_<camera>, agent_pos} (N+1, ...)     actions (N, A)     rewards (N,)
-        terminations, truncations (N,)     infos/{success, objects, sightings/<camera>,
-                                                labels/<task>/...} (N+1, ...)
+        terminations, truncations (N,)     infos/{success, objects, objects_confidence,
+                                                sightings/<camera>, labels/<task>/...} (N+1, ...)
 
 A picture is a file in a row of bytes, as Minari has it, but PNG instead of JPEG: Minari reads both, and PNG is exact.
 """

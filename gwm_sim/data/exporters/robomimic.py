@@ -6,7 +6,7 @@ every observation is stored twice, in `obs` and in `next_obs`, as robomimic does
     /data                  attrs: total, env_args (JSON), gwm_sim (JSON), [imagined, tracked_objects (JSON)]
     /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed], [task, which rewards speak of]
         actions (N, A)     rewards, dones (N,)     obs/<key>, next_obs/<key> (N, ...)
-        [objects (N+1, K, 7)]     [sightings/<camera> (N+1, K, 6)]
+        [objects (N+1, K, 7)]     [objects_confidence (N+1, K), sightings/<camera> (N+1, K, 6)]
         [labels/<task>/reward, labels/<task>/success (N+1,)]
     /mask/<key>            names of the demos that belong to a filter key; train and valid when asked for
 """

@@ -65,8 +65,9 @@ class Placement:
         views = {name: view.camera for name, view in self.calibration.views.items()}
         return replace(schema, object_frame=self.frame, cameras=schema.cameras | views)
 
-    def objects(self, seen: Sightings, episode: Episode, schema: Schema) -> Array:
-        """Return poses (T, K, 7) float32: places in `frame`, and a quaternion of no turn, which is not known.
+    def objects(self, seen: Sightings, episode: Episode, schema: Schema) -> tuple[Array, Array]:
+        """Return poses (T, K, 7) float32, places in `frame` and a quaternion of no turn, which is not known; and how
+        surely things are there, (T, K) float32 in [0, 1].
 
         Args:
             seen: What the camera sees of K things.
@@ -75,11 +76,12 @@ class Placement:
         """
         if self.calibration is None:
             size = np.sqrt(seen.size.prod(axis=-1, keepdims=True))
-            places = np.concatenate([seen.centre, size], axis=-1)
+            places, surely = np.concatenate([seen.centre, size], axis=-1), seen.confidence
         else:
-            places = locate(_take(self.camera, seen, episode), schema, self.calibration).xyz
+            found = locate(_take(self.camera, seen, episode), schema, self.calibration)
+            places, surely = found.xyz, found.confidence
         turn = np.broadcast_to(np.array([1.0, 0.0, 0.0, 0.0]), (*places.shape[:2], 4))
-        return np.concatenate([places, turn], axis=-1).astype(np.float32)
+        return np.concatenate([places, turn], axis=-1).astype(np.float32), surely.astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""

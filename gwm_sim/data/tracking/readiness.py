@@ -102,6 +102,13 @@ def judge(scene: Scene, *, told: bool = False) -> Judgement:
     return Judgement(against, worse)
 
 
+def moved_since(scene: Scene, background: Array) -> str | None:
+    """Say how a camera was moved since it saw an empty scene, (H, W, 3) in grey levels; None where it stands still."""
+    before = np.stack([shrink(background.clip(0, 255).astype(np.uint8), _SIZE)] * 2)
+    move = _furthest([before, *scene.watched.values()])
+    return None if move is None else f"camera {scene.camera} {move.words}"
+
+
 def _furthest(stretches: Sequence[Array]) -> Move | None:
     """Return the largest move of a camera; after one in which nothing is found again, nothing is larger."""
 

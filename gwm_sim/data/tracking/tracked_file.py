@@ -129,9 +129,9 @@ def write_tracked(file: EpisodeFile, out: Path, tracking: Tracking, follower: Fo
             if not writer.has(k):
                 episode = file.read(k)
                 seen = follower.follow(k, episode)
-                objects = tracking.placement.objects(seen, episode, file.schema)
+                objects, surely = tracking.placement.objects(seen, episode, file.schema)
                 sightings = {tracking.tracker.camera: seen.columns()}
-                writer.write(k, replace(episode, objects=objects, sightings=sightings))
+                writer.write(k, replace(episode, objects=objects, objects_confidence=surely, sightings=sightings))
                 yield k
 
 

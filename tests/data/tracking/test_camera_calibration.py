@@ -166,3 +166,25 @@ def test_an_offset_is_told_with_a_known_camera_as_well() -> None:
         visible = np.where(held, 0.6, 1.0)
         shifted.append(Take({"front": replace(seen, centre=centre, visible=visible)}, episode.take.telemetry))
     np.testing.assert_allclose(calibrate(shifted, schema()).view.offset, [0.0, 0.7], atol=0.25)
+
+
+def test_a_camera_that_looks_along_the_table_is_refused() -> None:
+    low = {"front": camera_at(0.2, 0.08, 1.2, 24.0)}
+    with pytest.raises(NoMetres, match="nearly along the table"):
+        calibrate(takes(episodes(3, cameras=low)), schema(cameras=low))
+
+
+def test_a_hand_as_wide_open_as_it_gets_carries_nothing() -> None:
+    recorder = Recorder(np.array([[0.5, 0.0, BOX / 2], [0.6, 0.1, BOX / 2]]))
+    recorder.take(0)
+    recorder.put(0.45, 0.0, BOX / 2)
+    recorder.go(0.45, 0.0, BOX / 2)
+    start = len(recorder.hands)
+    recorder.held = 0  # pushed, with the fingers apart
+    recorder.go(0.45, 0.1, BOX / 2)
+    recorder.held = None
+    recorder.wait(4)
+    episode = told(recorder, np.random.default_rng(0), ALONE)
+    hand = Hand.of(schema(), episode.take.telemetry)
+    carries = find_carries(episode.take.sightings["front"], hand, FRONT.project(hand.place))
+    assert len(carries) == 1 and carries[0].stop <= start

@@ -58,6 +58,65 @@ def test_a_box_behind_another_is_not_taken_for_one_on_top(seed: int) -> None:
     assert errors(locate(episode.take, schema(), TABLE), episode).max() < 0.02
 
 
+@pytest.mark.parametrize("on_top", [True, False])
+def test_who_covers_whom_tells_a_box_on_another_from_one_behind_it(on_top: bool) -> None:
+    below = np.array([0.5, 0.02, BOX / 2])
+    above = below + [0, 0, BOX]
+    behind = FRONT.at_height(FRONT.project(above), BOX / 2)
+    recorder = Recorder(np.stack([above if on_top else behind, below]))
+    recorder.wait(20)
+    episode = told(recorder, np.random.default_rng(0), ALONE)
+    seen = episode.take.sightings["front"]
+    visible = np.broadcast_to([1.0, 0.7] if on_top else [0.7, 1.0], seen.visible.shape)
+    take = episode.take._replace(sightings={"front": replace(seen, visible=visible)})
+    places = locate(take, schema(), TABLE)
+    assert (places.basis == [Basis.STACKED if on_top else Basis.TABLE, Basis.TABLE]).all()
+    assert errors(places, episode).max() < 0.02
+
+
+def test_nothing_lies_on_what_is_not_there_any_more() -> None:
+    recorder = Recorder(np.array([[0.5, 0.0, 1.5 * BOX], [0.5, 0.0, 0.5 * BOX]]))
+    recorder.wait(10)
+    recorder.boxes = np.array([[0.47, 0.01, 0.5 * BOX], [0.1, -0.4, 0.5 * BOX]])
+    recorder.wait(20)
+    episode = told(recorder, np.random.default_rng(0), ALONE)
+    seen = episode.take.sightings["front"]
+    visible, confidence, centre = seen.visible.copy(), seen.confidence.copy(), seen.centre.copy()
+    visible[10:, 1] = confidence[10:, 1] = 0
+    centre[10:, 1] = centre[9, 1]
+    visible[:10, 1] = 0.7
+    seen = replace(seen, visible=visible, confidence=confidence, centre=centre)
+    places = locate(episode.take._replace(sightings={"front": seen}), schema(), TABLE)
+    assert (places.basis[:, 0] == np.where(np.arange(30) < 10, Basis.STACKED, Basis.TABLE)).mean() > 0.9
+
+
+def test_what_lies_still_stays_where_it_is_while_the_hand_hides_half_of_it() -> None:
+    recorder = Recorder(np.array([[0.5, 0.0, BOX / 2], [0.6, 0.1, BOX / 2]]))
+    recorder.wait(30)
+    episode = told(recorder, np.random.default_rng(0), ALONE)
+    seen = episode.take.sightings["front"]
+    visible, centre = seen.visible.copy(), seen.centre.copy()
+    visible[10:20, 0] = [0.8, 0.6, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6, 0.8]
+    centre[10:20, 0, 1] += 4 * (1 - visible[10:20, 0])
+    take = episode.take._replace(sightings={"front": replace(seen, visible=visible, centre=centre)})
+    assert errors(locate(take, schema(), TABLE), episode).max() < 0.01
+
+
+def test_what_moves_while_it_is_half_hidden_is_followed() -> None:
+    recorder = Recorder(np.array([[0.45, -0.1, BOX / 2], [0.6, 0.1, BOX / 2]]))
+    recorder.wait(5)
+    for _ in range(12):
+        recorder.boxes[0] += [0.0, 0.015, 0.0]
+        recorder.wait()
+    recorder.wait(5)
+    episode = told(recorder, np.random.default_rng(0), ALONE)
+    seen = episode.take.sightings["front"]
+    visible = seen.visible.copy()
+    visible[5:, 0] = 0.5
+    take = episode.take._replace(sightings={"front": replace(seen, visible=visible)})
+    assert errors(locate(take, schema(), TABLE), episode).max() < 0.02
+
+
 def test_what_lies_on_another_at_the_start_is_told_by_the_hand_that_takes_it_later() -> None:
     rng = np.random.default_rng(0)
     recorder = Recorder(np.array([[0.5, 0.0, 1.5 * BOX], [0.5, 0.0, 0.5 * BOX]]))
@@ -129,6 +188,7 @@ def test_what_is_dropped_falls_along_its_rays() -> None:
     episode = told(recorder, rng, ALONE)
     places = locate(episode.take, schema(), TABLE)
     assert errors(places, episode).max() < 0.02
+    assert errors(places, episode)[places.basis[:, 0] == Basis.HELD, 0].max() < 0.01
     assert Basis.FALLING in places.basis[-7:, 0]
     assert places.basis[-1, 0] == Basis.TABLE
 
@@ -172,6 +232,24 @@ def test_a_camera_that_is_wrong_is_outvoted_by_two_and_doubted_by_one() -> None:
         assert errors(places, episode)[:, 1].max() < 0.02
         if len(cameras) == 3:
             assert errors(places, episode).max() < 0.02
+
+
+def test_where_one_camera_alone_sees_a_thing_it_tells_where_that_is() -> None:
+    cameras = {"front": FRONT, "side": SIDE}
+    recorded, told_ = episodes(3, cameras=cameras), schema(cameras=cameras)
+    calibration = calibrate(takes(recorded), told_)
+    episode = recorded[0]
+    for hidden in cameras:
+        seen = episode.take.sightings[hidden]
+        confidence = seen.confidence.copy()
+        confidence[20:60, 0] = 0
+        seen = replace(seen, confidence=confidence)
+        places = locate(
+            episode.take._replace(sightings=dict(episode.take.sightings) | {hidden: seen}), told_, calibration
+        )
+        assert np.percentile(errors(places, episode), 95) < 0.02
+        assert not np.isin(places.basis[20:60, 0], [Basis.CAMERAS, Basis.LAST_KNOWN]).any()
+        assert (places.confidence[20:60, 0] <= 0.5).all() and (places.confidence[20:60, 0] > 0).all()
 
 
 def test_measured_depth_places_things_at_any_height() -> None:

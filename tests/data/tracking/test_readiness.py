@@ -14,7 +14,7 @@ from trackers import write_raw
 from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking import readiness
-from gwm_sim.data.tracking.readiness import Scene, judge, outlook, scene_of
+from gwm_sim.data.tracking.readiness import Scene, judge, moved_since, outlook, scene_of
 
 Array = NDArray[Any]
 
@@ -71,6 +71,13 @@ def test_what_need_not_be_found_may_be_in_few_episodes_without_telemetry() -> No
 def test_a_camera_that_was_moved_a_little_is_a_caution() -> None:
     obstacles, cautions = judge(watching(seen(), seen(shift=4)))
     assert obstacles == [] and "by about 4 of 64 pixels, by episode 1: places will be off" in cautions[0]
+
+
+def test_a_camera_that_was_moved_since_another_recording_is_named() -> None:
+    empty = seen(moving=False)[0].astype(np.float32)
+    assert moved_since(watching(seen(), seen()), empty) is None
+    said = moved_since(watching(seen(shift=4), seen(shift=4)), empty)
+    assert said == "camera front was moved, by about 4 of 64 pixels,"
 
 
 def test_the_first_camera_that_can_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,12 @@ _IN_SIGHT, _AT_REST, _BEFORE = 0.9, 0.8, 6
 
 _ROUNDS = 3
 
+_GRIP = 0.01
+"""Height [m] above or below the middle of a thing at which the hand takes it."""
+
+_GRAZING = 8.0
+"""Angle [deg] between a view and the table below which heights do not tell how far away things are."""
+
 
 class NoMetres(DataError):
     """Where things are in metres cannot be told; the message says why."""
@@ -165,12 +171,26 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
     measuring = [name for name in views if all(name in take.depth for take in takes)]
     way = "cameras" if len(views) > 1 else "depth" if measuring else "heights"
     used = views if way == "cameras" else {name: views[name] for name in (measuring or list(views))[:1]}
-    heights = _heights(takes, schema, hands, *next(iter(used.items())), table)
+    name, view = next(iter(used.items()))
+    if way == "heights":
+        _check_angle(name, view.camera, [take.sightings[name] for take in takes])
+    heights = _heights(takes, schema, hands, name, view, table)
     if heights is None and way == "heights":
         raise NoMetres(
             "no metres: no hand takes things, so nothing tells how high the table is; say so with its height"
         )
     return Calibration(way, used, heights)
+
+
+def _check_angle(name: str, camera: Camera, sightings: Sequence[Sightings]) -> None:
+    """Refuse a camera that looks nearly along the table: there a pixel is many centimetres."""
+    rays = camera.rays(np.mean(np.concatenate([told.centre.reshape(-1, 2) for told in sightings]), axis=0))
+    angle = float(np.rad2deg(np.arcsin(-rays[2] / np.linalg.norm(rays))))
+    if angle < _GRAZING:
+        raise NoMetres(
+            f"no metres: camera {name} sees things {angle:.0f} degrees from above, nearly along the table (at least "
+            f"{_GRAZING:.0f} are needed), so that it cannot tell how far away they are"
+        )
 
 
 def _fitted(nominal: Camera, sightings: Sequence[Sightings], hands: Sequence[Hand]) -> View:
@@ -182,13 +202,16 @@ def _fitted(nominal: Camera, sightings: Sequence[Sightings], hands: Sequence[Han
     if map_ is None:
         raise NoMetres("too few things move with the hand to fit a camera")
     view, reach = None, 1.5
+    heights = None
     for _ in range(_ROUNDS):
         seen = [
             np.c_[hand.place, np.ones(len(hand.place))] @ map_ if view is None else view.hand(hand.place)
             for hand in hands
         ]
-        pairs = _pairs(sightings, hands, seen, reach)
+        pairs = _pairs(sightings, hands, seen, reach, heights)
         view, reach = _fit(nominal, pairs), 1.0
+        carries = [find_carries(told, hand, view.hand(hand.place)) for told, hand in zip(sightings, hands, strict=True)]
+        heights = estimate_heights(sightings, hands, carries, view.camera)
     assert view is not None
     width = float(np.median(np.concatenate([told.size[told.found][:, 0] for told in sightings])))
     if view.residual[0] > _MOST_RESIDUAL * width:
@@ -253,20 +276,30 @@ def _fit(nominal: Camera, pairs: _Pairs) -> View:
     return View(fit.camera, True, fit.offset, (float(median), float(most)), air, clean)
 
 
-def _pairs(sightings: Sequence[Sightings], hands: Sequence[Hand], seen: Sequence[Array], reach: float) -> _Pairs:
-    """Collect moments at which a thing was where the hand was: in it, or at rest where it is taken or put."""
+def _pairs(
+    sightings: Sequence[Sightings],
+    hands: Sequence[Hand],
+    seen: Sequence[Array],
+    reach: float,
+    heights: Heights | None = None,
+) -> _Pairs:
+    """Collect moments at which a thing was where the hand was: in it, or at rest where it is taken or put.
+
+    Where it is known how high things lie, a hand that takes one a bit higher or lower is corrected by that.
+    """
     points, pixels, weights, clean, carries = [], [], [], [], 0
     for told, hand, expected in zip(sightings, hands, seen, strict=True):
         for carry in find_carries(told, hand, expected, reach):
             carries += 1
             frames = np.arange(carry.start, carry.stop)[told.found[carry.frames, carry.thing]]
             frames = frames[np.unique(np.linspace(0, len(frames) - 1, _PER_CARRY).astype(int))]
-            points += list(hand.place[frames])
+            lower = _grip(carry.thing, hand.place[carry.taken, 2], heights)
+            points += list(hand.place[frames] + [0, 0, lower])
             pixels += list(told.centre[frames, carry.thing])
             weights += [1.0] * len(frames)
             clean += [False] * len(frames)
             for frame, pixel in _at_rest(told, carry):
-                points.append(hand.place[frame])
+                points.append(hand.place[frame] + [0, 0, _grip(carry.thing, hand.place[frame, 2], heights)])
                 pixels.append(pixel)
                 weights.append(_BEFORE)
                 clean.append(True)
@@ -277,6 +310,15 @@ def _pairs(sightings: Sequence[Sightings], hands: Sequence[Hand], seen: Sequence
         np.asarray(clean, bool),
         carries,
     )
+
+
+def _grip(thing: int, height: float, heights: Heights | None) -> float:
+    """Return how much higher than a hand at a height [m] the middle of the thing lies that it takes or leaves there."""
+    if heights is None:
+        return 0.0
+    levels = heights.rest[thing] + np.array([0.0, heights.tall[thing]]) - height
+    nearest = float(levels[np.abs(levels).argmin()])
+    return nearest if abs(nearest) < _GRIP else 0.0
 
 
 def _at_rest(told: Sightings, carry: Carry) -> Iterator[tuple[int, Array]]:

@@ -24,6 +24,9 @@ _REACH, _LEAST_REACH = 0.55, 2.0
 _STEADY = 0.045
 """Change of the gripper, in its range, within which it holds what it holds."""
 
+_OPENS = 0.3
+"""Change of the gripper, in its range, in an episode from which it opens in it."""
+
 _STILL = 1.5
 """Pixels by which a thing in the hand may seem to move in it."""
 
@@ -86,6 +89,8 @@ def find_carries(sightings: Sightings, hand: Hand, seen: Array, reach: float = 1
     follows &= near[_STRIDE:] & near[:-_STRIDE] & sightings.found[_STRIDE:] & sightings.found[:-_STRIDE]
     if hand.opening is not None:
         follows &= (np.abs(_differences(hand.opening)) < _STEADY)[:, None]
+        if np.ptp(hand.opening) > _OPENS:  # as wide open as it gets it holds nothing
+            follows &= (hand.opening[_STRIDE:] < hand.opening.max() - _STEADY)[:, None]
     carries = []
     for thing in range(near.shape[1]):
         stop = 0

@@ -16,6 +16,12 @@ from gwm_sim.data.tracking.sightings import Sightings
 _BANDWIDTH = 0.004
 """Width [m] of the kernel with which densities of heights are estimated."""
 
+_FINE = 0.0015
+"""Width [m] of the kernel that tells where in a peak most heights lie: the tail above it is long."""
+
+_ALIKE = 0.15
+"""Share by which the apparent sizes of things that lie alike differ at most."""
+
 _PEAK = 0.3
 """Density of a peak, over that of the highest, from which it counts."""
 
@@ -98,18 +104,24 @@ def _ends(carry: Carry, frames: int) -> list[int]:
 def _rest(events: Sequence[Sequence[float]], apparent: Array) -> Array:
     """Return how high the middle of each thing is while it lies on the table, (K,).
 
-    One that is mostly taken from others is seldom taken there: all share the table that one of them is taken from.
+    One that is mostly taken from others is seldom taken there: all share the table that one of them is taken from, and
+    what is known of things that look as large counts for each of them.
     """
     enough = [k for k, told in enumerate(events) if len(told) >= _FEW]
     if not enough:
         return np.full(len(events), _peaks(np.concatenate([np.array(told) for told in events]))[0])
     table = min(_peaks(np.array(events[k]))[0] - 0.5 * apparent[k] for k in enough)
     rest = table + 0.5 * apparent
-    for k in enough:
-        peaks = _peaks(np.array(events[k]), least=0.1)
+    found = rest.copy()
+    for k in range(len(events)):
+        alike = np.flatnonzero(np.abs(apparent - apparent[k]) <= _ALIKE * apparent[k])
+        told = np.concatenate([np.array(events[j]) + 0.5 * (apparent[k] - apparent[j]) for j in alike.tolist()])
+        if len(told) < _FEW:
+            continue
+        peaks = _peaks(told, least=0.1)
         nearest = peaks[np.abs(peaks - rest[k]).argmin()]
-        rest[k] = nearest if abs(nearest - rest[k]) < _NEAR else rest[k]
-    return rest
+        found[k] = _top(told, nearest) if abs(nearest - rest[k]) < _NEAR else rest[k]
+    return found
 
 
 def _peaks(values: Array, least: float = _PEAK) -> Array:
@@ -120,6 +132,13 @@ def _peaks(values: Array, least: float = _PEAK) -> Array:
     tops = (density >= padded[:-2]) & (density > padded[2:]) & (density >= least * density.max())
     found: Array = grid[tops]
     return found
+
+
+def _top(values: Array, peak: float) -> float:
+    """Return where in a peak of the density of values (N,) most of them lie."""
+    grid = np.arange(peak - _BANDWIDTH, peak + _BANDWIDTH, 0.25 * _FINE)
+    density = np.exp(-0.5 * ((grid[:, None] - values) / _FINE) ** 2).sum(axis=1)
+    return float(grid[density.argmax()])
 
 
 def _apparent(sightings: Sequence[Sightings], thing: int, camera: Camera, height: float) -> float:
@@ -146,5 +165,5 @@ def _tall(events: Sequence[Sequence[float]], rest: Array, apparent: Array) -> Ar
         if len(near) >= _FEW:
             peaks = _peaks(near)
             density = np.exp(-0.5 * ((peaks[:, None] - near) / _BANDWIDTH) ** 2).sum(axis=1)
-            tall[k] = peaks[density.argmax()]
+            tall[k] = _top(near, peaks[density.argmax()])
     return tall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,11 +15,15 @@ from gwm_sim.data.tracking.metres.calibration import Calibration, Take, View
 from gwm_sim.data.tracking.metres.carrying import Carry, Hand, find_carries
 from gwm_sim.data.tracking.metres.heights import Heights
 from gwm_sim.data.tracking.metres.ranging import depth_at, triangulate
+from gwm_sim.data.tracking.metres.steadying import steadied
 from gwm_sim.data.tracking.metres.supports import TABLE, Scene, Span, find_supports
 
 _PASSES = 3
 _DISAGREE, _LEAST_DISAGREE = 0.35, 2.0
 """Distance from where other cameras see a thing, in its widths, and least [px], from which a camera is wrong."""
+
+_ALONE, _IN_AIR = 0.5, 0.5
+"""Factor on the confidence of a place that one of several cameras tells, and of one between two supports."""
 
 _TILT = 0.025
 """Height [m] by which the hand may take a thing above or below its middle."""
@@ -61,19 +66,24 @@ def locate(take: Take, schema: Schema, calibration: Calibration) -> Places:
         calibration: How metres are had.
     """
     if calibration.way == "cameras":
-        return _by_cameras(take, calibration)
-    by_heights = None
-    if calibration.heights is not None:
-        name, view = next(iter(calibration.views.items()))
-        by_heights = _by_heights(take, schema, view, calibration.heights, name)
+        alone = _by_each(take, schema, calibration)
+        return _by_cameras(take, calibration, alone)
+    by_heights = next(_by_each(take, schema, calibration), None)
     if calibration.way == "heights":
         assert by_heights is not None
         return by_heights
     return _by_depth(take, calibration, by_heights)
 
 
-def _by_cameras(take: Take, calibration: Calibration) -> Places:
-    """Let the views of several cameras meet; a thing that one alone sees stays where it was last."""
+def _by_each(take: Take, schema: Schema, calibration: Calibration) -> Iterator[Places]:
+    """Tell where things are from each camera alone, if heights are known."""
+    if calibration.heights is not None:
+        for name, view in calibration.views.items():
+            yield _by_heights(take, schema, view, calibration.heights, name)
+
+
+def _by_cameras(take: Take, calibration: Calibration, alone: Iterable[Places]) -> Places:
+    """Let the views of several cameras meet; a thing that one alone sees is where that one would place it."""
     names = list(calibration.views)
     told = [take.sightings[name] for name in names]
     weights = np.stack([one.confidence * one.found for one in told])
@@ -89,8 +99,12 @@ def _by_cameras(take: Take, calibration: Calibration) -> Places:
         off = (apart > np.maximum(_DISAGREE * widths, _LEAST_DISAGREE)) & (weights > 0)
     sure = ((weights > 0).sum(axis=0) > 1) & ~off.any(axis=0)
     seen = np.sort(weights, axis=0)[-2]
-    basis = np.where(sure, int(Basis.CAMERAS), int(Basis.LAST_KNOWN))
-    return Places(_carried_on(xyz, sure), np.where(sure, seen, 0.0), basis)
+    basis, confidence = np.where(sure, int(Basis.CAMERAS), int(Basis.LAST_KNOWN)), np.where(sure, seen, 0.0)
+    for places, weight in zip(alone, weights, strict=False):
+        use = ~sure & (weight > 0) & (weight == weights.max(axis=0)) & (places.basis != Basis.LAST_KNOWN)
+        xyz, basis = np.where(use[..., None], places.xyz, xyz), np.where(use, places.basis, basis)
+        confidence = np.where(use, _ALONE * places.confidence, confidence)
+    return Places(_carried_on(xyz, basis != Basis.LAST_KNOWN), confidence, basis)
 
 
 def _by_depth(take: Take, calibration: Calibration, otherwise: Places | None) -> Places:
@@ -136,11 +150,13 @@ def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: 
         carries, where = find_carries(told, hand, view.hand(hand.place)), hand.place
     else:
         carries, where = [], np.zeros((count, 3))
-    xyz = np.nan_to_num(view.camera.at_height(told.centre, heights.rest))
+    held = np.zeros((count, things), bool)
     for carry in carries:
-        xyz[carry.frames, carry.thing] = where[carry.frames]
+        held[carry.frames, carry.thing] = True
+    told = steadied(told, held)
+    xyz = np.where(held[..., None], where[:, None], np.nan_to_num(view.camera.at_height(told.centre, heights.rest)))
     scene = Scene(view.camera, heights, told, where, carries, xyz)
-    basis = np.full((count, things), int(Basis.TABLE))
+    basis = np.where(held, int(Basis.HELD), int(Basis.TABLE))
     spans = [span for thing in range(things) for span in scene.spans(thing)]
     supports: list[list[int]] = [[] for _ in spans]
     for _ in range(_PASSES):
@@ -154,7 +170,8 @@ def _by_heights(take: Take, schema: Schema, view: View, heights: Heights, name: 
         _hold(scene, basis, view, carry)
     for span, found in zip(spans, supports, strict=True):
         _settle(scene, basis, span, found)
-    confidence = np.where(told.found, told.confidence, np.where(basis == Basis.HELD, 0.5, 0.0))
+    seen = told.confidence * np.where(basis == Basis.FALLING, _IN_AIR, 1.0)
+    confidence = np.where(told.found, seen, np.where(basis == Basis.HELD, 0.5, 0.0))
     basis[~told.found & (basis != Basis.HELD)] = Basis.LAST_KNOWN
     in_view = np.all(np.isfinite(scene.xyz), axis=-1)  # no height is seen above the horizon
     return Places(_carried_on(scene.xyz, in_view), np.where(in_view, confidence, 0.0), basis)
@@ -182,7 +199,9 @@ def _lie(scene: Scene, basis: Array, thing: int, frames: Array, support: int) ->
 def _move(scene: Scene, basis: Array, span: Span, frames: Array, supports: tuple[int | None, int | None]) -> None:
     """Write where a thing is that moves in no hand, from one support (None is a hand, or unknown) to the next."""
     thing, (first, last) = span.thing, supports
-    if first == last and first is not None:
+    # Nothing rises from where it lies: it slides there until the hand takes it, or comes to rest there again.
+    taken = last is None and frames[-1] + 1 < len(scene.hand)
+    if first is not None and (first == last or taken):
         _lie(scene, basis, thing, frames, first)
         return
     if first is not None and first != TABLE:  # it slides on another until its middle is no longer above that
@@ -223,7 +242,8 @@ def _hold(scene: Scene, basis: Array, view: View, carry: Carry) -> None:
     lies = [(at, touch) for at, touch in lies if basis[at, carry.thing] in (Basis.TABLE, Basis.STACKED)]
     ends = [scene.xyz[at, carry.thing, 2] - scene.hand[touch, 2] for at, touch in lies]
     ends = [end for end in ends if abs(end) < _TILT]
-    place = hand + np.array([0.0, 0.0, float(np.mean(ends)) if ends else 0.0])
+    # What was let go of above where it came to lie seems to have been taken higher than it was.
+    place = hand + np.array([0.0, 0.0, max(ends, default=0.0)])
     seen = scene.sightings.found[frames, carry.thing]
     if seen.any():
         beside = (scene.sightings.centre[frames, carry.thing] - view.hand(place))[seen]

@@ -39,6 +39,16 @@ _MOST = 12.0
 _RAISED, _DOWN, _RISES, _FALLS = 1.0, 1.0, 6.0, 1.5
 """Cost of lying on a thing; of falling from the hand; of getting onto a thing, and off it, with no hand."""
 
+_UNSEEN = 4.0
+"""Cost of lying on a thing that is not seen meanwhile."""
+
+_NEARER, _COVERS = 0.02, 0.15
+"""How much nearer to the camera [m] a thing must be to cover another surely, and deviation of the share that it covers
+from that of the boxes around them."""
+
+_BY_HAND = 1.0
+"""Distance of the hand in the picture, in sizes of a thing, up to which it may be the hand that covers it."""
+
 
 @dataclass(frozen=True)
 class Rest:
@@ -135,7 +145,7 @@ def _unmoved(scene: Scene, thing: int, rest: Rest, after: Rest) -> float:
     """Return how much more a change of support costs a thing that lies where it lay in the picture."""
     centre, size = scene.sightings.centre[:, thing], scene.sightings.size[rest.start, thing]
     one, other = (np.median(centre[one.start : one.stop], axis=0) for one in (rest, after))
-    return _STAYS * float(np.exp(-4 * ((one - other) ** 2).sum() / (size**2).mean()))
+    return _STAYS * float(np.exp(-12 * ((one - other) ** 2).sum() / (size**2).mean()))
 
 
 def _costs(scene: Scene, thing: int, rest: Rest) -> tuple[Array, Array]:
@@ -157,10 +167,34 @@ def _costs(scene: Scene, thing: int, rest: Rest) -> tuple[Array, Array]:
     # Two things are not in one place.
     both = 0.5 * (tall + tall[thing])
     deep = np.minimum(0.85 * both - gap, 0.7 * both - np.abs(above)).clip(0)
+    found = scene.sightings.found[known]
     deep[:, :, thing] = 0
+    deep *= found
     costs += np.minimum(0.5 * (np.median(deep, axis=1) / 0.008) ** 2, 0.7 * _MOST).max(axis=1)
+    costs[1:] += _UNSEEN * ~found.any(axis=0)
+    costs += _order(scene, thing, known, places)
     costs[thing + 1] = np.inf
     return places, np.where(np.isnan(costs), np.inf, costs)
+
+
+def _order(scene: Scene, thing: int, frames: Array, places: Array) -> Array:
+    """Return what speaks against places of a thing in F frames, (K + 1, F, 3), in who covers whom: who is nearer to the
+    camera covers the other. Of each other thing the frame counts in which most of both is seen, (K + 1,)."""
+    told, camera = scene.sightings, scene.camera
+    others = np.arange(told.found.shape[1])
+    away = np.linalg.norm(camera.project(scene.hand[frames]) - told.centre[frames, thing], axis=-1)
+    clear = ~(away < _BY_HAND * told.size[frames, thing].mean(axis=-1))[:, None]
+    both = told.found[frames] & told.found[frames, thing][:, None] & clear
+    at = np.where(both, told.visible[frames] + told.visible[frames, thing][:, None], -1).argmax(axis=0)
+    counts, frame = both[at, others] & (others != thing), frames[at]
+    gap = np.abs(told.centre[frame, others] - told.centre[frame, thing])
+    overlap = (1 - gap / (0.5 * (told.size[frame, others] + told.size[frame, thing]))).clip(0).prod(axis=-1)
+    farther = np.linalg.norm(scene.xyz[frame, others] - camera.position, axis=-1)
+    nearer = (farther - np.linalg.norm(places[:, at] - camera.position, axis=-1)) / _NEARER
+    covers = (told.visible[frame, thing] - told.visible[frame, others]).clip(-overlap, overlap)
+    costs = 0.5 * ((covers - nearer.clip(-1, 1) * overlap) / _COVERS) ** 2
+    against: Array = np.where(counts, np.minimum(costs, _MOST), 0).sum(axis=1)
+    return against
 
 
 def _apart(places: Array, hand: Array) -> Array:
