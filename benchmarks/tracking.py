@@ -174,7 +174,7 @@ def find(raw: Path, tracked: Path, camera: str) -> dict[str, Any]:
     if done.returncode:
         if REFUSAL not in done.stderr:
             done.check_returncode()  # a fault of ours, not of the recording
-        return {"refused": done.stderr.rpartition(REFUSAL)[2].strip()}
+        return {"refused": done.stderr.rpartition(REFUSAL)[2].strip().removeprefix(f"{raw}: ")}
     said = json.loads(told.read_text(encoding="utf-8"))
     kept = ("tracker", "frames", "seconds_per_1000_frames", "object_frame", "places", "things")
     whole = {"seconds_per_1000_frames_whole": 1000 * seconds / said["frames"]}

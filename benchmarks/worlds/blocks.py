@@ -108,7 +108,7 @@ def draw(motion: Path, look: Look, raw: Path) -> None:
 def artist(look: Look) -> Callable[[Episode], Array]:
     """Return what draws the frames (T, H, W, 3) of an episode of the plain motion."""
     if look.worn:
-        return lambda episode: worn(episode.frames[CAMERA], episode.seed)
+        return lambda episode: worn(episode.frames[CAMERA], episode.seed or 0)
     if look.rendering == "fast" and not look.paint:
         return lambda episode: episode.frames[CAMERA]
     model = make_model(look.rendering)

@@ -108,7 +108,7 @@ def switches(compared: Compared, alike: bool = False) -> int:
         both = compared.claimed[:, [i, j]].all(axis=1)
         traded = both & (other + SWITCH_PX < own).all(axis=1)
         sorted_ = both & (own + SWITCH_PX < other).all(axis=1)
-        states = traded[traded | sorted_].astype(int)
+        states = np.asarray(traded)[traded | sorted_].astype(int)
         before = states[:1] if alike else [0]
         count += int(np.abs(np.diff(np.r_[before, states])).sum())
     return count
@@ -135,11 +135,13 @@ def score(episodes: Sequence[Compared], half_width: float, alike: bool = False) 
         partly_3px: None without any.
         switches_per_1000, false_claims_per_1000: Per 1,000 frames.
         half_width_px: As given.
+        found_things: How many of the true things are recalled within 3 px anywhere.
     """
     together = {name: np.concatenate([getattr(e, name) for e in episodes]) for name in Compared.__annotations__}
     everything = Compared(**together)
     sight = everything.in_sight
     partly = (everything.visible > 0) & ~sight
+    found = everything.within(max(NEAR_PX)) & sight
     frames, count = len(sight), int(sight.sum())
     told: dict[str, Any] = {"frames": frames, "in_sight": count, "partly": int(partly.sum())}
     for px in NEAR_PX:
@@ -153,4 +155,4 @@ def score(episodes: Sequence[Compared], half_width: float, alike: bool = False) 
     told["partly_3px"] = float(everything.within(max(NEAR_PX))[partly].mean()) if partly.any() else None
     told["switches_per_1000"] = 1000 * sum(switches(e, alike) for e in episodes) / frames
     told["false_claims_per_1000"] = 1000 * sum(false_claims(e, half_width) for e in episodes) / frames
-    return told | {"half_width_px": half_width}
+    return told | {"half_width_px": half_width, "found_things": int(found.any(axis=0).sum())}
