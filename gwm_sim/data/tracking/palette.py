@@ -85,12 +85,13 @@ class Palette:
             explained: Where telemetry explains what is seen, (T, H, W) bool; None where it says nothing.
         """
         told = _UNTOLD if explained is None else np.where(explained, _EXPLAINED, _UNEXPLAINED)
-        return self.looks.reshape(-1)[colors + np.where(front, told, _BEHIND) * BINS]
+        lies = np.where(front, told, _BEHIND).astype(np.intp)
+        return self.looks.reshape(-1)[lies * BINS + colors]
 
 
 def bins(lit: Array) -> Array:
-    """Return the number of each pixel's colour, (..., 3) -> (...)."""
-    steps = (lit.clip(0, 255).astype(np.uint8) >> 3).astype(np.intp)
+    """Return the number of each pixel's colour, (..., 3) uint8 -> (...) uint16."""
+    steps = (lit >> 3).astype(np.uint16)
     number: Array = (steps[..., 0] * _LEVELS + steps[..., 1]) * _LEVELS + steps[..., 2]
     return number
 

@@ -14,7 +14,7 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.appearance import Appearance
-from gwm_sim.data.tracking.background import Background
+from gwm_sim.data.tracking.background import Background, levels
 from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
 from gwm_sim.data.tracking.discovery.clicked import clicked
@@ -167,7 +167,7 @@ class Tracker:
         told = None
         if explained is not None:
             told = self.background.explains(lit, self.background.relit(explained))
-        lit = lit.clip(0, 255).astype(np.uint8)
+        lit = levels(lit)
         return self.palette.read(bins(lit), front, told), front, lit
 
     @property

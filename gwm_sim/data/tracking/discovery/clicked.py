@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.tracking.background import levels
 from gwm_sim.data.tracking.discovery.candidates import Candidate, behaviour, pixels_of
 from gwm_sim.data.tracking.discovery.choice import Found, accepted
 from gwm_sim.data.tracking.discovery.evidence import Evidence
@@ -36,7 +37,7 @@ def clicked(evidence: Evidence, picture: Array, column: float, row: float, name:
     mask = _region(evidence, picture, round(column), round(row))
     if not mask.any():
         return None
-    first = _candidate(bins(picture)[mask], mask, picture)
+    first = _candidate(bins(levels(picture[mask])), mask, picture)
     pixels = pixels_of(evidence, first)
     own = pixels & _near_in_size(pixels, int(mask.sum()))
     seen = own.any(axis=(1, 2))
