@@ -23,6 +23,12 @@ _TOLERANCE = 14.0
 _SAME_HUE, _DARKEST = 0.06, 0.35
 """A shadow takes the same share of all channels, within the first, and leaves at least the second."""
 
+_DARK, _TELLING = 16.0, 0.25
+"""Grey levels above which a pixel tells of the light, and share of the pixels without which nothing is told of it."""
+
+_ROUNDING = 0.02
+"""Change of the light that is none, but rounding."""
+
 
 @dataclass(frozen=True)
 class Background:
@@ -63,12 +69,16 @@ class Background:
 
 def relight(frames: Array, picture: Array) -> Array:
     """Undo a light that brightens or dims: scale each channel of pictures (T, H, W, 3) so that most pixels of the
-    background are what they are in `picture` (H, W, 3)."""
+    background are what they are in `picture` (H, W, 3). Dark pixels, as of black bars, tell nothing of the light."""
     values = frames.astype(np.float32)
-    ratios = picture[::2, ::2].reshape(-1, 3) / np.maximum(values[:, ::2, ::2].reshape(len(values), -1, 3), 1.0)
-    gain = np.median(ratios, axis=1)
-    gain[np.abs(gain - 1) < 0.02] = 1.0  # rounding, not light
-    return values * gain[:, None, None, :]
+    for channel in range(3):
+        ground, seen = picture[::2, ::2, channel], values[:, ::2, ::2, channel]
+        tells = ground > _DARK
+        if tells.mean() > _TELLING:
+            gain = np.median(ground[tells] / np.maximum(seen[:, tells], 1.0), axis=1)
+            gain[np.abs(gain - 1) < _ROUNDING] = 1.0
+            values[..., channel] *= gain[:, None, None]
+    return values
 
 
 def levels(lit: Array) -> Array:
