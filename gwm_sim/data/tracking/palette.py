@@ -15,6 +15,9 @@ _LEVELS = 32
 
 BINS = _LEVELS**3
 
+MOST_LOOKS = 255
+"""Looks that a palette has numbers for."""
+
 _BLUR = 1.2
 """Steps by which the same colour may look different (standard deviation)."""
 
@@ -42,7 +45,7 @@ class Colors:
     @classmethod
     def of(cls, own: Array, beside: Array, robot: Array, ground: Array) -> Colors:
         """Make them from counts (BINS,)."""
-        return cls(*(_blurred(counts) for counts in (own, beside, robot, ground)))
+        return cls(*(blurred(counts) for counts in (own, beside, robot, ground)))
 
     @property
     def distinct(self) -> float:
@@ -96,7 +99,8 @@ def bins(lit: Array) -> Array:
     return number
 
 
-def _blurred(counts: Array) -> Array:
+def blurred(counts: Array) -> Array:
+    """Spread pixels by colour (BINS,) to colours that may be the same."""
     grid = counts.reshape(_LEVELS, _LEVELS, _LEVELS).astype(np.float32)
-    blurred: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
-    return blurred
+    spread: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
+    return spread

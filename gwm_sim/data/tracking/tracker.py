@@ -17,11 +17,11 @@ from gwm_sim.data.tracking.appearance import Appearance
 from gwm_sim.data.tracking.background import Background, levels
 from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
-from gwm_sim.data.tracking.discovery.clicked import clicked
+from gwm_sim.data.tracking.discovery.clicked import clicked, look_alike, region_at
 from gwm_sim.data.tracking.discovery.evidence import Evidence, gather
 from gwm_sim.data.tracking.discovery.practice import practise
 from gwm_sim.data.tracking.discovery.trial import on_trial
-from gwm_sim.data.tracking.palette import Palette, bins
+from gwm_sim.data.tracking.palette import MOST_LOOKS, Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
@@ -53,6 +53,15 @@ class Click:
     """[px] of the stored pictures."""
     row: float
     name: str | None = None
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """Episode and frame."""
+        return self.episode, self.frame
+
+    def __str__(self) -> str:
+        """Say where it is."""
+        return f"episode {self.episode}, frame {self.frame}, column {self.column:g}, row {self.row:g}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class Tracker:
 
         Raises:
             NothingToTrack: Nothing qualifies; the message says why.
+            ConfigError: `drop` names what was not found, or there are too many clicks, or two on one thing.
         """
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
         if len(chosen) < FEWEST:
@@ -177,7 +187,8 @@ class Tracker:
         counts = Counter(thing.look for thing in self.things)
         size = {thing.look: (thing.width, thing.height, thing.area, thing.place) for thing in self.things}
         nobody = (1.0, 1.0, 1.0, (0.0, 0.0))
-        numbers = range(1, 1 + int(self.palette.looks.max()))
+        last = max(int(self.palette.looks.max()), *size)  # of a look whose colours are all another's nothing is read
+        numbers = range(1, 1 + last)
         return [Look(counts[n], *size.get(n, nobody), self.appearances.get(n)) for n in numbers]
 
     def _of_things(self, sightings: Sightings) -> Sightings:
@@ -243,16 +254,28 @@ def _tupled(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clicked(file: EpisodeFile, camera: str, evidence: Evidence, clicks: tuple[Click, ...]) -> list[Found]:
-    found = []
+    """Learn what was clicked; things that look alike are several of one look."""
+    if len(clicks) > MOST_LOOKS:
+        raise ConfigError(f"{len(clicks)} clicks are too many: at most {MOST_LOOKS} things can be followed")
+    found: list[Found] = []
+    masks: list[tuple[Click, Array]] = []
     for click in clicks:
         frames = file.read(click.episode, click.frame, click.frame + 1, cameras=(camera,), depth=False).frames[camera]
-        item = clicked(evidence, evidence.background.relit(frames)[0], click.column, click.row, click.name)
-        if item is None:
-            raise NothingToTrack(
-                f"episode {click.episode}, frame {click.frame} shows nothing of one colour at column "
-                f"{click.column:g}, row {click.row:g}: click the middle of a thing"
-            )
-        found.append(item)
+        picture = evidence.background.relit(frames)[0]
+        column, row = round(click.column), round(click.row)
+        mask = region_at(evidence, picture, column, row)
+        if not mask.any():
+            raise NothingToTrack(f"{click} shows nothing of one colour: click the middle of a thing")
+        if twice := [other for other, its in masks if other.moment == click.moment and its[row, column]]:
+            raise ConfigError(f"{click} shows the same thing as {twice[0]}: one click per thing")
+        masks.append((click, mask))
+        item = clicked(evidence, picture, mask)
+        names = (click.name or color_name(item.candidate.color),)
+        if (i := next((i for i, other in enumerate(found) if look_alike(item, other)), None)) is None:
+            found.append(replace(item, names=names))
+        else:
+            several = replace(found[i].candidate, count=found[i].candidate.count + 1)
+            found[i] = replace(found[i], candidate=several, names=found[i].names + names)
     return found
 
 
@@ -262,8 +285,8 @@ def _named(found: list[Found]) -> list[Thing]:
     for look, item in enumerate(found, 1):
         color = item.candidate.color
         width, height, area = (round(value, 2) for value in item.size)
-        name, confidence = item.name or color_name(color), round(item.confidence, 2)
-        things += [Thing(name, color, width, height, area, confidence, look, item.place)] * item.candidate.count
+        names, confidence = item.names or (color_name(color),) * item.candidate.count, round(item.confidence, 2)
+        things += [Thing(name, color, width, height, area, confidence, look, item.place) for name in names]
     total, seen = Counter(thing.name for thing in things), Counter[str]()
     named = []
     for thing in things:

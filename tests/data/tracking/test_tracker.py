@@ -182,7 +182,7 @@ def test_the_nearest_pose_is_of_another_episode(tmp_path: Path) -> None:
 
 def test_two_clicks_on_things_that_look_alike_are_two_things(tmp_path: Path) -> None:
     file, truth = write_scenes(tmp_path / "a.hdf5", colors=(RED, RED))
-    clicks = tuple(Click(0, 0, *map(float, place)) for place in truth[0][0])
+    clicks = tuple(Click(0, 0, float(column), float(row)) for column, row in truth[0][0])
     tracker = Tracker.fit(file, "front", clicks=clicks)
     assert [thing.name for thing in tracker.things] == ["red-1", "red-2"]
     assert len({thing.look for thing in tracker.things}) == 1
@@ -200,6 +200,12 @@ def test_clicking_the_same_thing_twice_is_refused(tmp_path: Path) -> None:
     column, row = map(float, truth[0][0, 0])
     with pytest.raises(ConfigError, match="same thing"):
         Tracker.fit(file, "front", clicks=(Click(0, 0, column, row), Click(0, 0, column + 1, row)))
+
+
+def test_more_clicks_than_things_can_be_followed_are_refused(tmp_path: Path) -> None:
+    file, _ = write_scenes(tmp_path / "a.hdf5", episodes=3)
+    with pytest.raises(ConfigError, match="256 clicks are too many: at most 255"):
+        Tracker.fit(file, "front", clicks=(Click(0, 0, 1.0, 1.0),) * 256)
 
 
 def test_a_black_background_is_no_dark_light(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class Found:
     size: tuple[float, float, float]
     """Usual width, height [px] and area."""
     confidence: float
-    name: str | None = None
-    """What a person calls it."""
+    names: tuple[str, ...] = ()
+    """What a person calls each thing of this look, if anybody does."""
     place: tuple[float, float] = (0.0, 0.0)
     """Column and row [px] where it usually is."""
 
@@ -98,10 +98,10 @@ def discover(
     return [accepted(item.candidate, item.behaviour, item.score) for item in chosen], refused
 
 
-def accepted(candidate: Candidate, seen: Behaviour | None, score: float = 1.0, name: str | None = None) -> Found:
+def accepted(candidate: Candidate, seen: Behaviour | None, score: float = 1.0) -> Found:
     """Take a candidate for a thing."""
     size = candidate.size if candidate.steady or seen is None else seen.size
-    return Found(replace(candidate, size=size), size, float(np.clip(score, 0.05, 1.0)), name)
+    return Found(replace(candidate, size=size), size, float(np.clip(score, 0.05, 1.0)))
 
 
 @dataclass(frozen=True)
