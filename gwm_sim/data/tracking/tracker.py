@@ -23,6 +23,7 @@ from gwm_sim.data.tracking.discovery.practice import practise
 from gwm_sim.data.tracking.discovery.trial import on_trial
 from gwm_sim.data.tracking.palette import MOST_LOOKS, Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.readiness import FEWEST_CLICKED
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import ConfigError, DataError
@@ -31,9 +32,6 @@ Show = Callable[[float, str], None]
 
 LEARNED_FROM = 60
 """Episodes in which things are looked for, at most; more find the same."""
-
-FEWEST = 3
-"""Episodes of which the nearest poses still tell the robot from what lies elsewhere in each."""
 
 AT_ONCE = 128
 """Pictures that are looked at together, which bounds memory."""
@@ -125,9 +123,11 @@ class Tracker:
             ConfigError: `drop` names what was not found, or there are too many clicks, or two on one thing.
         """
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
-        if len(chosen) < FEWEST:
+        if len(chosen) < FEWEST_CLICKED:
+            count = "1 episode is" if len(chosen) == 1 else f"{len(chosen)} episodes are"
             raise NothingToTrack(
-                f"{len(chosen)} episodes are too few to tell things from the robot: {FEWEST} are needed"
+                f"{count} too few to tell things from the robot: {FEWEST_CLICKED} are needed, or a tracked file of the "
+                "same things for --like"
             )
         library = PoseLibrary.of(file, camera, chosen)
         evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
