@@ -83,9 +83,10 @@ def judge(scene: Scene, *, told: bool = False) -> Judgement:
     against, worse = [], []
     if not told and scene.episodes < FEWEST_EPISODES:
         count = "is 1 episode" if scene.episodes == 1 else f"are {scene.episodes} episodes"
+        enough = "" if scene.episodes >= FEWEST_CLICKED else f" in {FEWEST_CLICKED} or more"
         against.append(
             f"there {count}, and finding things takes {FEWEST_EPISODES}, in which they lie elsewhere: record more, or "
-            f"show one of each with --click{'' if scene.episodes >= FEWEST_CLICKED else f' in {FEWEST_CLICKED} or more'}."
+            f"show one of each with --click{enough}."
         )
     if not told and not scene.telemetry:
         against.append("there is no telemetry, so nothing tells things from the robot: show one of each with --click.")
