@@ -33,7 +33,7 @@ Show = Callable[[float, str], None]
 LEARNED_FROM = 60
 """Episodes in which things are looked for, at most; more find the same."""
 
-AT_ONCE = 128
+_AT_ONCE = 128
 """Pictures that are looked at together, which bounds memory."""
 
 
@@ -89,6 +89,7 @@ class Tracker:
 
     camera: str
     things: tuple[Thing, ...]
+    """In the order of their looks."""
     rejected: tuple[Refused, ...]
     background: Background
     palette: Palette
@@ -157,21 +158,25 @@ class Tracker:
             frames: Its pictures in order, (T, H, W, 3) uint8.
             explained: The scene with the robot alone as its telemetry tells, (T, H, W, 3) uint8, where that is known.
         """
-        parts = []
-        for start in range(0, len(frames), AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            parts.append(self._read(frames[rows], None if explained is None else explained[rows]))
-        looks, front, lit = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return self._of_things(follow(looks, front, lit, self._looks))
+        looks, front, lit = self._read(frames, explained)
+        return follow(looks, front, lit, self._looks)
 
     def look(self, frames: Array) -> Sightings:
         """Find the things in pictures (T, H, W, 3) uint8 each by itself, imagined ones as well; knows no telemetry."""
-        parts = [self.follow(frames[t : t + 1]) for t in range(len(frames))]
+        looks, front, lit = self._read(frames, None)
+        alone = [slice(t, t + 1) for t in range(len(frames))]
+        parts = [follow(looks[t], front[t], lit[t], self._looks) for t in alone]
         return Sightings(*(np.concatenate(part) for part in zip(*(vars(p).values() for p in parts), strict=True)))
 
     def _read(self, frames: Array, explained: Array | None) -> tuple[Array, Array, Array]:
         """Return the look of each pixel and what is in front of the background, (T, H, W) each, and the pictures under
         its light, (T, H, W, 3) uint8."""
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(frames), _AT_ONCE)]
+        read = [self._read_some(frames[rows], None if explained is None else explained[rows]) for rows in parts]
+        looks, front, lit = (np.concatenate(part) for part in zip(*read, strict=True))
+        return looks, front, lit
+
+    def _read_some(self, frames: Array, explained: Array | None) -> tuple[Array, Array, Array]:
         lit = self.background.relit(frames)
         front = self.background.differs(lit)
         told = None
@@ -190,11 +195,6 @@ class Tracker:
         last = max(int(self.palette.looks.max()), *size)  # of a look whose colours are all another's nothing is read
         numbers = range(1, 1 + last)
         return [Look(counts[n], *size.get(n, nobody), self.appearances.get(n)) for n in numbers]
-
-    def _of_things(self, sightings: Sightings) -> Sightings:
-        """Put sightings, which are in the order of looks, into that of the things."""
-        order = np.argsort(np.argsort([thing.look for thing in self.things], kind="stable"), kind="stable")
-        return Sightings(*(values[:, order] for values in vars(sightings).values()))
 
     def arrays(self) -> dict[str, Array]:
         """Return all that it knows as arrays, for a file."""
