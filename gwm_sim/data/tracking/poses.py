@@ -12,8 +12,11 @@ from gwm_sim.data.episode_file import EpisodeFile
 NEAREST = 9
 """Episodes whose nearest pose is asked; things that lie elsewhere in most of them vanish in the median."""
 
-_MOST_FRAMES = 6000
-"""Frames of a library at most: more take memory and find no better poses."""
+_MOST_FRAMES, _MOST_PIXELS = 6000, 150_000_000
+"""Frames of a library at most, and pixels of all of them: more take memory and find no better poses."""
+
+_AT_ONCE = 64
+"""Poses whose pictures are made together, which bounds memory."""
 
 _CONSTANT = 1e-6
 """Standard deviation of telemetry that tells no poses apart."""
@@ -52,7 +55,8 @@ class PoseLibrary:
         """Take pictures and telemetry from episodes, by default all, thinned out where there are very many."""
         chosen = list(range(len(file))) if episodes is None else episodes
         total = sum(file.lengths[k] + 1 for k in chosen)
-        stride = -(-total // _MOST_FRAMES)
+        view = file.schema.cameras[camera]
+        stride = -(-total // min(_MOST_FRAMES, _MOST_PIXELS // (view.height * view.width)))
         frames, telemetry, owners = [], [], []
         for k in chosen:
             episode = file.read(k, cameras=(camera,), depth=False)
@@ -88,7 +92,8 @@ class PoseLibrary:
             empty = np.median(self.frames[:: -(-len(self.frames) // _EMPTY_SCENE)], axis=0).astype(np.uint8)
             return np.broadcast_to(empty, (len(telemetry), *empty.shape))
         nearest = self.nearest(telemetry, without)
-        return median(self.frames[nearest.T])
+        parts = range(0, max(1, len(nearest)), _AT_ONCE)
+        return np.concatenate([median(self.frames[nearest[start : start + _AT_ONCE].T]) for start in parts])
 
     def nearest(self, telemetry: Array, without: int | None = None) -> Array:
         """Return frames of the nearest poses, each of another episode, (T, up to `NEAREST`), an odd number of them."""
