@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import PAINT, make_episode, make_schema
+from drawings import CAMERA, PAINT, make_episode, make_schema
 from numpy.typing import NDArray
 
 from gwm_sim.commands import track
@@ -34,11 +34,22 @@ def without_objects(episode: Episode) -> Episode:
     return replace(episode, objects=None)
 
 
-def write_raw(path: Path, episodes: int = EPISODES, change: Callable[[Episode], Episode] = without_objects) -> Path:
-    """Write recordings of the drawn world without what nobody would know of them."""
-    writer = EpisodeWriter(path, make_schema().without_objects())
+def write_raw(
+    path: Path,
+    episodes: int = EPISODES,
+    change: Callable[[Episode], Episode] = without_objects,
+    cameras: Sequence[str] = ("front",),
+    every: int = 1,
+) -> Path:
+    """Write recordings of the drawn world without what nobody would know of them, as several cameras that stand in the
+    same place see it, of whose pictures only `every` so many pixels are kept."""
+    schema = make_schema().without_objects()
+    view = replace(CAMERA, height=CAMERA.height // every, width=CAMERA.width // every)
+    writer = EpisodeWriter(path, replace(schema, cameras=dict.fromkeys(cameras, view)))
     for k in range(episodes):
-        writer.write(k, change(without_objects(make_episode(k, LENGTH))))
+        episode = change(without_objects(make_episode(k, LENGTH)))
+        frames = episode.frames["front"][:, ::every, ::every]
+        writer.write(k, replace(episode, frames=dict.fromkeys(cameras, frames)))
     writer.merge()
     return path
 

@@ -158,16 +158,33 @@ def _episodes(path: Path) -> EpisodeFile:
 
 
 def _camera(schema: Schema, config: TrackConfig) -> str:
-    """Return the camera to track with, and refuse to replace objects that nobody asked to replace."""
+    """Return the camera to track with, and refuse to replace objects that nobody asked to replace, and things of
+    another file that cannot be seen there."""
     if schema.object_names and not config.again:
         names, how = ", ".join(schema.object_names), schema.provenance
         raise ConfigError(
             f"{config.file} has {how} objects already ({names}). --again leaves them out of --out and tracks; "
             f"{config.file} keeps them."
         )
-    if config.camera is not None and config.camera not in schema.cameras:
-        raise ConfigError(f"{config.file} has no camera {config.camera!r}; it has {', '.join(schema.cameras)}.")
-    return config.camera or next(iter(schema.cameras))
+    known = None if config.like is None else _known(config.like).tracker
+    asked = config.camera or (known and known.camera) or next(iter(schema.cameras))
+    if asked not in schema.cameras:
+        raise ConfigError(f"{config.file} has no camera {asked!r}; it has {', '.join(schema.cameras)}.")
+    if known is not None:
+        _check_pictures(config, known, asked, schema)
+    return asked
+
+
+def _check_pictures(config: TrackConfig, known: Tracker, camera: str, schema: Schema) -> None:
+    """Refuse to look for the things of another file in pictures that are not like those in which they were found."""
+    if camera != known.camera:
+        raise ConfigError(f"the things of {config.like} were found before camera {known.camera}, not {camera}.")
+    size, (height, width) = schema.cameras[camera], known.background.picture.shape[:2]
+    if (size.height, size.width) != (height, width):
+        raise ConfigError(
+            f"{config.file} has pictures of {size.width} x {size.height} px, the things of {config.like} were found in "
+            f"ones of {width} x {height}: import the recordings again with pictures of that size."
+        )
 
 
 def _options(config: TrackConfig, camera: str, file: EpisodeFile) -> dict[str, Any]:

@@ -198,6 +198,26 @@ def test_things_of_another_file_stay_the_same(raw: Path, tmp_path: Path, by_colo
         track_episodes(TrackConfig(raw, tmp_path / "third.hdf5", like=raw))
 
 
+def test_things_of_another_file_are_followed_before_their_own_camera(raw: Path, tmp_path: Path) -> None:
+    both, first, second = tmp_path / "both.hdf5", tmp_path / "first.hdf5", tmp_path / "second.hdf5"
+    write_raw(both, 12, cameras=("side", "front"))
+    track_episodes(TrackConfig(raw, first))
+    assert track_episodes(TrackConfig(both, second, like=first)).camera == "front"
+    with pytest.raises(ConfigError, match="things of .*first.hdf5 were found before camera front, not side"):
+        track_episodes(TrackConfig(both, tmp_path / "third.hdf5", like=first, camera="side"))
+
+
+def test_things_of_another_file_need_its_camera_and_its_pictures(raw: Path, tmp_path: Path) -> None:
+    first, third = tmp_path / "first.hdf5", tmp_path / "third.hdf5"
+    track_episodes(TrackConfig(raw, first))
+    other = write_raw(tmp_path / "other.hdf5", 2, cameras=("side",))
+    with pytest.raises(ConfigError, match="no camera 'front'; it has side"):
+        track_episodes(TrackConfig(other, third, like=first))
+    small = write_raw(tmp_path / "small.hdf5", 2, every=2)
+    with pytest.raises(ConfigError, match="of 32 x 32 px, the things of .* were found in ones of 64 x 64"):
+        track_episodes(TrackConfig(small, third, like=first))
+
+
 def test_a_camera_that_was_moved_since_is_a_caution(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tmp_path / "first.hdf5"
     track_episodes(TrackConfig(raw, first))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwm_sim.arrays import Array
+from gwm_sim.arrays import Array, in_steps
 from gwm_sim.data.tracking.pieces import Piece, completed
 
 _GRID = 12
@@ -18,6 +18,9 @@ _GRID = 12
 
 _SPAN = 1.9
 """Width and height of a patch in those of the thing."""
+
+_INPUT_BITS, _UNIT_BITS, WEIGHT_BITS = 10, 16, 20
+"""Binary places of what the network is told, of its units and of its weights: its sums are exact, see `in_steps`."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,11 @@ class Appearance:
     hidden: Array
     """Weights of these, and their offsets in the last row, (F + 1, U) float32."""
     output: Array
-    """Weights of what is concluded, likewise, (U + 1, 1) float32."""
+    """Weights of what is concluded, likewise, (U + 1, 1) float32; all in steps of `WEIGHT_BITS`."""
 
     def probability(self, inputs: Array) -> Array:
         """Return how probably pieces are the thing, (N,), by what `inputs_of` tells of them, (N, F)."""
-        units = np.maximum(inputs @ self.hidden[:-1] + self.hidden[-1], 0)
-        chance: Array = 1 / (1 + np.exp(-(units @ self.output[:-1] + self.output[-1])[:, 0]))
-        return chance
+        return concluded(active(with_one(inputs), self.hidden), self.output)[:, 0]
 
     def arrays(self) -> dict[str, Array]:
         """Return what it knows, by name."""
@@ -43,6 +44,22 @@ class Appearance:
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Appearance:
         """Make one of what `arrays` returned."""
         return cls(arrays["hidden"], arrays["output"])
+
+
+def with_one(values: Array) -> Array:
+    """Append a column of ones, whose weights are offsets, (N, F) -> (N, F + 1) float64."""
+    return np.concatenate([values, np.ones((len(values), 1))], axis=1)
+
+
+def active(inputs: Array, hidden: Array) -> Array:
+    """Return the hidden units for inputs, both with a one at the end, (N, F + 1) -> (N, U + 1)."""
+    return with_one(in_steps(np.maximum(inputs @ hidden, 0), _UNIT_BITS))
+
+
+def concluded(units: Array, output: Array) -> Array:
+    """Return the probability that units stand for, (N, U + 1) -> (N, 1)."""
+    chance: Array = 1 / (1 + np.exp(-units @ output))
+    return chance
 
 
 def inputs_of(
@@ -75,5 +92,6 @@ def inputs_of(
     shapes = [
         (p.area / area, p.width / width, p.height / height, p.area / (p.width * p.height), *p.ends) for p in pieces
     ]
-    told = [patches.reshape(len(pieces), -1), np.array(shapes), inside.mean(axis=(1, 2))[:, None]]
+    shares = in_steps(np.concatenate([np.array(shapes), inside.mean(axis=(1, 2))[:, None]], axis=1), _INPUT_BITS)
+    told = [patches.reshape(len(pieces), -1), shares]
     return np.concatenate(told, axis=1, dtype=np.float32)

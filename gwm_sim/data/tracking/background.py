@@ -23,6 +23,12 @@ _TOLERANCE = 14.0
 _SAME_HUE, _DARKEST = 0.06, 0.35
 """A shadow takes the same share of all channels, within the first, and leaves at least the second."""
 
+_DARK, _TELLING = 16.0, 0.25
+"""Grey levels above which a pixel tells of the light, and share of the pixels without which nothing is told of it."""
+
+_ROUNDING = 0.02
+"""Change of the light that is none, but rounding."""
+
 
 @dataclass(frozen=True)
 class Background:
@@ -40,7 +46,7 @@ class Background:
         lit = relight(frames, rough)
         picture = np.median(lit, axis=0).astype(np.float32)
         # Most pixels show the background most of the time, so their median deviation is that of noise and drift.
-        noise = 1.4826 * float(np.median(np.abs(lit - picture).max(axis=-1)))
+        noise = 1.4826 * float(np.median(_most(np.abs(lit - picture))))
         return cls(picture, float(np.clip(_NOISES * noise, LEAST_DIFFERENCE, MOST_DIFFERENCE)))
 
     def relit(self, frames: Array) -> Array:
@@ -49,23 +55,39 @@ class Background:
 
     def differs(self, lit: Array) -> Array:
         """Return where relit pictures (T, H, W, 3) show something else than the scene or a shadow on it, (T, H, W)."""
-        different = np.abs(lit - self.picture).max(axis=-1) > self.threshold
+        different = _most(np.abs(lit - self.picture)) > self.threshold
         ratio = lit[different] / np.maximum(np.broadcast_to(self.picture, lit.shape)[different], 1.0)
-        most, least = ratio.max(axis=-1), ratio.min(axis=-1)
+        most, least = _most(ratio), -_most(-ratio)
         different[different] = (most - least > _SAME_HUE) | (least < _DARKEST) | (most > 1)
         return different
 
     def explains(self, lit: Array, alone: Array) -> Array:
         """Return where relit pictures are as the robot alone would look (T, H, W, 3), (T, H, W) bool."""
-        same: Array = np.abs(lit - alone).max(axis=-1) <= self.threshold + _TOLERANCE
+        same: Array = _most(np.abs(lit - alone)) <= self.threshold + _TOLERANCE
         return same
 
 
 def relight(frames: Array, picture: Array) -> Array:
     """Undo a light that brightens or dims: scale each channel of pictures (T, H, W, 3) so that most pixels of the
-    background are what they are in `picture` (H, W, 3)."""
+    background are what they are in `picture` (H, W, 3). Dark pixels, as of black bars, tell nothing of the light."""
     values = frames.astype(np.float32)
-    ratios = picture[::2, ::2].reshape(-1, 3) / np.maximum(values[:, ::2, ::2].reshape(len(values), -1, 3), 1.0)
-    gain = np.median(ratios, axis=1)
-    gain[np.abs(gain - 1) < 0.02] = 1.0  # rounding, not light
-    return values * gain[:, None, None, :]
+    for channel in range(3):
+        ground, seen = picture[::2, ::2, channel], values[:, ::2, ::2, channel]
+        tells = ground > _DARK
+        if tells.mean() > _TELLING:
+            gain = np.median(ground[tells] / np.maximum(seen[:, tells], 1.0), axis=1)
+            gain[np.abs(gain - 1) < _ROUNDING] = 1.0
+            values[..., channel] *= gain[:, None, None]
+    return values
+
+
+def levels(lit: Array) -> Array:
+    """Return relit pictures (..., 3) in whole grey levels, uint8."""
+    whole: Array = lit.clip(0, 255).astype(np.uint8)
+    return whole
+
+
+def _most(values: Array) -> Array:
+    """Return the largest of three channels, (..., 3) -> (...); the same by `max` takes five times as long."""
+    most: Array = np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])
+    return most

@@ -15,6 +15,9 @@ _LEVELS = 32
 
 BINS = _LEVELS**3
 
+MOST_LOOKS = 255
+"""Looks that a palette has numbers for."""
+
 _BLUR = 1.2
 """Steps by which the same colour may look different (standard deviation)."""
 
@@ -42,7 +45,7 @@ class Colors:
     @classmethod
     def of(cls, own: Array, beside: Array, robot: Array, ground: Array) -> Colors:
         """Make them from counts (BINS,)."""
-        return cls(*(_blurred(counts) for counts in (own, beside, robot, ground)))
+        return cls(*(blurred(counts) for counts in (own, beside, robot, ground)))
 
     @property
     def distinct(self) -> float:
@@ -85,17 +88,19 @@ class Palette:
             explained: Where telemetry explains what is seen, (T, H, W) bool; None where it says nothing.
         """
         told = _UNTOLD if explained is None else np.where(explained, _EXPLAINED, _UNEXPLAINED)
-        return self.looks.reshape(-1)[colors + np.where(front, told, _BEHIND) * BINS]
+        lies = np.where(front, told, _BEHIND).astype(np.intp)
+        return self.looks.reshape(-1)[lies * BINS + colors]
 
 
 def bins(lit: Array) -> Array:
-    """Return the number of each pixel's colour, (..., 3) -> (...)."""
-    steps = (lit.clip(0, 255).astype(np.uint8) >> 3).astype(np.intp)
+    """Return the number of each pixel's colour, (..., 3) uint8 -> (...) uint16."""
+    steps = (lit >> 3).astype(np.uint16)
     number: Array = (steps[..., 0] * _LEVELS + steps[..., 1]) * _LEVELS + steps[..., 2]
     return number
 
 
-def _blurred(counts: Array) -> Array:
+def blurred(counts: Array) -> Array:
+    """Spread pixels by colour (BINS,) to colours that may be the same."""
     grid = counts.reshape(_LEVELS, _LEVELS, _LEVELS).astype(np.float32)
-    blurred: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
-    return blurred
+    spread: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
+    return spread

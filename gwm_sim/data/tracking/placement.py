@@ -18,8 +18,8 @@ from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.media.sheets import spread
 from gwm_sim.progress import Show
 
-_CALIBRATED, _WITH_DEPTH = 300, 40
-"""Episodes that a camera is fitted to at most, and those whose depth is in memory together."""
+_CALIBRATED = 300
+"""Episodes that a camera is fitted to at most."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Placement:
             follow: Says what is seen in an episode, by its place in the file.
             show: Told about the progress.
         """
-        chosen = spread(len(file), _WITH_DEPTH if camera in file.schema.depth else _CALIBRATED)
+        chosen = spread(len(file), _CALIBRATED)
         takes = []
         for done, k in enumerate(chosen, 1):
-            episode = file.read(k, cameras=(camera,))
-            takes.append(_take(camera, follow(k, episode), episode))
+            episode = file.read(k, cameras=(camera,), depth=False)
+            takes.append(Take({camera: follow(k, episode)}, episode.telemetry))
             show(done / len(chosen), f"{done} of {len(chosen)} episodes looked at")
         try:
             calibration = calibrate(takes, file.schema)
@@ -96,5 +96,5 @@ class Placement:
 
 
 def _take(camera: str, seen: Sightings, episode: Episode) -> Take:
-    depth = {name: image[..., 0] * DEPTH_UNIT for name, image in episode.depth.items() if name == camera}
+    depth = {name: image[..., 0] * np.float32(DEPTH_UNIT) for name, image in episode.depth.items() if name == camera}
     return Take({camera: seen}, episode.telemetry, depth)

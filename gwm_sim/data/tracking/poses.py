@@ -6,14 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwm_sim.arrays import Array
+from gwm_sim.arrays import Array, in_steps
 from gwm_sim.data.episode_file import EpisodeFile
 
 NEAREST = 9
 """Episodes whose nearest pose is asked; things that lie elsewhere in most of them vanish in the median."""
 
-_MOST_FRAMES = 6000
-"""Frames of a library at most: more take memory and find no better poses."""
+_MOST_FRAMES, _MOST_PIXELS = 6000, 150_000_000
+"""Frames of a library at most, and pixels of all of them: more take memory and find no better poses."""
+
+_AT_ONCE = 64
+"""Poses whose pictures are made together, which bounds memory."""
+
+_CONSTANT = 1e-6
+"""Standard deviation of telemetry that tells no poses apart."""
+
+_FAR, _BITS = 1024.0, 12
+"""Spreads beyond which poses are equally far off, and binary places that they are compared to: robots rest, so that
+many poses are the same, and which of these is asked must not depend on rounding."""
 
 _EMPTY_SCENE = 250
 """Frames that the empty scene is the median of."""
@@ -36,14 +46,17 @@ class PoseLibrary:
     episodes: Array
     """Episode of each frame, (F,) int64."""
     center: Array
+    """Mean of the telemetry, (P,)."""
     scale: Array
+    """Its standard deviation, (P,); infinite for what never changes."""
 
     @classmethod
     def of(cls, file: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:
         """Take pictures and telemetry from episodes, by default all, thinned out where there are very many."""
         chosen = list(range(len(file))) if episodes is None else episodes
         total = sum(file.lengths[k] + 1 for k in chosen)
-        stride = -(-total // _MOST_FRAMES)
+        view = file.schema.cameras[camera]
+        stride = -(-total // min(_MOST_FRAMES, _MOST_PIXELS // (view.height * view.width)))
         frames, telemetry, owners = [], [], []
         for k in chosen:
             episode = file.read(k, cameras=(camera,), depth=False)
@@ -56,15 +69,14 @@ class PoseLibrary:
     @classmethod
     def from_arrays(cls, frames: Array, telemetry: Array, episodes: Array) -> PoseLibrary:
         """Make a library of frames (F, H, W, 3), telemetry (F, P) and the episode of each (F,)."""
-        center = telemetry.mean(axis=0)
-        scale = telemetry.std(axis=0)
-        scale = np.where(scale < 1e-6, np.inf, scale)
-        return cls(frames, ((telemetry - center) / scale).astype(np.float32), episodes, center, scale)
+        center = telemetry.mean(axis=0, dtype=np.float64)
+        scale = telemetry.std(axis=0, dtype=np.float64)
+        scale = np.where(scale < _CONSTANT, np.inf, scale)
+        return cls(frames, _scaled(telemetry, center, scale), episodes, center, scale)
 
     def scaled(self, telemetry: Array) -> Array:
-        """Return telemetry (T, P) in units of its spread."""
-        poses: Array = ((telemetry - self.center) / self.scale).astype(np.float32)
-        return poses
+        """Return telemetry (T, P) in units of its spread, float32."""
+        return _scaled(telemetry, self.center, self.scale)
 
     def picture(self, telemetry: Array, without: int | None = None) -> Array:
         """Return the scene with the robot alone: the median picture of the nearest poses, one per other episode.
@@ -80,12 +92,13 @@ class PoseLibrary:
             empty = np.median(self.frames[:: -(-len(self.frames) // _EMPTY_SCENE)], axis=0).astype(np.uint8)
             return np.broadcast_to(empty, (len(telemetry), *empty.shape))
         nearest = self.nearest(telemetry, without)
-        return median(self.frames[nearest.T])
+        parts = range(0, max(1, len(nearest)), _AT_ONCE)
+        return np.concatenate([median(self.frames[nearest[start : start + _AT_ONCE].T]) for start in parts])
 
     def nearest(self, telemetry: Array, without: int | None = None) -> Array:
         """Return frames of the nearest poses, each of another episode, (T, up to `NEAREST`), an odd number of them."""
-        poses = self.scaled(telemetry)
-        distance = (self.poses**2).sum(axis=1) - 2 * poses @ self.poses.T  # (T, F), but for what all share
+        asked, known = (in_steps(poses, _BITS) for poses in (self.scaled(telemetry), self.poses))
+        distance = (known**2).sum(axis=1) - 2 * asked @ known.T  # (T, F), but for what all share
         names, starts = np.unique(self.episodes, return_index=True)
         order = np.argsort(starts)
         names, starts = names[order], starts[order]
@@ -99,6 +112,11 @@ class PoseLibrary:
         count -= 1 - count % 2
         chosen = np.argpartition(near, count - 1, axis=1)[:, :count]
         return np.take_along_axis(best, chosen, axis=1)
+
+
+def _scaled(telemetry: Array, center: Array, scale: Array) -> Array:
+    poses: Array = ((telemetry - center) / scale).clip(-_FAR, _FAR).astype(np.float32)
+    return poses
 
 
 def median(stack: Array) -> Array:

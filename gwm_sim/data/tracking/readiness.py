@@ -24,6 +24,9 @@ PACKAGES = ("cv2", "scipy")
 FEWEST_EPISODES = 8
 """Episodes without which nobody can tell a thing from what always lies where it lies."""
 
+FEWEST_CLICKED = 3
+"""Episodes of which the nearest poses still tell the robot from things that a person shows."""
+
 _WATCHED, _SIZE = 300, 64
 """Rows of an episode, and height and width of its pictures [px], by which a camera is judged."""
 
@@ -80,9 +83,10 @@ def judge(scene: Scene, *, told: bool = False) -> Judgement:
     against, worse = [], []
     if not told and scene.episodes < FEWEST_EPISODES:
         count = "is 1 episode" if scene.episodes == 1 else f"are {scene.episodes} episodes"
+        enough = "" if scene.episodes >= FEWEST_CLICKED else f" in {FEWEST_CLICKED} or more"
         against.append(
             f"there {count}, and finding things takes {FEWEST_EPISODES}, in which they lie elsewhere: record more, or "
-            "show one of each with --click."
+            f"show one of each with --click{enough}."
         )
     if not told and not scene.telemetry:
         against.append("there is no telemetry, so nothing tells things from the robot: show one of each with --click.")

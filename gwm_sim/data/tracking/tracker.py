@@ -14,15 +14,16 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.appearance import Appearance
-from gwm_sim.data.tracking.background import Background
+from gwm_sim.data.tracking.background import Background, levels
 from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
-from gwm_sim.data.tracking.discovery.clicked import clicked
+from gwm_sim.data.tracking.discovery.clicked import clicked, look_alike, region_at
 from gwm_sim.data.tracking.discovery.evidence import Evidence, gather
 from gwm_sim.data.tracking.discovery.practice import practise
 from gwm_sim.data.tracking.discovery.trial import on_trial
-from gwm_sim.data.tracking.palette import Palette, bins
+from gwm_sim.data.tracking.palette import MOST_LOOKS, Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.readiness import FEWEST_CLICKED
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import ConfigError, DataError
@@ -32,10 +33,7 @@ Show = Callable[[float, str], None]
 LEARNED_FROM = 60
 """Episodes in which things are looked for, at most; more find the same."""
 
-FEWEST = 3
-"""Episodes of which the nearest poses still tell the robot from what lies elsewhere in each."""
-
-AT_ONCE = 128
+_AT_ONCE = 128
 """Pictures that are looked at together, which bounds memory."""
 
 
@@ -53,6 +51,15 @@ class Click:
     """[px] of the stored pictures."""
     row: float
     name: str | None = None
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """Episode and frame."""
+        return self.episode, self.frame
+
+    def __str__(self) -> str:
+        """Say where it is."""
+        return f"episode {self.episode}, frame {self.frame}, column {self.column:g}, row {self.row:g}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Tracker:
 
     camera: str
     things: tuple[Thing, ...]
+    """In the order of their looks."""
     rejected: tuple[Refused, ...]
     background: Background
     palette: Palette
@@ -113,11 +121,14 @@ class Tracker:
 
         Raises:
             NothingToTrack: Nothing qualifies; the message says why.
+            ConfigError: `drop` names what was not found, or there are too many clicks, or two on one thing.
         """
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
-        if len(chosen) < FEWEST:
+        if len(chosen) < FEWEST_CLICKED:
+            count = "1 episode is" if len(chosen) == 1 else f"{len(chosen)} episodes are"
             raise NothingToTrack(
-                f"{len(chosen)} episodes are too few to tell things from the robot: {FEWEST} are needed"
+                f"{count} too few to tell things from the robot: {FEWEST_CLICKED} are needed, or a tracked file of the "
+                "same things for --like"
             )
         library = PoseLibrary.of(file, camera, chosen)
         evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
@@ -147,27 +158,31 @@ class Tracker:
             frames: Its pictures in order, (T, H, W, 3) uint8.
             explained: The scene with the robot alone as its telemetry tells, (T, H, W, 3) uint8, where that is known.
         """
-        parts = []
-        for start in range(0, len(frames), AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            parts.append(self._read(frames[rows], None if explained is None else explained[rows]))
-        looks, front, lit = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return self._of_things(follow(looks, front, lit, self._looks))
+        looks, front, lit = self._read(frames, explained)
+        return follow(looks, front, lit, self._looks)
 
     def look(self, frames: Array) -> Sightings:
         """Find the things in pictures (T, H, W, 3) uint8 each by itself, imagined ones as well; knows no telemetry."""
-        parts = [self.follow(frames[t : t + 1]) for t in range(len(frames))]
+        looks, front, lit = self._read(frames, None)
+        alone = [slice(t, t + 1) for t in range(len(frames))]
+        parts = [follow(looks[t], front[t], lit[t], self._looks) for t in alone]
         return Sightings(*(np.concatenate(part) for part in zip(*(vars(p).values() for p in parts), strict=True)))
 
     def _read(self, frames: Array, explained: Array | None) -> tuple[Array, Array, Array]:
         """Return the look of each pixel and what is in front of the background, (T, H, W) each, and the pictures under
         its light, (T, H, W, 3) uint8."""
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(frames), _AT_ONCE)]
+        read = [self._read_some(frames[rows], None if explained is None else explained[rows]) for rows in parts]
+        looks, front, lit = (np.concatenate(part) for part in zip(*read, strict=True))
+        return looks, front, lit
+
+    def _read_some(self, frames: Array, explained: Array | None) -> tuple[Array, Array, Array]:
         lit = self.background.relit(frames)
         front = self.background.differs(lit)
         told = None
         if explained is not None:
             told = self.background.explains(lit, self.background.relit(explained))
-        lit = lit.clip(0, 255).astype(np.uint8)
+        lit = levels(lit)
         return self.palette.read(bins(lit), front, told), front, lit
 
     @property
@@ -177,13 +192,9 @@ class Tracker:
         counts = Counter(thing.look for thing in self.things)
         size = {thing.look: (thing.width, thing.height, thing.area, thing.place) for thing in self.things}
         nobody = (1.0, 1.0, 1.0, (0.0, 0.0))
-        numbers = range(1, 1 + int(self.palette.looks.max()))
+        last = max(int(self.palette.looks.max()), *size)  # of a look whose colours are all another's nothing is read
+        numbers = range(1, 1 + last)
         return [Look(counts[n], *size.get(n, nobody), self.appearances.get(n)) for n in numbers]
-
-    def _of_things(self, sightings: Sightings) -> Sightings:
-        """Put sightings, which are in the order of looks, into that of the things."""
-        order = np.argsort(np.argsort([thing.look for thing in self.things], kind="stable"), kind="stable")
-        return Sightings(*(values[:, order] for values in vars(sightings).values()))
 
     def arrays(self) -> dict[str, Array]:
         """Return all that it knows as arrays, for a file."""
@@ -243,16 +254,28 @@ def _tupled(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clicked(file: EpisodeFile, camera: str, evidence: Evidence, clicks: tuple[Click, ...]) -> list[Found]:
-    found = []
+    """Learn what was clicked; things that look alike are several of one look."""
+    if len(clicks) > MOST_LOOKS:
+        raise ConfigError(f"{len(clicks)} clicks are too many: at most {MOST_LOOKS} things can be followed")
+    found: list[Found] = []
+    masks: list[tuple[Click, Array]] = []
     for click in clicks:
         frames = file.read(click.episode, click.frame, click.frame + 1, cameras=(camera,), depth=False).frames[camera]
-        item = clicked(evidence, evidence.background.relit(frames)[0], click.column, click.row, click.name)
-        if item is None:
-            raise NothingToTrack(
-                f"episode {click.episode}, frame {click.frame} shows nothing of one colour at column "
-                f"{click.column:g}, row {click.row:g}: click the middle of a thing"
-            )
-        found.append(item)
+        picture = evidence.background.relit(frames)[0]
+        column, row = round(click.column), round(click.row)
+        mask = region_at(evidence, picture, column, row)
+        if not mask.any():
+            raise NothingToTrack(f"{click} shows nothing of one colour: click the middle of a thing")
+        if twice := [other for other, its in masks if other.moment == click.moment and its[row, column]]:
+            raise ConfigError(f"{click} shows the same thing as {twice[0]}: one click per thing")
+        masks.append((click, mask))
+        item = clicked(evidence, picture, mask)
+        names = (click.name or color_name(item.candidate.color),)
+        if (i := next((i for i, other in enumerate(found) if look_alike(item, other)), None)) is None:
+            found.append(replace(item, names=names))
+        else:
+            several = replace(found[i].candidate, count=found[i].candidate.count + 1)
+            found[i] = replace(found[i], candidate=several, names=found[i].names + names)
     return found
 
 
@@ -262,8 +285,8 @@ def _named(found: list[Found]) -> list[Thing]:
     for look, item in enumerate(found, 1):
         color = item.candidate.color
         width, height, area = (round(value, 2) for value in item.size)
-        name, confidence = item.name or color_name(color), round(item.confidence, 2)
-        things += [Thing(name, color, width, height, area, confidence, look, item.place)] * item.candidate.count
+        names, confidence = item.names or (color_name(color),) * item.candidate.count, round(item.confidence, 2)
+        things += [Thing(name, color, width, height, area, confidence, look, item.place) for name in names]
     total, seen = Counter(thing.name for thing in things), Counter[str]()
     named = []
     for thing in things:

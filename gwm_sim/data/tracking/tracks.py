@@ -23,8 +23,8 @@ _RECENT = 9
 _LEAST_SURE = 0.01
 """Confidence of the least sure sighting; 0 says that there is none."""
 
-_UNKNOWN = 1e3
-"""Distance from a place that is not known yet [px]: farther than any other."""
+_UNKNOWN = 1e6
+"""Distance from a place that is not known yet [px]: farther than any picture is wide."""
 
 
 @dataclass(frozen=True)

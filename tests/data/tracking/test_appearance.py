@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -165,3 +168,23 @@ def test_a_tracker_keeps_what_was_learned(known: tuple[Palette, Appearance]) -> 
     assert again.digest() == tracker.digest()
     other = Appearance(appearance.hidden, -appearance.output)
     assert replace(tracker, appearances={1: other}).digest() != tracker.digest()
+
+
+FIT = """
+import hashlib
+import numpy as np
+from gwm_sim.data.tracking.discovery.practice import _fitted
+rng = np.random.default_rng(0)
+inputs = (rng.integers(0, 256, (3000, 729)) / 64 - 2).astype(np.float32)
+found = _fitted(inputs, inputs[:, :9].sum(axis=1) > 0, rng)
+print(hashlib.sha256(found.hidden.tobytes() + found.output.tobytes() + found.probability(inputs).tobytes()).hexdigest())
+"""
+
+
+def test_practice_is_the_same_with_any_number_of_threads() -> None:
+    def told(threads: int) -> bytes:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(names, str(threads))
+        return subprocess.run([sys.executable, "-c", FIT], env=environment, check=True, capture_output=True).stdout
+
+    assert told(1) == told(2)

@@ -178,3 +178,51 @@ def test_the_nearest_pose_is_of_another_episode(tmp_path: Path) -> None:
     assert nearest.shape == (LENGTH + 1, 3), "an odd number of the four others"
     assert not (library.episodes[nearest] == 2).any()
     assert all(len(set(row)) == 3 for row in library.episodes[nearest].tolist())
+
+
+def test_two_clicks_on_things_that_look_alike_are_two_things(tmp_path: Path) -> None:
+    file, truth = write_scenes(tmp_path / "a.hdf5", colors=(RED, RED))
+    clicks = tuple(Click(0, 0, float(column), float(row)) for column, row in truth[0][0])
+    tracker = Tracker.fit(file, "front", clicks=clicks)
+    assert [thing.name for thing in tracker.things] == ["red-1", "red-2"]
+    assert len({thing.look for thing in tracker.things}) == 1
+    assert (off(tracker, file, truth) < 2).mean() > 0.5
+    for run, centres in zip(followed(tracker, file), truth, strict=True):
+        distance = min(
+            (np.linalg.norm(run.centre[:, order] - centres, axis=-1) for order in ([0, 1], [1, 0])),
+            key=lambda distance: float(distance.mean()),
+        )
+        assert (distance < 2).mean() > 0.9
+
+
+def test_clicking_the_same_thing_twice_is_refused(tmp_path: Path) -> None:
+    file, truth = write_scenes(tmp_path / "a.hdf5")
+    column, row = map(float, truth[0][0, 0])
+    with pytest.raises(ConfigError, match="same thing"):
+        Tracker.fit(file, "front", clicks=(Click(0, 0, column, row), Click(0, 0, column + 1, row)))
+
+
+def test_more_clicks_than_things_can_be_followed_are_refused(tmp_path: Path) -> None:
+    file, _ = write_scenes(tmp_path / "a.hdf5", episodes=3)
+    with pytest.raises(ConfigError, match="256 clicks are too many: at most 255"):
+        Tracker.fit(file, "front", clicks=(Click(0, 0, 1.0, 1.0),) * 256)
+
+
+def test_a_black_background_is_no_dark_light(tmp_path: Path) -> None:
+    def at_night(pictures: Array, bar: Array, rng: np.random.Generator) -> None:
+        pictures[(pictures == np.array(GROUND)).all(axis=-1)] = 0
+
+    file, truth = write_scenes(tmp_path / "a.hdf5", change=at_night)
+    tracker = Tracker.fit(file, "front")
+    assert sorted(thing.name for thing in tracker.things) == ["blue", "red"]
+    assert (off(tracker, file, truth) < 2).mean() > 0.95
+
+
+def test_a_background_that_lacks_a_colour_is_no_dark_light(tmp_path: Path) -> None:
+    def on_yellow(pictures: Array, bar: Array, rng: np.random.Generator) -> None:
+        pictures[(pictures == np.array(GROUND)).all(axis=-1)] = (200, 190, 0)
+
+    file, truth = write_scenes(tmp_path / "a.hdf5", change=on_yellow)
+    tracker = Tracker.fit(file, "front")
+    assert sorted(thing.name for thing in tracker.things) == ["blue", "red"]
+    assert (off(tracker, file, truth) < 2).mean() > 0.95

@@ -28,6 +28,9 @@ _STEADY = 1.7
 _OFTEN = 0.15
 """Share of the pictures, and of the episodes, in which such a thing lies apart."""
 
+_AT_ONCE = 64
+"""Pictures that are looked at together, which bounds memory."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -127,8 +130,9 @@ def of_blobs(evidence: Evidence, blobs: Sequence[Blob]) -> Candidate:
 def pixels_of(evidence: Evidence, candidate: Candidate) -> Array:
     """Return which pixels look like a candidate, (N, H, W) bool."""
     palette = Palette.of([candidate.colors(evidence)])
-    looks: Array = palette.read(evidence.colors, evidence.front, evidence.explained) > 0
-    return looks
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(evidence), _AT_ONCE)]
+    looks = [palette.read(evidence.colors[n], evidence.front[n], evidence.explained[n]) > 0 for n in parts]
+    return np.concatenate(looks)
 
 
 def behaviour(evidence: Evidence, pixels: Array, count: int) -> Behaviour | None:

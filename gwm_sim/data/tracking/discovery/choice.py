@@ -53,8 +53,8 @@ class Found:
     size: tuple[float, float, float]
     """Usual width, height [px] and area."""
     confidence: float
-    name: str | None = None
-    """What a person calls it."""
+    names: tuple[str, ...] = ()
+    """What a person calls each thing of this look, if anybody does."""
     place: tuple[float, float] = (0.0, 0.0)
     """Column and row [px] where it usually is."""
 
@@ -98,20 +98,27 @@ def discover(
     return [accepted(item.candidate, item.behaviour, item.score) for item in chosen], refused
 
 
-def accepted(candidate: Candidate, seen: Behaviour | None, score: float = 1.0, name: str | None = None) -> Found:
+def accepted(candidate: Candidate, seen: Behaviour | None, score: float = 1.0) -> Found:
     """Take a candidate for a thing."""
     size = candidate.size if candidate.steady or seen is None else seen.size
-    return Found(replace(candidate, size=size), size, float(np.clip(score, 0.05, 1.0)), name)
+    return Found(replace(candidate, size=size), size, float(np.clip(score, 0.05, 1.0)))
 
 
 @dataclass(frozen=True)
 class _Judged:
     candidate: Candidate
-    pixels: Array
-    """Where it is, (N, H, W) bool."""
+    packed: Array
+    """Where it is, (N, H, W / 8) bytes: there are many candidates."""
+    wide: int
+    """Width W of the pictures [px]."""
     behaviour: Behaviour | None
     faults: tuple[str, ...]
     """What speaks against it."""
+
+    @property
+    def pixels(self) -> Array:
+        """Where it is, (N, H, W) bool."""
+        return np.unpackbits(self.packed, axis=-1, count=self.wide).view(bool)
 
     @property
     def score(self) -> float:
@@ -131,7 +138,7 @@ class _Judged:
 def _judge(evidence: Evidence, candidate: Candidate) -> _Judged:
     pixels = pixels_of(evidence, candidate)
     seen = behaviour(evidence, pixels, candidate.count)
-    item = _Judged(candidate, pixels, seen, ())
+    item = _Judged(candidate, np.packbits(pixels, axis=-1), pixels.shape[-1], seen, ())
     if seen is None:
         return replace(item, faults=(_OWN_COLORS,))
     faults = []
@@ -175,8 +182,8 @@ def _known(item: _Judged, chosen: Sequence[_Judged]) -> bool:
     """Whether most pixels of a look belong to looks that were chosen."""
     if not chosen:
         return False
-    taken = np.logical_or.reduce([other.pixels for other in chosen])
-    return float((item.pixels & taken).sum() / max(1, item.pixels.sum())) > _KNOWN
+    shared = item.packed & np.bitwise_or.reduce([other.packed for other in chosen])
+    return float(np.unpackbits(shared).sum() / max(1, np.unpackbits(item.packed).sum())) > _KNOWN
 
 
 def _is_part(item: _Judged, other: _Judged) -> bool:

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.data.tracking.background import levels
 from gwm_sim.data.tracking.discovery.candidates import Candidate, behaviour, pixels_of
 from gwm_sim.data.tracking.discovery.choice import Found, accepted
 from gwm_sim.data.tracking.discovery.evidence import Evidence
-from gwm_sim.data.tracking.palette import BINS, bins
+from gwm_sim.data.tracking.palette import BINS, bins, blurred
 
 _SAME_COLOR = 40.0
 """Grey levels by which pixels of one thing differ from the one that was clicked."""
@@ -19,39 +20,42 @@ _SAME_COLOR = 40.0
 _LARGEST = 0.25
 """Share of the picture that a thing may have."""
 
+_ALIKE, _AS_LARGE = 0.5, 2.0
+"""Share of the colours of things that look alike which they have in common, and ratio of their areas."""
 
-def clicked(evidence: Evidence, picture: Array, column: float, row: float, name: str | None) -> Found | None:
-    """Learn the look of what is at a place, first from that picture, then from all in which it is found by that.
+
+def clicked(evidence: Evidence, picture: Array, mask: Array) -> Found:
+    """Learn the look of a thing, first from the picture that was clicked, then from all in which it is found by that.
 
     Args:
         evidence: Pictures of many moments.
         picture: The one that was clicked, under the light of the background, (H, W, 3).
-        column: [px]
-        row: [px]
-        name: What the person calls it.
-
-    Returns:
-        The thing; None where nothing is in front of the background.
+        mask: Pixels of the thing in it, (H, W) bool, see `region_at`.
     """
-    mask = _region(evidence, picture, round(column), round(row))
-    if not mask.any():
-        return None
-    first = _candidate(bins(picture)[mask], mask, picture)
+    first = _candidate(bins(levels(picture[mask])), mask, picture)
     pixels = pixels_of(evidence, first)
     own = pixels & _near_in_size(pixels, int(mask.sum()))
     seen = own.any(axis=(1, 2))
     if not seen.any():
-        return accepted(first, None, name=name)
+        return accepted(first, None)
     beside = evidence.front[seen] & ~evidence.explained[seen] & ~own[seen]
     colors = evidence.colors[seen]
     counts = [np.bincount(colors[chosen], minlength=BINS).astype(np.float32) for chosen in (own[seen], beside)]
     learned = replace(first, counts=(counts[0], counts[1]), pictures=int(seen.sum()))
-    return accepted(learned, behaviour(evidence, pixels_of(evidence, learned), 1), name=name)
+    return accepted(learned, behaviour(evidence, pixels_of(evidence, learned), 1))
 
 
-def _region(evidence: Evidence, picture: Array, column: int, row: int) -> Array:
+def look_alike(one: Found, other: Found) -> bool:
+    """Whether two things have the same colours (by the intersection of their histograms, Swain and Ballard 1991) and
+    about the same area, so that nothing in a picture tells one from the other."""
+    shares = [item.candidate.counts[0] / item.candidate.counts[0].sum() for item in (one, other)]
+    small, large = sorted((one.size[2], other.size[2]))
+    return float(np.minimum(*map(blurred, shares)).sum()) > _ALIKE and large < _AS_LARGE * small
+
+
+def region_at(evidence: Evidence, picture: Array, column: int, row: int) -> Array:
     """Return the connected pixels around a place that have its colour or, where it is in front of the background and
-    lies apart, all that are in front, (H, W) bool."""
+    lies apart, all that are in front, (H, W) bool; none where nothing of one colour is there."""
     height, width = picture.shape[:2]
     around = picture[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].reshape(-1, 3)
     alike = np.abs(picture - np.median(around, axis=0)).max(axis=-1) < _SAME_COLOR

@@ -11,7 +11,7 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.tracking.background import Background
+from gwm_sim.data.tracking.background import Background, levels
 from gwm_sim.data.tracking.palette import BINS, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
 
@@ -119,9 +119,9 @@ def gather(
         lit = background.relit(episode.frames[camera][rows])
         alone = background.relit(library.picture(episode.telemetry[rows], without=k))
         front, explained = background.differs(lit), background.explains(lit, alone)
-        lit = lit.clip(0, 255).astype(np.uint8)
+        lit = levels(lit)
         colors = bins(lit)
-        robot += np.bincount(bins(alone[background.differs(alone)]), minlength=BINS)
+        robot += np.bincount(bins(levels(alone[background.differs(alone)])), minlength=BINS)
         ground += np.bincount(colors[~front], minlength=BINS)
         parts.append((lit, front, explained, colors, np.full(len(lit), k), library.scaled(episode.telemetry[rows])))
         show(done / len(episodes), f"looked at {done} of {len(episodes)} episodes")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gwm_sim.arrays import Array
-from gwm_sim.data.tracking.appearance import Appearance, inputs_of
+from gwm_sim.arrays import Array, in_steps
+from gwm_sim.data.tracking.appearance import WEIGHT_BITS, Appearance, active, concluded, inputs_of, with_one
 from gwm_sim.data.tracking.discovery.choice import Found
 from gwm_sim.data.tracking.discovery.evidence import Blob, Evidence
 from gwm_sim.data.tracking.palette import Palette, bins
@@ -36,6 +36,9 @@ _RIGHT, _WRONG = 0.3, 0.5
 _UNITS, _STEPS, _BATCH, _RATE, _DECAY = 24, 200, 256, 2e-3, 1.0
 _FIRST_MOMENT, _SECOND_MOMENT = 0.9, 0.99
 """How the network is fitted: by Adam (Kingma and Ba 2015) with decay, the rate falling to nothing."""
+
+_ERROR_BITS = 26
+"""Binary places of its errors: its sums are exact, see `in_steps`."""
 
 
 class _Scene(NamedTuple):
@@ -155,26 +158,22 @@ def _examples(scenes: list[_Scene], palette: Palette, number: int, item: Found) 
 
 def _fitted(inputs: Array, right: Array, generator: np.random.Generator) -> Appearance:
     """Fit a network to examples (N, F) and whether each is the thing (N,)."""
-    told, answers = _with_one(inputs), right[:, None].astype(np.float32)
+    told, answers = with_one(inputs), right[:, None]
     weights = [_drawn(told.shape[1], _UNITS, generator), _drawn(_UNITS + 1, 1, generator)]
     first, second = ([np.zeros_like(matrix) for matrix in weights] for _ in range(2))
     for step in range(1, _STEPS + 1):
         rows = generator.integers(len(told), size=_BATCH)
-        units = _with_one(np.maximum(told[rows] @ weights[0], 0))
-        error = (1 / (1 + np.exp(-units @ weights[1])) - answers[rows]) / _BATCH
-        back = (error @ weights[1][:-1].T) * (units[:, :-1] > 0)
+        units = active(told[rows], weights[0])
+        error = in_steps((concluded(units, weights[1]) - answers[rows]) / _BATCH, _ERROR_BITS)
+        back = in_steps(error * weights[1][:-1, 0] * (units[:, :-1] > 0), _ERROR_BITS)
         for i, slope in enumerate((told[rows].T @ back, units.T @ error)):
             first[i] += (1 - _FIRST_MOMENT) * (slope - first[i])
             second[i] += (1 - _SECOND_MOMENT) * (slope**2 - second[i])
             mean, square = first[i] / (1 - _FIRST_MOMENT**step), second[i] / (1 - _SECOND_MOMENT**step)
-            weights[i] -= _RATE * (1 - step / _STEPS) * (mean / (np.sqrt(square) + 1e-8) + _DECAY * weights[i])
-    return Appearance(*weights)
-
-
-def _with_one(values: Array) -> Array:
-    """Append a column of ones, whose weights are offsets."""
-    return np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
+            change = mean / (np.sqrt(square) + 1e-8) + _DECAY * weights[i]
+            weights[i] = in_steps(weights[i] - _RATE * (1 - step / _STEPS) * change, WEIGHT_BITS)
+    return Appearance(*(matrix.astype(np.float32) for matrix in weights))
 
 
 def _drawn(inputs: int, outputs: int, generator: np.random.Generator) -> Array:
-    return generator.normal(size=(inputs, outputs), scale=inputs**-0.5).astype(np.float32)
+    return in_steps(generator.normal(size=(inputs, outputs), scale=inputs**-0.5), WEIGHT_BITS)

@@ -49,7 +49,7 @@ def on_trial(evidence: Evidence, found: list[Found], believed: bool) -> tuple[li
         if not believed and np.mean(np.array(moves) > MOVES) < IN_EPISODES:
             refused.append(Refused(item.candidate.color, "it hardly ever moves during an episode"))
         else:
-            kept.append(replace(item, size=size, place=_place(runs, columns)))
+            kept.append(replace(item, size=size, place=_place(runs, columns, evidence.background.picture.shape)))
     return kept, refused
 
 
@@ -68,11 +68,13 @@ def _size(runs: list[Sightings], columns: range, usual: tuple[float, float, floa
     return float(width), float(height), float(area)
 
 
-def _place(runs: list[Sightings], columns: range) -> tuple[float, float]:
-    """Return column and row where things are in the middle of all their sightings [px]."""
+def _place(runs: list[Sightings], columns: range, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return column and row where things are in the middle of all their sightings [px]; without any, in the middle of
+    the picture."""
     places = [run.centre[run.visible[:, column] > _SEEN, column] for run in runs for column in columns]
-    column, row = np.median(np.concatenate(places), axis=0)
-    return float(np.nan_to_num(column)), float(np.nan_to_num(row))
+    middle = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    column, row = np.median(np.concatenate(places), axis=0) if any(map(len, places)) else middle
+    return float(column), float(row)
 
 
 def _way(run: Sightings, column: int) -> float:

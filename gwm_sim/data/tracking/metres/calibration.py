@@ -146,8 +146,8 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
     """Find the best way to metres that recordings allow.
 
     Args:
-        takes: Episodes of one scene, each with sightings from the same cameras.
-        schema: What the columns mean, and which cameras are known.
+        takes: Episodes of one scene, each with sightings from the same cameras; their depth is not looked at.
+        schema: What the columns mean, which cameras are known, and which measure depth.
         table: Height of the table top [m], where somebody knows it.
 
     Raises:
@@ -168,7 +168,7 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
             reasons.append(f"camera {name}: {error}")
     if not views:
         raise NoMetres(f"no metres: {'; '.join(reasons)}")
-    measuring = [name for name in views if all(name in take.depth for take in takes)]
+    measuring = [name for name in views if name in schema.depth]
     way = "cameras" if len(views) > 1 else "depth" if measuring else "heights"
     used = views if way == "cameras" else {name: views[name] for name in (measuring or list(views))[:1]}
     name, view = next(iter(used.items()))
@@ -176,9 +176,7 @@ def calibrate(takes: Sequence[Take], schema: Schema, table: float | None = None)
         _check_angle(name, view.camera, [take.sightings[name] for take in takes])
     heights = _heights(takes, schema, hands, name, view, table)
     if heights is None and way == "heights":
-        raise NoMetres(
-            "no metres: no hand takes things, so nothing tells how high the table is; say so with its height"
-        )
+        raise NoMetres("no metres: no hand takes things, so nothing tells how high the table is")
     return Calibration(way, used, heights)
 
 
