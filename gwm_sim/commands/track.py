@@ -245,7 +245,9 @@ def _find(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Tracker,
             raise
         sheet.write_moments(file, camera, config.sheet)
         raise NothingToTrack(f"{error} {config.sheet} shows what camera {camera} sees, with rulers.") from error
-    return tracker, judgement.cautions
+    found = len(tracker.things) + len(config.drop)
+    counted = [f"--objects {config.objects}: {found} were found."] if config.objects not in (None, found) else []
+    return tracker, [*judgement.cautions, *counted]
 
 
 def _moved(like: Path, tracker: Tracker, scene: readiness.Scene) -> list[str]:

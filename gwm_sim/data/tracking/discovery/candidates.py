@@ -194,7 +194,7 @@ def united(one: Candidate, other: Candidate) -> Candidate:
     own = one.counts[0] + other.counts[0] * share
     # What is beside one part may be the other part.
     beside = np.minimum(one.counts[1], other.counts[1] * share)
-    return replace(one, counts=(own, beside))
+    return replace(one, counts=(own, beside), steady=False)
 
 
 def touching(one: Array, other: Array) -> float:
