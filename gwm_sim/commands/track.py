@@ -167,7 +167,26 @@ def _camera(schema: Schema, config: TrackConfig) -> str:
         )
     if config.camera is not None and config.camera not in schema.cameras:
         raise ConfigError(f"{config.file} has no camera {config.camera!r}; it has {', '.join(schema.cameras)}.")
+    if config.like is not None:
+        return _same_camera(schema, config, _known(config.like).tracker)
     return config.camera or next(iter(schema.cameras))
+
+
+def _same_camera(schema: Schema, config: TrackConfig, known: Tracker) -> str:
+    """Return the camera before which the things are known; refuse pictures that are not like its."""
+    if config.camera not in (None, known.camera) or known.camera not in schema.cameras:
+        asked = config.camera or ", ".join(schema.cameras)
+        raise ConfigError(
+            f"the things of --like {config.like} are known before camera {known.camera}, not before {asked} of "
+            f"{config.file}: they can be followed before the same camera only."
+        )
+    camera, (height, width) = schema.cameras[known.camera], known.background.picture.shape[:2]
+    if (camera.height, camera.width) != (height, width):
+        raise ConfigError(
+            f"the things of --like {config.like} are known in pictures of {height}x{width} pixels; those of "
+            f"{config.file} have {camera.height}x{camera.width}: import both at one --size."
+        )
+    return known.camera
 
 
 def _options(config: TrackConfig, camera: str, file: EpisodeFile) -> dict[str, Any]:
@@ -228,7 +247,15 @@ def _find(config: TrackConfig, camera: str, file: EpisodeFile) -> tuple[Tracker,
             raise
         sheet.write_moments(file, camera, config.sheet)
         raise NothingToTrack(f"{error} {config.sheet} shows what camera {camera} sees, with rulers.") from error
-    return tracker, judgement.cautions
+    return tracker, [*judgement.cautions, *_missing(config, tracker)]
+
+
+def _missing(config: TrackConfig, tracker: Tracker) -> list[str]:
+    """Caution where fewer things were found than there are."""
+    found = len(tracker.things) + len(set(config.drop))
+    if config.objects is None or found >= config.objects:
+        return []
+    return [f"--objects {config.objects} asks for more than was found ({found}): show each with --click."]
 
 
 def _moved(like: Path, tracker: Tracker, scene: readiness.Scene) -> list[str]:

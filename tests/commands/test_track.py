@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import CAMERA, make_episode, write_file
+from drawings import CAMERA, make_episode, make_schema, write_file
 from layouts import write_robomimic
 from trackers import EPISODES, LENGTH, ColorTracker, by_color, write_raw
 
 from gwm_sim import cli
 from gwm_sim.commands import track
 from gwm_sim.commands.track import TrackConfig, track_episodes
-from gwm_sim.data.episode_file import EpisodeFile, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.data.schema import Schema
 from gwm_sim.data.tracking import placement, readiness, tracked_file
 from gwm_sim.data.tracking.metres.calibration import Calibration, Take, View
@@ -186,6 +186,13 @@ def test_dropped_things_are_left_out_and_the_others_keep_their_number(raw: Path,
     assert [(thing.number, thing.name) for thing in result.things] == [(1, "blue")]
 
 
+def test_fewer_things_than_asked_for_are_a_caution(raw: Path, tmp_path: Path) -> None:
+    result = track_episodes(TrackConfig(raw, tmp_path / "two.hdf5", objects=2, drop=(0,)))
+    assert len(result.things) == 1 and result.cautions == []
+    result = track_episodes(TrackConfig(raw, tmp_path / "five.hdf5", objects=5))
+    assert result.cautions == ["--objects 5 asks for more than was found (2): show each with --click."]
+
+
 def test_things_of_another_file_stay_the_same(raw: Path, tmp_path: Path, by_color: type[ColorTracker]) -> None:
     first, second = tmp_path / "first.hdf5", tmp_path / "second.hdf5"
     track_episodes(TrackConfig(raw, first, objects=1))
@@ -196,6 +203,34 @@ def test_things_of_another_file_stay_the_same(raw: Path, tmp_path: Path, by_colo
         assert one.schema.differences(other.schema) == []
     with pytest.raises(ConfigError, match="no file that gwm track wrote"):
         track_episodes(TrackConfig(raw, tmp_path / "third.hdf5", like=raw))
+
+
+def test_things_are_followed_before_the_camera_that_they_are_known_by(raw: Path, tmp_path: Path) -> None:
+    first, out = tmp_path / "first.hdf5", tmp_path / "out.hdf5"
+    track_episodes(TrackConfig(raw, first))
+    schema = make_schema().without_objects()
+    [camera] = schema.cameras.values()
+    other = write_like(tmp_path / "other.hdf5", dataclasses.replace(schema, cameras={"side": camera}))
+    with pytest.raises(ConfigError, match="are known before camera front, not before side of"):
+        track_episodes(TrackConfig(other, out, like=first))
+    large = dataclasses.replace(camera, height=2 * camera.height, width=2 * camera.width)
+    other = write_like(tmp_path / "large.hdf5", dataclasses.replace(schema, cameras={"front": large}))
+    with pytest.raises(ConfigError, match="pictures of 64x64 pixels; those of .* have 128x128: import both"):
+        track_episodes(TrackConfig(other, out, like=first))
+    assert not out.exists() and not parts_folder(out).exists()
+
+
+def write_like(path: Path, schema: Schema) -> Path:
+    """Write an episode of black pictures before the cameras of a schema."""
+    episode = dataclasses.replace(make_episode(0, LENGTH), objects=None)
+    frames = {
+        name: np.zeros((LENGTH + 1, camera.height, camera.width, 3), np.uint8)
+        for name, camera in schema.cameras.items()
+    }
+    writer = EpisodeWriter(path, schema)
+    writer.write(0, dataclasses.replace(episode, frames=frames))
+    writer.merge()
+    return path
 
 
 def test_a_camera_that_was_moved_since_is_a_caution(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

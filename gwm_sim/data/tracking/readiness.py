@@ -24,6 +24,10 @@ PACKAGES = ("cv2", "scipy")
 FEWEST_EPISODES = 8
 """Episodes without which nobody can tell a thing from what always lies where it lies."""
 
+FEWEST_SHOWN = 3
+"""Episodes of which the nearest poses still tell the robot from what lies elsewhere in each: as many it takes even
+where a person shows the things."""
+
 _WATCHED, _SIZE = 300, 64
 """Rows of an episode, and height and width of its pictures [px], by which a camera is judged."""
 
@@ -80,9 +84,10 @@ def judge(scene: Scene, *, told: bool = False) -> Judgement:
     against, worse = [], []
     if not told and scene.episodes < FEWEST_EPISODES:
         count = "is 1 episode" if scene.episodes == 1 else f"are {scene.episodes} episodes"
+        shown = ", or show one of each with --click" if scene.episodes >= FEWEST_SHOWN else ""
         against.append(
-            f"there {count}, and finding things takes {FEWEST_EPISODES}, in which they lie elsewhere: record more, or "
-            "show one of each with --click."
+            f"there {count}, and finding things takes {FEWEST_EPISODES}, in which they lie elsewhere: record more"
+            f"{shown}."
         )
     if not told and not scene.telemetry:
         against.append("there is no telemetry, so nothing tells things from the robot: show one of each with --click.")

@@ -23,6 +23,7 @@ from gwm_sim.data.tracking.discovery.practice import practise
 from gwm_sim.data.tracking.discovery.trial import on_trial
 from gwm_sim.data.tracking.palette import Palette, bins
 from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.readiness import FEWEST_SHOWN
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import ConfigError, DataError
@@ -31,9 +32,6 @@ Show = Callable[[float, str], None]
 
 LEARNED_FROM = 60
 """Episodes in which things are looked for, at most; more find the same."""
-
-FEWEST = 3
-"""Episodes of which the nearest poses still tell the robot from what lies elsewhere in each."""
 
 AT_ONCE = 128
 """Pictures that are looked at together, which bounds memory."""
@@ -115,10 +113,8 @@ class Tracker:
             NothingToTrack: Nothing qualifies; the message says why.
         """
         chosen = episodes or np.unique(np.linspace(0, len(file) - 1, LEARNED_FROM).round().astype(int)).tolist()
-        if len(chosen) < FEWEST:
-            raise NothingToTrack(
-                f"{len(chosen)} episodes are too few to tell things from the robot: {FEWEST} are needed"
-            )
+        if len(chosen) < FEWEST_SHOWN:
+            raise NothingToTrack(f"following things takes {FEWEST_SHOWN} episodes at least, got {len(chosen)}.")
         library = PoseLibrary.of(file, camera, chosen)
         evidence = gather(file, camera, library, chosen, lambda share, text: show(0.6 * share, text))
         found, refused = (
@@ -130,8 +126,8 @@ class Tracker:
             found, still = on_trial(evidence, found, believed=bool(clicks) or objects is not None)
             refused += still
         things = _named(found)
-        if unknown := [number for number in drop if not 0 <= number < len(things)]:
-            raise ConfigError(f"--drop {unknown[0]}: there are {len(things)} things, from 0")
+        if things and (unknown := [number for number in drop if not 0 <= number < len(things)]):
+            raise ConfigError(f"--drop {unknown[0]}: what was found has the numbers 0 to {len(things) - 1}.")
         kept = [number for number in range(len(things)) if number not in drop]
         if not kept:
             raise NothingToTrack(_why_nothing(refused, bool(things)))
@@ -250,7 +246,7 @@ def _clicked(file: EpisodeFile, camera: str, evidence: Evidence, clicks: tuple[C
         if item is None:
             raise NothingToTrack(
                 f"episode {click.episode}, frame {click.frame} shows nothing of one colour at column "
-                f"{click.column:g}, row {click.row:g}: click the middle of a thing"
+                f"{click.column:g}, row {click.row:g}: click the middle of a thing."
             )
         found.append(item)
     return found
@@ -275,7 +271,7 @@ def _named(found: list[Found]) -> list[Thing]:
 
 def _why_nothing(refused: list[Refused], dropped: bool) -> str:
     if dropped:
-        return "nothing is left to track: --drop names everything that was found"
+        return "nothing is left to track: --drop names everything that was found."
     if not refused:
         return (
             "nothing to track was found: nothing moves before the background that the robot's pose does not explain. "

@@ -49,7 +49,11 @@ def test_nothing_speaks_against_a_scene_that_stands_still() -> None:
     ("scene", "reason"),
     [
         (watching(seen(), seen(), episodes=3), "there are 3 episodes, and finding things takes 8"),
-        (watching(seen(), episodes=1), "there is 1 episode, and"),
+        (watching(seen(), seen(), episodes=3), "record more, or show one of each with --click"),
+        (
+            watching(seen(), episodes=1),
+            "there is 1 episode, and finding things takes 8, in which they lie elsewhere: record more",
+        ),
         (watching(seen(), seen(), telemetry=False), "there is no telemetry"),
         (watching(seen(turning=True), seen(turning=True)), "camera front moves all the time"),
         (watching(seen(), seen(shift=10)), "camera front was moved, by about 10 of 64 pixels, by episode 1"),

@@ -91,7 +91,7 @@ def discover(
     if wanted is not None:  # somebody knows better
         chosen = _choose(evidence, [item for item in judged if item.faults and item.behaviour], wanted, chosen)
     refused = [
-        Refused(item.candidate.color, item.faults[0] if item.faults else f"{wanted} likelier ones were asked for")
+        Refused(item.candidate.color, item.faults[0] if item.faults else f"{wanted} asked for, and others likelier")
         for item in judged
         if not _known(item, chosen)
     ]
