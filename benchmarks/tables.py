@@ -26,8 +26,10 @@ from sections import (
     transfer_table,
     uncertainty_text,
 )
+from worlds import by_eye
 from worlds.rows import WORLDS
 from worlds.table import own_worlds_text
+from worlds.tracking_table import tracking_text
 
 from gwm_sim.envs.blocks.spec import TASKS
 from gwm_sim.errors import GwmError
@@ -42,6 +44,9 @@ BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput")
 """Results of programs here that are of the shipped gwm-mini."""
+
+OF_NO_MODEL = ("own robot", "own worlds", "tracking")
+"""Sections that no model card has: they are of worlds that are not ours, and of no shipped model."""
 
 REPEAT = "run python benchmarks/{0}.py --json benchmarks/results/{0}.json"
 
@@ -189,6 +194,7 @@ def sections() -> dict[str, Section]:
         "experts": Section("Experts and floors", experts_table(experts)),
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
         **({"own worlds": Section("Worlds of one's own", own_worlds_text(own_worlds))} if own_worlds else {}),
+        **({"tracking": Section("Things found in raw recordings", tracking)} if (tracking := tracked_text()) else {}),
     }
 
 
@@ -196,6 +202,20 @@ def own_worlds_results() -> dict[str, dict[str, Any]]:
     """What `own_worlds.py` wrote, by the names of the worlds and in their order; no model of it is shipped."""
     paths = {name: RESULTS / "own_worlds" / f"{name}.json" for name in WORLDS}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def tracked_text() -> str:
+    """What `tracking.py` wrote and a person counted; empty where it was not run.
+
+    Raises:
+        GwmError: The person looked at the tracks of another tracker.
+    """
+    path = RESULTS / "tracking.json"
+    if not path.exists():
+        return ""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    count = by_eye.counted(report["sheet"]["tracking"]["tracker"]) if "sheet" in report else None
+    return tracking_text(report, count)
 
 
 def speed_text(report: dict[str, Any], steps: dict[str, Any] | None) -> str:
@@ -307,8 +327,9 @@ def with_tables(text: str, content: str) -> str:
 def main(config: TablesConfig) -> int:
     """Write or check."""
     parts = sections()
-    ten, both, *of_mini = parts.values()
-    pages = {README: [ten], NUMBERS: [both, *of_mini], MODEL_CARD: of_mini[:-1], PREVIEW_CARD: [both]}
+    ten, both, *rest = parts.values()
+    of_mini = [section for section in rest if section not in [parts.get(name) for name in OF_NO_MODEL]]
+    pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both]}
     outdated = []
     for path, shown in pages.items():
         text = path.read_text(encoding="utf-8")

@@ -95,8 +95,15 @@ class Move(NamedTuple):
 
 def rides_along(stretches: Sequence[Array]) -> bool:
     """Return whether a camera moves all the time, as one on the arm does, from stretches (F, 64, 64, 3) uint8."""
-    changes = [np.percentile(frames.mean(axis=-1).std(axis=0), _STEADIEST) for frames in stretches]
+    changes = [np.percentile(_evenly_lit(frames.mean(axis=-1)).std(axis=0), _STEADIEST) for frames in stretches]
     return bool(np.median(changes) > _STEADY)
+
+
+def _evenly_lit(grey: Array) -> Array:
+    """Undo a light that brightens or dims during some pictures in grey levels, (F, H, W)."""
+    ratios = np.median(grey, axis=0) / np.maximum(grey, 1.0)
+    lit: Array = grey * np.median(ratios, axis=(1, 2), keepdims=True)
+    return lit
 
 
 def moves(stretches: Sequence[Array]) -> Iterator[Move]:
