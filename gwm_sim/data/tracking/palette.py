@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from gwm_sim.arrays import Array
 
@@ -96,6 +95,8 @@ def bins(lit: Array) -> Array:
 
 
 def _blurred(counts: Array) -> Array:
+    from scipy.ndimage import gaussian_filter
+
     grid = counts.reshape(_LEVELS, _LEVELS, _LEVELS).astype(np.float32)
     blurred: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
     return blurred

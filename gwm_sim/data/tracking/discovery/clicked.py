@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
@@ -65,6 +64,8 @@ def _region(evidence: Evidence, picture: Array, column: int, row: int) -> Array:
 
 
 def _piece_at(pixels: Array, column: int, row: int) -> Array:
+    import cv2
+
     _, labels = cv2.connectedComponents(pixels.view(np.uint8), connectivity=4)
     near = labels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].ravel()
     near = near[near > 0]
