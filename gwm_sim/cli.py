@@ -18,6 +18,7 @@ from typing import NamedTuple
 from gwm_sim import __version__
 from gwm_sim.errors import GwmError
 from gwm_sim.extras import EXTRA_OF_PACKAGE, missing
+from gwm_sim.files import check_json
 from gwm_sim.storage import trouble
 
 
@@ -130,6 +131,8 @@ def _call(name: str, options: list[str]) -> int:
     module = import_module(module_of(name))
     options_class = getattr(module, config_of(name))
     config = tyro.cli(options_class, args=options, prog=f"gwm {name}", description=f"{VERBS[name].help}.")
+    if getattr(config, "json", None) is not None:
+        check_json(config.json)  # before hours of work
     code: int = module.main(config)
     sys.stdout.flush()  # here, where a full disk or a closed pipe is an error with a message
     return code

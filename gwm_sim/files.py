@@ -52,6 +52,20 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False, default=os.fspath) + "\n")
 
 
+def check_json(path: Path) -> None:
+    """Refuse to write the numbers of a verb over something else, such as the data that they are of.
+
+    Raises:
+        ConfigError: There is a folder, or a file that is no JSON.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--json {path} is a folder: give the name of a file.")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(64).lstrip()[:1] not in (b"", b"{", b"["):
+                raise ConfigError(f"--json {path} exists and is no JSON: it is left as it is. Give another name.")
+
+
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Hold a lock on the file `path`, which is made if need be; it ends with the process that holds it.

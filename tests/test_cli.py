@@ -137,6 +137,18 @@ def test_interrupt_is_exit_code_130() -> None:
     assert cli.main(["echo", "--data", "a", "--error", "interrupt"]) == 130
 
 
+def test_numbers_are_not_written_over_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, report = tmp_path / "data.hdf5", tmp_path / "report.json"
+    data.write_bytes(b"\x89HDF\r\n\x1a\n")
+    report.write_text("[1]", encoding="utf-8")
+    assert cli.main(["doctor", "--json", str(data)]) == cli.main(["doctor", "--json", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert "data.hdf5 exists and is no JSON" in printed.err and "is a folder" in printed.err and not printed.out
+    assert data.read_bytes() == b"\x89HDF\r\n\x1a\n"
+    cli.main(["doctor", "--json", str(report)])
+    assert "torch" in json.loads(report.read_text(encoding="utf-8"))
+
+
 def test_doctor_writes_its_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "reports" / "doctor.json"
     code = cli.main(["doctor", "--json", str(report)])

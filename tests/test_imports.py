@@ -59,14 +59,14 @@ def test_envs_import_no_policies() -> None:
     assert forbidden_imports("envs", ("gwm_sim.policies", "stable_baselines3")) == []
 
 
-def test_core_works_without_gymnasium_mujoco_and_stable_baselines3() -> None:
+def test_core_works_without_optional_packages() -> None:
     core = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources("gwm_sim")]
     run_python(f"""
 import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {{"gymnasium", "mujoco", "stable_baselines3"}}:
+        if name.partition(".")[0] in {{"gymnasium", "mujoco", "stable_baselines3", "cv2", "scipy"}}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocker())

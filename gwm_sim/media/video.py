@@ -13,14 +13,15 @@ import av
 import numpy as np
 
 from gwm_sim.arrays import Array
+from gwm_sim.errors import ConfigError
 from gwm_sim.files import replacing
 
 # Capitals of 3 by 5 pixels: one octal digit per row, from the top; its three bits are the pixels from left to right.
-_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+=/:%"
+_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+=/:%,()'"
 _ROWS = (
     "25755 65656 34443 65556 74647 74644 34553 55755 72227 11152 55655 44447 57755 65555 25552 65644 25563 65655 34216 "
     "72222 55557 55552 55775 55255 55222 71247 75557 26227 71747 71317 55711 74717 74757 71222 75757 75717 "
-    "00002 00700 02720 07070 11244 02020 51245"
+    "00002 00700 02720 07070 11244 02020 51245 00024 12221 42224 22000"
 )
 _GLYPHS = dict(zip(_CHARACTERS, _ROWS.split(), strict=True))
 _PAPER, _INK = 255, 40
@@ -107,12 +108,15 @@ def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
         path: File to write; its suffix chooses the container, such as `.mp4`.
         frames: At least one frame; an odd height or width is padded by one white pixel, which H.264 needs.
         rate: Frames per second [Hz].
+
+    Raises:
+        ConfigError: No container has that suffix.
     """
     frames = iter(frames)
     first = next(frames)
     height, width = first.shape[:2]
     padding = ((0, height % 2), (0, width % 2), (0, 0))
-    with replacing(path, f".tmp{Path(path).suffix}") as temporary, av.open(str(temporary), "w") as container:
+    with replacing(path, f".tmp{Path(path).suffix}") as temporary, _film(temporary) as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
         stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
         stream.options = {"crf": "18"}
@@ -120,6 +124,13 @@ def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
             padded = np.pad(frame, padding, constant_values=_PAPER)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def _film(path: Path) -> av.container.OutputContainer:
+    try:
+        return av.open(str(path), "w")
+    except ValueError as error:  # of a suffix that says no container
+        raise ConfigError(f"no film ends in {path.suffix!r}: give a name that ends in .mp4.") from error
 
 
 def _paste(sheet: Array, image: Array, y: int, x: int) -> None:

@@ -275,12 +275,13 @@ def about_objects(path: Route, data: TrainingData) -> str | None:
     stored = data.stored
     if data.schema.object_names or (path == "video" and not stored.object_names):
         return None
+    names = ", ".join(stored.object_names)
     if path == "video":
-        return f"--path video: where {', '.join(stored.object_names)} are is left out; learning from pictures alone"
+        return f"--path video: where {names} are is left out; learning from pictures alone"
     if stored.object_names:
         return (
-            f"where {', '.join(stored.object_names)} are is known in image coordinates only, from which nothing is "
-            "learned yet: learning from pictures alone"
+            f"where the objects are ({names}) is known in image coordinates only, from which "
+            "nothing is learned yet: learning from pictures alone"
         )
     extra = 'pip install "gwm-sim[track]"'
     return f"these data say nothing of objects: learning from pictures alone. gwm track ({extra}) can find them"

@@ -186,6 +186,13 @@ def test_dropped_things_are_left_out_and_the_others_keep_their_number(raw: Path,
     assert [(thing.number, thing.name) for thing in result.things] == [(1, "blue")]
 
 
+def test_fewer_things_than_asked_for_are_a_caution(raw: Path, tmp_path: Path) -> None:
+    result = track_episodes(TrackConfig(raw, tmp_path / "two.hdf5", objects=2, drop=(0,)))
+    assert len(result.things) == 1 and result.cautions == []
+    result = track_episodes(TrackConfig(raw, tmp_path / "five.hdf5", objects=5))
+    assert result.cautions == ["--objects 5: 2 were found."]
+
+
 def test_things_of_another_file_stay_the_same(raw: Path, tmp_path: Path, by_color: type[ColorTracker]) -> None:
     first, second = tmp_path / "first.hdf5", tmp_path / "second.hdf5"
     track_episodes(TrackConfig(raw, first, objects=1))

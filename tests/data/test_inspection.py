@@ -16,7 +16,7 @@ from recordings import make_episode, write_file
 from gwm_sim.commands.inspect import InspectConfig, main
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.inspection import is_sustained, summarize
-from gwm_sim.errors import DataError
+from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.media.video import contact_sheet, mosaic, text, write_png, write_video
 
 
@@ -72,6 +72,9 @@ def test_png_keeps_every_pixel(tmp_path: Path) -> None:
 
 def test_film_has_all_frames_and_roughly_their_colours(tmp_path: Path) -> None:
     levels = (40, 120, 220)
+    with pytest.raises(ConfigError, match=r"no film ends in '\.foo': give a name that ends in \.mp4"):
+        write_video(tmp_path / "film.foo", [np.zeros((16, 16, 3), np.uint8)], rate=10.0)
+    assert not list(tmp_path.iterdir())
     write_video(tmp_path / "film.mp4", (np.full((15, 33, 3), level, np.uint8) for level in levels), rate=10.0)
     with av.open(str(tmp_path / "film.mp4")) as film:
         assert film.streams.video[0].average_rate == 10

@@ -37,7 +37,10 @@ def raw_schema(schema: Schema, calibration: bool) -> Schema:
     cameras = schema.cameras
     if not calibration:
         settings |= {_CALIBRATED: False}
-        cameras = {name: Camera.uncalibrated(seen.height, seen.width) for name, seen in cameras.items()}
+        cameras = {
+            name: replace(Camera.uncalibrated(seen.height, seen.width), moving=seen.moving)
+            for name, seen in cameras.items()
+        }
     unlabelled = replace(schema.without_objects(), tasks=(), task=None)
     return replace(unlabelled, cameras=cameras, env_kwargs={}, settings=settings)
 

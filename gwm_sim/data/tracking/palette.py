@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from gwm_sim.arrays import Array
 
@@ -101,6 +100,8 @@ def bins(lit: Array) -> Array:
 
 def blurred(counts: Array) -> Array:
     """Spread pixels by colour (BINS,) to colours that may be the same."""
+    from scipy.ndimage import gaussian_filter
+
     grid = counts.reshape(_LEVELS, _LEVELS, _LEVELS).astype(np.float32)
     spread: Array = gaussian_filter(grid, _BLUR, mode="nearest").reshape(BINS)
     return spread

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
@@ -69,6 +68,8 @@ def find_pieces(mask: Array, covers: Array, usual: tuple[float, float, float], c
         usual: Width, height [px] and area of a thing when nothing covers it.
         count: Number of things of that look.
     """
+    import cv2
+
     width, height, area = usual
     number, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     least = max(2.0, 0.05 * area)

@@ -141,8 +141,8 @@ class Tracker:
             found, still = on_trial(evidence, found, believed=bool(clicks) or objects is not None)
             refused += still
         things = _named(found)
-        if unknown := [number for number in drop if not 0 <= number < len(things)]:
-            raise ConfigError(f"--drop {unknown[0]}: there are {len(things)} things, from 0")
+        if things and (unknown := [number for number in drop if not 0 <= number < len(things)]):
+            raise ConfigError(f"--drop {unknown[0]}: what was found has the numbers 0 to {len(things) - 1}.")
         kept = [number for number in range(len(things)) if number not in drop]
         if not kept:
             raise NothingToTrack(_why_nothing(refused, bool(things)))
@@ -298,7 +298,7 @@ def _named(found: list[Found]) -> list[Thing]:
 
 def _why_nothing(refused: list[Refused], dropped: bool) -> str:
     if dropped:
-        return "nothing is left to track: --drop names everything that was found"
+        return "nothing is left to track: --drop names everything that was found."
     if not refused:
         return (
             "nothing to track was found: nothing moves before the background that the robot's pose does not explain. "

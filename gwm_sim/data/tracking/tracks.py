@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.tracking.appearance import Appearance, inputs_of
@@ -111,6 +110,8 @@ def _chains(times: Array, pieces: list[Piece], look: Look, length: int) -> list[
 
 def _relinked(chains: list[list[tuple[int, Piece]]], length: int) -> list[list[tuple[int, Piece]]]:
     """Give pieces of things that look alike to whom they are nearest: a chain may have changed from one to another."""
+    from scipy.optimize import linear_sum_assignment
+
     by_time: list[list[Piece]] = [[] for _ in range(length)]
     for chain in chains:
         for t, piece in chain:

@@ -121,7 +121,7 @@ def test_a_person_may_count_drop_and_click(tmp_path: Path) -> None:
     both = Tracker.fit(file, "front")
     (kept,) = Tracker.fit(file, "front", drop=(0,)).things
     assert kept == both.things[1]
-    with pytest.raises(ConfigError, match="--drop 2: there are 2 things, from 0"):
+    with pytest.raises(ConfigError, match="--drop 2: what was found has the numbers 0 to 1"):
         Tracker.fit(file, "front", drop=(2,))
     with pytest.raises(NothingToTrack, match="--drop names everything"):
         Tracker.fit(file, "front", drop=(0, 1))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.tracking.discovery.evidence import Blob, Evidence
@@ -73,9 +71,16 @@ class Behaviour:
     size: tuple[float, float, float]
     """Width, height [px] and area when it is seen well."""
 
+    @property
+    def likely(self) -> float:
+        """How likely a thing behaves so, in [0, 1]: it is seen always, and has always the same area."""
+        return self.presence * min(1.0, 1.5 / self.spread)
+
 
 def blob_candidates(evidence: Evidence, blobs: Sequence[Blob]) -> list[Candidate]:
     """Group blobs that look alike, the largest group first."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
     if len(blobs) < _FEWEST:
         return []
     features = np.array([[*(blob.color / _SAME_COLOR), np.log(blob.area) / _SAME_AREA] for blob in blobs])
@@ -163,6 +168,8 @@ def behaviour(evidence: Evidence, pixels: Array, count: int) -> Behaviour | None
 def _largest(pixels: Array, count: int) -> tuple[Array, Array, Array, Array]:
     """Return of the largest piece area (N,), place (N, 2) and box (N, 2), and pixels of the `count` largest and of all
     pieces (N, 2)."""
+    import cv2
+
     length = len(pixels)
     area, place, box, total = np.zeros(length), np.zeros((length, 2)), np.zeros((length, 2)), np.ones((length, 2))
     for n in np.flatnonzero(pixels.any(axis=(1, 2))).tolist():
@@ -199,6 +206,8 @@ def united(one: Candidate, other: Candidate) -> Candidate:
 
 def touching(one: Array, other: Array) -> float:
     """Return in which share of the pictures that show both, pixels (N, H, W) of two looks touch."""
+    import cv2
+
     both = one.any(axis=(1, 2)) & other.any(axis=(1, 2))
     if both.mean() < 0.2:
         return 0.0

@@ -30,6 +30,9 @@ LARGEST = 0.2
 """Share of the picture that the box around a thing has at most; what has more is a robot that its telemetry does not
 explain, as before a camera that moves."""
 
+DOUBTED = 0.3
+"""Confidence, at most, in what is followed only because a person says that it is a thing."""
+
 LIKELY = 0.33
 """Least score of a thing."""
 
@@ -91,7 +94,7 @@ def discover(
     if wanted is not None:  # somebody knows better
         chosen = _choose(evidence, [item for item in judged if item.faults and item.behaviour], wanted, chosen)
     refused = [
-        Refused(item.candidate.color, item.faults[0] if item.faults else f"{wanted} likelier ones were asked for")
+        Refused(item.candidate.color, item.faults[0] if item.faults else f"{wanted} asked for, and others likelier")
         for item in judged
         if not _known(item, chosen)
     ]
@@ -124,8 +127,7 @@ class _Judged:
     def score(self) -> float:
         if self.behaviour is None:
             return 0.0
-        known = self.behaviour.presence * min(1.0, 1.5 / self.behaviour.spread)
-        return known * (1.0 if self.candidate.steady else 0.9 * self.behaviour.whole)
+        return self.behaviour.likely * (1.0 if self.candidate.steady else 0.9 * self.behaviour.whole)
 
     @property
     def rank(self) -> tuple[bool, float]:

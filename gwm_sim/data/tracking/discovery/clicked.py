@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.tracking.background import levels
 from gwm_sim.data.tracking.discovery.candidates import Candidate, behaviour, pixels_of
-from gwm_sim.data.tracking.discovery.choice import Found, accepted
+from gwm_sim.data.tracking.discovery.choice import DOUBTED, Found, accepted
 from gwm_sim.data.tracking.discovery.evidence import Evidence
 from gwm_sim.data.tracking.palette import BINS, bins, blurred
 
@@ -37,12 +36,13 @@ def clicked(evidence: Evidence, picture: Array, mask: Array) -> Found:
     own = pixels & _near_in_size(pixels, int(mask.sum()))
     seen = own.any(axis=(1, 2))
     if not seen.any():
-        return accepted(first, None)
+        return accepted(first, None, DOUBTED)
     beside = evidence.front[seen] & ~evidence.explained[seen] & ~own[seen]
     colors = evidence.colors[seen]
     counts = [np.bincount(colors[chosen], minlength=BINS).astype(np.float32) for chosen in (own[seen], beside)]
     learned = replace(first, counts=(counts[0], counts[1]), pictures=int(seen.sum()))
-    return accepted(learned, behaviour(evidence, pixels_of(evidence, learned), 1))
+    again = behaviour(evidence, pixels_of(evidence, learned), 1)
+    return accepted(learned, again, DOUBTED if again is None else again.likely)
 
 
 def look_alike(one: Found, other: Found) -> bool:
@@ -69,6 +69,8 @@ def region_at(evidence: Evidence, picture: Array, column: int, row: int) -> Arra
 
 
 def _piece_at(pixels: Array, column: int, row: int) -> Array:
+    import cv2
+
     _, labels = cv2.connectedComponents(pixels.view(np.uint8), connectivity=4)
     near = labels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].ravel()
     near = near[near > 0]

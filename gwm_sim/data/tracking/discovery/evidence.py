@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from gwm_sim.arrays import Array
@@ -73,6 +72,8 @@ class Evidence:
 
     def blobs(self) -> list[Blob]:
         """Return what lies apart from robot, border and all else, and is not explained by telemetry."""
+        import cv2
+
         found = []
         pixels = self.front[0].size
         for moment, front in enumerate(self.front):

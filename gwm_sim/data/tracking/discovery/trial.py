@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gwm_sim.data.tracking.discovery.choice import Found, Refused
+from gwm_sim.data.tracking.discovery.choice import DOUBTED, Found, Refused
 from gwm_sim.data.tracking.discovery.evidence import Evidence
 from gwm_sim.data.tracking.palette import Palette
 from gwm_sim.data.tracking.sightings import Sightings
@@ -46,10 +46,13 @@ def on_trial(evidence: Evidence, found: list[Found], believed: bool) -> tuple[li
         first += item.candidate.count
         size = _size(runs, columns, item.size)
         moves = [max(_way(run, column) for column in columns) / np.sqrt(size[0] * size[1]) for run in runs]
-        if not believed and np.mean(np.array(moves) > MOVES) < IN_EPISODES:
+        still = np.mean(np.array(moves) > MOVES) < IN_EPISODES
+        if still and not believed:
             refused.append(Refused(item.candidate.color, "it hardly ever moves during an episode"))
-        else:
-            kept.append(replace(item, size=size, place=_place(runs, columns, evidence.background.picture.shape)))
+            continue
+        confidence = min(item.confidence, DOUBTED) if still else item.confidence
+        place = _place(runs, columns, evidence.background.picture.shape)
+        kept.append(replace(item, size=size, place=place, confidence=confidence))
     return kept, refused
 
 
