@@ -11,7 +11,7 @@ from gwm_sim.arrays import Array
 _FITS = 1.25
 """Times the usual width or height that a thing's pixels may span."""
 
-_BESIDE = 0.6
+_BESIDE = 0.75
 """Share of the pixels beyond a side that must be background for the side to be the thing's own."""
 
 _LINE, _ENOUGH = 0.25, 2
