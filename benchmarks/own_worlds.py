@@ -105,6 +105,7 @@ def train(place: Place, camera: str, path: str, minutes: float) -> dict[str, Any
     """Train one kind of model on what was tracked, or on what there is, and measure it on the tests.
 
     Returns:
+        minutes: How long it was trained on one core.
         words: What training says of the model in closing.
         evaluation: What `gwm eval` says.
     """
@@ -121,7 +122,7 @@ def train(place: Place, camera: str, path: str, minutes: float) -> dict[str, Any
         words = ["--training-data", data, "--horizons", *HORIZONS, "--video", model / "rollouts.png"]
         gwm("eval", "--model", model, "--data", tests, "--json", evaluation, *words)
     closing, measured = (json.loads(path.read_text(encoding="utf-8")) for path in (report, evaluation))
-    return {"words": closing["words"], "evaluation": measured}
+    return {"minutes": minutes, "words": closing["words"], "evaluation": measured}
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def model_rows(result: dict[str, Any]) -> list[list[str]]:
         if path not in result:
             continue
         report = result[path]["evaluation"]
+        if not report["horizons"]:  # too little to measure with; `lacking` has the words
+            continue
         steps = next((h for h in STEPS if report["horizons"].get(str(h), {}).get("psnr") is not None), STEPS[0])
         numbers = report["horizons"].get(str(steps), {})
         drawn = {"": label} | ({} if rows else FLOORS)
@@ -87,8 +89,18 @@ def model_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def lacking(results: Mapping[str, dict[str, Any]]) -> str:
-    """What could not be tracked, in the words of the commands."""
+    """What could not be tracked or measured, in the words of the commands, and how long models were trained."""
     refused = [
         f"{result['title']}: {told}" for result in results.values() if (told := result["tracking"].get("refused"))
     ]
-    return "\n".join(f"- {line}" for line in [*refused, "`benchmarks/own_worlds.py`."])
+    trained = [
+        result[path] | {"title": result["title"]} for result in results.values() for path in PATHS if path in result
+    ]
+    unmeasured = [
+        f"{told['title']}: trained, and {' '.join(told['words'])}"
+        for told in trained
+        if not told["evaluation"]["horizons"]
+    ]
+    minutes = sorted({f"{told['minutes']:g}" for told in trained})
+    made = f"Trained for {' or '.join(minutes)} minutes of one core each. `benchmarks/own_worlds.py`."
+    return "\n".join(f"- {line}" for line in [*refused, *unmeasured, made])

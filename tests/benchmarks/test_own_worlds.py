@@ -118,12 +118,20 @@ def test_the_table_shows_what_is_known_and_leaves_the_rest_empty() -> None:
     numbers = {"psnr": 20.0, "kept": 0.5, "kept_floor": 0.25, "kept_scene_floor": None, "moved_error_px": 1.25}
     evaluation = {"horizons": {"10": numbers}, "controllability": {"pictures": {"shuffled": 3.04}}}
     refused = {"title": "B", "data": {"train": {"frames": 9}}, "tracking": {"refused": "nothing moves"}}
-    text = own_worlds_text({"a": result("A", video={"evaluation": evaluation, "words": []}), "b": refused})
+    nothing: dict[str, Any] = {"horizons": {}, "controllability": {}}
+    results = {
+        "a": result("A", video={"minutes": 5.0, "evaluation": evaluation, "words": []}),
+        "b": refused,
+        "c": result("C", video={"minutes": 5.0, "evaluation": nothing, "words": ["too little was left."]}),
+    }
+    text = own_worlds_text(results)
     assert "| A | 24,300 | 1 of 1, 1 more | 99.1 |  | 1.2 |" in text
     assert "| B | 9 | none |  |  |  |" in text
     assert "| A | 10 | video dynamics | 1.2 |  |  | 50.0 |  |  |  | 3.0 times |" in text
     assert "| A | 10 | last frame copied |  |  |  | 25.0 |  |  |  |  |" in text
     assert "- B: nothing moves" in text
+    assert "| C | 10 |" not in text and "- C: trained, and too little was left." in text
+    assert "Trained for 5 minutes of one core each." in text
 
 
 def test_tracking_alone_needs_no_second_table() -> None:
