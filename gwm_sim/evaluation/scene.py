@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.poses import PoseLibrary
+from gwm_sim.data.tracking.readiness import require
 from gwm_sim.errors import DataError, MissingDependency
-from gwm_sim.extras import install_command
 from gwm_sim.progress import Show
 
 if TYPE_CHECKING:  # a tracker needs an extra
@@ -50,8 +49,7 @@ def find_tracker(file: EpisodeFile, camera: str, show: Show = lambda share, text
         NothingToTrack: Nothing in the file can be followed; the message says why.
         MissingDependency: Tracking needs an extra that is not installed.
     """
-    if not all(map(find_spec, ("cv2", "scipy"))):
-        raise MissingDependency(f"finding them needs OpenCV and SciPy. Run: {install_command('scipy')}")
+    require()
     from gwm_sim.data.tracking.tracker import Tracker  # which needs both
 
     arrays = file.attached("tracker")

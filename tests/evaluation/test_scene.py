@@ -12,10 +12,10 @@ from color_trackers import drawn_poses, make_tracker
 from drawings import Array, make_episode, make_schema, table, write_file
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.tracking import readiness
 from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.tracker import NothingToTrack, Tracker
 from gwm_sim.errors import MissingDependency
-from gwm_sim.evaluation import scene as scenes
 from gwm_sim.evaluation.scene import Scene, find_scene
 
 RED = (203, 10, 10)
@@ -67,7 +67,7 @@ def test_where_nothing_can_be_tracked_the_reason_is_kept(
 
 
 def test_things_need_an_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "find_spec", lambda name: None if name == "cv2" else True)
+    monkeypatch.setattr(readiness, "find_spec", lambda name: None if name == "cv2" else True)
     with EpisodeFile(path) as file:
         assert 'pip install "gwm-sim[track]"' in find_scene(file, "front").untracked
 
