@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gwm_sim.data.schema import Command, Schema
+from gwm_sim.data.schema import Command, ObjectFrame, Schema
 from gwm_sim.errors import ConfigError
 
 FORMAT = 3  # version of the checkpoint layout
-CAME_LATER = ("views", "pack", "rides", "noise", "action_size")
+CAME_LATER = (
+    *("views", "pack", "rides", "noise", "action_size"),
+    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual"),
+)
 """Options that the first checkpoints of this format do not have."""
 
 CELL = 8  # pixels per side of a latent cell
@@ -77,7 +80,7 @@ class DynamicsConfig:
     levels: int  # values per integer
     telemetry: int  # length of the telemetry vector
     actions: int  # length of the action vector
-    objects: int  # tracked objects; 0 when the data has no poses
+    objects: int  # things whose places are known, at most so many at a time; 0 where none is
     properties: int  # physics properties that condition the prediction
     commands: tuple[Command, ...] = ()  # quantities that the controller integrates exactly
     effector: tuple[int, ...] = ()
@@ -101,6 +104,17 @@ class DynamicsConfig:
     noise: int = 0
     """Where objects are tracked, random numbers per object and step that decide what cannot be foreseen; 0 for a model
     of the most likely future alone."""
+    state: bool = False
+    """Whether nothing is predicted from pictures although no thing is known: then there is the robot alone."""
+    object_frame: ObjectFrame = "metres"  # in what the places of objects are
+    kinds: tuple[int, ...] = ()
+    """Which kind of thing each object is; those of one kind can be exchanged. Empty where each is of its own."""
+    pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
+    gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
+    points: int = 0
+    """Points of the robot that are found by learning, in the frame of the objects, where the end-effector is not known
+    in that."""
+    residual: int = 0  # numbers for what robot and things do not explain of a picture
 
     def __post_init__(self) -> None:
         views = self.tokens // max(1, self.grid[0] * self.grid[1])
@@ -114,8 +128,8 @@ class DynamicsConfig:
 
     @property
     def from_pixels(self) -> bool:
-        """Whether the physical state is predicted with the picture in view: where nothing else says what is there."""
-        return not self.objects
+        """Whether the physical state is predicted with the picture in view, the only one to say what is there."""
+        return not (self.objects or self.state)
 
 
 @dataclass(frozen=True)

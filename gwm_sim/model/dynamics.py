@@ -4,11 +4,10 @@ First the physical state, then the picture: telemetry and object positions of th
 renderer draws the next latents for them (`renderer.py`). It also learns to render from the state alone what went on
 while nobody watched.
 
-How the physical state is predicted depends on what the data says. Where objects are tracked, robot and objects are all
-there is to know, and a recurrent network goes on from them (`object_dynamics.py`): what happens does not depend on the
-picture, so a rollout that nobody watches is not drawn, at a small part of the cost, and goes the same way as one that
-is. Where nothing is tracked only the picture knows what is there: a transformer reads all past pictures
-(`video_dynamics.py`).
+How the physical state is predicted is a choice. Where robot and things are all there is to know, but for a small
+residual, a recurrent network goes on from them (`object_dynamics.py`): what happens does not depend on the picture, so
+a rollout that nobody watches is not drawn, at a small part of the cost, and goes the same way as one that is. Where
+only the picture is to say what is there, a transformer reads all past pictures (`video_dynamics.py`).
 
 What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value
 is computed and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.layers import linear
 from gwm_sim.model.renderer import Conditioning, Renderer
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
 from gwm_sim.model.threads import weights
@@ -64,6 +64,7 @@ class Dynamics(nn.Module, ABC):
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
+        self.robot_points = pointer(config.telemetry, config.points) if config.points else None
         self.painter = Renderer(config)
         self.work_of_picture = weights(self.painter) * (config.tokens + 1)
 
@@ -117,20 +118,41 @@ class Dynamics(nn.Module, ABC):
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
-    def next_picture(self, physical: PhysicalState, segment: Segment) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of a physical state, with the past one in view."""
-        return self.painter.render(self.painter.embed(segment), self.conditioning(physical, segment), segment)
+    def next_picture(self, made: NextFrame | Segment, segment: Segment) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of a state, with the past one of `segment` in view."""
+        conditioning = self.conditioning(made, segment, made.residual)
+        return self.painter.render(self.painter.embed(segment), conditioning, segment)
 
-    def conditioning(self, physical: PhysicalState, before: PhysicalState | Segment) -> Conditioning:
-        """What there is to draw: a physical state as it is, and as it differs from the one `before`."""
+    def conditioning(
+        self,
+        physical: PhysicalState | NextFrame | Segment,
+        before: PhysicalState | Segment,
+        residual: Tensor | None = None,
+    ) -> Conditioning:
+        """What there is to draw: a physical state as it is, and as it differs from the one `before`, and the residual
+        (B, T, R), by default none."""
         robot = self.telemetry_features(physical.telemetry, before.telemetry)
+        if self.config.residual:
+            left = robot.new_zeros(*robot.shape[:2], self.config.residual) if residual is None else residual
+            robot = torch.cat((robot, left), dim=-1)
         if not self.config.objects:
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
-        things = torch.cat((physical.objects, mount), dim=2)
-        things_before = torch.cat((before.objects, mount_before), dim=2)
+        things, things_before = physical.objects, before.objects
+        if self.config.gaps:
+            things_before = things_before.where(things_before.isfinite(), things)
+        if self.robot_points is not None:
+            mount, mount_before = self.points(physical.telemetry), self.points(before.telemetry)
+        things = torch.cat((things, mount), dim=2)
+        things_before = torch.cat((things_before, mount_before), dim=2)
         middle = (self.objects_low + self.objects_high) / 2
         return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
+
+    def points(self, telemetry: Tensor) -> Tensor:
+        """Points of the robot that meet objects, in their frame, (B, T, points, 3)."""
+        assert self.robot_points is not None
+        unit = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float().unflatten(-1, (-1, 3))
+        return self.objects_low + (unit + 1) / 2 * (self.objects_high - self.objects_low)
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
@@ -168,3 +190,8 @@ class Dynamics(nn.Module, ABC):
         span = (self.properties_high - self.properties_low).clamp_min(1e-6)
         unit = (2 * (properties - self.properties_low) / span - 1).clamp(-1, 1)  # no data beyond: the nearest known
         return torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
+
+
+def pointer(telemetry: int, points: int) -> nn.Sequential:
+    """From telemetry to points of the robot, three numbers each."""
+    return nn.Sequential(linear(telemetry, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 3 * points))

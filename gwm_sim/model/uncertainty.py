@@ -6,6 +6,7 @@ fits to validation episodes (`training/calibration.py`).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gwm_sim.model.latents import normalised_entropy
@@ -18,8 +19,10 @@ def strangeness(novelty: Tensor) -> Tensor:
 
 
 def risk(predicted: NextFrame) -> Tensor:
-    """What a step (T = 1) may add to the error, (B,): the spread of the objects, else the entropy of the picture."""
+    """What a step (T = 1) may add to the error, (B,): the spread of the objects, else the entropy of the picture, and
+    of a robot alone that nobody watches the same at every step."""
     if predicted.spread.shape[-1]:
         return predicted.spread[:, 0].mean(dim=-1)
-    assert predicted.logits is not None
+    if predicted.logits is None:
+        return torch.ones_like(predicted.spread.sum(dim=(1, 2)))
     return normalised_entropy(predicted.logits[:, 0])

@@ -18,6 +18,8 @@ from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
 
+POINTS = 4  # of the robot that meet things
+FAR = 100.0  # tokens
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
 
@@ -85,7 +87,13 @@ def dynamics_config(
     """Shape of the dynamics, and what they know of cameras and actions."""
     schema = data.schema
     tracked = len(schema.object_names) > 0
-    views = [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
+    untold = config.path != "video" and (schema.provenance == "tracked" or not tracked)
+    image = tracked and schema.object_frame == "image"
+    views = (
+        [of_image(camera, tokenizer.token, camera is cameras[0]) for camera in cameras]
+        if image
+        else [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
+    )
     noise = preset.noise if "dynamics" in config.phases and tracked else 0
     if source is None:
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
@@ -103,14 +111,30 @@ def dynamics_config(
         objects=len(schema.object_names),
         properties=len(data.property_names),
         commands=schema.commands,
-        effector=schema.effector,
+        effector=() if image else schema.effector,
         grid=tokenizer.grid,
         view=tuple(float(x) for view in views for x in view.flatten()) if tracked else (),
         action_size=action_size(schema, source),
         rides=tuple(camera.moving for camera in cameras) if tracked and len(cameras) > 1 else (),
         noise=noise,
+        state=not tracked and config.path != "video",
+        object_frame=schema.object_frame,
+        kinds=(),
+        pairs=len(schema.object_names) > 2,
+        gaps=bool(data.objects.isnan().any()),
+        points=POINTS if image and schema.telemetry_names else 0,
+        residual=preset.residual if source is None and untold else 0,
         **sizes,
     )
+
+
+def of_image(camera: Camera, token: int, sees: bool) -> FloatArray:
+    """The matrix (3, 4) that takes column and row [px] of the camera that `sees` things to those of its tokens, and for
+    others far away."""
+    if not sees:
+        return np.array([[0, 0, 0, -FAR], [0, 0, 0, -FAR], [0, 0, 0, 1.0]])
+    middle = 0.5 * (token - 1) / token  # of the first token
+    return np.array([[1 / token, 0, 0, -middle], [0, 1 / token, 0, -middle], [0, 0, 0, 1.0]])
 
 
 def mounted(camera: Camera, data: TrainingData) -> Camera:

@@ -17,7 +17,7 @@ NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tok
 ALL = (*NEEDED, "depth")
 
 Route = Literal["auto", "objects", "video"]
-"""What a model learns from: where objects are if that is known, that or nothing, or pictures alone."""
+"""How a model predicts: from robot, things and a residual, of which things must be known; or from pictures."""
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
@@ -38,6 +38,7 @@ class Preset:
     memory: int = 192
     pack: int = 2
     noise: int = 0
+    residual: int = 16
     rollouts_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
     free_after: float = 0.3
@@ -59,6 +60,7 @@ PRESETS = {
         frames_per_window=8,
         attention_window=6,
         memory=32,
+        residual=4,
         rollouts_per_batch=8,
         rollouts=(8,),
     ),
@@ -77,8 +79,8 @@ class TrainConfig:
     """More episode files, of which only the motion of robot and objects is learned, not the pictures: those may look
     different, such as with `--rendering fast`."""
     path: Route = "auto"
-    """What is learned from: objects, where the data say in metres where they are, measured or tracked; or video, the
-    pictures alone, whatever is known of objects. auto takes objects where it can."""
+    """How the model predicts: objects, from where robot and things are, measured or tracked; or video, from pictures
+    alone, whatever is known of things. auto does as objects, with the robot alone where nothing is known of things."""
     weights: tuple[float, ...] = ()
     """How often the windows of each file are drawn, compared with those of the others; one number per file, those of
     `motion` last."""

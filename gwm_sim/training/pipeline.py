@@ -188,11 +188,26 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
     if model.config.dynamics.from_pixels:
         if "dynamics" in phases:
             learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
-    else:
-        if "dynamics" in phases:
-            learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config)
+        return
+    renders_first = model.residual_encoder is not None  # and with it learns what the dynamics is to predict
+    if renders_first:
         if "painter" in phases:
-            learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+            learn(trainer, RendererPhase(model, data, codes, preset, seed), config)
+        data.residual = unexplained(model, codes)
+    if "dynamics" in phases:
+        learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out if renders_first else nothing)
+    if "painter" in phases and not renders_first:
+        learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+
+
+def nothing(step: int) -> None:
+    """Show no sample."""
+
+
+@torch.no_grad()
+def unexplained(model: WorldModel, codes: Tensor) -> Tensor:
+    """Residuals (F, R) of all frames, from their latents (F, N, M)."""
+    return torch.cat([model.unexplained(chunk.to(model.device)).cpu() for chunk in codes.split(1024)])
 
 
 def learn(
@@ -278,13 +293,8 @@ def about_objects(path: Route, data: TrainingData) -> str | None:
     names = ", ".join(stored.object_names)
     if path == "video":
         return f"--path video: where {names} are is left out; learning from pictures alone"
-    if stored.object_names:
-        return (
-            f"where the objects are ({names}) is known in image coordinates only, from which "
-            "nothing is learned yet: learning from pictures alone"
-        )
     extra = 'pip install "gwm-sim[track]"'
-    return f"these data say nothing of objects: learning from pictures alone. gwm track ({extra}) can find them"
+    return f"these data say nothing of things: learning the robot alone. gwm track ({extra}) can find them"
 
 
 def pick_device(name: str) -> torch.device:
