@@ -188,7 +188,7 @@ class WorldModel(StoredModel):
             previous_residual=state.residual,
             properties=state.properties,
             corruption=torch.full_like(state.corruption, IMAGINED),
-            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted),
+            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted, self.config.dynamics.from_pixels),
             drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
             future=state.future,

@@ -87,7 +87,9 @@ def dynamics_config(
     """Shape of the dynamics, and what they know of cameras and actions."""
     schema = data.schema
     tracked = len(schema.object_names) > 0
-    untold = config.path != "video" and (schema.provenance == "tracked" or not tracked)
+    # Where things were measured they are all there is; of a robot that reports nothing the picture has to tell.
+    told = bool(schema.telemetry_names) or tracked
+    untold = config.path != "video" and told and (schema.provenance == "tracked" or not tracked)
     image = tracked and schema.object_frame == "image"
     views = (
         [of_image(camera, tokenizer.token, camera is cameras[0]) for camera in cameras]
@@ -117,7 +119,7 @@ def dynamics_config(
         action_size=action_size(schema, source),
         rides=tuple(camera.moving for camera in cameras) if tracked and len(cameras) > 1 else (),
         noise=noise,
-        state=not tracked and config.path != "video",
+        state=untold and not tracked,
         object_frame=schema.object_frame,
         kinds=(),
         pairs=len(schema.object_names) > 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -160,12 +161,15 @@ class TrainConfig:
         """Learning rates, as a multiple of the usual ones."""
         return self.rate or (FINE_TUNING if self.init is not None else 1.0)
 
-    def share(self, phase: str, model: WorldModelConfig) -> tuple[float | None, int | None]:
-        """A phase's part of the budget, in seconds or in steps."""
+    def share(
+        self, phase: str, model: WorldModelConfig, spent: Mapping[str, float] | None = None
+    ) -> tuple[float | None, int | None]:
+        """A phase's part of what is left of the budget, in seconds or in steps; `spent` says what earlier ones took."""
+        spent = spent or {}
         absent = {"painter"} if model.dynamics.from_pixels else set()
         absent |= set() if model.depth else {"depth"}
-        part = SHARES[phase] / sum(SHARES[name] for name in self.phases if name not in absent)
+        part = SHARES[phase] / sum(SHARES[name] for name in self.phases if name not in absent and name not in spent)
         if self.steps is not None:
-            return None, max(1, round(self.steps * part))
+            return None, max(1, round((self.steps - sum(spent.values())) * part))
         assert self.minutes is not None
-        return self.minutes * 60 * part, None
+        return max(0.0, self.minutes * 60 - sum(spent.values())) * part, None

@@ -216,8 +216,9 @@ def learn(
     """Run one phase on its share of the budget."""
     phase.rate *= config.learning_rate
     watched = phase.validation is not None and config.patience < 1
-    early_stop = EarlyStop(phase.validation_loss, config.patience) if watched else None
-    trainer.run(phase, *config.share(phase.name, trainer.model.config), sample, early_stop)
+    early_stop = EarlyStop(phase.validation_loss, config.patience, since=phase.since) if watched else None
+    if phase.name not in trainer.spent:
+        trainer.run(phase, *config.share(phase.name, trainer.model.config, trainer.spent), sample, early_stop)
 
 
 def finish(

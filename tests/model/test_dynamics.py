@@ -58,6 +58,8 @@ def test_prediction_is_causal() -> None:
     before = model.dynamics(frames)
     after = model.dynamics(changed_at(frames, 5))
     for a, b in zip(before, after, strict=True):
+        if a is None or b is None:
+            continue
         assert torch.equal(a[:, :5], b[:, :5])
         assert not a.numel() or not torch.equal(a[:, 5:], b[:, 5:])
 

@@ -27,7 +27,7 @@ def phase(tiny_data: Path, tmp_path: Path) -> VideoDynamicsPhase:
     data = load_training_data([tiny_data])
     schema = replace(data.schema, object_names=())
     data = replace(data, schema=schema, objects=data.objects[:, :0])
-    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1)
+    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1, path="video")
     model = build(config, PRESETS["tiny"], data)
     codes = encode_all(model, data, tmp_path / "latents.safetensors")
     return VideoDynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)

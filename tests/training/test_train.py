@@ -142,6 +142,7 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
         writer.write(number, replace(make_episode(number), objects=None))
     writer.merge()
     untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
+    untracked = replace(untracked, path="video")
     with pytest.raises(ConfigError, match="painter leaves nothing to learn: without objects"):
         main(untracked)
     with pytest.raises(ConfigError, match="--rollouts are for data with objects"):

@@ -51,6 +51,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
         super().__init__(model, data, preset, seed, length=preset.rollouts[-1], seen=False)
         assert isinstance(model.dynamics, ObjectDynamics)
         self.dynamics = model.dynamics
+        self.since = preset.free_after
         self.off = MISPLACED[model.config.dynamics.object_frame]
         self.lengths = [data.samplers(length)[0] for length in preset.rollouts]
         self.captured: dict[tuple[bool, int, int], Capture] = {}

@@ -43,6 +43,7 @@ class WorldModelPhase(ABC):
 
     name: str
     rate: float
+    since: float = 0.0  # progress from which what is learned is what the loss on validation episodes measures
     learned: ClassVar[tuple[str, ...]]  # how the names of the weights begin that are learned,
     spared: ClassVar[tuple[str, ...]] = ()  # but for those that begin so
 
