@@ -82,7 +82,8 @@ class DynamicsConfig:
     actions: int  # length of the action vector
     objects: int  # things whose places are known, at most so many at a time; 0 where none is
     properties: int  # physics properties that condition the prediction
-    commands: tuple[Command, ...] = ()  # quantities that the controller integrates exactly
+    commands: tuple[Command, ...] = ()
+    """What the controller integrates or is told: declared by the data, else found in them (`data/targets.py`)."""
     effector: tuple[int, ...] = ()
     """Telemetry indices of the end-effector position, in the frame of the object positions; empty if unknown."""
     memory: int = 192
@@ -193,4 +194,7 @@ def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, A
     """A part of a configuration as a JSON object. What came later is left out where it is at its default, so that a
     model keeps its hash."""
     defaults = {item.name: item.default for item in fields(part) if item.name in CAME_LATER}
-    return {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}
+    value = {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}
+    if isinstance(part, DynamicsConfig):
+        value["commands"] = [command.to_json() for command in part.commands]
+    return value

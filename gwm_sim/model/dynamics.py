@@ -9,8 +9,9 @@ residual, a recurrent network goes on from them (`object_dynamics.py`): what hap
 a rollout that nobody watches is not drawn, at a small part of the cost, and goes the same way as one that is. Where
 only the picture is to say what is there, a transformer reads all past pictures (`video_dynamics.py`).
 
-What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value
-is computed and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
+What is known exactly is not predicted: a commanded pose is integrated by the controller, or told as a target
+(`Command`), so its next value is computed and given as an input, absolute and relative to the measured pose. The arm
+therefore cannot drift.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gwm_sim.model.threads import weights
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
 TELEMETRY_REST = 0.03  # the same for telemetry
+FAR = 10  # usual changes of the telemetry, beyond which it does not matter how far a target is
 
 
 class Dynamics(nn.Module, ABC):
@@ -48,7 +50,11 @@ class Dynamics(nn.Module, ABC):
     command_action: Tensor
     command_measured: Tensor
     command_scale: Tensor
+    command_absolute: Tensor
+    reported_commands: Tensor
+    reported_telemetry: Tensor
     action_size: Tensor
+    targets: bool  # whether any command is absolute
     work: int  # products of one step of one row without its picture, see `threads.py`
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
@@ -61,6 +67,16 @@ class Dynamics(nn.Module, ABC):
             self.register_buffer(
                 f"command_{name}", torch.tensor([getattr(c, name) for c in config.commands], dtype=kind)
             )
+        # Buffers of shipped models stay as they were: these follow from the configuration.
+        absolute = torch.tensor([c.absolute for c in config.commands], dtype=torch.bool)
+        self.targets = bool(absolute.any())
+        self.register_buffer("command_absolute", absolute, persistent=False)
+        reported = [(i, c.telemetry) for i, c in enumerate(config.commands) if c.reported]
+        for name, place in (("commands", 0), ("telemetry", 1)):
+            index = torch.tensor([pair[place] for pair in reported], dtype=torch.long)
+            self.register_buffer(f"reported_{name}", index, persistent=False)
+        # What is measured goes a share of the way to its target in a step: learned, as is what differs from that.
+        self.telemetry_follows = nn.Parameter(torch.zeros(len(config.commands))) if self.targets else None
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
@@ -100,8 +116,10 @@ class Dynamics(nn.Module, ABC):
     def next_commands(self, telemetry: Tensor, actions: Tensor) -> Tensor:
         """Commanded quantities after the action, (..., number of commands): the controller's own arithmetic."""
         index = self.command_telemetry
-        moved = telemetry[..., index] + self.command_scale * actions[..., self.command_action]
-        return torch.minimum(torch.maximum(moved, self.telemetry_low[index]), self.telemetry_high[index])
+        sent = self.command_scale * actions[..., self.command_action]
+        moved = telemetry[..., index] + sent
+        moved = torch.minimum(torch.maximum(moved, self.telemetry_low[index]), self.telemetry_high[index])
+        return torch.where(self.command_absolute, sent, moved) if self.targets else moved
 
     def moved(self, segment: Segment, change: Tensor, motion: Tensor, rest: bool) -> PhysicalState:
         """The physical state after a change of the telemetry (B, T, P) and a motion of the objects (B, T, K, 3), both
@@ -112,7 +130,11 @@ class Dynamics(nn.Module, ABC):
             motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
         telemetry = segment.telemetry + change * self.telemetry_change
         commands = self.next_commands(segment.telemetry, segment.actions)
-        telemetry = telemetry.index_copy(-1, self.command_telemetry, commands)
+        if self.telemetry_follows is not None:
+            share = self.telemetry_follows.sigmoid() * self.command_absolute
+            way = share * (commands - segment.telemetry[..., self.command_measured])
+            telemetry = telemetry.index_add(-1, self.command_measured, way)
+        telemetry = telemetry.index_copy(-1, self.reported_telemetry, commands[..., self.reported_commands])
         telemetry = torch.minimum(torch.maximum(telemetry, self.telemetry_low), self.telemetry_high)
         return PhysicalState(telemetry, segment.objects + motion * self.objects_change)
 
@@ -177,10 +199,20 @@ class Dynamics(nn.Module, ABC):
                 self.telemetry_features(segment.telemetry, segment.previous_telemetry),
                 segment.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
-                (commands - segment.telemetry[..., self.command_measured]) / self.command_scale,
+                self.distances(commands, segment.telemetry),
             ),
             dim=-1,
         )
+
+    def distances(self, commands: Tensor, telemetry: Tensor) -> Tensor:
+        """How far each commanded quantity is from what is measured: in units of the action that is integrated, or in
+        usual changes of the telemetry that follows a target."""
+        away = commands - telemetry[..., self.command_measured]
+        distances = away / self.command_scale
+        if not self.targets:
+            return distances
+        usual = (away / self.telemetry_change[self.command_measured]).clamp(-FAR, FAR)
+        return torch.where(self.command_absolute, usual, distances)
 
     def property_features(self, properties: Tensor) -> Tensor:
         """Properties scaled to [-1, 1] beside a flag for each that is known, (B, 2Q)."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gwm_sim.data.cameras import Camera, FloatArray
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import Command, Schema
+from gwm_sim.data.targets import find_targets
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
@@ -112,7 +113,7 @@ def dynamics_config(
         actions=len(schema.action_names),
         objects=len(schema.object_names),
         properties=len(data.property_names),
-        commands=schema.commands,
+        commands=commands(data, source),
         effector=() if image else schema.effector,
         grid=tokenizer.grid,
         view=tuple(float(x) for view in views for x in view.flatten()) if tracked else (),
@@ -166,6 +167,22 @@ def action_size(schema: Schema, source: WorldModel | None) -> tuple[float, ...]:
         float(max(abs(low), abs(high))) for low, high in zip(schema.action_low, schema.action_high, strict=True)
     )
     return () if all(size == 1 for size in sizes) else sizes
+
+
+def commands(data: TrainingData, source: WorldModel | None) -> tuple[Command, ...]:
+    """What is commanded: as the data declare it, else as `source` knows it of the same robot, else the targets that are
+    found in the training episodes."""
+    schema = data.schema
+    if schema.commands:
+        return schema.commands
+    if source is not None:
+        theirs = source.config.schema
+        if (theirs.telemetry_names, theirs.action_names) == (schema.telemetry_names, schema.action_names):
+            return source.config.dynamics.commands
+    chosen = ~data.validation()
+    episodes = data.starts[chosen].numpy(), data.lengths[chosen].numpy()
+    found = find_targets(data.telemetry.numpy(), data.actions.numpy(), *episodes, schema)
+    return tuple(target.command for target in found)
 
 
 def usual_length(lengths: Tensor) -> int:

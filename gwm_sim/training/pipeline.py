@@ -84,8 +84,9 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         if source is not None and source.config.depth and not model.config.depth:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
         tell(overview(data, model))
-        if (note := about_objects(config.path, data)) is not None:
-            tell(note)
+        for note in (about_targets(model), about_objects(config.path, data)):
+            if note is not None:
+                tell(note)
         if inheritance is not None:
             tell(f"kept {inheritance}")
         trainer = Trainer(config.out, model, config.resume)
@@ -284,6 +285,16 @@ def overview(data: TrainingData, model: WorldModel) -> str:
         + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
     )
+
+
+def about_targets(model: WorldModel) -> str | None:
+    """Which actions are targets although the data do not say so, None for none."""
+    schema, commands = model.config.schema, model.config.dynamics.commands
+    if not commands or schema.commands:
+        return None
+    names = ((schema.action_names[c.action], schema.telemetry_names[c.telemetry]) for c in commands)
+    told = ", ".join(action if action == column else f"{action} of {column}" for action, column in names)
+    return f"{len(commands)} of {len(schema.action_names)} actions are targets that telemetry follows: {told}"
 
 
 def about_objects(path: Route, data: TrainingData) -> str | None:
