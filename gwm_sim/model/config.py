@@ -113,8 +113,8 @@ class DynamicsConfig:
     pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
     gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
     points: int = 0
-    """Points of the robot that are found by learning, in the frame of the objects, where the end-effector is not known
-    in that."""
+    """Points of the robot in the picture of the main camera, which telemetry tells after some learning, where the
+    end-effector is not known in the frame of the objects."""
     residual: int = 0  # numbers for what robot and things do not explain of a picture
 
     def __post_init__(self) -> None:

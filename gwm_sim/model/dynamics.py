@@ -157,7 +157,7 @@ class Dynamics(nn.Module, ABC):
         if self.config.residual:
             left = robot.new_zeros(*robot.shape[:2], self.config.residual) if residual is None else residual
             robot = torch.cat((robot, left), dim=-1)
-        if not self.config.objects:
+        if not (self.config.objects or self.config.points):
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
         things, things_before = physical.objects, before.objects
@@ -171,10 +171,12 @@ class Dynamics(nn.Module, ABC):
         return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
 
     def points(self, telemetry: Tensor) -> Tensor:
-        """Points of the robot that meet objects, in their frame, (B, T, points, 3)."""
+        """Points of the robot in the image frame, of the middle size of things, (B, T, points, 3)."""
         assert self.robot_points is not None
-        unit = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float().unflatten(-1, (-1, 3))
-        return self.objects_low + (unit + 1) / 2 * (self.objects_high - self.objects_low)
+        unit = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float().unflatten(-1, (-1, 2))
+        middle, half = (self.objects_low + self.objects_high) / 2, (self.objects_high - self.objects_low) / 2
+        place = middle[:2] + unit * half[:2]
+        return torch.cat((place, middle[2].expand_as(place[..., :1])), dim=-1)
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
@@ -225,5 +227,5 @@ class Dynamics(nn.Module, ABC):
 
 
 def pointer(telemetry: int, points: int) -> nn.Sequential:
-    """From telemetry to points of the robot, three numbers each."""
-    return nn.Sequential(linear(telemetry, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 3 * points))
+    """From telemetry to points of the robot, two numbers each."""
+    return nn.Sequential(linear(telemetry, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2 * points))

@@ -52,7 +52,7 @@ class Renderer(nn.Module):
         self.image_in = nn.Linear(numbers, d)
         self.image_before_in = nn.Linear(numbers, d, bias=False)
         self.robot_in = perceptron(2 * c.telemetry + c.residual, d)
-        if c.objects:
+        if c.objects or c.points:
             self.register_buffer("view", torch.tensor(c.view).view(-1, 3, 4), persistent=False)
             rows, columns = (torch.arange(n, dtype=torch.float32) for n in c.grid)
             grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
@@ -95,7 +95,7 @@ class Renderer(nn.Module):
         """Logits (B, T, N, M, L) of pictures, from image tokens (B, T, N, D) and what there is to draw."""
         c = self.config
         dtype = image.dtype
-        if c.objects:
+        if c.objects or c.points:
             places = conditioning.places
             there = places[..., :1].isfinite() if c.gaps else None
             seen = F.silu(self.place_in(places.nan_to_num(0.0).to(dtype)) + self.thing[self.kinds].to(dtype))

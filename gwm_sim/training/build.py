@@ -18,8 +18,9 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
+from gwm_sim.training.points import fit_points
 
-POINTS = 4  # of the robot that meet things
+POINTS = 6  # of the robot
 FAR = 100.0  # tokens
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
@@ -49,6 +50,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
     model.tokenizer.fit_background(data.frames[spread])
+    fit_points(model, data, config.seed)
     return model
 
 
@@ -91,7 +93,8 @@ def dynamics_config(
     # Where things were measured they are all there is; of a robot that reports nothing the picture has to tell.
     told = bool(schema.telemetry_names) or tracked
     untold = config.path != "video" and told and (schema.provenance == "tracked" or not tracked)
-    image = tracked and schema.object_frame == "image"
+    alone = untold and not tracked
+    image = alone or (tracked and schema.object_frame == "image")
     views = (
         [of_image(camera, tokenizer.token, camera is cameras[0]) for camera in cameras]
         if image
@@ -116,12 +119,12 @@ def dynamics_config(
         commands=commands(data, source),
         effector=() if image else schema.effector,
         grid=tokenizer.grid,
-        view=tuple(float(x) for view in views for x in view.flatten()) if tracked else (),
+        view=tuple(float(x) for view in views for x in view.flatten()) if tracked or alone else (),
         action_size=action_size(schema, source),
         rides=tuple(camera.moving for camera in cameras) if tracked and len(cameras) > 1 else (),
         noise=noise,
-        state=untold and not tracked,
-        object_frame=schema.object_frame,
+        state=alone,
+        object_frame="image" if image else "metres",
         kinds=(),
         pairs=len(schema.object_names) > 2,
         gaps=bool(data.objects.isnan().any()),

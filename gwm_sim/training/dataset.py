@@ -274,6 +274,9 @@ def load_training_data(
     if data.schema.object_names:
         data.objects_low, data.objects_high = scene_box(data.objects, MARGINS[data.schema.object_frame])
         data.objects = data.objects.clamp(data.objects_low, data.objects_high)
+    else:  # what else is in the picture
+        height, width = data.frames.shape[1], data.frames.shape[2] // len(cameras)
+        data.objects_high = torch.tensor([width, height, min(width, height) / 4])
     return data
 
 

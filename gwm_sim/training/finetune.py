@@ -44,6 +44,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamics.identity": ("objects",),
     "dynamics.painter.robot_in.": ("robot",),
     "dynamics.painter.thing": ("objects",),
+    "dynamics.robot_points.": ("robot", "picture"),
     "dynamics.robot_": ("robot",),
     "dynamics.telemetry_": ("robot",),
     "dynamics.object_": ("robot", "objects"),

@@ -18,6 +18,7 @@ from gwm_sim.training.cuda_graph import Capture
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.phases.phase import (
     MISPLACED,
+    POINTS,
     RENDERS,
     Loss,
     WorldModelPhase,
@@ -31,7 +32,6 @@ JITTER = 0.25  # of positions that the locator reads, from frame to frame, as a 
 OUTLIER = 10.0  # usual changes, beyond which an error counts for its logarithm: a rollout that is lost teaches little
 SPREAD_WEIGHT = 0.05  # of its loss, beside that of the positions
 PRESENCE_WEIGHT = 0.1
-REACH_WEIGHT = 0.1  # of how far the points of the robot are from what moves
 SURE = 5.0  # usual changes within which an imagined state is near enough to the true one to share its labels
 
 
@@ -45,7 +45,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
     name = "dynamics"
     rate = 1e-3
     learned = ("dynamics.", "task_head.")
-    spared = (RENDERS,)
+    spared = (RENDERS, POINTS)
 
     def __init__(self, model: WorldModel, data: TrainingData, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed, length=preset.rollouts[-1], seen=False)
@@ -98,7 +98,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
             telemetry, objects = self.score(made, self.roll(true, shown, free, noises[1]), future, surely)
         total = telemetry + objects + SPREAD_WEIGHT * likelihood
         parts = {"telemetry": telemetry.detach(), "objects": objects.detach(), "spread": likelihood.detach()}
-        for name, extra in self.beside(made, true, future, surely).items():
+        for name, extra in self.beside(made, future).items():
             total, parts[name] = total + extra, extra.detach()
         if self.model.task_head is not None:
             lived = live(shown, made) if free else shown
@@ -160,21 +160,14 @@ class ObjectDynamicsPhase(WorldModelPhase):
         likelihood = weighted(objects.detach() / spread + spread.log(), surely)
         return mean(robust(telemetry)), weighted(robust(objects), surely), likelihood
 
-    def beside(self, made: NextFrame, true: Segment, future: Segment, surely: Tensor) -> dict[str, Tensor]:
-        """Losses of what only some worlds have, in their weights: a residual, absent objects, points of the robot."""
+    def beside(self, made: NextFrame, future: Segment) -> dict[str, Tensor]:
+        """Losses of what only some worlds have, in their weights: a residual and absent objects."""
         losses = {}
         if self.dynamics.config.residual:
             losses["residual"] = robust((made.residual - future.residual).abs() / RESIDUAL_CHANGE).mean()
         if made.presence is not None:
             there = future.objects[..., 0].isfinite().float()
             losses["presence"] = PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(made.presence, there)
-        if self.dynamics.robot_points is not None:
-            past = true.crop(slice(None, -1))
-            scale = self.dynamics.objects_change
-            moved = (known(future.objects - past.objects) / scale).norm(dim=-1).clamp_max(OUTLIER)
-            away = future.objects[..., None, :] - self.dynamics.points(future.telemetry)[:, :, None]
-            nearest = (known(away) / scale).norm(dim=-1).amin(dim=-1)  # (B, T, K)
-            losses["reach"] = REACH_WEIGHT * (robust(nearest) * moved * surely).mean()
         return losses
 
     def judge(self, lived: Segment, true: Segment, reward: Tensor, success: Tensor) -> tuple[Tensor, Tensor]:
