@@ -49,6 +49,6 @@ def test_telemetry_tells_where_the_robot_is_in_the_picture(recording: Path, tmp_
     with torch.no_grad():
         points = model.dynamics.points(telemetry)[:, 0]  # (3, points, 3)
     true = torch.tensor([[14 * x + 0.5, 7.5] for x in (0.2, 0.5, 0.8)])
-    assert ((points[..., :2] - true[:, None]).norm(dim=-1).amin(dim=1) < 2).all()
+    assert ((points[..., :2] - true[:, None]).norm(dim=-1).amin(dim=1) < 2.5).all()
     again = build(config, config.sizes, data)
     assert torch.equal(again.dynamics.points(telemetry), model.dynamics.points(telemetry))
