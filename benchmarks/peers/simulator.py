@@ -47,6 +47,7 @@ class SimulatorPolicy(MpcPolicy):
                 objects.append(torch.from_numpy(self._rows.objects()[:count, :, :3].copy()))
             nothing = torch.zeros(count, plans.shape[1], 0)
             rollout = Rollout(
+                residual=worlds.residual[:, None].expand(-1, plans.shape[1], -1),
                 codes=worlds.codes.new_zeros(count, plans.shape[1], 0, 0),
                 telemetry=torch.stack(telemetry, dim=1),
                 objects=torch.stack(objects, dim=1),

@@ -198,4 +198,5 @@ class Imagination:
         else:
             reward, probability = (x[:, self._column].double().cpu().numpy() for x in self.model.judge(self.state))
             success = probability > SUCCESS_PROBABILITY
-        return self.goals.reward(self.state.codes, success.astype(np.float64) if self._sparse else reward), success
+        codes = self.model.draw(self.state).codes if len(self.goals) else self.state.codes
+        return self.goals.reward(codes, success.astype(np.float64) if self._sparse else reward), success

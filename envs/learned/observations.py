@@ -54,7 +54,7 @@ def read_state(model: WorldModel, state: WorldState, keys: Sequence[str]) -> Obs
     """What is observed of imagined worlds, each (B, ...), in fresh memory."""
     return {
         "agent_pos": state.telemetry.cpu().numpy().copy(),
-        **_observe(model, state.codes, state.objects, keys),
+        **_observe(model, model.draw(state).codes if LATENTS in keys else state.codes, state.objects, keys),
     }
 
 

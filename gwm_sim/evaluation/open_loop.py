@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -97,9 +96,10 @@ class ModelPredictor:
 
     def __call__(self, windows: Window, actions: Array, horizons: Sequence[int]) -> Prediction:
         """Predict a batch of windows."""
-        rollout = self._model.imagine(self._encode(windows), torch.from_numpy(actions))
+        follow = self._model.renderer is None  # whether a picture follows from those before
+        rollout = self._model.imagine(self._encode(windows), torch.from_numpy(actions), draw=follow or self._depth)
         asked = torch.tensor(horizons, device=rollout.codes.device) - 1
-        shown = replace(rollout, codes=rollout.codes[:, asked])
+        shown = rollout.at(asked)
         return Prediction(
             frames=self._model.decode(shown).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),

@@ -14,7 +14,7 @@ from gwm_sim.errors import ConfigError
 FORMAT = 3  # version of the checkpoint layout
 CAME_LATER = (
     *("views", "pack", "rides", "noise", "action_size"),
-    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual"),
+    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "reference"),
 )
 """Options that the first checkpoints of this format do not have."""
 
@@ -112,10 +112,11 @@ class DynamicsConfig:
     """Which kind of thing each object is; those of one kind can be exchanged. Empty where each is of its own."""
     pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
     gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
-    points: int = 0
-    """Points of the robot in the picture of the main camera, which telemetry tells after some learning, where the
-    end-effector is not known in the frame of the objects."""
+    points: int = 0  # points of the robot in the picture of each camera, which telemetry tells after some learning
     residual: int = 0  # numbers for what robot and things do not explain of a picture
+    reference: int = 0
+    """Channels at half resolution of the network that draws from a reference, the last real frame; 0 where pictures are
+    drawn as latents."""
 
     def __post_init__(self) -> None:
         views = self.tokens // max(1, self.grid[0] * self.grid[1])

@@ -30,6 +30,7 @@ from gwm_sim.model.threads import weights
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
 TELEMETRY_REST = 0.03  # the same for telemetry
+HALF = 32  # pixels that a point of the robot moves by for 1 that its network says
 FAR = 10  # usual changes of the telemetry, beyond which it does not matter how far a target is
 
 
@@ -80,9 +81,11 @@ class Dynamics(nn.Module, ABC):
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
-        self.robot_points = pointer(config.telemetry, config.points) if config.points else None
-        self.painter = Renderer(config)
-        self.work_of_picture = weights(self.painter) * (config.tokens + 1)
+        self.views = max(1, len(config.view) // 12)
+        self.robot_points = pointer(config.telemetry, self.views * config.points) if config.points else None
+        if not config.reference:
+            self.painter = Renderer(config)
+            self.work_of_picture = weights(self.painter) * (config.tokens + 1)
 
     # --- what a kind of dynamics has to say ---------------------------------------------------------------------------
 
@@ -163,20 +166,25 @@ class Dynamics(nn.Module, ABC):
         things, things_before = physical.objects, before.objects
         if self.config.gaps:
             things_before = things_before.where(things_before.isfinite(), things)
-        if self.robot_points is not None:
-            mount, mount_before = self.points(physical.telemetry), self.points(before.telemetry)
+        if self.config.object_frame == "image":
+            mount, mount_before = self.robot_in_frame(physical.telemetry), self.robot_in_frame(before.telemetry)
         things = torch.cat((things, mount), dim=2)
         things_before = torch.cat((things_before, mount_before), dim=2)
         middle = (self.objects_low + self.objects_high) / 2
         return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
 
     def points(self, telemetry: Tensor) -> Tensor:
-        """Points of the robot in the image frame, of the middle size of things, (B, T, points, 3)."""
+        """Points of the robot in the picture of each camera, (..., V, points, 2), column and row [px]."""
         assert self.robot_points is not None
-        unit = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float().unflatten(-1, (-1, 2))
-        middle, half = (self.objects_low + self.objects_high) / 2, (self.objects_high - self.objects_low) / 2
-        place = middle[:2] + unit * half[:2]
-        return torch.cat((place, middle[2].expand_as(place[..., :1])), dim=-1)
+        place = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float()
+        return (place.unflatten(-1, (self.views, -1, 2)) + 1) * HALF
+
+    def robot_in_frame(self, telemetry: Tensor) -> Tensor:
+        """What things of the image frame meet of the robot, (B, T, points, 3): its points in the main view, of the
+        middle size of things."""
+        place = self.points(telemetry)[..., 0, :, :]
+        size = (self.objects_low + self.objects_high)[2] / 2
+        return torch.cat((place, size.expand_as(place[..., :1])), dim=-1)
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
@@ -227,5 +235,5 @@ class Dynamics(nn.Module, ABC):
 
 
 def pointer(telemetry: int, points: int) -> nn.Sequential:
-    """From telemetry to points of the robot, two numbers each."""
+    """From telemetry to so many points, two numbers each."""
     return nn.Sequential(linear(telemetry, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2 * points))

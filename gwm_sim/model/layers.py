@@ -8,6 +8,7 @@ remember.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -194,9 +195,13 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def begin_as_copy(layer: nn.Linear) -> nn.Linear:
+Output = TypeVar("Output", nn.Linear, nn.Conv2d)
+
+
+def begin_as_copy(layer: Output) -> Output:
     """An output layer that begins with hardly any change."""
     nn.init.normal_(layer.weight, std=1e-3)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 

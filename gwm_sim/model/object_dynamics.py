@@ -41,7 +41,8 @@ class ObjectDynamics(Dynamics):
         known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties) + 2 * c.residual
         if c.objects:
             offsets = 0 if c.pairs else 3 * (c.objects - 1)
-            place = 3 * (1 + 2 * OCTAVES) + 3 + len(c.effector) + 3 * c.points + offsets + c.gaps
+            met = 3 * c.points if c.object_frame == "image" else len(c.effector)
+            place = 3 * (1 + 2 * OCTAVES) + 3 + met + offsets + c.gaps
             self.object_in = reader(place + known, m)
             self.identity = nn.Parameter(torch.zeros(len(set(c.kinds)) or c.objects, m))
             self.object_cell = nn.GRUCell(m, m)
@@ -169,8 +170,8 @@ class ObjectDynamics(Dynamics):
         features = [fourier(unit, OCTAVES), (objects - before) / self.objects_change]
         if self.config.effector:
             features.append((objects - self.effector(segment.telemetry)) / (5 * self.objects_change))
-        if self.robot_points is not None:
-            away = objects[..., None, :] - self.points(segment.telemetry)[:, :, None]  # (B, T, K, points, 3)
+        if self.config.object_frame == "image":
+            away = objects[..., None, :] - self.robot_in_frame(segment.telemetry)[:, :, None]  # (B, T, K, points, 3)
             features.append(away.flatten(-2) / (5 * self.objects_change))
         if not self.config.pairs:
             others = (objects.roll(-k, dims=2) for k in range(1, self.config.objects))

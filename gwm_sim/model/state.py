@@ -6,7 +6,7 @@ All have a leading batch axis, whose rows can be copied, selected and replaced a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -129,6 +129,10 @@ class WorldState:
     previous_objects: Tensor  # (B, K, 3)
     residual: Tensor  # (B, R), what robot and things do not explain of the picture
     previous_residual: Tensor  # (B, R)
+    reference: Tensor  # (B, H, V*W, 3) uint8, the last real frame, from which others are drawn; else (B, 0, 0, 3)
+    reference_telemetry: Tensor  # (B, P), what was known of it
+    reference_objects: Tensor  # (B, K, 3)
+    reference_residual: Tensor  # (B, R)
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B,), 0 for a real frame, IMAGINED for an imagined one
     uncertainty: Tensor  # (B,), expected error of what is imagined, see `WorldModel.uncertainty`
@@ -191,4 +195,10 @@ class Rollout:
     reward: Tensor  # (B, T, tasks) in [0, 1]
     success: Tensor  # (B, T, tasks) probability
     uncertainty: Tensor  # (B, T)
+    residual: Tensor  # (B, T, R)
     final: WorldState
+
+    def at(self, moments: Tensor) -> Rollout:
+        """What there is to see at some moments (S,) alone."""
+        seen = ("telemetry", "objects", "residual", *(("codes",) if self.codes.numel() else ()))
+        return replace(self, **{name: getattr(self, name)[:, moments] for name in seen})

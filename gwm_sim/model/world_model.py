@@ -9,7 +9,7 @@ A state is a record of many worlds, of which each can be copied, selected and re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -23,10 +23,11 @@ from gwm_sim.model.dynamics import IMAGINED, Dynamics
 from gwm_sim.model.heads import DepthHead, Locator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
+from gwm_sim.model.reference_renderer import ReferenceRenderer
 from gwm_sim.model.residual import ResidualEncoder
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
-from gwm_sim.model.tokenizer import Tokenizer
+from gwm_sim.model.tokenizer import Tokenizer, to_frames, to_images
 from gwm_sim.model.uncertainty import risk, strangeness
 from gwm_sim.model.video_dynamics import VideoDynamics
 
@@ -51,6 +52,8 @@ class WorldModel(StoredModel):
         )
         numbers = config.dynamics.residual
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
+        drawn = config.dynamics.reference > 0
+        self.renderer = ReferenceRenderer(self.dynamics, config.tokenizer.pack) if drawn else None
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
         self.depth_head = DepthHead(config.tokenizer) if config.depth else None
         self.register_buffer("calibration", torch.ones(2))
@@ -70,8 +73,8 @@ class WorldModel(StoredModel):
         of_view = self.tokenizer.work_of_decoding
         return {
             "step": self.dynamics.work,
-            "picture": self.dynamics.work_of_picture,
-            "decoding": of_view * self.config.tokenizer.views,
+            "picture": self.dynamics.work_of_picture if self.renderer is None else 0,
+            "decoding": (of_view if self.renderer is None else self.renderer.work) * self.config.tokenizer.views,
         }
 
     # --- imagining ----------------------------------------------------------------------------------------------------
@@ -92,7 +95,7 @@ class WorldModel(StoredModel):
         Raises:
             ValueError: A shape does not fit the model.
         """
-        return self.begin(self.read(frames, telemetry, actions, properties))
+        return self.begin(self.read(frames, telemetry, actions, properties), frames[:, -1])
 
     @torch.no_grad()
     def read(self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None) -> Segment:
@@ -118,7 +121,7 @@ class WorldModel(StoredModel):
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
-            codes = torch.cat((codes, self.render(physical, physical, residual[:, None])[:, codes.shape[1] :]), dim=1)
+            codes = torch.cat((codes, self.unseen(physical, residual[:, None])), dim=1)
         codes, objects, novelty, residual = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty, residual))
         objects = last_seen(objects)
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
@@ -127,14 +130,24 @@ class WorldModel(StoredModel):
         return Segment.of(codes, telemetry, objects, actions, properties, novelty, residual)
 
     @torch.no_grad()
-    def begin(self, context: Segment) -> WorldState:
-        """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used."""
+    def begin(self, context: Segment, last: Tensor | None = None) -> WorldState:
+        """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used.
+
+        Args:
+            context: What was read.
+            last: The last frame (B, H, V*W, 3) uint8, or its main view; by default as its latents show it.
+        """
         b, length = context.telemetry.shape[:2]
         past = context.crop(slice(None, -1))
         with threads_for(b * (length - 1) * self.dynamics.work):
             memory = self.dynamics.remember(past) if length > 1 else self.dynamics.blank_memory(b)
+        present = {name: getattr(context, name)[:, -1] for name in PER_FRAME}
         return WorldState(
-            **{name: getattr(context, name)[:, -1] for name in PER_FRAME},
+            **present,
+            reference=self.reference(present["codes"], last),
+            reference_telemetry=present["telemetry"],
+            reference_objects=present["objects"],
+            reference_residual=present["residual"],
             properties=context.properties,
             uncertainty=self.calibration[0] * strangeness(context.novelty),
             drawn=torch.ones(b, dtype=torch.bool, device=self.device),
@@ -155,7 +168,8 @@ class WorldModel(StoredModel):
             generators: One generator per row to sample what is left open: what happens, or of a model that foresees but
                 one future the picture. None goes into `state.future`, by default the most likely one.
             draw: Whether the picture is wanted at every step. Where objects are tracked a world goes the same way
-                without, several times as fast, and `decode` draws it from robot and objects alone when asked.
+                without, several times as fast, and `decode` draws it when asked: from robot and objects alone, or from
+                a reference, as it then always does.
 
         Returns:
             The worlds one step later.
@@ -168,7 +182,7 @@ class WorldModel(StoredModel):
     ) -> WorldState:
         """As `step`, but reuses the memory of `state`, which must not be used afterwards."""
         expect_shape("actions", actions, (len(state), self.config.dynamics.actions))
-        draw = draw or self.config.dynamics.from_pixels
+        draw = (draw or self.config.dynamics.from_pixels) and self.renderer is None
         if draw:
             state = self.draw(state)
         noise = self.noise(state, generators)
@@ -177,7 +191,8 @@ class WorldModel(StoredModel):
         # Where the physical states are left to chance, the picture is that of what became of them.
         sampled = generators if noise is None else None
         codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], sampled)
-        return WorldState(
+        return replace(
+            state,
             codes=codes,
             previous_codes=state.codes,
             telemetry=predicted.telemetry[:, 0],
@@ -186,12 +201,10 @@ class WorldModel(StoredModel):
             previous_objects=state.objects,
             residual=predicted.residual[:, 0],
             previous_residual=state.residual,
-            properties=state.properties,
             corruption=torch.full_like(state.corruption, IMAGINED),
             uncertainty=state.uncertainty + self.calibration[1] * risk(predicted, self.config.dynamics.from_pixels),
             drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
-            future=state.future,
             memory=memory,
         )
 
@@ -223,20 +236,25 @@ class WorldModel(StoredModel):
         steps = []
         for action in actions.unbind(dim=1):
             state = self.step_(state, action, draw=draw)
+            if draw and self.renderer is not None:
+                state = self.draw(state)
             verdict = self.judge(state) if judged else (state.telemetry[:, :0],) * 2
-            steps.append((state.codes, state.telemetry, state.objects, *verdict, state.uncertainty))
-        codes, telemetry, objects, reward, success, uncertainty = (
+            steps.append((state.codes, state.telemetry, state.objects, *verdict, state.uncertainty, state.residual))
+        codes, telemetry, objects, reward, success, uncertainty, residual = (
             torch.stack(x, dim=1) for x in zip(*steps, strict=True)
         )
         drawn = draw or self.config.dynamics.from_pixels
         codes = codes if drawn else codes[..., :0, :0]
-        return Rollout(codes, telemetry, objects, reward, success, uncertainty, final=state)
+        return Rollout(codes, telemetry, objects, reward, success, uncertainty, residual, final=state)
 
     @torch.no_grad()
     def draw(self, state: WorldState) -> WorldState:
-        """The same worlds with the pictures that `step` left out, drawn from robot and objects alone."""
+        """The same worlds with the latents of pictures that `step` left out."""
         if state.drawn.all():
             return state
+        if self.renderer is not None:
+            codes = self.tokenizer.encode(self.decode(state))
+            return replace(state, codes=codes, drawn=torch.ones_like(state.drawn))
         physical = PhysicalState(state.telemetry[:, None], state.objects[:, None])
         before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
         codes = self.render(physical, before, state.residual[:, None])
@@ -253,6 +271,37 @@ class WorldModel(StoredModel):
         with threads_for(len(physical.telemetry) * self.dynamics.work_of_picture):
             conditioning = self.dynamics.conditioning(physical, before, residual)
             return choose(self.dynamics.painter.render_state(conditioning)[:, 0], None)
+
+    def reference(self, codes: Tensor, frames: Tensor | None) -> Tensor:
+        """What later pictures are drawn from, (B, H, V*W, 3) uint8: frames, whose missing views are those of latents
+        (B, N, M); nothing, (B, 0, 0, 3), where they are drawn in another way."""
+        if self.renderer is None:
+            return codes.new_zeros(len(codes), 0, 0, 3)
+        if frames is None or frames.shape[2] < self.config.tokenizer.frame[1]:
+            shown = self.detokenize(codes)
+            frames = shown if frames is None else torch.cat((frames, shown[:, :, frames.shape[2] :]), dim=2)
+        return frames.to(self.device)
+
+    def unseen(self, physical: PhysicalState, residual: Tensor) -> Tensor:
+        """Latents (B, N', M) of all views but the main one, of which only physical states (T = 1) and residuals
+        (B, 1, R) are known."""
+        main = self.config.tokenizer.tokens // self.config.tokenizer.views
+        if self.renderer is None:
+            return self.render(physical, physical, residual)[:, main:]
+        empty = self.tokenizer.empty().expand(len(residual), -1, -1, -1)
+        nothing = PhysicalState(physical.telemetry[:, 0], physical.objects[:, 0])
+        drawn = self.drawn_from(empty, (nothing, residual[:, 0]), (nothing, residual[:, 0]))
+        return self.tokenizer.encode(drawn)[:, main:]
+
+    def drawn_from(
+        self, reference: Tensor, shown: tuple[PhysicalState, Tensor], wanted: tuple[PhysicalState, Tensor]
+    ) -> Tensor:
+        """Pictures (B, H, V*W, 3) uint8 of `wanted` states and residuals (B, R), from references that are `shown`."""
+        assert self.renderer is not None
+        views = self.config.tokenizer.views
+        with threads_for(len(reference) * views * self.renderer.work):
+            images = to_images(reference, views)
+            return to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
 
     # --- reading pictures ---------------------------------------------------------------------------------------------
 
@@ -302,13 +351,21 @@ class WorldModel(StoredModel):
 
     # --- reading a state ----------------------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def decode(self, state: WorldState | Rollout) -> Tensor:
         """Pictures of a state, (B, H, V*W, 3) uint8, or of a rollout, (B, T, H, V*W, 3) uint8.
 
         Raises:
-            ValueError: The rollout was imagined without pictures.
+            ValueError: The rollout was imagined without pictures, and they cannot be drawn later.
         """
-        return self.tokenizer.decode(self.pictured(state))
+        if self.renderer is None:
+            return self.tokenizer.decode(self.pictured(state))
+        if isinstance(state, Rollout):
+            return torch.stack([self.decode(moment) for moment in moments(state)], dim=1)
+        shown = PhysicalState(state.reference_telemetry, state.reference_objects), state.reference_residual
+        drawn = self.drawn_from(state.reference, shown, (PhysicalState(state.telemetry, state.objects), state.residual))
+        real = (state.corruption == 0)[:, None, None, None]  # which the reference shows itself
+        return torch.where(real, state.reference, drawn)
 
     @torch.no_grad()
     def depth(self, state: WorldState | Rollout) -> Tensor:
@@ -361,6 +418,13 @@ class WorldModel(StoredModel):
         with threads_for(len(state) * self.task_head.work):
             reward, success = self.task_head(state.present(none), self.dynamics)
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
+
+
+def moments(rollout: Rollout) -> Iterator[WorldState]:
+    """The worlds at each step of a rollout, as far as they are drawn from a reference."""
+    for t in range(rollout.telemetry.shape[1]):
+        shown = {name: getattr(rollout, name)[:, t] for name in ("telemetry", "objects", "residual")}
+        yield replace(rollout.final, **shown)
 
 
 def last_seen(objects: Tensor) -> Tensor:

@@ -128,8 +128,9 @@ def dynamics_config(
         kinds=(),
         pairs=len(schema.object_names) > 2,
         gaps=bool(data.objects.isnan().any()),
-        points=POINTS if image and schema.telemetry_names else 0,
-        residual=preset.residual if source is None and untold else 0,
+        points=POINTS if untold and schema.telemetry_names else 0,
+        residual=preset.residual if untold else 0,
+        reference=preset.reference if untold else 0,
         **sizes,
     )
 

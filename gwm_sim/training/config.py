@@ -40,6 +40,7 @@ class Preset:
     pack: int = 2
     noise: int = 0
     residual: int = 16
+    reference: int = 32
     rollouts_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
     free_after: float = 0.3
@@ -62,6 +63,7 @@ PRESETS = {
         attention_window=6,
         memory=32,
         residual=4,
+        reference=8,
         rollouts_per_batch=8,
         rollouts=(8,),
     ),

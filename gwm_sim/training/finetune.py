@@ -51,6 +51,8 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamics.objects_": ("objects",),
     "dynamics.property_": ("properties",),
     "dynamics.": (),
+    "renderer.": ("robot", "objects", "picture"),
+    "residual_encoder.": ("picture",),
 }
 """What weights and scales need, by the beginning of their name; the first that fits counts."""
 

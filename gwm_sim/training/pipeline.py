@@ -39,6 +39,7 @@ from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import WorldModelPhase
+from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase
 from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
@@ -190,15 +191,16 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         if "dynamics" in phases:
             learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
         return
+    draws = RendererPhase if model.renderer is None else ReferenceRendererPhase
     renders_first = model.residual_encoder is not None  # and with it learns what the dynamics is to predict
     if renders_first:
         if "painter" in phases:
-            learn(trainer, RendererPhase(model, data, codes, preset, seed), config)
+            learn(trainer, draws(model, data, codes, preset, seed), config)
         data.residual = unexplained(model, codes)
     if "dynamics" in phases:
         learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out if renders_first else nothing)
     if "painter" in phases and not renders_first:
-        learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+        learn(trainer, draws(model, data, codes, preset, seed), config, rolled_out)
 
 
 def nothing(step: int) -> None:

@@ -10,6 +10,7 @@ from models import ACTIONS, make_context, make_model
 from torch import Tensor
 
 from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 
@@ -28,6 +29,11 @@ def make_world(objects: int, seed: int = 0, **options: Any) -> WorldModel:
     return model.eval()
 
 
+def objects_of(model: WorldModel) -> ObjectDynamics:
+    assert isinstance(model.dynamics, ObjectDynamics)
+    return model.dynamics
+
+
 def window(model: WorldModel, length: int = 4, objects: Tensor | None = None) -> Segment:
     """Frames that were read, with objects where they are said to be, (B, T, K, 3)."""
     frames, telemetry, actions = make_context(model, 2, length)
@@ -41,10 +47,10 @@ def test_what_is_absent_is_nothing_to_the_others() -> None:
     places = torch.rand(2, 4, 3, 3)
     places[:, :, 2] = torch.nan
     there = window(model, objects=places)
-    made, _ = model.dynamics.advance(there, model.dynamics.blank_memory(2), rest=False)
+    made, _ = objects_of(model).advance(there, model.dynamics.blank_memory(2), rest=False)
     places[:, :, 2] = 0.7
     places[:, :, 2, 0] = torch.nan  # which says that it is absent, wherever it is
-    other, _ = model.dynamics.advance(there.changed(objects=places), model.dynamics.blank_memory(2), rest=False)
+    other, _ = objects_of(model).advance(there.changed(objects=places), model.dynamics.blank_memory(2), rest=False)
     torch.testing.assert_close(other.objects[:, :, :2], made.objects[:, :, :2])
     torch.testing.assert_close(other.telemetry, made.telemetry)
     assert made.presence is not None and made.telemetry.isfinite().all()
@@ -66,8 +72,9 @@ def test_what_is_absent_is_not_drawn() -> None:
 
 def test_what_leaves_stays_away_for_the_rest_of_a_rollout() -> None:
     model = make_world(2, gaps=True)
-    assert model.dynamics.object_presence is not None  # type: ignore[union-attr]
-    model.dynamics.object_presence.bias.data.fill_(-100.0)  # type: ignore[union-attr]
+    presence = objects_of(model).object_presence
+    assert presence is not None
+    presence.bias.data.fill_(-100.0)
     frames, telemetry, actions = make_context(model, 2, 3)
     rollout = model.imagine(model.encode(frames, telemetry, actions), torch.zeros(2, 3, ACTIONS))
     assert rollout.objects.isnan().all() and rollout.telemetry.isfinite().all()
@@ -80,8 +87,8 @@ def test_things_of_one_kind_can_be_exchanged(count: int) -> None:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(2))
     frames = window(model, objects=torch.rand(2, 4, count, 3))
     swapped = frames.changed(objects=frames.objects[:, :, order])
-    made, memory = model.dynamics.advance(frames, model.dynamics.blank_memory(2))
-    other, other_memory = model.dynamics.advance(swapped, model.dynamics.blank_memory(2))
+    made, memory = objects_of(model).advance(frames, model.dynamics.blank_memory(2))
+    other, other_memory = objects_of(model).advance(swapped, model.dynamics.blank_memory(2))
     torch.testing.assert_close(other.objects, made.objects[:, :, order])
     torch.testing.assert_close(other.telemetry, made.telemetry)
     torch.testing.assert_close(other_memory[:, 1:], memory[:, 1:][:, order])
@@ -124,6 +131,7 @@ def test_the_picture_of_a_state_depends_on_its_residual() -> None:
 
 def test_options_that_came_later_are_left_out_of_the_file_at_their_defaults() -> None:
     written = make_model().config.to_json()["dynamics"]
-    assert not {"state", "object_frame", "kinds", "pairs", "gaps", "points", "residual"} & written.keys()
+    later = {"state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "reference"}
+    assert not later & written.keys()
     config = make_world(3, pairs=True, gaps=True, kinds=(0, 0, 1)).config
     assert WorldModelConfig.from_json(config.to_json()).dynamics == config.dynamics

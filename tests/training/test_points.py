@@ -31,7 +31,7 @@ def recording(tmp_path: Path) -> Path:
     for k in range(12):
         episode = make_episode(k)
         telemetry = rng.uniform(0, 1, episode.telemetry.shape).astype(np.float32)
-        telemetry[:, 0] = np.linspace(*rng.uniform(0, 1, 2), len(telemetry))
+        telemetry[:, 0] = np.linspace(rng.uniform(), rng.uniform(), len(telemetry))
         frames = {
             name: np.stack([dot(x, camera.height) for x in telemetry[:, 0]]) for name, camera in schema.cameras.items()
         }
