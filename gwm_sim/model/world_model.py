@@ -20,7 +20,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import StoredModel
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.dynamics import IMAGINED, Dynamics
-from gwm_sim.model.heads import DepthHead, Locator, TaskHead
+from gwm_sim.model.heads import DepthHead, Locator, PictureLocator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
@@ -45,8 +45,9 @@ class WorldModel(StoredModel):
         kind = VideoDynamics if config.dynamics.from_pixels else ObjectDynamics
         scales = statistics or Statistics.blank(config.dynamics.telemetry, config.dynamics.properties)
         self.dynamics: Dynamics = kind(config.dynamics, scales)
+        locator = PictureLocator if config.heads.in_picture else Locator
         self.locator = (
-            Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
+            locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
         self.depth_head = DepthHead(config.tokenizer) if config.depth else None
@@ -275,6 +276,13 @@ class WorldModel(StoredModel):
         if self.locator is None:
             return telemetry.new_zeros(len(telemetry), 0, 3)
         return self.locator(features, telemetry, self.dynamics)
+
+    def sight(self, features: Tensor, telemetry: Tensor) -> tuple[Tensor, Tensor]:
+        """What `locate` returns, and how likely each object is in sight, (B, K) in [0, 1]: 1 where nothing tells."""
+        if self.locator is None:
+            return self.locate(features, telemetry), telemetry.new_zeros(len(telemetry), 0)
+        objects, logits = self.locator.read(features, telemetry, self.dynamics)
+        return objects, torch.ones_like(objects[..., 0]) if logits is None else logits.sigmoid()
 
     def novelty(self, frames: Tensor) -> Tensor:
         """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""

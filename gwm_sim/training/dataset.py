@@ -63,6 +63,7 @@ class TrainingData:
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
     objects: Tensor  # (F, K, 3) [m], clipped to the scene
+    confidence: Tensor  # (F, K) how surely objects are there, 0 where that is a guess
     objects_low: Tensor  # (3,) [m], corner of the scene
     objects_high: Tensor  # (3,) [m]
     reward: Tensor  # (F, tasks), NaN where nobody judged the task
@@ -180,6 +181,8 @@ class TrainingData:
         self.actions[start : start + len(episode)] = torch.from_numpy(episode.actions)
         if episode.objects is not None and self.schema.object_names:
             self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
+            if episode.objects_confidence is not None:
+                self.confidence[rows] = torch.from_numpy(episode.objects_confidence)
         for i, task in enumerate(self.schema.tasks):
             if task not in episode.labels:
                 self.reward[rows, i] = torch.nan
@@ -333,6 +336,7 @@ def allocate(
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
+        confidence=torch.ones(count, len(schema.object_names)),
         objects_low=torch.zeros(3),
         objects_high=torch.ones(3),
         reward=torch.zeros(count, len(schema.tasks)),

@@ -8,7 +8,7 @@ from gwm_sim.training.dataset import WindowSampler
 from gwm_sim.training.phases.locator import misplacement
 from gwm_sim.training.phases.phase import SEES_FRAMES, Loss, WorldModelPhase
 
-LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
+LOCATOR_WEIGHT = 0.5  # of the position error beside the reconstruction loss
 
 
 class TokenizerPhase(WorldModelPhase):
@@ -25,7 +25,6 @@ class TokenizerPhase(WorldModelPhase):
         features = model.tokenizer.features(frames)
         total, parts = model.tokenizer.loss(frames, features)
         if model.locator is not None:
-            error = misplacement(model, self.data, index, features)
-            total = total + LOCATOR_WEIGHT * error
-            parts["located_mm"] = 1000 * error.detach()
+            error, told = misplacement(model, self.data, index, features)
+            total, parts = total + LOCATOR_WEIGHT * error, parts | told
         return total, parts
