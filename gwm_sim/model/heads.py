@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from gwm_sim.model.config import CELL, HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
-from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, perceptron, soft_argmax
+from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, perceptron, soft_argmax
 from gwm_sim.model.state import Segment
 from gwm_sim.model.threads import weights
 from gwm_sim.model.tokenizer import cell_decoder, products
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
 SELDOM = -2.0  # logit of an object being held, before anything is learned
+OCTAVES = 5  # sine and cosine pairs of how far an object is from the hand in the picture
+NEAR = 1e-3  # least depth at which a point is seen [m]
 DEPTHS = 4.0  # things are at most so many times nearer or farther than the middle of the scene
 
 
@@ -104,17 +106,15 @@ class Locator(nn.Module):
 
     def read(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor | None]:
         """Positions as `forward` returns them, and logits (B, K) of being in sight, None where nothing tells."""
-        unit = self.numbers_of(features, telemetry, dynamics)[0]
+        seen = self.look(features)
+        unit = self.out(self.mixed(seen, self.maps(seen), telemetry, dynamics)).float()
         return dynamics.objects_low + (unit + 1) / 2 * (dynamics.objects_high - dynamics.objects_low), None
 
-    def numbers_of(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
-        """What is read of each object, (B, K, numbers), and the maps of where it is looked for, (B, K, H/8, W/8)."""
-        seen = self.look(features)
-        maps = self.maps(seen)
+    def mixed(self, seen: Tensor, maps: Tensor, telemetry: Tensor, dynamics: Dynamics) -> Tensor:
+        """What the maps (B, K, H/8, W/8) find in what is seen, beside what telemetry tells, (B, K, D)."""
         found = soft_argmax(seen, maps)  # (B, K, D + 2)
         level = (telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std
-        x = self.seen(found) + self.robot(level)[:, None] + self.identity
-        return self.out(x).float(), maps
+        return self.seen(found) + self.robot(level)[:, None] + self.identity
 
 
 class PictureLocator(Locator):
@@ -133,6 +133,7 @@ class PictureLocator(Locator):
         super().__init__(config, channels, dynamics)
         c = dynamics.config
         self.grid, self.ground = c.grid, config.ground
+        self.hand = nn.Linear(2 * (1 + 2 * OCTAVES), config.width) if c.effector and config.ground else None
         last = self.out[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -140,19 +141,23 @@ class PictureLocator(Locator):
         self.register_buffer("view", torch.tensor(c.view[:12]).view(3, 4), persistent=False)
 
     def read(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor | None]:
-        numbers, maps = self.numbers_of(features, telemetry, dynamics)
-        beside, nearer, held, in_sight = numbers.split((2, 1, 1, 1), dim=-1)
-        place = middle_of(maps, self.grid) + beside
-        low, high = dynamics.objects_low, dynamics.objects_high
-        if self.ground:
-            depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
-            hand = dynamics.effector(telemetry[:, None])[:, 0]  # (B, 1 or 0, 3)
-            if hand.shape[1]:
-                depth = depth + held.sigmoid() * (self.seen_from(hand)[..., 2:] - depth)
-            return self.lift(place, depth), in_sight[..., 0]
-        across = solve(self.view[:2, :2], place - self.view[:2, 3])
-        size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
-        return torch.cat((across, size), dim=-1), in_sight[..., 0]
+        seen = self.look(features)
+        maps = self.maps(seen)
+        place, mixed = middle_of(maps, self.grid), self.mixed(seen, maps, telemetry, dynamics)
+        hand = self.seen_from(dynamics.effector(telemetry[:, None])[:, 0])  # (B, 1 or 0, 3)
+        if self.hand is not None:
+            away = 2 * (place - hand[..., :2] / hand[..., 2:].clamp_min(NEAR)) / self.grid[0]
+            mixed = mixed + self.hand(fourier(away.clamp(-1, 1), OCTAVES))
+        beside, nearer, held, in_sight = self.out(mixed).float().split((2, 1, 1, 1), dim=-1)
+        place, low, high = place + beside, dynamics.objects_low, dynamics.objects_high
+        if not self.ground:
+            size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
+            across = solve(self.view[:2, :2], place - self.view[:2, 3])
+            return torch.cat((across, size), dim=-1), in_sight[..., 0]
+        depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
+        if self.hand is not None:
+            depth = depth + held.sigmoid() * (hand[..., 2:] - depth)
+        return self.lift(place, depth), in_sight[..., 0]
 
     def depth_of_ground(self, place: Tensor, middle: Tensor) -> Tensor:
         """How far away things mostly are at places (B, K, 2) [tokens] of the picture, (B, K, 1) [m], near the depth of

@@ -11,8 +11,6 @@ from gwm_sim.model.config import HeadsConfig, WorldModelConfig
 from gwm_sim.model.heads import PictureLocator, middle_of
 from gwm_sim.model.world_model import WorldModel
 
-HELD = 3  # which of the numbers of an object says that it is held
-
 
 def make_locator(view: tuple[float, ...] = (), ground: tuple[float, ...] = (), objects: int = 2) -> WorldModel:
     """A model that locates in the picture, through the view of `make_model` by default."""
@@ -22,15 +20,19 @@ def make_locator(view: tuple[float, ...] = (), ground: tuple[float, ...] = (), o
     return WorldModel(replace(config, dynamics=dynamics, heads=heads)).eval()
 
 
-def looking_at(model: WorldModel, cells: list[tuple[int, int]], **numbers: float) -> PictureLocator:
+def looking_at(model: WorldModel, cells: list[tuple[int, int]], held: bool = False) -> PictureLocator:
     """The locator, made to look at the cell (column, row) of each object whatever it sees."""
     locator = model.locator
     assert isinstance(locator, PictureLocator)
     maps = torch.full((1, len(cells), 4, 4), -100.0)
     for k, (column, row) in enumerate(cells):
         maps[0, k, row, column] = 100.0
-    read = torch.tensor([0.0, 0.0, numbers.get("nearer", 0.0), numbers.get("held", -100.0), numbers.get("seen", 0.0)])
-    locator.numbers_of = lambda features, *_: (read.expand(len(features), len(cells), -1), maps)  # type: ignore[method-assign]
+    locator.maps.forward = lambda seen: maps.expand(len(seen), -1, -1, -1)  # type: ignore[method-assign]
+    last = locator.out[-1]
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 100.0 if held else -100.0, 0.0]))
     return locator
 
 
@@ -47,7 +49,7 @@ def test_what_is_seen_on_the_ground_is_lifted_onto_it() -> None:
 
 def test_what_is_held_is_as_far_away_as_the_hand() -> None:
     model = make_locator(ground=(0.5, 0.0, 0.0))
-    locator = looking_at(model, [(1, 1), (2, 2)], held=100.0)
+    locator = looking_at(model, [(1, 1), (2, 2)], held=True)
     telemetry = torch.rand(3, TELEMETRY)  # of which the first three are the end-effector
     found = locator(torch.zeros(3, 32, 4, 4), telemetry, model.dynamics)
     depth = locator.seen_from(telemetry[:, None, :3])[..., 2]
