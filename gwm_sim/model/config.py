@@ -13,7 +13,7 @@ from gwm_sim.errors import ConfigError
 
 FORMAT = 3  # version of the checkpoint layout
 CAME_LATER = (
-    *("views", "pack", "rides", "noise", "action_size"),
+    *("views", "pack", "rides", "noise", "action_size", "in_picture", "ground"),
     *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "reference"),
 )
 """Options that the first checkpoints of this format do not have."""
@@ -142,6 +142,15 @@ class HeadsConfig:
     width: int = 128  # channels per token
     layers: int = 2  # transformer blocks
     heads: int = 4  # attention heads
+    in_picture: bool = False
+    """Whether objects are located as points of the picture, which also tells whether they are in sight."""
+    ground: tuple[float, ...] = ()
+    """Where such points mostly lie in metres: one over their depth [1/m], of which these are the constant and what a
+    column and a row [tokens] of the main view add to it. Empty where the places of objects are in the image frame."""
+
+    def __post_init__(self) -> None:
+        if len(self.ground) not in (0, 3) or (self.ground and not self.in_picture):
+            raise ConfigError(f"ground must be empty, or 3 numbers where in_picture is set, got {self.ground}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ at the picture where nothing is tracked. The depth head says from codes how far 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,12 +16,16 @@ from torch import Tensor, nn
 from gwm_sim.model.config import CELL, HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
-from gwm_sim.model.layers import Block, RMSNorm, perceptron, soft_argmax
+from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, perceptron, soft_argmax
 from gwm_sim.model.state import Segment
 from gwm_sim.model.threads import weights
 from gwm_sim.model.tokenizer import cell_decoder, products
 
 NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or farther than the empty scene [1/m]
+SELDOM = -2.0  # logit of an object being held, before anything is learned
+OCTAVES = 5  # sine and cosine pairs of how far an object is from the hand in the picture
+NEAR = 1e-3  # least depth at which a point is seen [m]
+DEPTHS = 4.0  # things are at most so many times nearer or farther than the middle of the scene
 
 
 class LatentReader(nn.Module):
@@ -82,6 +88,8 @@ class Locator(nn.Module):
     telemetry tells of an object behind the fingers.
     """
 
+    numbers: ClassVar[int] = 3  # that are read of each object
+
     def __init__(self, config: HeadsConfig, channels: int, dynamics: Dynamics) -> None:
         super().__init__()
         c, d = dynamics.config, config.width
@@ -90,16 +98,99 @@ class Locator(nn.Module):
         self.robot = perceptron(c.telemetry, d)
         self.seen = nn.Linear(d + 2, d)
         self.identity = nn.Parameter(torch.randn(c.objects, d) * 0.02)
-        self.out = nn.Sequential(nn.SiLU(), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, 3))
+        self.out = nn.Sequential(nn.SiLU(), nn.Linear(d, d), nn.SiLU(), nn.Linear(d, self.numbers))
 
     def forward(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> Tensor:
         """Positions (B, K, 3) [m], from features (B, channels, H/8, W/8) and telemetry (B, P)."""
+        return self.read(features, telemetry, dynamics)[0]
+
+    def read(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor | None]:
+        """Positions as `forward` returns them, and logits (B, K) of being in sight, None where nothing tells."""
         seen = self.look(features)
-        found = soft_argmax(seen, self.maps(seen))  # (B, K, D + 2)
+        unit = self.out(self.mixed(seen, self.maps(seen), telemetry, dynamics)).float()
+        return dynamics.objects_low + (unit + 1) / 2 * (dynamics.objects_high - dynamics.objects_low), None
+
+    def mixed(self, seen: Tensor, maps: Tensor, telemetry: Tensor, dynamics: Dynamics) -> Tensor:
+        """What the maps (B, K, H/8, W/8) find in what is seen, beside what telemetry tells, (B, K, D)."""
+        found = soft_argmax(seen, maps)  # (B, K, D + 2)
         level = (telemetry - dynamics.telemetry_mean) / dynamics.telemetry_std
-        x = self.seen(found) + self.robot(level)[:, None] + self.identity
-        unit = self.out(x).float()
-        return dynamics.objects_low + (unit + 1) / 2 * (dynamics.objects_high - dynamics.objects_low)
+        return self.seen(found) + self.robot(level)[:, None] + self.identity
+
+
+class PictureLocator(Locator):
+    """Objects as points of the picture, which in metres are lifted along the rays through them.
+
+    How far along is where things mostly lie, `ground`, which is a plane, less what is read, or where the end-effector
+    is, for what it holds. So an object in the air is as far off as its height is misjudged and no more, and the hand,
+    which telemetry knows, need not be learned. In the image frame nothing is lifted: the third number is the size.
+    """
+
+    numbers: ClassVar[int] = 5  # how far beside the middle of the map, in columns and rows [tokens]; how much nearer,
+    # or the size; logits of being held, and of being in sight
+    view: Tensor
+
+    def __init__(self, config: HeadsConfig, channels: int, dynamics: Dynamics) -> None:
+        super().__init__(config, channels, dynamics)
+        c = dynamics.config
+        self.grid, self.ground = c.grid, config.ground
+        self.hand = nn.Linear(2 * (1 + 2 * OCTAVES), config.width) if c.effector and config.ground else None
+        last = self.out[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            begin_as_copy(last).bias[3] = SELDOM
+        self.register_buffer("view", torch.tensor(c.view[:12]).view(3, 4), persistent=False)
+
+    def read(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor | None]:
+        seen = self.look(features)
+        maps = self.maps(seen)
+        place, mixed = middle_of(maps, self.grid), self.mixed(seen, maps, telemetry, dynamics)
+        hand = self.seen_from(dynamics.effector(telemetry[:, None])[:, 0])  # (B, 1 or 0, 3)
+        if self.hand is not None:
+            away = 2 * (place - hand[..., :2] / hand[..., 2:].clamp_min(NEAR)) / self.grid[0]
+            mixed = mixed + self.hand(fourier(away.clamp(-1, 1), OCTAVES))
+        beside, nearer, held, in_sight = self.out(mixed).float().split((2, 1, 1, 1), dim=-1)
+        place, low, high = place + beside, dynamics.objects_low, dynamics.objects_high
+        if not self.ground:
+            size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
+            across = solve(self.view[:2, :2], place - self.view[:2, 3])
+            return torch.cat((across, size), dim=-1), in_sight[..., 0]
+        depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
+        if self.hand is not None:
+            depth = depth + held.sigmoid() * (hand[..., 2:] - depth)
+        return self.lift(place, depth), in_sight[..., 0]
+
+    def depth_of_ground(self, place: Tensor, middle: Tensor) -> Tensor:
+        """How far away things mostly are at places (B, K, 2) [tokens] of the picture, (B, K, 1) [m], near the depth of
+        the `middle` (3,) [m] of the scene."""
+        constant, column, row = self.ground
+        usual = 1 / self.seen_from(middle)[2]
+        inverse = constant + column * place[..., :1] + row * place[..., 1:]
+        return 1 / inverse.clamp(usual / DEPTHS, usual * DEPTHS)
+
+    def seen_from(self, points: Tensor) -> Tensor:
+        """Column and row [tokens], both times the depth, and depth [m] of points (..., 3) [m]."""
+        return (self.view[:, :3] * points[..., None, :]).sum(dim=-1) + self.view[:, 3]
+
+    def lift(self, place: Tensor, depth: Tensor) -> Tensor:
+        """Points (B, K, 3) [m] that are seen at places (B, K, 2) [tokens] in a depth (B, K, 1) [m]."""
+        seen = torch.cat((depth * place, depth), dim=-1) - self.view[:, 3]
+        return solve(self.view[:, :3], seen)
+
+
+def solve(matrix: Tensor, values: Tensor) -> Tensor:
+    """What a matrix (N, N) takes to `values` (..., N), in single precision whatever multiplies matrices."""
+    return (torch.linalg.inv(matrix) * values[..., None, :]).sum(dim=-1)
+
+
+def middle_of(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean column and row (B, M, 2) [tokens] of maps of scores (B, M, h, w) that cover `grid` rows and columns; in
+    single precision whatever multiplies matrices, since half a percent of a picture is a thing's width."""
+    share = maps.flatten(2).float().softmax(dim=-1).unflatten(2, maps.shape[-2:])
+    rows, columns = (
+        (torch.arange(count, device=maps.device) + 0.5) * tokens / count - 0.5
+        for count, tokens in zip(maps.shape[-2:], grid, strict=True)
+    )
+    return torch.stack(((share.sum(dim=2) * columns).sum(dim=-1), (share.sum(dim=3) * rows).sum(dim=-1)), dim=-1)
 
 
 class TaskHead(nn.Module):

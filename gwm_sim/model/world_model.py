@@ -20,7 +20,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import StoredModel
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.dynamics import IMAGINED, Dynamics
-from gwm_sim.model.heads import DepthHead, Locator, TaskHead
+from gwm_sim.model.heads import DepthHead, Locator, PictureLocator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.reference_renderer import ReferenceRenderer
@@ -47,8 +47,9 @@ class WorldModel(StoredModel):
         kind = VideoDynamics if config.dynamics.from_pixels else ObjectDynamics
         scales = statistics or Statistics.blank(config.dynamics.telemetry, config.dynamics.properties)
         self.dynamics: Dynamics = kind(config.dynamics, scales)
+        locator = PictureLocator if config.heads.in_picture else Locator
         self.locator = (
-            Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
+            locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
         numbers = config.dynamics.residual
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
@@ -329,10 +330,14 @@ class WorldModel(StoredModel):
             return self.tokenizer.features(frames.to(self.device))[:, 0]
 
     def locate(self, features: Tensor, telemetry: Tensor) -> Tensor:
-        """Object positions (B, K, 3) [m] from `features` and telemetry (B, P); (B, 0, 3) where none is tracked."""
+        """Object positions (B, K, 3) [m], or in the image frame, from `features` and telemetry (B, P), NaN of what is
+        absent; (B, 0, 3) where there are none."""
         if self.locator is None:
             return telemetry.new_zeros(len(telemetry), 0, 3)
-        return self.locator(features, telemetry, self.dynamics)
+        objects, there = self.locator.read(features, telemetry, self.dynamics)
+        if self.config.dynamics.gaps and there is not None:
+            objects = objects.where(there[..., None] > 0, torch.nan)
+        return objects
 
     def unexplained(self, codes: Tensor) -> Tensor:
         """Residuals (B, R) of frames, from their latents (B, N, M); zeros where views are missing."""

@@ -22,6 +22,8 @@ from gwm_sim.training.points import fit_points
 
 POINTS = 6  # of the robot
 FAR = 100.0  # tokens
+REWEIGHTED = 30  # times, until a plane leans on most of the points
+FLAT = 1e-4  # share of its depth that a point may lie off a plane and count as on it
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
 
@@ -29,12 +31,12 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     """A model with fresh weights whose shape follows from the data, with the sizes of the preset or of `source`."""
     cameras = chosen_cameras(config.camera, data.schema)
     tokenizer = tokenizer_config(preset, cameras, source)
-    heads = HeadsConfig(width=preset.head_width) if source is None else source.config.heads
     depth = "depth" in config.phases and len(data.measured) > 0
     time_limit = usual_length(data.lengths) - 1
     if source is not None:  # what it has is kept
         depth = depth or (source.config.depth and "tokenizer" not in config.phases)
         time_limit = time_limit if "dynamics" in config.phases else source.config.time_limit
+    dynamics = dynamics_config(config, preset, data, tokenizer, cameras, source)
     whole = WorldModelConfig(
         name=config.name,
         schema=data.schema,
@@ -44,8 +46,8 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         properties=data.property_names,
         time_limit=time_limit,
         tokenizer=tokenizer,
-        dynamics=dynamics_config(config, preset, data, tokenizer, cameras, source),
-        heads=replace(heads, tasks=data.schema.tasks),
+        dynamics=dynamics,
+        heads=heads_config(preset, data, dynamics, source),
     )
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
@@ -142,6 +144,40 @@ def of_image(camera: Camera, token: int, sees: bool) -> FloatArray:
         return np.array([[0, 0, 0, -FAR], [0, 0, 0, -FAR], [0, 0, 0, 1.0]])
     middle = 0.5 * (token - 1) / token  # of the first token
     return np.array([[1 / token, 0, 0, -middle], [0, 1 / token, 0, -middle], [0, 0, 0, 1.0]])
+
+
+def heads_config(
+    preset: Preset, data: TrainingData, dynamics: DynamicsConfig, source: WorldModel | None
+) -> HeadsConfig:
+    """Shape of the heads, and where things lie."""
+    heads = HeadsConfig(width=preset.head_width) if source is None else source.config.heads
+    known = () if source is None or source.config.dynamics.view[:12] != dynamics.view[:12] else heads.ground
+    if source is None or not source.config.dynamics.objects:  # nothing is kept of a locator
+        heads = replace(heads, in_picture=dynamics.objects > 0)
+    lifted = heads.in_picture and data.schema.object_frame == "metres"
+    heads = replace(heads, ground=known or ground(data.objects, data.confidence, dynamics.view) if lifted else ())
+    return replace(heads, tasks=data.schema.tasks)
+
+
+def ground(objects: Tensor, confidence: Tensor, view: Sequence[float]) -> tuple[float, ...]:
+    """The plane on which most objects (F, K, 3) [m] are, for `HeadsConfig.ground`: in the main camera, the first of
+    `view`, the inverse depths of a plane are linear in columns and rows. Of more and more weight is what lies on it, so
+    that a third of the objects may be in the air, and each counts by the square of its confidence."""
+    matrix = torch.tensor(view[:12], dtype=torch.float64).view(3, 4)
+    places, surely = objects.flatten(0, 1).double(), confidence.flatten().double()
+    seen = places @ matrix[:, :3].T + matrix[:, 3]
+    good = seen.isfinite().all(dim=-1) & (seen[:, 2] > 0) & (surely > 0)
+    if not good.any():
+        return (1.0, 0.0, 0.0)
+    across, depth, surely = seen[good, :2] / seen[good, 2:], seen[good, 2], surely[good]
+    terms = torch.cat((torch.ones_like(across[:, :1]), across), dim=-1)
+    plane, off = torch.zeros(3, dtype=torch.float64), torch.ones_like(depth)
+    for step in range(REWEIGHTED):
+        weights = (surely.square() / off ** (1 if step < REWEIGHTED // 2 else 2))[:, None]
+        level = (terms * weights).T @ terms + 1e-9 * weights.sum() * torch.eye(3)
+        plane = torch.linalg.solve(level, (terms * weights).T @ (1 / depth))
+        off = (depth * (terms @ plane) - 1).abs() + FLAT
+    return tuple(plane.tolist())
 
 
 def mounted(camera: Camera, data: TrainingData) -> Camera:
