@@ -81,6 +81,7 @@ def mean(apart: Tensor, counts: Tensor) -> Tensor:
 def in_view(model: WorldModel, objects: Tensor) -> Tensor:
     """Which objects (B, K, 3) [m] are within the main camera's picture, hidden or not, (B, K) bool."""
     places, _ = project(model.dynamics.painter.view[0], objects)  # in tokens, of which 0 is the middle of the first
-    rows, columns = model.config.dynamics.grid
+    picture = model.config.tokenizer
+    rows, columns = picture.height / picture.token, picture.width / picture.token
     column, row = places.unbind(dim=-1)
     return (column > -0.5) & (column < columns - 0.5) & (row > -0.5) & (row < rows - 0.5)

@@ -86,9 +86,8 @@ def test_what_is_seen_moves_by_one_scale_about_the_middle(shape: tuple[int, int]
         seen = fit(picture, size)[..., 0].astype(float)
         places = np.moveaxis(np.indices(size), 0, -1)
         centre = (places * seen[..., None]).sum(axis=(0, 1)) / seen.sum()
-        np.testing.assert_allclose(
-            centre, (at - middle) * scale + (np.array(size) - 1) / 2, atol=0.05
-        )  # grey levels are whole
+        expected = (at - middle) * scale + (np.array(size) - 1) / 2
+        np.testing.assert_allclose(centre, expected, atol=0.05)  # grey levels are whole
     depth = np.broadcast_to(np.arange(shape[1], dtype=np.float32), shape)
     columns = fit_depth(depth, size)[0]
     np.testing.assert_allclose(columns, middle[1] + (np.arange(size[1]) - (size[1] - 1) / 2) / scale, atol=1)
