@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 
 Array = NDArray[Any]
 
 SIZE = 32
+SHAPE = (32, 40)
+"""What becomes of pictures of 64x80."""
 
 
 def config(format: str, source: Path, out: Path, **changes: Any) -> ImportConfig:
@@ -35,7 +37,7 @@ def imported(format: str, source: Path, **changes: Any) -> tuple[EpisodeFile, li
 
 def assert_same_frames(frames: Array, truth: Array) -> None:
     """Compare frames with the truth, through whatever codec; a neighbour's frame is far outside of the tolerance."""
-    expected = np.stack([shrink(picture, SIZE) for picture in truth]).astype(int)
+    expected = np.stack([fit(picture, SHAPE) for picture in truth]).astype(int)
     assert frames.shape == expected.shape
     assert np.abs(frames - expected).mean(axis=(1, 2, 3)).max() < 5
     assert np.abs(frames[:-1] - expected[1:]).mean(axis=(1, 2, 3)).min() > 6

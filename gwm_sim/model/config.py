@@ -25,8 +25,8 @@ CELL = 8  # pixels per side of a latent cell
 class TokenizerConfig:
     """Shape of the tokenizer."""
 
-    height: int = 64  # height of a view in [px], a multiple of the size of a token
-    width: int = 64  # width of a view in [px], a multiple of the size of a token
+    height: int = 64  # height of a view in [px]; tokens at its lower edge may reach beyond it
+    width: int = 64  # width of a view in [px], as height
     numbers: int = 5  # integers per latent cell
     levels: int = 5  # values per integer
     channels: int = 32  # channels at half resolution; doubled at each halving
@@ -36,12 +36,6 @@ class TokenizerConfig:
     pack: int = 2  # cells per side of a token
 
     def __post_init__(self) -> None:
-        token = self.token
-        if self.height % token or self.width % token:
-            raise ConfigError(
-                f"frames must be multiples of {token} pixels high and wide, got {self.height}x{self.width}: "
-                f"collect or import them with --size {max(token, self.height // token * token)}"
-            )
         if self.levels % 2 == 0:
             raise ConfigError(f"levels must be odd, so that 0 is one of them, got {self.levels}")
 
@@ -58,7 +52,12 @@ class TokenizerConfig:
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the tokens of a view."""
-        return self.height // self.token, self.width // self.token
+        return -(-self.height // self.token), -(-self.width // self.token)
+
+    @property
+    def covered(self) -> tuple[int, int]:
+        """Height and width that the tokens of a view cover [px], at least its own."""
+        return self.grid[0] * self.token, self.grid[1] * self.token
 
     @property
     def tokens(self) -> int:

@@ -232,12 +232,13 @@ class DepthHead(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.decoder = cell_decoder(config.numbers, config.channels // 2, blocks=1, out=1)
-        self.work = products(self.decoder, config.height * config.width // CELL**2)
+        self.work = products(self.decoder, config.covered[0] * config.covered[1] // CELL**2)
         self.register_buffer("background", torch.zeros(1, config.height, config.width))
 
     def forward(self, grid: Tensor) -> Tensor:
         """Depth (B, H, W, 1) [m] from quantised values (B, numbers, H/8, W/8) of the main view."""
-        return (self.decoder(grid).float() + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
+        rows, columns = self.background.shape[1:]
+        return (self.decoder(grid).float()[..., :rows, :columns] + self.background).clamp_min(0.0).permute(0, 2, 3, 1)
 
     def loss(self, grid: Tensor, depth: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error from a true depth (B, H, W, 1) [m]; what is not the empty scene counts more."""

@@ -8,6 +8,7 @@ drawn at the same cost whenever somebody looks.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.model.compositor import Compositor, Scene
@@ -47,9 +48,12 @@ class ReferenceRenderer(nn.Module):
     ) -> Tensor:
         """Pictures (B, V, 3, H, W) around 0 of wanted states, from references of the same shape and the states that
         these show, and the empty scene (V, 3, H, W); states with their residuals (B, R), without an axis of time."""
-        empty = backgrounds.expand_as(reference)
+        height, width = reference.shape[3:]
+        below, right = (n * self.token - side for n, side in zip(self.config.grid, (height, width), strict=True))
+        pictures = (x.flatten(0, 1) for x in (reference, backgrounds.expand_as(reference)))
+        whole = (F.pad(x, (0, right, 0, below), mode="replicate") for x in pictures)
         scenes = (self.scene(*state, dynamics) for state in (shown, wanted))
-        return self.compositor(reference.flatten(0, 1), empty.flatten(0, 1), *scenes).unflatten(0, reference.shape[:2])
+        return self.compositor(*whole, *scenes)[..., :height, :width].unflatten(0, reference.shape[:2])
 
     def scene(self, physical: PhysicalState, residual: Tensor, dynamics: Dynamics) -> Scene:
         """What states (B, ...) say of B*V pictures."""

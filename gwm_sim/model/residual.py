@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gwm_sim.model.config import CELL, TokenizerConfig
+from gwm_sim.model.config import TokenizerConfig
 
 CHANNELS = 16  # of each cell
 WIDTH = 128
@@ -19,7 +19,7 @@ class ResidualEncoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig, numbers: int) -> None:
         super().__init__()
-        cells = config.views * (config.height // CELL) * (config.width // CELL)
+        cells = config.tokens * config.pack**2
         self.cell = nn.Conv2d(config.numbers, CHANNELS, 3, padding=1)
         self.whole = nn.Sequential(
             nn.SiLU(), nn.Linear(CHANNELS * cells, WIDTH), nn.SiLU(), nn.Linear(WIDTH, numbers), nn.Tanh()

@@ -2,8 +2,9 @@
 
 An (H, W, 3) view becomes an (H/8, W/8) grid of cells of `numbers` integers with `levels` values each (finite scalar
 quantisation, Mentzer et al., 2023), packed into square tokens. A frame holds the views of all cameras side by side
-(`views.py`); each is encoded alone by the same weights, and N counts the tokens of all. Integers let the dynamics
-predict by classification, so that an imagined frame snaps back to valid codes instead of fading.
+(`views.py`); each is encoded alone by the same weights, and N counts the tokens of all. A view that whole tokens do not
+fill is continued beyond its right and lower edge for the encoder, and cut there after the decoder. Integers let the
+dynamics predict by classification, so that an imagined frame snaps back to valid codes instead of fading.
 
 Small objects decide: 7 by 7 pixels are one percent of a 64x64 frame, and a decoder that drops them still scores
 30 dB. Pixels are therefore weighted by how far they are from the median background, the worst pixels count extra (as
@@ -108,7 +109,7 @@ class Tokenizer(nn.Module):
         self._quick: tuple[nn.Module, ...] = ()  # in a tuple, so that it is neither stored nor trained
         self.register_buffer("background", torch.zeros(3 * config.views, config.height, config.width))
         self.register_buffer("usual_error", torch.ones(()))
-        pixels = config.height * config.width
+        pixels = config.covered[0] * config.covered[1]
         self._work = products(self.encoder, pixels), products(self.decoder, pixels // CELL**2)
 
     def hasten(self) -> None:
@@ -145,7 +146,12 @@ class Tokenizer(nn.Module):
 
     def decode_grid(self, grid: Tensor) -> Tensor:
         """Quantised values (B, V, numbers, H/8, W/8) to images (B, V, 3, H, W) centred on 0, not clipped."""
-        return self.decoder(grid.flatten(0, 1)).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
+        return self._shown(self.decoder(grid.flatten(0, 1)), grid.shape[1])
+
+    def _shown(self, decoded: Tensor, views: int) -> Tensor:
+        """Images (B, V, 3, H, W) of what was decoded (B*V, 3, h, w), as far as the views reach."""
+        seen = decoded[..., : self.config.height, : self.config.width]
+        return seen.float().unflatten(0, (-1, views)) + self.backgrounds[:views]
 
     @property
     def backgrounds(self) -> Tensor:
@@ -166,7 +172,12 @@ class Tokenizer(nn.Module):
         Of frames that are narrower, only of the views that they show: the first ones.
         """
         views = frames.shape[2] // self.config.width
-        return self.encoder(to_images(frames, views).flatten(0, 1)).unflatten(0, (-1, views))
+        images = to_images(frames, views).flatten(0, 1)
+        height, width = self.config.covered
+        below, right = height - self.config.height, width - self.config.width
+        if below or right:
+            images = F.pad(images, (0, right, 0, below), mode="replicate")
+        return self.encoder(images).unflatten(0, (-1, views))
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
@@ -201,7 +212,7 @@ class Tokenizer(nn.Module):
         with threads_for(grid.shape[0] * grid.shape[1] * self.work_of_decoding):
             if self._quick:
                 flat = grid.flatten(0, 1).to(torch.bfloat16, memory_format=torch.channels_last)
-                images = self._quick[0](flat).float().unflatten(0, grid.shape[:2]) + self.backgrounds[: grid.shape[1]]
+                images = self._shown(self._quick[0](flat), grid.shape[1])
             else:
                 images = self.decode_grid(grid)
             frames = to_frames(images)

@@ -82,6 +82,7 @@ def in_view(model: WorldModel, objects: Tensor) -> Tensor:
     """Which objects (B, K, 3) [m] are within the main camera's picture, hidden or not, (B, K) bool."""
     main = torch.tensor(model.config.dynamics.view[:12], device=objects.device).view(3, 4)
     places, _ = project(main, objects)  # in tokens, of which 0 is the middle of the first
-    rows, columns = model.config.dynamics.grid
+    picture = model.config.tokenizer
+    rows, columns = picture.height / picture.token, picture.width / picture.token
     column, row = places.unbind(dim=-1)
     return (column > -0.5) & (column < columns - 0.5) & (row > -0.5) & (row < rows - 0.5)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 from gwm_sim.model.config import WorldModelConfig
@@ -90,10 +90,10 @@ def main(config: RunConfig) -> int:
         frozen = math.inf if Path(config.camera).is_file() else config.max_frozen
         camera = stack.enter_context(Camera(source, Freshness(config.max_age, frozen)))
         seen = camera.start().frame
-        size = world.tokenizer.height
+        size = world.tokenizer.height, world.tokenizer.width
         goals = fit_goals(config.goal, pictures, seen, size)
         if config.check_pictures:
-            check_pictures(model, config.goal, goals, shrink(seen, size), "--no-check_pictures")
+            check_pictures(model, config.goal, goals, fit(seen, size), "--no-check_pictures")
         planner = make_planner(model, goals, config)
         connect(robot, config.robot)
         stack.callback(robot.disconnect)

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Camera, Picture
@@ -110,7 +110,7 @@ class LiveLoop:
         robot: Robot,
         planner: Planner,
         schema: Schema,
-        size: int,
+        size: int | tuple[int, int],
         config: LoopConfig | None = None,
         limits: Limits | None = None,
         dead_man: DeadMan | None = None,
@@ -124,7 +124,7 @@ class LiveLoop:
             robot: Connected.
             planner: Makes the plans, in its own thread.
             schema: Meaning of telemetry and actions.
-            size: Height and width of the frames that the planner sees [px].
+            size: Height and width of the frames that the planner sees [px], or one number for both.
             config: How the run goes.
             limits: What one action may do; None takes those that the schema declares.
             dead_man: Must be held all the time; None does without.
@@ -142,7 +142,7 @@ class LiveLoop:
         self._camera = camera
         self._robot = robot
         self._schema = schema
-        self._size = size
+        self._size = (size, size) if isinstance(size, int) else size
         self._limits = Limits.of(schema) if limits is None else limits
         self._dead_man = dead_man
         self._recorder = recorder
@@ -284,7 +284,7 @@ class LiveLoop:
         assert shot is not None, "the camera was started"
         self._frame_ages.append(self.clock.now() - shot.time)
         self._seen = shot.time
-        self._shown = shrink(shot.frame, self._size)
+        self._shown = fit(shot.frame, self._size)
         self._window.see(self._shown, self._telemetry)
         if self._recorder is not None:
             self._recorder.see(self._shown, self._telemetry)

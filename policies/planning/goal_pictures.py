@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.data.images import decode_picture, shrink
+from gwm_sim.data.images import decode_picture, fit
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
@@ -37,7 +37,9 @@ def read_picture(path: Path, option: str = "--goal") -> Picture:
         raise ConfigError(f"{option} {error}") from error
 
 
-def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: int) -> list[Picture]:
+def fit_goals(
+    paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture, size: tuple[int, int]
+) -> list[Picture]:
     """Goal pictures, read from files, at height and width of the model's frames [px].
 
     Raises:
@@ -45,12 +47,12 @@ def fit_goals(paths: Sequence[Path], pictures: Sequence[Picture], seen: Picture,
     """
     for path, picture in zip(paths, pictures, strict=True):
         height, width = picture.shape[:2]
-        if picture.shape not in (seen.shape, (size, size, 3)):
+        if picture.shape not in (seen.shape, (*size, 3)):
             raise ConfigError(
                 f"--goal {path} is {width} x {height} px, but the camera gives {seen.shape[1]} x {seen.shape[0]} and "
-                f"the model sees {size} x {size}. Take it with the same camera and settings."
+                f"the model sees {size[1]} x {size[0]}. Take it with the same camera and settings."
             )
-    return [shrink(picture, size) for picture in pictures]
+    return [fit(picture, size) for picture in pictures]
 
 
 def check_pictures(

@@ -114,7 +114,8 @@ def picture_problems(
     """Runs from `seed` on toward pictures one after the other, which are held against what the camera sees first."""
     pictures = [read_picture(path) for path in paths]
     seen = env.reset(seed=seed)[0][image_key(model.config.camera)]
-    fitted = fit_goals(paths, pictures, seen, model.config.tokenizer.height)
+    size = model.config.tokenizer.height, model.config.tokenizer.width
+    fitted = fit_goals(paths, pictures, seen, size)
     check_pictures(model, paths, fitted, seen)
     goals = tuple(read_goal(model, guide, picture) for picture in fitted)
     return [Problem(seed + i, {}, goals, fitted[-1]) for i in range(runs)]

@@ -11,7 +11,7 @@ import layouts
 import numpy as np
 import pytest
 from films import film_of, picture_file, write_film, write_lerobot
-from importing import SIZE, config
+from importing import SHAPE, config
 from numpy.typing import NDArray
 from shared_data import shared
 from truths import make_pictures
@@ -20,7 +20,7 @@ from gwm_sim import cli
 from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile
 from gwm_sim.data.formats import open_source
-from gwm_sim.data.images import shrink_depth
+from gwm_sim.data.images import fit_depth
 from gwm_sim.data.pictures.depth import Scale, colours_of, says_depth, scale_of
 from gwm_sim.errors import DataError
 
@@ -39,9 +39,9 @@ def millimetres() -> Array:
 
 
 def assert_distances(episode: Episode, camera: str, tolerance: float) -> None:
-    expected = np.stack([shrink_depth(image, SIZE) for image in millimetres() / 1000])
+    expected = np.stack([fit_depth(image, SHAPE) for image in millimetres() / 1000])
     stored = episode.depth[camera]
-    assert stored.dtype == np.uint16 and stored.shape == (ROWS, SIZE, SIZE, 1)
+    assert stored.dtype == np.uint16 and stored.shape == (ROWS, *SHAPE, 1)
     np.testing.assert_allclose(stored[..., 0] * DEPTH_UNIT, expected, atol=tolerance)
     assert (stored[:, 0, 0] == 0).all()
 

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from gwm_sim.commands.import_ import ImportConfig, import_episodes
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.formats import IMPORT_FORMATS, detect
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 from gwm_sim.data.survey import survey
 from gwm_sim.errors import GwmError
 
 Array = NDArray[Any]
 
-SIZE = 16
+SIZE, SHAPE = 16, (16, 20)
 SECONDS = 20
 """An import of these few rows takes a fraction of a second; beyond this it hangs."""
 
@@ -126,7 +126,7 @@ def check_episodes(path: Path, truths: list[Truth], label: str) -> None:
             stop = start + len(episode.telemetry)
             np.testing.assert_allclose(episode.actions, truth.actions[start : stop - 1], atol=1e-5, err_msg=label)
             for camera, frames in episode.frames.items():
-                expected = np.stack([shrink(picture, SIZE) for picture in truth.frames[camera][start:stop]])
+                expected = np.stack([fit(picture, SHAPE) for picture in truth.frames[camera][start:stop]])
                 assert np.abs(frames - expected.astype(int)).mean(axis=(1, 2, 3)).max() < 6, label
 
 

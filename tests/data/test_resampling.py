@@ -8,12 +8,12 @@ from pathlib import Path
 import layouts
 import numpy as np
 import pytest
-from importing import SIZE, assert_is, assert_same_frames, config, imported
+from importing import SHAPE, assert_is, assert_same_frames, config, imported
 
 from gwm_sim.commands.import_ import import_episodes
 from gwm_sim.data.conversion.resampling import aggregate, cuts, nearest, rows_at
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 from gwm_sim.data.importers.source import Action
 from gwm_sim.errors import ConfigError, DataError
 
@@ -66,7 +66,7 @@ def test_a_frame_may_be_the_nearest_of_two_rows(tmp_path: Path) -> None:
     (tmp_path / "a/take/robot.csv").write_text("\n".join(lines))
     _, (episode,) = imported("folder", tmp_path / "a")
     shown = np.minimum(np.arange(20) + (np.arange(20) % 2) * (np.arange(20) >= 5), 19)
-    expected = np.stack([shrink(picture, SIZE) for picture in truth.frames["front"][shown]]).astype(int)
+    expected = np.stack([fit(picture, SHAPE) for picture in truth.frames["front"][shown]]).astype(int)
     assert np.abs(episode.frames["front"] - expected).mean(axis=(1, 2, 3)).max() < 5
 
 

@@ -56,9 +56,28 @@ def test_codes_depend_on_their_neighbourhood_only() -> None:
     assert same[12:, 12:].all()
 
 
-def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="multiples of 16 pixels high and wide, got 72x72.*--size 64"):
-        TokenizerConfig(height=72, width=72)
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_view_that_tokens_do_not_fill_is_continued_beyond_its_edges(views: int) -> None:
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(TokenizerConfig(height=24, width=40, channels=8, views=views)).eval()
+    filled = Tokenizer(TokenizerConfig(height=32, width=48, channels=8)).eval()
+    weights = {name: value for name, value in tokenizer.state_dict().items() if "background" not in name}
+    filled.load_state_dict(weights, strict=False)
+    frames = torch.randint(0, 256, (2, 24, views * 40, 3), dtype=torch.uint8)
+    codes = tokenizer.encode(frames)
+    assert codes.shape == (2, views * 2 * 3, 20) and tokenizer.config.grid == (2, 3)
+    rows, columns = torch.arange(32).clamp(max=23), torch.arange(48).clamp(max=39)
+    for view in range(views):
+        own = frames[:, :, view * 40 : (view + 1) * 40]
+        expected = filled.encode(own[:, rows][:, :, columns])
+        assert torch.equal(codes[:, view * 6 : (view + 1) * 6], expected)
+        decoded = tokenizer.decode(codes)[:, :, view * 40 : (view + 1) * 40]
+        assert torch.equal(decoded, filled.decode(expected)[:, :24, :40])
+    loss, _ = tokenizer.loss(frames, tokenizer.features(frames))
+    assert loss.isfinite() and tokenizer.novelty(frames, codes).shape == (2,)
+
+
+def test_impossible_levels_are_refused() -> None:
     with pytest.raises(ConfigError, match="levels must be odd"):
         TokenizerConfig(levels=4)
 

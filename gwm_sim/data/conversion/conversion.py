@@ -17,8 +17,9 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.conversion.continuity import Continuity
 from gwm_sim.data.conversion.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
+from gwm_sim.data.conversion.sizes import USUAL, Size, parse_size, size_of, what_became
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
-from gwm_sim.data.images import shrink, shrink_depth
+from gwm_sim.data.images import fit, fit_depth, shrink, shrink_depth
 from gwm_sim.data.importers.source import Source, chosen_cameras
 from gwm_sim.data.inspection import Tally
 from gwm_sim.data.reading.checks import Array
@@ -42,8 +43,10 @@ _KEPT_BYTES = 100_000_000
 class Selection(SourceOptions):
     """How a source is read and what is wanted of it: options of `gwm import`, by whose names messages call them."""
 
-    size: int = 64
-    """Height and width of the frames in pixels; pictures that are not square are squeezed."""
+    size: int | str | None = None
+    """Size of the pictures in pixels: that of the smaller side, such as 64, the other in proportion and a multiple of
+    16, for which a little may be cut off; or height and width, such as 64x96. Without it wide ones are squeezed to
+    64x64, as ever."""
     fps: float | None = None
     """Frames per second, by default the source's. Fewer leave frames out and join the actions between."""
     limit: int | None = None
@@ -51,10 +54,9 @@ class Selection(SourceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(size=self.size, limit=self.limit)
+        check_at_least_one(limit=self.limit)
         check_rate(fps=self.fps)
-        if self.size > 1024:
-            raise ConfigError(f"--size must be at most 1024, got {self.size}")
+        parse_size(self.size)
 
 
 class Clip(NamedTuple):
@@ -98,6 +100,9 @@ class Conversion:
         if not self.clips:
             reason = f"no recording has {SHORTEST} rows at {rate:g} Hz without a gap in time: nothing can be learned."
             raise source.nothing_sound(" ".join([reason, *(f"Note: {remark}." for remark in source.remarks)]))
+        self._asked = parse_size(selection.size)
+        self._size = self._picture_size()
+        self._shapes: dict[tuple[str, Size], None] = {}  # of the pictures of each camera, as far as they were read
         self._tasks = found.tasks
         self._found = found
         self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read
@@ -106,7 +111,8 @@ class Conversion:
     @property
     def notes(self) -> list[str]:
         """Say what was left out or changed, by now: some damage and differences show only in the pictures."""
-        return [*self._source.remarks, *self._jumps, *self._found.notes()]
+        became = (what_became(camera, shape, self._size, self._asked) for camera, shape in self._shapes)
+        return [*self._source.remarks, *filter(None, became), *self._jumps, *self._found.notes()]
 
     def _look_for_angles(self, count: int, show: Show) -> dict[int, Recording]:
         """Look at all recordings; return as many as fit into memory, so that they need not be read again."""
@@ -147,12 +153,12 @@ class Conversion:
         return rows_at(times, self._selection.fps if self._source.layout.rate else None)
 
     def _make_schema(self, name: str, found: _Found) -> Schema:
-        layout, size = self._source.layout, self._selection.size
+        layout = self._source.layout
         low, high = found.telemetry.low, found.telemetry.high
         margin = np.maximum(_TELEMETRY_MARGIN * (high - low), 1e-3)
         action_low, action_high = _action_bounds(self._actions, found)
         # Foreign files say nothing that could be trusted of where their cameras stand.
-        camera = Camera.uncalibrated(height=size, width=size)
+        camera = Camera.uncalibrated(*self._size)
         return Schema(
             env_id=layout.robot,
             rate=self._rate,
@@ -229,21 +235,36 @@ class Conversion:
         )
 
     def _pictures(self, recording: int, camera: str, rows: Array) -> Array:
-        size = self._selection.size
-        pictures = np.empty((len(rows), size, size, 3), np.uint8)
+        pictures = np.empty((len(rows), *self._size, 3), np.uint8)
         for i, picture in enumerate(self._source.frames(recording, camera, rows)):
-            pictures[i] = shrink(picture, size)
+            self._shapes[camera, picture.shape[:2]] = None
+            pictures[i] = shrink(picture, USUAL) if self._asked is None else fit(picture, self._size)
         return pictures
+
+    def _picture_size(self) -> Size:
+        """Return the size that all pictures get (H, W), by the first one of the main camera where it says so."""
+        if self._asked is None:
+            return USUAL, USUAL
+        if isinstance(self._asked, tuple):
+            return self._asked
+        for clip in self.clips.values():
+            try:
+                picture = next(self._source.frames(clip.recording, self._cameras[0], [clip.start]))
+            except DamagedEpisode as error:
+                self._source.leave_out(clip.recording, error)
+                continue
+            return size_of(self._asked, picture.shape[:2])
+        raise self._source.nothing_sound("there is no picture.")
 
     @property
     def _depth_cameras(self) -> tuple[str, ...]:
         return tuple(camera for camera in self._cameras if camera in self._source.layout.depth)
 
     def _depth(self, recording: int, camera: str, rows: Array) -> Array:
-        size = self._selection.size
-        images = np.empty((len(rows), size, size, 1), np.uint16)
+        images = np.empty((len(rows), *self._size, 1), np.uint16)
         for i, image in enumerate(self._source.depth(recording, camera, rows)):
-            images[i, ..., 0] = np.minimum(shrink_depth(image, size) / DEPTH_UNIT, np.iinfo(np.uint16).max).round()
+            fitted = shrink_depth(image, USUAL) if self._asked is None else fit_depth(image, self._size)
+            images[i, ..., 0] = np.minimum(fitted / DEPTH_UNIT, np.iinfo(np.uint16).max).round()
         return images
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gwm_sim.data.images import shrink
+from gwm_sim.data.images import fit
 from gwm_sim.data.views import main_view
 from gwm_sim.errors import CheckpointError
 from gwm_sim.files import replacing
@@ -107,7 +107,8 @@ class Guide:
         if self.eyes is not self.model:
             cameras = self.model.config.cameras  # it shows all of them, or the main one alone
             shown = cameras if picture.shape[1] == self.model.config.tokenizer.frame[1] else cameras[:1]
-            picture = shrink(main_view(picture, shown), self.eyes.config.tokenizer.height)
+            own = self.eyes.config.tokenizer
+            picture = fit(main_view(picture, shown), (own.height, own.width))
         frames = torch.from_numpy(np.array(picture[None], order="C"))
         given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
         return self.reader.read(self.eyes, frames, given)
