@@ -36,16 +36,32 @@ AXES: dict[ObjectFrame, tuple[str, str, str]] = {"metres": ("x", "y", "z"), "ima
 
 @dataclass(frozen=True)
 class Command:
-    """A quantity that the controller integrates exactly: command <- clip(command + scale * action)."""
+    """A quantity that the controller knows exactly: it integrates, command <- clip(command + scale * action), or is
+    told an absolute target, command <- scale * action."""
 
     telemetry: int
-    """Index of the commanded quantity in the telemetry."""
+    """Index of the commanded quantity in the telemetry; that of the measured one where a target is not reported."""
     action: int
-    """Index of the action that changes it."""
+    """Index of the action that changes or tells it."""
     scale: float
-    """Change per unit of action, in the unit of the telemetry."""
+    """Change or target per unit of action, in the unit of the telemetry."""
     measured: int
     """Index of the measured counterpart in the telemetry."""
+    absolute: bool = False
+    """Whether the action is a target."""
+
+    @property
+    def reported(self) -> bool:
+        """Whether the commanded quantity is in the telemetry; a target need not be, where only what follows it is."""
+        return not self.absolute or self.telemetry != self.measured
+
+    def begins(self, now: float) -> float:
+        """What the scaled action is added to, where the commanded quantity is `now`."""
+        return 0.0 if self.absolute else now
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the command as a JSON object, as older versions know it where it integrates."""
+        return {key: value for key, value in asdict(self).items() if key != "absolute" or value}
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ class Schema:
     cameras: dict[str, Camera]
     """Calibration at the start of the first episode; of a camera on the arm only picture size and `fovy` stay true."""
     commands: tuple[Command, ...] = ()
-    """Telemetry that is commanded, not measured, and therefore known in advance."""
+    """What is commanded, not measured, and therefore known in advance."""
     effector: tuple[int, ...] = ()
     """Telemetry indices of the end-effector position, in the frame of the object poses; empty if unknown."""
     gripper: tuple[int, ...] = ()
@@ -114,6 +130,7 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
+        value["commands"] = [command.to_json() for command in self.commands]
         # What older files do not know is left out where they would say nothing else: they keep their digest.
         if not self.depth:
             del value["depth"]

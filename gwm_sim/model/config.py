@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gwm_sim.data.schema import Command, Schema
+from gwm_sim.data.schema import Command, ObjectFrame, Schema
 from gwm_sim.errors import ConfigError
 
 FORMAT = 3  # version of the checkpoint layout
-CAME_LATER = ("views", "pack", "rides", "noise", "action_size")
+CAME_LATER = (
+    *("views", "pack", "rides", "noise", "action_size"),
+    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual"),
+)
 """Options that the first checkpoints of this format do not have."""
 
 CELL = 8  # pixels per side of a latent cell
@@ -77,9 +80,10 @@ class DynamicsConfig:
     levels: int  # values per integer
     telemetry: int  # length of the telemetry vector
     actions: int  # length of the action vector
-    objects: int  # tracked objects; 0 when the data has no poses
+    objects: int  # things whose places are known, at most so many at a time; 0 where none is
     properties: int  # physics properties that condition the prediction
-    commands: tuple[Command, ...] = ()  # quantities that the controller integrates exactly
+    commands: tuple[Command, ...] = ()
+    """What the controller integrates or is told: declared by the data, else found in them (`data/targets.py`)."""
     effector: tuple[int, ...] = ()
     """Telemetry indices of the end-effector position, in the frame of the object positions; empty if unknown."""
     memory: int = 192
@@ -101,6 +105,17 @@ class DynamicsConfig:
     noise: int = 0
     """Where objects are tracked, random numbers per object and step that decide what cannot be foreseen; 0 for a model
     of the most likely future alone."""
+    state: bool = False
+    """Whether nothing is predicted from pictures although no thing is known: then there is the robot alone."""
+    object_frame: ObjectFrame = "metres"  # in what the places of objects are
+    kinds: tuple[int, ...] = ()
+    """Which kind of thing each object is; those of one kind can be exchanged. Empty where each is of its own."""
+    pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
+    gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
+    points: int = 0
+    """Points of the robot in the picture of the main camera, which telemetry tells after some learning, where the
+    end-effector is not known in the frame of the objects."""
+    residual: int = 0  # numbers for what robot and things do not explain of a picture
 
     def __post_init__(self) -> None:
         views = self.tokens // max(1, self.grid[0] * self.grid[1])
@@ -114,8 +129,8 @@ class DynamicsConfig:
 
     @property
     def from_pixels(self) -> bool:
-        """Whether the physical state is predicted with the picture in view: where nothing else says what is there."""
-        return not self.objects
+        """Whether the physical state is predicted with the picture in view, the only one to say what is there."""
+        return not (self.objects or self.state)
 
 
 @dataclass(frozen=True)
@@ -179,4 +194,7 @@ def written(part: TokenizerConfig | DynamicsConfig | HeadsConfig) -> dict[str, A
     """A part of a configuration as a JSON object. What came later is left out where it is at its default, so that a
     model keeps its hash."""
     defaults = {item.name: item.default for item in fields(part) if item.name in CAME_LATER}
-    return {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}
+    value = {key: value for key, value in asdict(part).items() if key not in defaults or value != defaults[key]}
+    if isinstance(part, DynamicsConfig):
+        value["commands"] = [command.to_json() for command in part.commands]
+    return value

@@ -4,14 +4,14 @@ First the physical state, then the picture: telemetry and object positions of th
 renderer draws the next latents for them (`renderer.py`). It also learns to render from the state alone what went on
 while nobody watched.
 
-How the physical state is predicted depends on what the data says. Where objects are tracked, robot and objects are all
-there is to know, and a recurrent network goes on from them (`object_dynamics.py`): what happens does not depend on the
-picture, so a rollout that nobody watches is not drawn, at a small part of the cost, and goes the same way as one that
-is. Where nothing is tracked only the picture knows what is there: a transformer reads all past pictures
-(`video_dynamics.py`).
+How the physical state is predicted is a choice. Where robot and things are all there is to know, but for a small
+residual, a recurrent network goes on from them (`object_dynamics.py`): what happens does not depend on the picture, so
+a rollout that nobody watches is not drawn, at a small part of the cost, and goes the same way as one that is. Where
+only the picture is to say what is there, a transformer reads all past pictures (`video_dynamics.py`).
 
-What is known exactly is not predicted: a commanded pose is integrated by the controller (`Command`), so its next value
-is computed and given as an input, absolute and relative to the measured pose. The arm therefore cannot drift.
+What is known exactly is not predicted: a commanded pose is integrated by the controller, or told as a target
+(`Command`), so its next value is computed and given as an input, absolute and relative to the measured pose. The arm
+therefore cannot drift.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.layers import linear
 from gwm_sim.model.renderer import Conditioning, Renderer
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
 from gwm_sim.model.threads import weights
@@ -29,6 +30,7 @@ from gwm_sim.model.threads import weights
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
 TELEMETRY_REST = 0.03  # the same for telemetry
+FAR = 10  # usual changes of the telemetry, beyond which it does not matter how far a target is
 
 
 class Dynamics(nn.Module, ABC):
@@ -48,7 +50,11 @@ class Dynamics(nn.Module, ABC):
     command_action: Tensor
     command_measured: Tensor
     command_scale: Tensor
+    command_absolute: Tensor
+    reported_commands: Tensor
+    reported_telemetry: Tensor
     action_size: Tensor
+    targets: bool  # whether any command is absolute
     work: int  # products of one step of one row without its picture, see `threads.py`
 
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
@@ -61,9 +67,20 @@ class Dynamics(nn.Module, ABC):
             self.register_buffer(
                 f"command_{name}", torch.tensor([getattr(c, name) for c in config.commands], dtype=kind)
             )
+        # Buffers of shipped models stay as they were: these follow from the configuration.
+        absolute = torch.tensor([c.absolute for c in config.commands], dtype=torch.bool)
+        self.targets = bool(absolute.any())
+        self.register_buffer("command_absolute", absolute, persistent=False)
+        reported = [(i, c.telemetry) for i, c in enumerate(config.commands) if c.reported]
+        for name, place in (("commands", 0), ("telemetry", 1)):
+            index = torch.tensor([pair[place] for pair in reported], dtype=torch.long)
+            self.register_buffer(f"reported_{name}", index, persistent=False)
+        # What is measured goes a share of the way to its target in a step: learned, as is what differs from that.
+        self.telemetry_follows = nn.Parameter(torch.zeros(len(config.commands))) if self.targets else None
         size = torch.tensor(config.action_size) if config.action_size else torch.ones(config.actions)
         self.register_buffer("action_size", size, persistent=False)
 
+        self.robot_points = pointer(config.telemetry, config.points) if config.points else None
         self.painter = Renderer(config)
         self.work_of_picture = weights(self.painter) * (config.tokens + 1)
 
@@ -99,8 +116,10 @@ class Dynamics(nn.Module, ABC):
     def next_commands(self, telemetry: Tensor, actions: Tensor) -> Tensor:
         """Commanded quantities after the action, (..., number of commands): the controller's own arithmetic."""
         index = self.command_telemetry
-        moved = telemetry[..., index] + self.command_scale * actions[..., self.command_action]
-        return torch.minimum(torch.maximum(moved, self.telemetry_low[index]), self.telemetry_high[index])
+        sent = self.command_scale * actions[..., self.command_action]
+        moved = telemetry[..., index] + sent
+        moved = torch.minimum(torch.maximum(moved, self.telemetry_low[index]), self.telemetry_high[index])
+        return torch.where(self.command_absolute, sent, moved) if self.targets else moved
 
     def moved(self, segment: Segment, change: Tensor, motion: Tensor, rest: bool) -> PhysicalState:
         """The physical state after a change of the telemetry (B, T, P) and a motion of the objects (B, T, K, 3), both
@@ -111,26 +130,53 @@ class Dynamics(nn.Module, ABC):
             motion = motion * (motion.norm(dim=-1, keepdim=True) > REST)
         telemetry = segment.telemetry + change * self.telemetry_change
         commands = self.next_commands(segment.telemetry, segment.actions)
-        telemetry = telemetry.index_copy(-1, self.command_telemetry, commands)
+        if self.telemetry_follows is not None:
+            share = self.telemetry_follows.sigmoid() * self.command_absolute
+            way = share * (commands - segment.telemetry[..., self.command_measured])
+            telemetry = telemetry.index_add(-1, self.command_measured, way)
+        telemetry = telemetry.index_copy(-1, self.reported_telemetry, commands[..., self.reported_commands])
         telemetry = torch.minimum(torch.maximum(telemetry, self.telemetry_low), self.telemetry_high)
         return PhysicalState(telemetry, segment.objects + motion * self.objects_change)
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
-    def next_picture(self, physical: PhysicalState, segment: Segment) -> Tensor:
-        """Logits (B, T, N, M, L) of the picture of a physical state, with the past one in view."""
-        return self.painter.render(self.painter.embed(segment), self.conditioning(physical, segment), segment)
+    def next_picture(self, made: NextFrame | Segment, segment: Segment) -> Tensor:
+        """Logits (B, T, N, M, L) of the picture of a state, with the past one of `segment` in view."""
+        conditioning = self.conditioning(made, segment, made.residual)
+        return self.painter.render(self.painter.embed(segment), conditioning, segment)
 
-    def conditioning(self, physical: PhysicalState, before: PhysicalState | Segment) -> Conditioning:
-        """What there is to draw: a physical state as it is, and as it differs from the one `before`."""
+    def conditioning(
+        self,
+        physical: PhysicalState | NextFrame | Segment,
+        before: PhysicalState | Segment,
+        residual: Tensor | None = None,
+    ) -> Conditioning:
+        """What there is to draw: a physical state as it is, and as it differs from the one `before`, and the residual
+        (B, T, R), by default none."""
         robot = self.telemetry_features(physical.telemetry, before.telemetry)
-        if not self.config.objects:
+        if self.config.residual:
+            left = robot.new_zeros(*robot.shape[:2], self.config.residual) if residual is None else residual
+            robot = torch.cat((robot, left), dim=-1)
+        if not (self.config.objects or self.config.points):
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
-        things = torch.cat((physical.objects, mount), dim=2)
-        things_before = torch.cat((before.objects, mount_before), dim=2)
+        things, things_before = physical.objects, before.objects
+        if self.config.gaps:
+            things_before = things_before.where(things_before.isfinite(), things)
+        if self.robot_points is not None:
+            mount, mount_before = self.points(physical.telemetry), self.points(before.telemetry)
+        things = torch.cat((things, mount), dim=2)
+        things_before = torch.cat((things_before, mount_before), dim=2)
         middle = (self.objects_low + self.objects_high) / 2
         return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
+
+    def points(self, telemetry: Tensor) -> Tensor:
+        """Points of the robot in the image frame, of the middle size of things, (B, T, points, 3)."""
+        assert self.robot_points is not None
+        unit = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float().unflatten(-1, (-1, 2))
+        middle, half = (self.objects_low + self.objects_high) / 2, (self.objects_high - self.objects_low) / 2
+        place = middle[:2] + unit * half[:2]
+        return torch.cat((place, middle[2].expand_as(place[..., :1])), dim=-1)
 
     def effector(self, telemetry: Tensor) -> Tensor:
         """Position of the end-effector (B, T, 1, 3) [m], (B, T, 0, 3) where it is not known."""
@@ -155,10 +201,20 @@ class Dynamics(nn.Module, ABC):
                 self.telemetry_features(segment.telemetry, segment.previous_telemetry),
                 segment.actions / self.action_size,
                 (commands - self.telemetry_mean[index]) / self.telemetry_std[index],
-                (commands - segment.telemetry[..., self.command_measured]) / self.command_scale,
+                self.distances(commands, segment.telemetry),
             ),
             dim=-1,
         )
+
+    def distances(self, commands: Tensor, telemetry: Tensor) -> Tensor:
+        """How far each commanded quantity is from what is measured: in units of the action that is integrated, or in
+        usual changes of the telemetry that follows a target."""
+        away = commands - telemetry[..., self.command_measured]
+        distances = away / self.command_scale
+        if not self.targets:
+            return distances
+        usual = (away / self.telemetry_change[self.command_measured]).clamp(-FAR, FAR)
+        return torch.where(self.command_absolute, usual, distances)
 
     def property_features(self, properties: Tensor) -> Tensor:
         """Properties scaled to [-1, 1] beside a flag for each that is known, (B, 2Q)."""
@@ -168,3 +224,8 @@ class Dynamics(nn.Module, ABC):
         span = (self.properties_high - self.properties_low).clamp_min(1e-6)
         unit = (2 * (properties - self.properties_low) / span - 1).clamp(-1, 1)  # no data beyond: the nearest known
         return torch.cat((torch.where(known, unit, 0.0), known.float()), dim=-1)
+
+
+def pointer(telemetry: int, points: int) -> nn.Sequential:
+    """From telemetry to points of the robot, two numbers each."""
+    return nn.Sequential(linear(telemetry, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2 * points))

@@ -64,15 +64,15 @@ class StateReader(nn.Module):
 
 
 def object_features(segment: Segment, dynamics: Dynamics) -> Tensor:
-    """Position, motion, offsets from the first object and from the end-effector, (B, T, K, features): stacks and grips
-    are told by millimetres."""
+    """Position, motion, offsets from the first object and from the end-effector, (B, T, K, features), zeros of what is
+    absent: stacks and grips are told by millimetres."""
     scale = dynamics.objects_change
     unit = 2 * (segment.objects - dynamics.objects_low) / (dynamics.objects_high - dynamics.objects_low) - 1
     features = [unit, (segment.objects - segment.previous_objects) / scale]
     features.append((segment.objects - segment.objects[:, :, :1]) / scale)
     if dynamics.config.effector:
         features.append((segment.objects - dynamics.effector(segment.telemetry)) / scale)
-    return torch.cat(features, dim=-1).clamp(-10, 10)
+    return torch.cat(features, dim=-1).clamp(-10, 10).nan_to_num(0.0)
 
 
 class Locator(nn.Module):

@@ -1,10 +1,15 @@
-"""Worlds whose objects are tracked: recurrent networks predict robot and objects from what they did.
+"""Worlds whose state is known: recurrent networks predict robot and objects from what they did.
 
 The state is small and complete but for what no sensor says, such as how firmly a gripper presses: that is the memory's
 part. The robot and every object have a memory of their own, and tell each other what they hold at every step; all
 objects share one network, so what is learned about one is known about all. A step costs a few small matrix products
 whatever the picture shows, and training goes through whole rollouts, so that an error is blamed on the step that made
 it and not on those that only inherit it.
+
+Objects are a set: any number up to a maximum, each there or absent, those of one kind exchangeable. Where they are is
+known in metres, or in the image frame by column, row and apparent size; then points of the robot that meet objects are
+found by learning in the place of the end-effector. A small residual goes along that stands for what neither robot nor
+objects explain of the picture. Of no object at all, a robot and its residual are left.
 
 Where a future is open, such as that of a thing set down on an edge, a model may be given random numbers at every step
 that choose one (functional generative networks, Alet et al., 2025): one network, whose futures are as many as there are
@@ -20,10 +25,11 @@ from torch import Tensor, nn
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier, linear
-from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
+from gwm_sim.model.state import NextFrame, Segment, Statistics
 from gwm_sim.model.threads import threads_for, weights
 
 OCTAVES = 5  # sine and cosine pairs per coordinate of an object position
+RESIDUAL_CHANGE = 0.1  # usual change of a number of the residual, which lies in [-1, 1]
 
 
 class ObjectDynamics(Dynamics):
@@ -32,25 +38,34 @@ class ObjectDynamics(Dynamics):
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__(config, statistics)
         c, m = config, config.memory
-        known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties)
-        place = 3 * (1 + 2 * OCTAVES) + 3 + len(c.effector) + 3 * (c.objects - 1)
-        self.object_in = reader(place + known, m)
-        self.identity = nn.Parameter(torch.zeros(c.objects, m))
-        self.object_cell = nn.GRUCell(m, m)
-        self.object_norm = RMSNorm(m)
-        self.object_tells = nn.Linear(2 * m, m)
+        known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties) + 2 * c.residual
+        if c.objects:
+            offsets = 0 if c.pairs else 3 * (c.objects - 1)
+            place = 3 * (1 + 2 * OCTAVES) + 3 + len(c.effector) + 3 * c.points + offsets + c.gaps
+            self.object_in = reader(place + known, m)
+            self.identity = nn.Parameter(torch.zeros(len(set(c.kinds)) or c.objects, m))
+            self.object_cell = nn.GRUCell(m, m)
+            self.object_norm = RMSNorm(m)
+            self.object_tells = nn.Linear(2 * m, m)
         self.robot_in = reader(known + m, m)
         self.robot_cell = nn.GRUCell(m, m)
         self.robot_norm = RMSNorm(m)
         self.robot_tells = nn.Linear(2 * m, m)
-        self.object_out = decider(4 * m, m)
-        self.motion_out = begin_as_copy(nn.Linear(m, 4))
+        if c.objects:
+            self.object_out = decider(4 * m, m)
+            self.motion_out = begin_as_copy(nn.Linear(m, 4))
         self.robot_out = decider(3 * m, m)
         self.telemetry_out = begin_as_copy(linear(m, c.telemetry))
         self.chance = nn.Linear(c.noise, m, bias=False) if c.noise else None
         if self.chance is not None:
             nn.init.normal_(self.chance.weight, std=0.02)  # hardly any, to begin with
-        of_objects = weights(self.object_in, self.object_cell, self.object_tells, self.object_out, self.motion_out)
+        self.object_pairs = reader(3 * (1 + 2 * OCTAVES), m) if c.pairs else None
+        self.object_presence = nn.Linear(m, 1) if c.gaps else None
+        self.residual_out = begin_as_copy(nn.Linear(m, c.residual)) if c.residual else None
+        self.kinds = list(c.kinds or range(c.objects))
+        of_objects = c.objects and weights(
+            *(self.object_in, self.object_cell, self.object_tells, self.object_out, self.motion_out)
+        )
         of_robot = weights(self.robot_in, self.robot_cell, self.robot_tells, self.robot_out, self.telemetry_out)
         self.work = c.objects * of_objects + of_robot
 
@@ -59,22 +74,21 @@ class ObjectDynamics(Dynamics):
         return torch.zeros(rows, 1 + self.config.objects, self.config.memory, device=self.telemetry_mean.device)
 
     def remember(self, past: Segment) -> Tensor:
-        return self.advance(past, self.blank_memory(len(past.telemetry)))[2]
+        return self.advance(past, self.blank_memory(len(past.telemetry)))[1]
 
     def step(
         self, segment: Segment, memory: Tensor, age: Tensor, draw: bool = True, noise: Tensor | None = None
     ) -> tuple[NextFrame, Tensor]:
-        physical, spread, memory = self.advance(segment, memory, noise=noise)
-        logits = None
+        made, memory = self.advance(segment, memory, noise=noise)
         if draw:
             with threads_for(len(memory) * self.work_of_picture):
-                logits = self.next_picture(physical, segment)
-        return NextFrame(logits, physical.telemetry, physical.objects, spread), memory
+                made = made._replace(logits=self.next_picture(made, segment))
+        return made, memory
 
     def advance(
         self, segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
-    ) -> tuple[PhysicalState, Tensor, Tensor]:
-        """The physical state that follows each of some frames.
+    ) -> tuple[NextFrame, Tensor]:
+        """What follows each of some frames, without its picture.
 
         Args:
             segment: Frames and actions.
@@ -84,48 +98,95 @@ class ObjectDynamics(Dynamics):
                 most likely future.
 
         Returns:
-            The physical states, the spread of their objects (B, T, K) [m], and the memory after the last frame.
+            The frames that follow, and the memory after the last one.
         """
+        c = self.config
         known = self.known(segment)  # (B, T, features)
-        place = self.object_features(segment)
-        around = known[:, :, None].expand(*place.shape[:3], -1)
-        seen = self.object_in(torch.cat((place, around), dim=-1)) + self.identity
-        chance = None if noise is None or self.chance is None else self.chance(noise.to(seen.dtype))
-        if chance is not None:
-            seen = seen + chance[:, :, 1:]
-        held = recur(self.object_cell, seen, memory[:, 1:])  # (B, T, K, memory)
-        objects = torch.cat((self.object_norm(held), seen), dim=-1)
-        told = self.object_tells(objects)
+        chance = None if noise is None or self.chance is None else self.chance(noise.to(known.dtype))
+        if c.objects:
+            there = self.there(segment)
+            seen = self.object_in(self.around(segment, known)) + self.identity[self.kinds]
+            if self.object_pairs is not None:
+                seen = seen + self.neighbours(segment.objects, there)
+            if chance is not None:
+                seen = seen + chance[:, :, 1:]
+            held = recur(self.object_cell, seen, memory[:, 1:])  # (B, T, K, memory)
+            objects = torch.cat((self.object_norm(held), seen), dim=-1)
+            told = self.object_tells(objects)
+            if there is not None:
+                told = told * there[..., None]
+        else:
+            held, told = memory[:, None, 1:], known.new_zeros(*known.shape[:2], 0, c.memory)
         all_told = told.sum(dim=2)
         robot_seen = self.robot_in(torch.cat((known, all_told), dim=-1))
         if chance is not None:
             robot_seen = robot_seen + chance[:, :, 0]
         robot_held = recur(self.robot_cell, robot_seen, memory[:, 0])  # (B, T, memory)
         robot = torch.cat((self.robot_norm(robot_held), robot_seen), dim=-1)
-
-        change = self.telemetry_out(self.robot_out(torch.cat((robot, all_told), dim=-1))).float()
-        others = all_told[:, :, None] - told
-        of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
-        out = self.motion_out(self.object_out(torch.cat((objects, of_robot, others), dim=-1))).float()
-        physical = self.moved(segment, change, out[..., :3], rest)
+        decided = self.robot_out(torch.cat((robot, all_told), dim=-1))
+        out, presence = known.new_zeros(*told.shape[:3], 4), None
+        if c.objects:
+            others = all_told[:, :, None] - told
+            of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
+            fate = self.object_out(torch.cat((objects, of_robot, others), dim=-1))
+            out = self.motion_out(fate).float()
+            presence = None if self.object_presence is None else self.object_presence(fate).float()[..., 0]
+        physical = self.moved(segment, self.telemetry_out(decided).float(), out[..., :3], rest)
+        if rest and presence is not None:
+            physical = physical._replace(objects=physical.objects.where(presence[..., None] > 0, torch.nan))
+        residual = segment.residual
+        if self.residual_out is not None:
+            residual = (residual + self.residual_out(decided).float() * RESIDUAL_CHANGE).clamp(-1, 1)
         memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
-        return physical, F.softplus(out[..., 3]) * self.objects_change, memory
+        spread = F.softplus(out[..., 3]) * self.objects_change
+        return NextFrame(None, physical.telemetry, physical.objects, spread, residual, presence), memory
+
+    def there(self, segment: Segment) -> Tensor | None:
+        """Which objects are there, (B, T, K), None where none is ever absent."""
+        return segment.objects[..., 0].isfinite().to(self.identity.dtype) if self.config.gaps else None
 
     def known(self, segment: Segment) -> Tensor:
         """What is known of each frame beside its objects, (B, T, features)."""
         physics = self.property_features(segment.properties)[:, None].expand(-1, segment.actions.shape[1], -1)
-        return torch.cat((self.robot_features(segment).clamp(-10, 10), physics), dim=-1)
+        known = [self.robot_features(segment).clamp(-10, 10), physics]
+        if self.config.residual:
+            known += [segment.residual, (segment.residual - segment.previous_residual) / RESIDUAL_CHANGE]
+        return torch.cat(known, dim=-1)
+
+    def around(self, segment: Segment, known: Tensor) -> Tensor:
+        """What each object meets: its own features, and what is `known` of the frame, (B, T, K, features)."""
+        place = self.object_features(segment)
+        return torch.cat((place, known[:, :, None].expand(*place.shape[:3], -1)), dim=-1)
 
     def object_features(self, segment: Segment) -> Tensor:
-        """Where each object is, how it last moved, where end-effector and other objects see it, (B, T, K, features)."""
-        objects = segment.objects
+        """Where each object is, how it last moved, where robot and other objects see it, (B, T, K, features)."""
+        objects, before = segment.objects, segment.previous_objects
+        if self.config.gaps:
+            there, moved = objects.isfinite(), objects.isfinite() & before.isfinite()
+            objects = objects.where(there, (self.objects_low + self.objects_high) / 2)
+            before = before.where(moved, objects)
         unit = 2 * (objects - self.objects_low) / (self.objects_high - self.objects_low) - 1
-        features = [fourier(unit, OCTAVES), (objects - segment.previous_objects) / self.objects_change]
+        features = [fourier(unit, OCTAVES), (objects - before) / self.objects_change]
         if self.config.effector:
             features.append((objects - self.effector(segment.telemetry)) / (5 * self.objects_change))
-        others = (objects.roll(-k, dims=2) for k in range(1, self.config.objects))
-        features += [(other - objects) / (5 * self.objects_change) for other in others]
+        if self.robot_points is not None:
+            away = objects[..., None, :] - self.points(segment.telemetry)[:, :, None]  # (B, T, K, points, 3)
+            features.append(away.flatten(-2) / (5 * self.objects_change))
+        if not self.config.pairs:
+            others = (objects.roll(-k, dims=2) for k in range(1, self.config.objects))
+            features += [(other - objects) / (5 * self.objects_change) for other in others]
+        if self.config.gaps:
+            features.append(there[..., :1].to(objects.dtype))
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
+
+    def neighbours(self, objects: Tensor, there: Tensor | None) -> Tensor:
+        """What each object sees of all others, (B, T, K, memory): their offsets, one by one, in any order."""
+        assert self.object_pairs is not None
+        offset = (objects[:, :, None] - objects[:, :, :, None]) / (self.objects_high - self.objects_low)
+        seen = self.object_pairs(fourier(offset.nan_to_num(0.0), OCTAVES))  # (B, T, K, K, memory)
+        apart = ~torch.eye(objects.shape[2], dtype=torch.bool, device=objects.device)
+        counts = apart.to(seen.dtype) if there is None else apart * there[:, :, None]
+        return (seen * counts[..., None]).sum(dim=3)
 
 
 def reader(inputs: int, width: int) -> nn.Sequential:

@@ -17,7 +17,7 @@ class PhysicalState(NamedTuple):
     """What is known of frames without their pictures: the robot and the tracked objects."""
 
     telemetry: Tensor  # (B, T, P)
-    objects: Tensor  # (B, T, K, 3) [m]
+    objects: Tensor  # (B, T, K, 3) [m], or in the image frame; NaN of what is absent
 
 
 class Segment(NamedTuple):
@@ -27,8 +27,10 @@ class Segment(NamedTuple):
     previous_codes: Tensor  # (B, T, N, M) uint8
     telemetry: Tensor  # (B, T, P)
     previous_telemetry: Tensor  # (B, T, P)
-    objects: Tensor  # (B, T, K, 3) [m]
-    previous_objects: Tensor  # (B, T, K, 3) [m]
+    objects: Tensor  # (B, T, K, 3) [m], or in the image frame; NaN of what is absent
+    previous_objects: Tensor  # (B, T, K, 3)
+    residual: Tensor  # (B, T, R), what robot and things do not explain
+    previous_residual: Tensor  # (B, T, R)
     actions: Tensor  # (B, T, A) in the units of the data
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B, T) in [0, 1]
@@ -43,10 +45,13 @@ class Segment(NamedTuple):
         actions: Tensor,
         properties: Tensor,
         novelty: Tensor | None = None,
+        residual: Tensor | None = None,
     ) -> Segment:
-        """Real frames, familiar ones if `novelty` is not given."""
+        """Real frames: familiar ones if `novelty` is not given, and without `residual` nothing is left to explain."""
+        rest = telemetry[..., :0] if residual is None else residual
         return cls(
             *(codes, previous(codes), telemetry, previous(telemetry), objects, previous(objects)),
+            *(rest, previous(rest)),
             *(actions, properties, telemetry.new_zeros(telemetry.shape[:2])),
             novelty=telemetry.new_ones(telemetry.shape[:2]) if novelty is None else novelty,
         )
@@ -75,8 +80,10 @@ class NextFrame(NamedTuple):
 
     logits: Tensor | None  # (B, T, N, M, L), None if not drawn
     telemetry: Tensor  # (B, T, P)
-    objects: Tensor  # (B, T, K, 3) [m]
-    spread: Tensor  # (B, T, K) [m], expected absolute error of the object positions per coordinate
+    objects: Tensor  # (B, T, K, 3) [m], or in the image frame; NaN of what is absent
+    spread: Tensor  # (B, T, K) expected absolute error of the object positions per coordinate
+    residual: Tensor  # (B, T, R)
+    presence: Tensor | None = None  # (B, T, K) logits of objects being there, None where none is ever absent
 
 
 class Statistics(NamedTuple):
@@ -87,9 +94,9 @@ class Statistics(NamedTuple):
     telemetry_change: Tensor  # (P,)
     telemetry_low: Tensor  # (P,)
     telemetry_high: Tensor  # (P,)
-    objects_low: Tensor  # (3,) [m]
-    objects_high: Tensor  # (3,) [m]
-    objects_change: Tensor  # (1,) [m]
+    objects_low: Tensor  # (3,) [m], or in the image frame
+    objects_high: Tensor  # (3,)
+    objects_change: Tensor  # (1,)
     properties_low: Tensor  # (Q,)
     properties_high: Tensor  # (Q,)
 
@@ -105,7 +112,7 @@ class Statistics(NamedTuple):
 
 PER_FRAME = (
     *("codes", "previous_codes", "telemetry", "previous_telemetry", "objects", "previous_objects"),
-    "corruption",
+    *("residual", "previous_residual", "corruption"),
 )
 """What a world has at one instant and a segment in every frame."""
 
@@ -118,8 +125,10 @@ class WorldState:
     previous_codes: Tensor  # (B, N, M) uint8
     telemetry: Tensor  # (B, P)
     previous_telemetry: Tensor  # (B, P)
-    objects: Tensor  # (B, K, 3) [m], tracked object positions
-    previous_objects: Tensor  # (B, K, 3) [m]
+    objects: Tensor  # (B, K, 3) [m], or in the image frame; NaN of what is absent
+    previous_objects: Tensor  # (B, K, 3)
+    residual: Tensor  # (B, R), what robot and things do not explain of the picture
+    previous_residual: Tensor  # (B, R)
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B,), 0 for a real frame, IMAGINED for an imagined one
     uncertainty: Tensor  # (B,), expected error of what is imagined, see `WorldModel.uncertainty`
@@ -178,7 +187,7 @@ class Rollout:
 
     codes: Tensor  # (B, T, N, M) uint8, (B, T, 0, 0) if not drawn
     telemetry: Tensor  # (B, T, P)
-    objects: Tensor  # (B, T, K, 3) [m]
+    objects: Tensor  # (B, T, K, 3) [m], or in the image frame; NaN of what is absent
     reward: Tensor  # (B, T, tasks) in [0, 1]
     success: Tensor  # (B, T, tasks) probability
     uncertainty: Tensor  # (B, T)

@@ -17,9 +17,12 @@ def strangeness(novelty: Tensor) -> Tensor:
     return novelty.mean(dim=1).square()
 
 
-def risk(predicted: NextFrame) -> Tensor:
-    """What a step (T = 1) may add to the error, (B,): the spread of the objects, else the entropy of the picture."""
+def risk(predicted: NextFrame, from_pixels: bool) -> Tensor:
+    """What a step (T = 1) may add to the error, (B,): the spread of the objects, of a robot alone the same at every
+    step, and where all is predicted `from_pixels` the entropy of the picture."""
     if predicted.spread.shape[-1]:
         return predicted.spread[:, 0].mean(dim=-1)
+    if not from_pixels:
+        return predicted.telemetry.new_ones(len(predicted.telemetry))
     assert predicted.logits is not None
     return normalised_entropy(predicted.logits[:, 0])

@@ -95,4 +95,4 @@ class VideoDynamics(Dynamics):
         change = self.telemetry_out(self.body_norm(x[:, :, count])).float()
         physical = self.moved(segment, change, torch.zeros_like(segment.objects), rest)
         logits = self.painter.render(x[:, :, :count], self.conditioning(physical, segment), segment)
-        return NextFrame(logits, physical.telemetry, physical.objects, segment.objects[..., 0])
+        return NextFrame(logits, physical.telemetry, physical.objects, segment.objects[..., 0], segment.residual)

@@ -23,6 +23,7 @@ from gwm_sim.model.dynamics import IMAGINED, Dynamics
 from gwm_sim.model.heads import DepthHead, Locator, TaskHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
+from gwm_sim.model.residual import ResidualEncoder
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
 from gwm_sim.model.tokenizer import Tokenizer
@@ -48,6 +49,8 @@ class WorldModel(StoredModel):
         self.locator = (
             Locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
+        numbers = config.dynamics.residual
+        self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
         self.depth_head = DepthHead(config.tokenizer) if config.depth else None
         self.register_buffer("calibration", torch.ones(2))
@@ -111,14 +114,17 @@ class WorldModel(StoredModel):
             features = self.tokenizer.features(pictures)
             codes = self.tokenizer.codes(features)
             objects = self.locate(features[:, 0], telemetry.flatten(0, 1))
+            residual = self.unexplained(codes)
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
-            codes = torch.cat((codes, self.render(physical, physical)[:, codes.shape[1] :]), dim=1)
-        codes, objects, novelty = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty))
+            codes = torch.cat((codes, self.render(physical, physical, residual[:, None])[:, codes.shape[1] :]), dim=1)
+        codes, objects, novelty, residual = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty, residual))
+        objects = last_seen(objects)
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         actions = torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32)
-        return Segment.of(codes, telemetry, objects, actions, properties.to(self.device, torch.float32), novelty)
+        properties = properties.to(self.device, torch.float32)
+        return Segment.of(codes, telemetry, objects, actions, properties, novelty, residual)
 
     @torch.no_grad()
     def begin(self, context: Segment) -> WorldState:
@@ -178,9 +184,11 @@ class WorldModel(StoredModel):
             previous_telemetry=state.telemetry,
             objects=predicted.objects[:, 0],
             previous_objects=state.objects,
+            residual=predicted.residual[:, 0],
+            previous_residual=state.residual,
             properties=state.properties,
             corruption=torch.full_like(state.corruption, IMAGINED),
-            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted),
+            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted, self.config.dynamics.from_pixels),
             drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
             future=state.future,
@@ -231,7 +239,7 @@ class WorldModel(StoredModel):
             return state
         physical = PhysicalState(state.telemetry[:, None], state.objects[:, None])
         before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
-        codes = self.render(physical, before)
+        codes = self.render(physical, before, state.residual[:, None])
         kept = state.drawn[:, None, None]
         return replace(
             state,
@@ -240,10 +248,11 @@ class WorldModel(StoredModel):
             drawn=torch.ones_like(state.drawn),
         )
 
-    def render(self, physical: PhysicalState, before: PhysicalState) -> Tensor:
-        """Latents (B, N, M) of pictures of which only the physical states (T = 1) are known."""
+    def render(self, physical: PhysicalState, before: PhysicalState, residual: Tensor) -> Tensor:
+        """Latents (B, N, M) of pictures of which only the physical states (T = 1) and residuals (B, 1, R) are known."""
         with threads_for(len(physical.telemetry) * self.dynamics.work_of_picture):
-            return choose(self.dynamics.painter.render_state(self.dynamics.conditioning(physical, before))[:, 0], None)
+            conditioning = self.dynamics.conditioning(physical, before, residual)
+            return choose(self.dynamics.painter.render_state(conditioning)[:, 0], None)
 
     # --- reading pictures ---------------------------------------------------------------------------------------------
 
@@ -275,6 +284,12 @@ class WorldModel(StoredModel):
         if self.locator is None:
             return telemetry.new_zeros(len(telemetry), 0, 3)
         return self.locator(features, telemetry, self.dynamics)
+
+    def unexplained(self, codes: Tensor) -> Tensor:
+        """Residuals (B, R) of frames, from their latents (B, N, M); zeros where views are missing."""
+        if self.residual_encoder is None or codes.shape[1] < self.config.tokenizer.tokens:
+            return torch.zeros(len(codes), self.config.dynamics.residual, device=codes.device)
+        return self.residual_encoder(self.tokenizer.unpack(codes))
 
     def novelty(self, frames: Tensor) -> Tensor:
         """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""
@@ -346,6 +361,14 @@ class WorldModel(StoredModel):
         with threads_for(len(state) * self.task_head.work):
             reward, success = self.task_head(state.present(none), self.dynamics)
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
+
+
+def last_seen(objects: Tensor) -> Tensor:
+    """Places (B, T, K, 3), with the last one of what was there in an earlier frame and is not found in a later one."""
+    places = list(objects.unbind(dim=1))
+    for t in range(1, len(places)):
+        places[t] = places[t].where(places[t].isfinite(), places[t - 1])
+    return torch.stack(places, dim=1)
 
 
 def expect_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:

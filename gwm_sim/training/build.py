@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from gwm_sim.data.cameras import Camera, FloatArray
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import Command, Schema
+from gwm_sim.data.targets import find_targets
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import DynamicsConfig, HeadsConfig, TokenizerConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
+from gwm_sim.training.points import fit_points
 
+POINTS = 6  # of the robot
+FAR = 100.0  # tokens
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
 
@@ -46,6 +50,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
     model.tokenizer.fit_background(data.frames[spread])
+    fit_points(model, data, config.seed)
     return model
 
 
@@ -85,7 +90,16 @@ def dynamics_config(
     """Shape of the dynamics, and what they know of cameras and actions."""
     schema = data.schema
     tracked = len(schema.object_names) > 0
-    views = [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
+    # Where things were measured they are all there is; of a robot that reports nothing the picture has to tell.
+    told = bool(schema.telemetry_names) or tracked
+    untold = config.path != "video" and told and (schema.provenance == "tracked" or not tracked)
+    alone = untold and not tracked
+    image = alone or (tracked and schema.object_frame == "image")
+    views = (
+        [of_image(camera, tokenizer.token, camera is cameras[0]) for camera in cameras]
+        if image
+        else [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
+    )
     noise = preset.noise if "dynamics" in config.phases and tracked else 0
     if source is None:
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
@@ -102,15 +116,31 @@ def dynamics_config(
         actions=len(schema.action_names),
         objects=len(schema.object_names),
         properties=len(data.property_names),
-        commands=schema.commands,
-        effector=schema.effector,
+        commands=commands(data, source),
+        effector=() if image else schema.effector,
         grid=tokenizer.grid,
-        view=tuple(float(x) for view in views for x in view.flatten()) if tracked else (),
+        view=tuple(float(x) for view in views for x in view.flatten()) if tracked or alone else (),
         action_size=action_size(schema, source),
         rides=tuple(camera.moving for camera in cameras) if tracked and len(cameras) > 1 else (),
         noise=noise,
+        state=alone,
+        object_frame="image" if image else "metres",
+        kinds=(),
+        pairs=len(schema.object_names) > 2,
+        gaps=bool(data.objects.isnan().any()),
+        points=POINTS if image and schema.telemetry_names else 0,
+        residual=preset.residual if source is None and untold else 0,
         **sizes,
     )
+
+
+def of_image(camera: Camera, token: int, sees: bool) -> FloatArray:
+    """The matrix (3, 4) that takes column and row [px] of the camera that `sees` things to those of its tokens, and for
+    others far away."""
+    if not sees:
+        return np.array([[0, 0, 0, -FAR], [0, 0, 0, -FAR], [0, 0, 0, 1.0]])
+    middle = 0.5 * (token - 1) / token  # of the first token
+    return np.array([[1 / token, 0, 0, -middle], [0, 1 / token, 0, -middle], [0, 0, 0, 1.0]])
 
 
 def mounted(camera: Camera, data: TrainingData) -> Camera:
@@ -140,6 +170,22 @@ def action_size(schema: Schema, source: WorldModel | None) -> tuple[float, ...]:
         float(max(abs(low), abs(high))) for low, high in zip(schema.action_low, schema.action_high, strict=True)
     )
     return () if all(size == 1 for size in sizes) else sizes
+
+
+def commands(data: TrainingData, source: WorldModel | None) -> tuple[Command, ...]:
+    """What is commanded: as the data declare it, else as `source` knows it of the same robot, else the targets that are
+    found in the training episodes."""
+    schema = data.schema
+    if schema.commands:
+        return schema.commands
+    if source is not None:
+        theirs = source.config.schema
+        if (theirs.telemetry_names, theirs.action_names) == (schema.telemetry_names, schema.action_names):
+            return source.config.dynamics.commands
+    chosen = ~data.validation()
+    episodes = data.starts[chosen].numpy(), data.lengths[chosen].numpy()
+    found = find_targets(data.telemetry.numpy(), data.actions.numpy(), *episodes, schema)
+    return tuple(target.command for target in found)
 
 
 def usual_length(lengths: Tensor) -> int:

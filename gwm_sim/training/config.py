@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tok
 ALL = (*NEEDED, "depth")
 
 Route = Literal["auto", "objects", "video"]
-"""What a model learns from: where objects are if that is known, that or nothing, or pictures alone."""
+"""How a model predicts: from robot, things and a residual, of which things must be known; or from pictures."""
 
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
@@ -38,6 +39,7 @@ class Preset:
     memory: int = 192
     pack: int = 2
     noise: int = 0
+    residual: int = 16
     rollouts_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
     free_after: float = 0.3
@@ -59,6 +61,7 @@ PRESETS = {
         frames_per_window=8,
         attention_window=6,
         memory=32,
+        residual=4,
         rollouts_per_batch=8,
         rollouts=(8,),
     ),
@@ -77,8 +80,8 @@ class TrainConfig:
     """More episode files, of which only the motion of robot and objects is learned, not the pictures: those may look
     different, such as with `--rendering fast`."""
     path: Route = "auto"
-    """What is learned from: objects, where the data say in metres where they are, measured or tracked; or video, the
-    pictures alone, whatever is known of objects. auto takes objects where it can."""
+    """How the model predicts: objects, from where robot and things are, measured or tracked; or video, from pictures
+    alone, whatever is known of things. auto does as objects, with the robot alone where nothing is known of things."""
     track: bool = True
     """Find the things in files that say nothing of objects, and learn where they are; needs the extra `track`. Its
     minutes are part of `minutes`. Tracked copies of the files are written to `out`."""
@@ -161,12 +164,15 @@ class TrainConfig:
         """Learning rates, as a multiple of the usual ones."""
         return self.rate or (FINE_TUNING if self.init is not None else 1.0)
 
-    def share(self, phase: str, model: WorldModelConfig) -> tuple[float | None, int | None]:
-        """A phase's part of the budget, in seconds or in steps."""
+    def share(
+        self, phase: str, model: WorldModelConfig, spent: Mapping[str, float] | None = None
+    ) -> tuple[float | None, int | None]:
+        """A phase's part of what is left of the budget, in seconds or in steps; `spent` says what earlier ones took."""
+        spent = spent or {}
         absent = {"painter"} if model.dynamics.from_pixels else set()
         absent |= set() if model.depth else {"depth"}
-        part = SHARES[phase] / sum(SHARES[name] for name in self.phases if name not in absent)
+        part = SHARES[phase] / sum(SHARES[name] for name in self.phases if name not in absent and name not in spent)
         if self.steps is not None:
-            return None, max(1, round(self.steps * part))
+            return None, max(1, round((self.steps - sum(spent.values())) * part))
         assert self.minutes is not None
-        return self.minutes * 60 * part, None
+        return max(0.0, self.minutes * 60 - sum(spent.values())) * part, None

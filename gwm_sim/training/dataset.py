@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.episode_file import Episode, EpisodeFile
-from gwm_sim.data.schema import RAW, Schema
+from gwm_sim.data.schema import RAW, ObjectFrame, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Segment, Statistics
@@ -25,7 +26,11 @@ ONE_ROBOT = (
 )
 """What the files of one model must have in common, beside their objects: the model keeps these of the first file."""
 
+MARGINS: dict[ObjectFrame, float] = {"metres": 0.1, "image": 4.0}
+"""Around where objects usually are, in [m] and in [px]."""
+
 VALIDATION_EVERY = 50  # every 50th episode of each file is not trained on
+ABSENT = 2.0  # a thing that is not seen for so long [s] before or after all its sightings is not there
 FEW = 500  # episodes, fewer than which every tenth is not, those among them
 
 
@@ -62,9 +67,11 @@ class TrainingData:
     depth: Tensor  # (D, H, W, 1) int32, in units of DEPTH_UNIT
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
-    objects: Tensor  # (F, K, 3) [m], clipped to the scene
-    objects_low: Tensor  # (3,) [m], corner of the scene
-    objects_high: Tensor  # (3,) [m]
+    objects: Tensor  # (F, K, 3) [m], or in the image frame, clipped to the scene; NaN of what is absent
+    confidence: Tensor  # (F, K) how surely objects are there, 0 where that is a guess
+    objects_low: Tensor  # (3,) corner of the scene
+    objects_high: Tensor  # (3,)
+    residual: Tensor  # (F, R), what robot and things do not explain, once that is learned
     reward: Tensor  # (F, tasks), NaN where nobody judged the task
     success: Tensor  # (F, tasks) bool, of no meaning there
     properties: Tensor  # (E, Q)
@@ -91,7 +98,7 @@ class TrainingData:
             telemetry_high=torch.tensor(self.schema.telemetry_high),
             objects_low=self.objects_low,
             objects_high=self.objects_high,
-            objects_change=moved.square().mean().sqrt().clamp_min(1e-3)[None],
+            objects_change=moved.square().nanmean().sqrt().clamp_min(1e-3)[None],
             properties_low=self.properties.nan_to_num(torch.inf).amin(0),
             properties_high=self.properties.nan_to_num(-torch.inf).amax(0),
         )
@@ -167,6 +174,7 @@ class TrainingData:
             objects=self.objects[index],
             actions=self.actions[index],
             properties=self.properties[self.episode_of(first)],
+            residual=self.residual[index],
         )
         return segment, self.reward[index], self.success[index]
 
@@ -180,6 +188,10 @@ class TrainingData:
         self.actions[start : start + len(episode)] = torch.from_numpy(episode.actions)
         if episode.objects is not None and self.schema.object_names:
             self.objects[rows] = torch.from_numpy(episode.objects[..., :3])
+            if episode.objects_confidence is not None:
+                self.confidence[rows] = torch.from_numpy(episode.objects_confidence)
+                gone = torch.from_numpy(absent(episode.objects_confidence, round(ABSENT * self.schema.rate)))
+                self.objects[rows][gone] = torch.nan
         for i, task in enumerate(self.schema.tasks):
             if task not in episode.labels:
                 self.reward[rows, i] = torch.nan
@@ -188,6 +200,19 @@ class TrainingData:
             self.success[rows, i] = torch.from_numpy(episode.labels[task].success)
         for i, name in enumerate(self.property_names):
             self.properties[number, i] = episode.properties.get(name, np.nan)
+
+
+def absent(confidence: Array, patience: int) -> Array:
+    """Which things are not there, (T, K) bool: those not seen any more, or not yet, for more than `patience` frames.
+
+    What is not seen for a while in between is there, hidden. `confidence` (T, K) is 0 where a thing is not seen.
+    """
+    seen = confidence > 0
+    time = np.arange(len(seen))[:, None]
+    first = np.where(seen.any(axis=0), seen.argmax(axis=0), len(seen) + patience)
+    last = np.where(seen.any(axis=0), len(seen) - 1 - seen[::-1].argmax(axis=0), -1 - patience)
+    gone: Array = (time < first - patience) | (time > last + patience)
+    return gone
 
 
 def _spread(values: Tensor) -> Tensor:
@@ -247,8 +272,11 @@ def load_training_data(
     if depths:
         data.measured, data.depth = (torch.cat(parts) for parts in zip(*depths, strict=True))
     if data.schema.object_names:
-        data.objects_low, data.objects_high = scene_box(data.objects)
+        data.objects_low, data.objects_high = scene_box(data.objects, MARGINS[data.schema.object_frame])
         data.objects = data.objects.clamp(data.objects_low, data.objects_high)
+    else:  # what else is in the picture
+        height, width = data.frames.shape[1], data.frames.shape[2] // len(cameras)
+        data.objects_high = torch.tensor([width, height, min(width, height) / 4])
     return data
 
 
@@ -274,20 +302,17 @@ def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) ->
 
 
 def learns_objects(file: EpisodeFile, path: Route) -> bool:
-    """Whether a model of this file learns where objects are, or from pictures alone.
-
-    By default it does where that is known in metres; what is known in image coordinates is not learned yet.
+    """Whether a model of this file learns where objects are; else there is robot alone, or with `video` the pictures.
 
     Raises:
-        ConfigError: Objects are asked for, and the file does not say where they are in metres.
+        ConfigError: Objects are asked for, and the file does not say where they are.
     """
     known = bool(file.schema.object_names)
-    metres = known and file.schema.object_frame == "metres"
-    if path == "objects" and not metres:
-        lacks = "positions in image coordinates, from which nothing is learned yet" if known else "none"
-        remedy = "find them by gwm track" if not known else "calibrate a camera"
-        raise ConfigError(f"--path objects needs positions in metres, and {file.path} has {lacks}: {remedy}")
-    return metres and path != "video"
+    if path == "objects" and not known:
+        raise ConfigError(
+            f"--path objects needs to know where things are, and {file.path} does not say: find them by gwm track"
+        )
+    return known and path != "video"
 
 
 def check_objects(file: EpisodeFile, first: EpisodeFile) -> None:
@@ -333,6 +358,8 @@ def allocate(
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
+        confidence=torch.ones(count, len(schema.object_names)),
+        residual=torch.zeros(count, 0),
         objects_low=torch.zeros(3),
         objects_high=torch.ones(3),
         reward=torch.zeros(count, len(schema.tasks)),
@@ -352,14 +379,15 @@ def split_of(file: EpisodeFile) -> Tensor:
     return spared.long() if spared.any() and not spared.all() else torch.full_like(spared, -1, dtype=torch.long)
 
 
-def scene_box(objects: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners (3,) of a box around where objects (F, K, 3) usually are [m].
+def scene_box(objects: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """Corners (3,) of a box around where objects (F, K, 3) usually are, by at least a margin in their unit.
 
     What is pushed off a table falls for metres. Such a path must not set the scales of the others, and where
     it ends is nothing that a camera sees: it counts as being at the border.
     """
     places = objects.flatten(0, 1)
+    places = places[places[:, 0].isfinite()]
     places = places[:: len(places) // 1_000_000 + 1]  # quantile() takes no more than 16 million numbers
     low, high = places.quantile(0.05, dim=0), places.quantile(0.95, dim=0)
-    margin = 0.5 * (high - low) + 0.1
-    return low - margin, high + margin
+    wide = 0.5 * (high - low) + margin
+    return low - wide, high + wide

@@ -44,6 +44,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamics.identity": ("objects",),
     "dynamics.painter.robot_in.": ("robot",),
     "dynamics.painter.thing": ("objects",),
+    "dynamics.robot_points.": ("robot", "picture"),
     "dynamics.robot_": ("robot",),
     "dynamics.telemetry_": ("robot",),
     "dynamics.object_": ("robot", "objects"),
@@ -183,12 +184,12 @@ def describe(config: WorldModelConfig) -> dict[str, dict[str, Any]]:
     """What gives a model's parts their meaning; empty where the model has no such part."""
     schema, dynamics = config.schema, config.dynamics
     tracker = schema.settings.get(TRACKER)  # which says what things these are, whatever their names
-    names = ("rate", "telemetry_names", "telemetry_units", "action_names", "commands", "effector")
+    names = ("rate", "telemetry_names", "telemetry_units", "action_names", "effector")
     return {
         "picture": {"picture size": config.tokenizer.frame[:2]},
         "read pictures": {"picture size": config.tokenizer.frame[:2]},
         "grid": {"tokens": dynamics.grid},
-        "robot": {name.replace("_", " "): getattr(schema, name) for name in names},
+        "robot": {name.replace("_", " "): getattr(schema, name) for name in names} | {"commands": dynamics.commands},
         "objects": {"objects": schema.object_names, "trackers": tracker} if dynamics.objects else {},
         "properties": {"properties": config.properties} if config.properties else {},
         "tasks": {"tasks": config.heads.tasks} if config.heads.tasks else {},

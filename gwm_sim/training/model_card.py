@@ -39,7 +39,7 @@ the frames and telemetry that follow, at {schema.rate:g} Hz and {c.tokenizer.hei
 | data | {data.episodes} episodes, {len(data.frames)} frames, cameras `{", ".join(config.camera)}`, digest `{
         data.digest
     }` |
-| objects | {objects_in_words(recordings, data)} |
+| objects | {objects_in_words(recordings, data, c.dynamics.from_pixels)} |
 | raw recordings | {"yes: made by `gwm export raw`" if schema.settings.get(RAW) else "no"} |
 | conditioned on | actions {", ".join(schema.action_names)}; properties {", ".join(c.properties) or "none"} |
 | heads | reward and success of {", ".join(schema.tasks) or "no task"}; positions of {
@@ -73,11 +73,12 @@ def known_objects(recordings: Recordings, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def objects_in_words(recordings: Recordings, data: TrainingData) -> str:
+def objects_in_words(recordings: Recordings, data: TrainingData, from_pixels: bool) -> str:
     """Say whether objects were measured or tracked, when and by which tracker, and whether that was learned."""
     known = known_objects(recordings, data)
     if not known["names"]:
-        return f"none: {recordings.why}" if recordings.why else "none in the data: learned from pictures alone"
+        learned = "learned from pictures alone" if from_pixels else "robot and residual are learned"
+        return f"none in the data: {learned}{'; ' if recordings.why else ''}{recordings.why}"
     how = str(known["provenance"])
     if known["cameras"]:
         how += f" in the pictures of {', '.join(known['cameras'])}, never measured"

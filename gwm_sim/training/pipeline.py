@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
@@ -80,6 +81,8 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
         tell(overview(data, model))
         tell(what_was_chosen(recordings, data, model.config.dynamics.from_pixels))
+        if (targets := about_targets(model)) is not None:
+            tell(targets)
         if inheritance is not None:
             tell(f"kept {inheritance}")
         trainer = Trainer(config.out, model, config.resume)
@@ -147,11 +150,26 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
     if model.config.dynamics.from_pixels:
         if "dynamics" in phases:
             learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
-    else:
-        if "dynamics" in phases:
-            learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config)
+        return
+    renders_first = model.residual_encoder is not None  # and with it learns what the dynamics is to predict
+    if renders_first:
         if "painter" in phases:
-            learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+            learn(trainer, RendererPhase(model, data, codes, preset, seed), config)
+        data.residual = unexplained(model, codes)
+    if "dynamics" in phases:
+        learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out if renders_first else nothing)
+    if "painter" in phases and not renders_first:
+        learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
+
+
+def nothing(step: int) -> None:
+    """Show no sample."""
+
+
+@torch.no_grad()
+def unexplained(model: WorldModel, codes: Tensor) -> Tensor:
+    """Residuals (F, R) of all frames, from their latents (F, N, M)."""
+    return torch.cat([model.unexplained(chunk.to(model.device)).cpu() for chunk in codes.split(1024)])
 
 
 def learn(
@@ -160,8 +178,9 @@ def learn(
     """Run one phase on its share of the budget."""
     phase.rate *= config.learning_rate
     watched = phase.validation is not None and config.patience < 1
-    early_stop = EarlyStop(phase.validation_loss, config.patience) if watched else None
-    trainer.run(phase, *config.share(phase.name, trainer.model.config), sample, early_stop)
+    early_stop = EarlyStop(phase.validation_loss, config.patience, since=phase.since) if watched else None
+    if phase.name not in trainer.spent:
+        trainer.run(phase, *config.share(phase.name, trainer.model.config, trainer.spent), sample, early_stop)
 
 
 def finish(
@@ -228,6 +247,16 @@ def overview(data: TrainingData, model: WorldModel) -> str:
         + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
     )
+
+
+def about_targets(model: WorldModel) -> str | None:
+    """Which actions are targets although the data do not say so, None for none."""
+    schema, commands = model.config.schema, model.config.dynamics.commands
+    if not commands or schema.commands:
+        return None
+    names = ((schema.action_names[c.action], schema.telemetry_names[c.telemetry]) for c in commands)
+    told = ", ".join(action if action == column else f"{action} of {column}" for action, column in names)
+    return f"{len(commands)} of {len(schema.action_names)} actions are targets that telemetry follows: {told}"
 
 
 def pick_device(name: str) -> torch.device:

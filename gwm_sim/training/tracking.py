@@ -119,7 +119,8 @@ def reason_against(config: TrainConfig, source: WorldModel | None, before: dict[
             "things", {"tracked": [], "why": "these data say nothing of objects, as when the run began"}
         )
         return None if things["tracked"] else str(things["why"])
-    if source is not None and source.config.dynamics.from_pixels and config.path == "auto":
+    alone = source is not None and not source.config.dynamics.from_pixels and not source.config.dynamics.objects
+    if alone and config.path == "auto":
         return (
             f"these data say nothing of objects, and {config.init} knows of none either; --path objects looks for some"
         )
@@ -212,12 +213,7 @@ def what_was_chosen(recordings: Recordings, data: TrainingData, from_pixels: boo
         left_out = f"where {names} are is left out; " if names else ""
         return f"--path video: {left_out}learning from pictures alone"
     if not names:
-        return f"learning from {'pictures alone' if from_pixels else 'pictures and telemetry'}: {recordings.why}"
-    if not data.schema.object_names:
-        return (
-            f"where the objects are ({names}) is known in image coordinates only, from which "
-            "nothing is learned yet: learning from pictures alone"
-        )
+        return f"learning {'from pictures' if from_pixels else 'the robot'} alone: {recordings.why}"
     where = "in metres" if stored.object_frame == "metres" else f"in the pictures of {', '.join(stored.tracked)}"
     return f"learning where {names} are, {where}: {how_known(recordings, data)}"
 

@@ -73,6 +73,7 @@ class EarlyStop:
     patience: float  # share of the budget without improvement after which it is enough
     best: Best = field(default_factory=Best)
     weights: dict[str, Tensor] = field(default_factory=dict)  # weights of the best moment
+    since: float = 0.0  # progress before which it never is enough: until then something else is learned
 
     def due(self, progress: float) -> bool:
         """Whether to check now."""
@@ -91,7 +92,7 @@ class EarlyStop:
     @property
     def enough(self) -> bool:
         """Whether there was no improvement for too long."""
-        return self.best.checked - self.best.at > self.patience
+        return self.best.checked - max(self.best.at, self.since) > self.patience
 
 
 class Every:
@@ -120,7 +121,8 @@ class Trainer:
         self.log = ScalarLog(folder / "logs")
         self.precision = faster_precision(model.device)
         self.saved: dict[str, Any] = {}
-        self.finished: list[str] = []
+        self.spent: dict[str, float] = {}
+        """What each finished phase took of the budget, in seconds or in steps; the next ones share what it left."""
         self.optimiser_state: dict[str, Tensor] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.validation: dict[str, dict[str, float]] = {}
@@ -145,8 +147,6 @@ class Trainer:
             sample: Called now and then with the step; the model has the averaged weights meanwhile.
             early_stop: Chooses the moment whose averaged weights are kept; None keeps those of the end.
         """
-        if phase.name in self.finished:
-            return
         parameters = phase.parameters()
         tensors = [p for _, p in parameters]
         optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -163,7 +163,7 @@ class Trainer:
             for name, parameter in parameters:
                 self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
-        self.finished.append(phase.name)
+        self.spent[phase.name] = clock.elapsed if steps is None else clock.step
         self.save(phase, clock, optimiser)
         sample(clock.step)
 
@@ -284,7 +284,8 @@ class Trainer:
             "phase": phase.name,
             "step": clock.step,
             "elapsed": clock.elapsed,
-            "finished": self.finished,
+            "finished": list(self.spent),
+            "spent": list(self.spent.values()),
             "precision": str(self.precision).removeprefix("torch."),
             "held_out": self.validation,
         }
@@ -307,7 +308,8 @@ class Trainer:
         self.average = strip(tensors, "average.")
         self.best_weights = strip(tensors, "best.")
         self.validation = self.saved.get("held_out", {})
-        self.finished = self.saved["finished"]
+        finished = self.saved["finished"]
+        self.spent = dict(zip(finished, self.saved.get("spent", [0.0] * len(finished)), strict=True))
         self.optimiser_state = strip(tensors, "optimiser.")
 
 

@@ -94,7 +94,7 @@ class NullRobot(SimulatedRobot):
         values = [action[name] for name in self._schema.action_names]
         for command in self._schema.commands:
             column = command.telemetry
-            target = self._telemetry[column] + command.scale * values[command.action]
+            target = command.begins(self._telemetry[column]) + command.scale * values[command.action]
             self._telemetry[column] = np.clip(target, self._low[column], self._high[column])
             self._telemetry[command.measured] = self._telemetry[column]
         return action

@@ -117,9 +117,10 @@ class Limits:
         clamped = action.copy()
         for command, low, high in zip(self.commands, self.command_low, self.command_high, strict=True):
             now = telemetry[command.telemetry]
-            target = now + command.scale * action[command.action]
+            begin = command.begins(now)
+            target = begin + command.scale * action[command.action]
             target = min(max(target, min(low, now)), max(high, now))
-            clamped[command.action] = (target - now) / command.scale
+            clamped[command.action] = (target - begin) / command.scale
         return np.asarray(clamped.clip(self.low, self.high), np.float32)
 
 
@@ -128,7 +129,9 @@ def check_hold(schema: Schema) -> None:
 
     Of imported data each action says what it is. Where none does, a controller that adds actions up (`commands`) does.
     """
-    unsaid = ["delta" if schema.commands else None] * len(schema.action_names)
+    commanded = {command.action: "target" if command.absolute else "delta" for command in schema.commands}
+    others_are = "delta" if "delta" in commanded.values() else None
+    unsaid = [commanded.get(action, others_are) for action in range(len(schema.action_names))]
     kinds = schema.settings.get("action_kinds", unsaid)
     others = {name: kind for name, kind in zip(schema.action_names, kinds, strict=True) if kind not in HOLDING}
     if targets := [name for name, kind in others.items() if kind is not None]:

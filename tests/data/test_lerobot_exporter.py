@@ -112,9 +112,11 @@ def test_lerobot_begins_new_files_when_they_are_full(tmp_path: Path, monkeypatch
 def test_lerobot_row_of_the_last_frame_asks_for_nothing_new(tmp_path: Path) -> None:
     command = Command(telemetry=0, action=0, scale=0.03, measured=0)
     commanded = write_smooth(tmp_path / "commanded.hdf5", (6,), smooth_schema(commands=(command,)))
+    absolute = (dataclasses.replace(command, absolute=True),)
+    told = write_smooth(tmp_path / "told.hdf5", (6,), smooth_schema(commands=absolute))
     rated = write_smooth(tmp_path / "rated.hdf5", (6,), smooth_schema(settings={"action_kinds": ["target", "rate"]}))
     last = EpisodeFile(commanded)[0].actions[-1]
-    for file, expected in ((commanded, [0, last[1]]), (rated, [last[0], 0])):
+    for file, expected in ((commanded, [0, last[1]]), (told, last.tolist()), (rated, [last[0], 0])):
         out = export("lerobot", file, tmp_path / file.stem, codec="h264")
         assert read_parquet(out / "data/chunk-000/file-000.parquet")[-1]["action"] == pytest.approx(expected)
 

@@ -126,6 +126,6 @@ def test_a_cube_that_falls_off_the_table_does_not_set_the_scales() -> None:
     on_table = torch.rand(1000, 2, 3) * torch.tensor([0.2, 0.3, 0.1])
     falling = on_table.clone()
     falling[:30, 0, 2] = -torch.arange(30.0)
-    for low, high in (scene_box(on_table), scene_box(falling)):
+    for low, high in (scene_box(on_table, 0.1), scene_box(falling, 0.1)):
         assert (low > torch.tensor([-0.3, -0.4, -0.2])).all() and (high < torch.tensor([0.5, 0.7, 0.4])).all()
         assert (on_table >= low).all() and (on_table <= high).all()

@@ -56,6 +56,14 @@ def test_what_reads_another_robot_is_new_and_the_rest_is_kept() -> None:
     assert "telemetry names differ" in str(inheritance)
 
 
+def test_what_is_told_other_targets_is_another_robot() -> None:
+    model, source = make_model(), make_model()
+    told = (replace(model.config.dynamics.commands[0], absolute=True), *model.config.dynamics.commands[1:])
+    other = replace(model.config, dynamics=replace(model.config.dynamics, commands=told))
+    assert differences(other, source.config) == {"robot": "commands differ"}
+    assert differences(model.config, source.config) == {}
+
+
 def test_tokens_keep_their_rows_between_kinds_of_dynamics() -> None:
     model = make_model(objects=0, schema=replace(make_schema(), object_names=()))
     source = make_model(objects=2, seed=1)

@@ -50,11 +50,14 @@ def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tracked_metres_are_learned_as_measured_ones_are(tmp_path: Path) -> None:
     measured = load_training_data([write_file(tmp_path / "a.hdf5")])
     tracked = load_training_data([write_tracked(tmp_path / "b.hdf5")])
-    np.testing.assert_array_equal(tracked.objects, measured.objects)
+    inside = measured.objects.clamp(tracked.objects_low, tracked.objects_high)  # the scene is that of what was seen
+    np.testing.assert_array_equal(tracked.objects[:, 0], inside[:, 0])
+    assert tracked.objects[:, 1].isnan().all(), "the blue thing is never seen"
+    assert tracked.confidence[:, 0].unique().tolist() == pytest.approx([0.0, 0.4])
     assert tracked.schema.object_names == ("red", "blue") and tracked.schema.provenance == "tracked"
 
 
-@pytest.mark.parametrize(("frame", "path"), [("image", "auto"), ("image", "video"), ("metres", "video")])
+@pytest.mark.parametrize(("frame", "path"), [("image", "video"), ("metres", "video")])
 def test_pictures_alone_are_learned_where_objects_are_left_out(tmp_path: Path, frame: str, path: Route) -> None:
     data = load_training_data([write_tracked(tmp_path / "a.hdf5", object_frame=frame)], path=path)
     assert data.objects.shape[1] == 0 and not data.schema.object_names and not data.schema.tracked
@@ -62,15 +65,11 @@ def test_pictures_alone_are_learned_where_objects_are_left_out(tmp_path: Path, f
 
 
 def test_objects_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
-    image = write_tracked(tmp_path / "image.hdf5", object_frame="image")
-    for file, message in (
-        (write_plain(tmp_path / "plain.hdf5"), r"plain\.hdf5 has none: find them by gwm track"),
-        (image, r"image\.hdf5 has positions in image coordinates"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            load_training_data([file], path="objects")
+    plain = write_plain(tmp_path / "plain.hdf5")
+    with pytest.raises(ConfigError, match=r"plain\.hdf5 does not say: find them by gwm track"):
+        load_training_data([plain], path="objects")
     with pytest.raises(ConfigError, match="--motion needs objects"):
-        load_training_data([image], motion=[image])
+        load_training_data([plain], motion=[plain])
 
 
 @pytest.mark.parametrize(
@@ -123,11 +122,11 @@ def test_a_model_of_raw_recordings_says_so_and_what_would_help(
 ) -> None:
     raw = export("raw", write_file(tmp_path / "a.hdf5"), tmp_path / "raw.hdf5")
     model = train(tmp_path / "world", "--data", raw)
-    assert model.config.dynamics.from_pixels and model.config.schema.settings["raw"] is True
+    assert model.config.dynamics.state and model.config.schema.settings["raw"] is True
     printed = capsys.readouterr().out
-    assert "learning from pictures alone: no things can be tracked in these data: " in printed
+    assert "learning the robot alone: no things can be tracked in these data: " in printed
     card = (tmp_path / "world/README.md").read_text(encoding="utf-8")
-    assert "| objects | none: no things can be tracked in these data: " in card
+    assert "| objects | none in the data: robot and residual are learned; no things can be tracked in these" in card
     assert "| raw recordings | yes: made by `gwm export raw` |" in card
     assert json.loads((tmp_path / "world/report.json").read_text(encoding="utf-8"))["raw"] is True
 
@@ -170,9 +169,9 @@ def test_runs_from_before_there_was_a_choice_are_resumed(tmp_path: Path) -> None
     assert train(tmp_path / "world", *options, "--resume").digest() == model.digest()
 
 
-def test_image_coordinates_are_not_learned_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_things_in_the_picture_are_learned(tmp_path: Path) -> None:
     model = train(tmp_path / "world", "--data", write_tracked(tmp_path / "a.hdf5", object_frame="image"))
-    assert model.config.dynamics.from_pixels
-    assert "is known in image coordinates only" in capsys.readouterr().out
+    c = model.config.dynamics
+    assert c.object_frame == "image" and c.objects == 2 and c.points and not c.effector and c.residual
     card = (tmp_path / "world/README.md").read_text(encoding="utf-8")
-    assert "never measured" in card and "left out: learned from pictures alone" in card
+    assert "never measured" in card and "left out" not in card

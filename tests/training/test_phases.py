@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.model.dynamics import IMAGINED
-from gwm_sim.model.state import PhysicalState, Segment
+from gwm_sim.model.state import NextFrame, Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
@@ -27,7 +27,7 @@ def phase(tiny_data: Path, tmp_path: Path) -> VideoDynamicsPhase:
     data = load_training_data([tiny_data])
     schema = replace(data.schema, object_names=())
     data = replace(data, schema=schema, objects=data.objects[:, :0])
-    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1)
+    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1, path="video")
     model = build(config, PRESETS["tiny"], data)
     codes = encode_all(model, data, tmp_path / "latents.safetensors")
     return VideoDynamicsPhase(model, data, codes, PRESETS["tiny"], seed=0)
@@ -118,15 +118,15 @@ def test_an_error_is_blamed_on_the_step_that_made_it(
 
     def watched(
         segment: Segment, memory: Tensor, rest: bool = True, noise: Tensor | None = None
-    ) -> tuple[PhysicalState, Tensor, Tensor]:
-        physical, spread, memory = advance(segment, memory, rest, noise)
-        physical.objects.retain_grad()
-        made.append(physical.objects)
-        return physical, spread, memory.detach()
+    ) -> tuple[NextFrame, Tensor]:
+        predicted, memory = advance(segment, memory, rest, noise)
+        predicted.objects.retain_grad()
+        made.append(predicted.objects)
+        return predicted, memory.detach()
 
-    def noted(physical: PhysicalState, spread: Tensor, target: Segment) -> tuple[Tensor, Tensor, Tensor]:
-        last.append((physical.objects[:, -1] - target.objects[:, -1]).abs().mean())
-        return distance(physical, spread, target)
+    def noted(predicted: NextFrame, target: Segment, surely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        last.append((predicted.objects[:, -1] - target.objects[:, -1]).abs().mean())
+        return distance(predicted, target, surely)
 
     monkeypatch.setattr(tracked.dynamics, "advance", watched)
     monkeypatch.setattr(tracked, "distance", noted)
@@ -156,15 +156,17 @@ def test_futures_are_scored_best_that_come_as_often_as_the_truth(tracked: Object
     def toss(seed: int) -> Tensor:
         return 2.0 * (torch.rand(rows, 1, generator=torch.Generator().manual_seed(seed)) < 0.5) - 1
 
-    def state(side: Tensor) -> PhysicalState:
+    def state(side: Tensor) -> NextFrame:
         objects = side[..., None, None] * scale * torch.ones(c.objects, 3)
-        return PhysicalState(side[..., None] * change, objects)
+        spread, residual = torch.zeros(rows, 1, c.objects), torch.zeros(rows, 1, 0)
+        return NextFrame(None, side[..., None] * change, objects, spread, residual)
 
     truth = tracked.data.batch(None, torch.zeros(rows, dtype=torch.long), 1)[0]
     fallen = state(toss(0))
     truth = truth._replace(telemetry=fallen.telemetry, objects=fallen.objects)
     sides = {"tosses": (toss(1), toss(2)), "middle": (torch.zeros(rows, 1),) * 2, "heads": (torch.ones(rows, 1),) * 2}
-    scores = {name: tracked.score(state(one), state(other), truth) for name, (one, other) in sides.items()}
+    surely = torch.ones(rows, 1, c.objects)
+    scores = {name: tracked.score(state(one), state(other), truth, surely) for name, (one, other) in sides.items()}
     for part in range(2):  # telemetry, objects
         assert scores["tosses"][part] < 0.8 * scores["middle"][part]
         assert scores["tosses"][part] < 0.8 * scores["heads"][part]

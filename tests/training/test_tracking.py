@@ -207,11 +207,12 @@ def test_where_nothing_can_be_tracked_training_goes_on_without_things(
         tracking.prepare(config_for(raw, out=tmp_path / "asked", path="objects"), None, print)
 
 
-def test_a_world_of_pictures_alone_stays_one(tmp_path: Path, by_color: type[ColorTracker]) -> None:
+def test_a_world_without_things_stays_one(tmp_path: Path, by_color: type[ColorTracker]) -> None:
     raw = write_raw(tmp_path / "raw.hdf5")
     _, told = run(config_for(raw, out=tmp_path / "video", path="video"))
     assert "--path video: learning from pictures alone" in told
-    _, told = run(config_for(raw, out=tmp_path / "more", init=str(tmp_path / "video")))
+    run(config_for(raw, out=tmp_path / "alone", track=False))
+    _, told = run(config_for(raw, out=tmp_path / "more", init=str(tmp_path / "alone")))
     assert by_color.fits == [] and any("knows of none either; --path objects looks for some" in line for line in told)
 
 

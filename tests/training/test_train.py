@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from interruption import compute_alike, kill_training
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from gwm_sim.commands.train import main
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.schema import Command
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
 from gwm_sim.model.checkpoint import BANK_FILE
@@ -30,7 +32,7 @@ from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import RENDERS
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.pipeline import LOCK_FILE, write_initial_states
+from gwm_sim.training.pipeline import LOCK_FILE, about_targets, write_initial_states
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:
@@ -143,6 +145,7 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
         writer.write(number, replace(make_episode(number), objects=None))
     writer.merge()
     untracked = replace(config, data=(tmp_path / "untracked.hdf5",), init=str(tiny_checkpoint), phases=("painter",))
+    untracked = replace(untracked, path="video")
     with pytest.raises(ConfigError, match="painter leaves nothing to learn: without objects"):
         main(untracked)
     with pytest.raises(ConfigError, match="--rollouts are for data with objects"):
@@ -166,6 +169,37 @@ def test_what_is_left_out_asks_nothing_of_the_data(tiny_checkpoint: Path, tmp_pa
     main(replace(config, phases=("tokenizer", "painter")))
     with pytest.raises(ConfigError, match="no training episode has 8 frames"):
         main(replace(config, out=tmp_path / "no", phases=("tokenizer", "painter", "dynamics")))
+
+
+def test_targets_are_found_where_no_command_is_declared(tmp_path: Path) -> None:
+    schema = replace(make_schema(), object_names=(), tasks=(), task=None, action_names=("y", "x"))
+    writer = EpisodeWriter(tmp_path / "targets.hdf5", schema)
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        wandering = np.sin(np.arange(61)[:, None] * rng.uniform(0.1, 0.3, 2) + rng.uniform(0, 6, 2))
+        telemetry = [wandering[0]]
+        for target in wandering[:-1]:
+            telemetry.append((telemetry[-1] + target) / 2)
+        of_all = np.concatenate((np.array(telemetry), np.full((61, 1), 0.05)), axis=1).astype(np.float32)
+        frames = {name: np.zeros((61, c.height, c.width, 3), np.uint8) for name, c in schema.cameras.items()}
+        actions = wandering[:-1, ::-1].astype(np.float32)
+        blank = replace(make_episode(number), labels={}, objects=None, properties={})
+        writer.write(number, replace(blank, frames=frames, telemetry=of_all, actions=actions))
+    writer.merge()
+    data = load_training_data((tmp_path / "targets.hdf5",))
+    config = config_for(tmp_path / "targets.hdf5", tmp_path / "run")
+    model = build(config, PRESETS["tiny"], data)
+    assert [(c.action, c.telemetry, c.absolute) for c in model.config.dynamics.commands] == [(0, 1, True), (1, 0, True)]
+    assert model.config.schema.commands == ()
+    assert about_targets(model) == "2 of 2 actions are targets that telemetry follows: y, x"
+
+    declared = (Command(telemetry=0, action=1, scale=0.1, measured=0),)
+    known = build(config, PRESETS["tiny"], replace(data, schema=replace(schema, commands=declared)))
+    assert known.config.dynamics.commands == declared
+    assert about_targets(known) is None
+    data.actions.zero_()  # as it is of the same robot that did not move: what a model knows of it stays true
+    assert build(config, PRESETS["tiny"], data).config.dynamics.commands == ()
+    assert build(config, PRESETS["tiny"], data, model).config.dynamics.commands == model.config.dynamics.commands
 
 
 def test_actions_are_read_in_the_size_that_the_data_declare(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def _last_action(episode: Episode, schema: Schema) -> Array:
     """Return an action (1, A) for the last frame, which asks for nothing new."""
     last = episode.actions[-1:].copy()
     kinds = schema.settings.get("action_kinds", [None] * last.shape[1])
-    none = {i for i, kind in enumerate(kinds) if kind in _CHANGES} | {command.action for command in schema.commands}
+    none = {i for i, kind in enumerate(kinds) if kind in _CHANGES}
+    none |= {command.action for command in schema.commands if not command.absolute}
     last[:, sorted(none)] = 0
     return last
 

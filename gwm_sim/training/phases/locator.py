@@ -29,4 +29,6 @@ class LocatorPhase(WorldModelPhase):
 def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features: Tensor) -> Tensor:
     """Mean absolute error [m] of the positions that are read from some frames, per coordinate."""
     found = model.locate(features[:, 0], data.telemetry[index].to(model.device))
-    return (found - data.objects[index].to(model.device)).abs().mean()
+    apart = (found - data.objects[index].to(model.device)).abs()
+    surely = data.confidence[index].to(model.device).square()[..., None]
+    return (apart.nan_to_num(0.0) * surely).mean() / surely.mean().clamp_min(1e-3)

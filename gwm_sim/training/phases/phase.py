@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from gwm_sim.data.schema import ObjectFrame
 from gwm_sim.model.state import Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
@@ -19,6 +20,9 @@ from gwm_sim.training.dataset import TrainingData, WindowSampler
 
 SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 RENDERS = "dynamics.painter."
+POINTS = "dynamics.robot_points."  # found beforehand, see `points.py`
+MISPLACED: dict[ObjectFrame, float] = {"metres": 0.002, "image": 0.3}
+"""How far the locator places objects from where they are, in [m] and in [px]."""
 VALIDATION_BATCHES = 4  # on which a loss on validation episodes is taken
 
 Loss = tuple[Tensor, dict[str, Tensor]]  # a scalar, and its parts by name
@@ -40,6 +44,7 @@ class WorldModelPhase(ABC):
 
     name: str
     rate: float
+    since: float = 0.0  # progress from which what is learned is what the loss on validation episodes measures
     learned: ClassVar[tuple[str, ...]]  # how the names of the weights begin that are learned,
     spared: ClassVar[tuple[str, ...]] = ()  # but for those that begin so
 
@@ -81,10 +86,10 @@ def mean(errors: Tensor) -> Tensor:
     return errors.mean() if errors.numel() else errors.sum()
 
 
-def misplace(segment: Segment, generator: torch.Generator) -> Segment:
+def misplace(segment: Segment, generator: torch.Generator, off: float) -> Segment:
     """Move the objects of each window by one small offset, as the locator does that starts a rollout."""
     b, _, k, _ = segment.objects.shape
-    return segment.changed(objects=segment.objects + 0.002 * torch.randn(b, 1, k, 3, generator=generator))  # [m]
+    return segment.changed(objects=segment.objects + off * torch.randn(b, 1, k, 3, generator=generator))
 
 
 def drop_properties(segment: Segment, generator: torch.Generator) -> Segment:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from gwm_sim.data.schema import ObjectFrame
 from gwm_sim.training.dataset import WindowSampler
 from gwm_sim.training.phases.locator import misplacement
 from gwm_sim.training.phases.phase import SEES_FRAMES, Loss, WorldModelPhase
 
-LOCATOR_WEIGHT = 2.0  # [1/m], of the position error beside the reconstruction loss
+LOCATOR_WEIGHT: dict[ObjectFrame, float] = {"metres": 2.0, "image": 0.02}
+"""Of the position error beside the reconstruction loss [1/m], [1/px]."""
 
 
 class TokenizerPhase(WorldModelPhase):
@@ -26,6 +28,6 @@ class TokenizerPhase(WorldModelPhase):
         total, parts = model.tokenizer.loss(frames, features)
         if model.locator is not None:
             error = misplacement(model, self.data, index, features)
-            total = total + LOCATOR_WEIGHT * error
+            total = total + LOCATOR_WEIGHT[model.config.dynamics.object_frame] * error
             parts["located_mm"] = 1000 * error.detach()
         return total, parts

@@ -94,6 +94,6 @@ def corrupt(segment: Segment, model: WorldModel, generator: torch.Generator) -> 
     random_codes = torch.randint(dynamics.config.levels, segment.codes.shape, generator=generator, dtype=torch.uint8)
     hit = torch.rand(segment.codes.shape, generator=generator) < 0.1 * level[..., None, None]
     noise = torch.randn(segment.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
-    noise[..., dynamics.command_telemetry.cpu()] = 0  # commands are known exactly
+    noise[..., dynamics.reported_telemetry.cpu()] = 0  # commands are known exactly
     codes = torch.where(hit, random_codes, segment.codes)
     return segment.changed(codes=codes, telemetry=segment.telemetry + noise, corruption=level)

@@ -54,7 +54,7 @@ class GoalPolicy(nn.Module):
         self.config = config
         schema, statistics = model.config.schema, model.statistics
         self.columns = posture(schema)
-        self.commands = model.config.dynamics.commands
+        self.commands = [command for command in model.config.dynamics.commands if command.reported]
         self.effector = list(model.config.dynamics.effector)
         self.register_buffer("low", torch.tensor(schema.action_low))
         self.register_buffer("high", torch.tensor(schema.action_high))

@@ -57,6 +57,9 @@ def test_what_zero_does_not_hold_still_is_not_moved() -> None:
         check_hold(replace(SCHEMA, settings=settings))
     with pytest.raises(ConfigError, match="do not say whether zero holds dx, dy, gripper still"):
         check_hold(replace(SCHEMA, settings={}, commands=()))
+    told = (replace(SCHEMA.commands[0], absolute=True), SCHEMA.commands[1])
+    with pytest.raises(ConfigError, match="dx of the model's data are targets"):
+        check_hold(replace(SCHEMA, settings={}, commands=told))
 
 
 class Still(Clock):

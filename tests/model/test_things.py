@@ -1,0 +1,129 @@
+"""Things are a set: any number, there or absent, exchangeable within a kind, in metres or in the picture; and a robot
+without any, whose residual says what else there is."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from models import ACTIONS, make_context, make_model
+from torch import Tensor
+
+from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.state import PhysicalState, Segment
+from gwm_sim.model.world_model import WorldModel
+
+IMAGE_VIEW = (1 / 16, 0.0, 0.0, -7.5 / 16, 0.0, 1 / 16, 0.0, -7.5 / 16, 0.0, 0.0, 0.0, 1.0)
+
+
+def make_world(objects: int, seed: int = 0, **options: Any) -> WorldModel:
+    """A model with other options of the dynamics, whose outputs depend visibly on its inputs."""
+    config = make_model(objects=2).config
+    torch.manual_seed(seed)
+    changed = replace(config.dynamics, objects=objects, **options)
+    model = WorldModel(WorldModelConfig(**vars(config) | {"dynamics": changed}))
+    with torch.no_grad():
+        for parameter in model.dynamics.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    return model.eval()
+
+
+def window(model: WorldModel, length: int = 4, objects: Tensor | None = None) -> Segment:
+    """Frames that were read, with objects where they are said to be, (B, T, K, 3)."""
+    frames, telemetry, actions = make_context(model, 2, length)
+    read = model.read(frames, telemetry, actions)
+    read = read._replace(actions=torch.rand(2, length, ACTIONS, generator=torch.Generator().manual_seed(1)))
+    return read if objects is None else read.changed(objects=objects)
+
+
+def test_what_is_absent_is_nothing_to_the_others() -> None:
+    model = make_world(3, pairs=True, gaps=True)
+    places = torch.rand(2, 4, 3, 3)
+    places[:, :, 2] = torch.nan
+    there = window(model, objects=places)
+    made, _ = model.dynamics.advance(there, model.dynamics.blank_memory(2), rest=False)
+    places[:, :, 2] = 0.7
+    places[:, :, 2, 0] = torch.nan  # which says that it is absent, wherever it is
+    other, _ = model.dynamics.advance(there.changed(objects=places), model.dynamics.blank_memory(2), rest=False)
+    torch.testing.assert_close(other.objects[:, :, :2], made.objects[:, :, :2])
+    torch.testing.assert_close(other.telemetry, made.telemetry)
+    assert made.presence is not None and made.telemetry.isfinite().all()
+
+
+def test_what_is_absent_is_not_drawn() -> None:
+    model = make_world(2, gaps=True)
+    objects = torch.rand(1, 1, 2, 3)
+    objects[:, :, 1] = torch.nan
+    state = PhysicalState(torch.rand(1, 1, 5), objects)
+    conditioning = model.dynamics.conditioning(state, state)
+    drawn = model.dynamics.painter.render_state(conditioning)
+    assert drawn.isfinite().all()
+    model.dynamics.painter.thing.data[1] += 5.0
+    assert torch.equal(drawn, model.dynamics.painter.render_state(conditioning))
+    model.dynamics.painter.thing.data[0] += 5.0
+    assert not torch.equal(drawn, model.dynamics.painter.render_state(conditioning))
+
+
+def test_what_leaves_stays_away_for_the_rest_of_a_rollout() -> None:
+    model = make_world(2, gaps=True)
+    assert model.dynamics.object_presence is not None  # type: ignore[union-attr]
+    model.dynamics.object_presence.bias.data.fill_(-100.0)  # type: ignore[union-attr]
+    frames, telemetry, actions = make_context(model, 2, 3)
+    rollout = model.imagine(model.encode(frames, telemetry, actions), torch.zeros(2, 3, ACTIONS))
+    assert rollout.objects.isnan().all() and rollout.telemetry.isfinite().all()
+    assert model.decode(rollout).shape == (2, 3, 32, 32, 3)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_things_of_one_kind_can_be_exchanged(count: int) -> None:
+    model = make_world(count, pairs=True, kinds=(0,) * count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(2))
+    frames = window(model, objects=torch.rand(2, 4, count, 3))
+    swapped = frames.changed(objects=frames.objects[:, :, order])
+    made, memory = model.dynamics.advance(frames, model.dynamics.blank_memory(2))
+    other, other_memory = model.dynamics.advance(swapped, model.dynamics.blank_memory(2))
+    torch.testing.assert_close(other.objects, made.objects[:, :, order])
+    torch.testing.assert_close(other.telemetry, made.telemetry)
+    torch.testing.assert_close(other_memory[:, 1:], memory[:, 1:][:, order])
+    logits = model.dynamics.next_picture(made, frames)
+    others = model.dynamics.next_picture(other, swapped)
+    torch.testing.assert_close(logits, others)
+
+
+def test_a_thing_in_the_picture_is_drawn_where_it_is() -> None:
+    """Column and row [px] are those of the camera that sees it: of a token away by one, the same shifted by one."""
+    model = make_world(
+        1, object_frame="image", view=IMAGE_VIEW, effector=(), points=2, commands=(), kinds=(0,), gaps=True
+    )
+    state = PhysicalState(torch.rand(1, 1, 5), torch.tensor([[[[7.5, 23.5, 6.0]]]]))
+    places = model.dynamics.conditioning(state, state).places  # (1, 1, 3, 4, features), tokens of 16 px in a 2x2 grid
+    column, row = places[0, 0, 0, :, :2].unbind(-1)
+    assert column.tolist() == [0.0, -0.5, 0.0, -0.5] and row.tolist() == [0.5, 0.5, 0.0, 0.0]
+
+
+def test_a_robot_alone_is_imagined_alike_whether_watched_or_not() -> None:
+    model = make_world(0, state=True, residual=3, view=(), effector=())
+    frames, telemetry, actions = make_context(model, 2, 3)
+    start = model.encode(frames, telemetry, actions)
+    assert start.residual.shape == (2, 3) and start.residual.abs().max() <= 1
+    moves = torch.rand(2, 4, ACTIONS)
+    watched, unwatched = model.imagine(start, moves), model.imagine(start, moves, draw=False)
+    torch.testing.assert_close(unwatched.telemetry, watched.telemetry)
+    torch.testing.assert_close(unwatched.final.residual, watched.final.residual)
+    torch.testing.assert_close(unwatched.uncertainty, watched.uncertainty)
+    assert not torch.equal(watched.final.residual, start.residual)
+    assert model.decode(unwatched.final).shape == (2, 32, 32, 3)
+
+
+def test_the_picture_of_a_state_depends_on_its_residual() -> None:
+    model = make_world(0, state=True, residual=3, view=(), effector=())
+    state = PhysicalState(torch.rand(1, 1, 5), torch.zeros(1, 1, 0, 3))
+    drawn = [model.render(state, state, torch.full((1, 1, 3), value)) for value in (-1.0, 1.0)]
+    assert not torch.equal(*drawn)
+
+
+def test_options_that_came_later_are_left_out_of_the_file_at_their_defaults() -> None:
+    written = make_model().config.to_json()["dynamics"]
+    assert not {"state", "object_frame", "kinds", "pairs", "gaps", "points", "residual"} & written.keys()
+    config = make_world(3, pairs=True, gaps=True, kinds=(0, 0, 1)).config
+    assert WorldModelConfig.from_json(config.to_json()).dynamics == config.dynamics
