@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from drawings import CAMERA
-from interruption import kill_training
 from safetensors.torch import load_file
 from trackers import EPISODES, ColorTracker, by_color, write_raw
 
@@ -25,7 +24,7 @@ from gwm_sim.data.tracking.metres.positions import Places
 from gwm_sim.errors import ConfigError, MissingDependency
 from gwm_sim.evaluation import scene
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training import encoding, pipeline, tracking
+from gwm_sim.training import encoding, pipeline, points, tracking
 from gwm_sim.training.config import TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.encoding import encode_all
@@ -34,15 +33,16 @@ from gwm_sim.training.tracking import Recordings
 
 assert by_color  # a fixture
 
-pytestmark = pytest.mark.usefixtures("by_color", "in_metres", "unmeasured")
+pytestmark = pytest.mark.usefixtures("by_color", "in_metres", "untrained")
 
 
 @pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Say nothing of how good models are, which takes the most of the time."""
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learn nothing and measure nothing, which take the most of the time."""
+    for name in ("run_phases", "calibrate"):
+        monkeypatch.setattr(pipeline, name, lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "closing_report", lambda *_: {"words": [], "files": []})
-    for name in ("sample_rollouts", "sample_tokenizer"):
-        monkeypatch.setattr(pipeline, name, lambda *_: None)
+    monkeypatch.setattr(points, "UPDATES", 1)
 
 
 @pytest.fixture
@@ -119,6 +119,10 @@ def stop(*_: Any) -> Any:
     raise Stop
 
 
+def kill(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_model_that_is_gone_on_from_has_its_things_followed(tmp_path: Path, by_color: type[ColorTracker]) -> None:
     first, second = (write_raw(tmp_path / f"{name}.hdf5", 9) for name in ("first", "second"))
     run(config_for(first, out=tmp_path / "world"))
@@ -143,7 +147,7 @@ def test_what_was_killed_while_tracking_goes_on(tmp_path: Path, by_color: type[C
     seconds = json.loads((config.out / "tracked/seconds.json").read_text(encoding="utf-8"))["seconds"]
     assert seconds > 0 and not (config.out / "run.json").exists()
     with pytest.MonkeyPatch.context() as patch:
-        kill_training(patch, (2,))
+        patch.setattr(pipeline, "run_phases", kill)
         with pytest.raises(KeyboardInterrupt, match="the same command with --resume goes on"):
             run(config)
     assert len(by_color.fits) == 1
