@@ -8,7 +8,7 @@ gwm collect --out runs/validation.hdf5 --seed 206200 --episodes 600 --steps 100 
 python benchmarks/bodies.py --data runs/validation.hdf5 --models gwm-mini runs/bodies
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.envs.blocks.metrics import MOVED_CM, OUTCOME_TASKS, OUTCOMES, STAYED_CM, outcomes
+from gwm_sim.envs.blocks.sight import cubes_among, success_at_the_end
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import balanced_accuracy, confusion
 from gwm_sim.files import write_json
@@ -44,17 +45,30 @@ class BodiesConfig:
     """Episodes of one length; their pictures are not looked at."""
     models: tuple[str, ...]
     """Names of shipped models, or folders."""
+    by_sight: bool = False
+    """Judge outcomes by where cubes are, even where a model learned to judge them; others are judged so anyway."""
     stride: int = 20
     """Steps between the starts of neighbouring rollouts of an episode."""
     json: Path | None = None
     """File to write the numbers to."""
 
 
+def positions(episodes: list[Episode]) -> Array:
+    """Where objects truly are, (B, N+1, K, 3) [m]."""
+    return np.stack([episode.objects[..., :3] for episode in episodes if episode.objects is not None])
+
+
+def ordered(episode: Episode, names: Sequence[str], wanted: Sequence[str]) -> Episode:
+    """An episode with its objects in another order."""
+    assert episode.objects is not None
+    return replace(episode, objects=episode.objects[:, [names.index(name) for name in wanted]])
+
+
 def begin(model: WorldModel, episodes: list[Episode], start: int) -> Segment:
     """The context of all episodes at a start: true telemetry, and cubes as a locator might see them."""
     given = slice(start, start + CONTEXT)
     telemetry = torch.from_numpy(np.stack([episode.telemetry[given] for episode in episodes]))
-    objects = np.stack([episode.objects[given, :, :3] for episode in episodes if episode.objects is not None])
+    objects = positions(episodes)[:, given]
     b, _, k, _ = objects.shape
     rng = np.random.default_rng(start)
     off = rng.normal(0, OFFSET, (b, 1, k, 3)) + rng.normal(0, JITTER, objects.shape)
@@ -67,16 +81,17 @@ def begin(model: WorldModel, episodes: list[Episode], start: int) -> Segment:
     return Segment.of(codes, telemetry, seen, actions, torch.tensor(known))
 
 
-def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str, Any]:
+def measure(model: WorldModel, episodes: list[Episode], stride: int, by_sight: bool = False) -> dict[str, Any]:
     """Errors of cubes that moved, drift of those that stayed, and outcome at the episodes' end.
 
     Args:
         model: The world model.
         episodes: Episodes of N actions each, with poses.
         stride: Steps between the starts of neighbouring rollouts; the first goes on to the end.
+        by_sight: Whether outcomes are judged by where cubes are, not by what the model learned of tasks.
     """
     length = len(episodes[0])
-    true = np.stack([episode.objects[..., :3] for episode in episodes if episode.objects is not None])
+    true, cubes = positions(episodes), cubes_among(model.config.schema)
     actions = torch.from_numpy(np.stack([episode.actions for episode in episodes]))
     moved: dict[int, list[Array]] = {horizon: [] for horizon in HORIZONS}
     drift: list[Array] = []
@@ -85,7 +100,7 @@ def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str
         last = start + CONTEXT - 1
         steps = HORIZONS[-1] if start else length - last
         state = model.begin(begin(model, episodes, start))
-        rollout = model.imagine(state, actions[:, last : last + steps], judged=start == 0, draw=False)
+        rollout = model.imagine(state, actions[:, last : last + steps], judged=start == 0 and not by_sight, draw=False)
         for horizon in HORIZONS:
             there = true[:, last + horizon]
             error = 100 * np.linalg.norm(rollout.objects[:, horizon - 1].numpy() - there, axis=-1)
@@ -94,8 +109,12 @@ def measure(model: WorldModel, episodes: list[Episode], stride: int) -> dict[str
             if horizon == HORIZONS[-1]:
                 drift.append(error[travelled < STAYED_CM])
         if start == 0:
-            fulfilled = rollout.success[:, -1].numpy() > 0.5
-            guess = outcomes(*(fulfilled[:, model.tasks.index(task)] for task in OUTCOME_TASKS))
+            if by_sight:
+                seen = success_at_the_end(rollout.objects[:, :, cubes].numpy(), rollout.telemetry.numpy())
+                guess = outcomes(*(seen[task] for task in OUTCOME_TASKS))
+            else:
+                fulfilled = rollout.success[:, -1].numpy() > 0.5
+                guess = outcomes(*(fulfilled[:, model.tasks.index(task)] for task in OUTCOME_TASKS))
             labels = (np.array([e.labels[task].success[-1] for e in episodes]) for task in OUTCOME_TASKS)
             matrix = confusion(outcomes(*labels), guess, len(OUTCOMES))
     errors = {horizon: np.concatenate(parts) for horizon, parts in moved.items()}
@@ -129,16 +148,20 @@ def main(config: BodiesConfig) -> int:
                 f"they have {min(file.lengths)} to {max(file.lengths)}"
             )
         episodes = [file.read(k, cameras=()) for k in range(len(file))]
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for name in config.models:
             model = WorldModel.load(name, "cpu")
-            if model.config.dynamics.from_pixels or not set(OUTCOME_TASKS) <= set(model.tasks):
-                raise ConfigError(f"{name} tracks no objects, or does not know {' and '.join(OUTCOME_TASKS)}")
-            schema = model.config.schema
-            if file.schema.object_names != schema.object_names:
-                raise ConfigError(f"{name} knows the objects {schema.object_names}, not {file.schema.object_names}")
+            schema, judges = model.config.schema, set(OUTCOME_TASKS) <= set(model.tasks)
+            if model.config.dynamics.from_pixels or cubes_among(schema) is None:
+                raise ConfigError(f"{name} does not say in metres where the cubes are")
+            names = file.schema.object_names
+            if not set(schema.object_names) <= set(names):
+                raise ConfigError(f"{name} knows the objects {schema.object_names}, not {names}")
             check_fit(model, replace(file.schema, cameras=schema.cameras), str(config.data))
-            found[name] = {"hash": model.digest(), **measure(model, episodes, config.stride)}
+            own = [ordered(episode, names, schema.object_names) for episode in episodes]
+            by_sight = config.by_sight or not judges
+            found[name] = {"hash": model.digest(), "by_sight": by_sight}
+            found[name] |= measure(model, own, config.stride, by_sight)
         digest = file.digest()
     table = Table(title=f"{len(episodes)} episodes of {config.data}")
     table.add_column("model", overflow="fold")

@@ -13,10 +13,9 @@ import pytest
 from drawings import CAMERA, PAINT, make_episode, make_schema
 from numpy.typing import NDArray
 
-from gwm_sim.commands import track
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking import placement, readiness, tracked_file
+from gwm_sim.data.tracking import job, placement, readiness, tracked_file
 from gwm_sim.data.tracking.background import Background
 from gwm_sim.data.tracking.discovery.choice import Refused
 from gwm_sim.data.tracking.metres.calibration import Calibration, NoMetres, Take
@@ -134,7 +133,7 @@ def by_color(monkeypatch: pytest.MonkeyPatch) -> type[ColorTracker]:
     def nowhere(takes: Sequence[Take], schema: Schema) -> Calibration:
         raise NoMetres("nothing tells metres")
 
-    monkeypatch.setattr(track, "Tracker", ColorTracker)
+    monkeypatch.setattr(job, "Tracker", ColorTracker)
     monkeypatch.setattr(tracked_file, "Tracker", ColorTracker)
     monkeypatch.setattr(tracked_file, "PoseLibrary", NoPoses)
     monkeypatch.setattr(placement, "calibrate", nowhere)

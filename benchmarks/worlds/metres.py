@@ -2,7 +2,7 @@
 
 Each thing in a frame is in one situation, the first of these that holds:
 
-- *in the hand*: between fingers that have stopped at its width (`gwm_sim.envs.blocks.domain.grasped_by_sight`);
+- *in the hand*: between fingers that have stopped at its width (`gwm_sim.envs.blocks.sight.grasped_by_sight`);
 - *stacked*: less than half its size sideways of the middle of another one, and within 1.5 cm of one size above it;
 - *on the table*: its lowest corner is at most 5 mm above;
 - *elsewhere*: neither, so it falls, leans on something, or slips from the fingers.
@@ -18,7 +18,7 @@ import numpy as np
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import Episode
 from gwm_sim.envs.blocks import spec
-from gwm_sim.envs.blocks.domain import grasped_by_sight
+from gwm_sim.envs.blocks.sight import grasped_by_sight
 
 STACKED_TOLERANCE = 0.015
 """Of the height above the thing below [m]."""

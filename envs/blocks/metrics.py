@@ -17,6 +17,7 @@ import numpy as np
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.views import main_view
 from gwm_sim.envs.blocks.detector import colour_of, detect
+from gwm_sim.envs.blocks.sight import FRAMES, cubes_among, success_at_the_end
 from gwm_sim.envs.blocks.view_agreement import Views
 from gwm_sim.envs.blocks.violations import Violations
 from gwm_sim.evaluation.metrics import DistanceMetric, Metric, Row, number
@@ -230,7 +231,8 @@ class Objects(DistanceMetric):
 
 
 class Outcome(Metric):
-    """How episodes end, by the success of `OUTCOME_TASKS`.
+    """How episodes end, by the success of `OUTCOME_TASKS`; where a predictor has no opinion, by where it says that the
+    cubes are, see `sight`.
 
     outcome: Balanced accuracy, kappa, number of episodes n, and how often which of the classes is taken for which.
     """
@@ -247,13 +249,23 @@ class Outcome(Metric):
         return f"no labels of {' and '.join(unlabelled)}" if unlabelled else None
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
-        if prediction.success is None or not set(OUTCOME_TASKS) <= prediction.success.keys():
+        if (success := self._foreseen(windows, prediction)) is None:
             return
         true = dict(zip(self.test.file.schema.tasks, windows.true_success.T, strict=True))
-        truth, guess = (outcomes(*(x[task] for task in OUTCOME_TASKS)) for x in (true, prediction.success))
+        truth, guess = (outcomes(*(x[task] for task in OUTCOME_TASKS)) for x in (true, success))
         tasks = [self.test.file.schema.tasks.index(task) for task in OUTCOME_TASKS]
         known = windows.to_end & windows.judged[:, tasks].all(axis=1)
         self._matrix += confusion(truth[known], guess[known], len(OUTCOMES))
+
+    def _foreseen(self, windows: Window, prediction: Prediction) -> Mapping[str, Array] | None:
+        """Success of the tasks after all actions, (B,) each; None where the prediction does not tell."""
+        if prediction.success is not None and set(OUTCOME_TASKS) <= prediction.success.keys():
+            return prediction.success
+        places, telemetry = prediction.course_objects, prediction.course_telemetry
+        cubes = cubes_among(prediction.schema or self.test.file.schema)
+        if cubes is None or places is None or telemetry is None or places.shape[1] < FRAMES:
+            return None
+        return success_at_the_end(places[:, :, cubes], telemetry)
 
     def compute(self, horizons: Sequence[int]) -> dict[str, Any]:
         outcome = {

@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from gwm_sim.media.sheets import write_comparison
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.progress import Show, progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
+from gwm_sim.training.tracking import tracked_copies
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class EvalConfig:
     data: Path
     """Episode file, collected with seeds from 300000."""
     training_data: Path | None = None
-    """Episode file that the model was trained on, for the floor of the empty scene with the robot looked up in it."""
+    """Episode file that the model was trained on, for the floor of the empty scene with the robot looked up in it, and
+    for the tracker that it brings along; by default one that its training tracked, if that lies in its folder."""
     horizons: tuple[int, ...] = (1, 10, 40, 80, 600)
     """Steps after which to measure; those that fewer than 20 windows reach are left out."""
     context: int = CONTEXT
@@ -114,11 +117,14 @@ def evaluate(
 def look_around(config: EvalConfig, file: EpisodeFile, model: WorldModel, show: Show) -> Scene:
     """Find out what is known of the scene of an evaluation."""
     camera = model.config.cameras[0]
-    if config.training_data is None:
+    copies = [] if model.folder is None else tracked_copies(model.folder)
+    path = config.training_data or next(iter(copies), None)
+    if path is None:
         return find_scene(file, camera, show=show)
-    with EpisodeFile(config.training_data) as training:
-        check_fit(model, training.schema, str(config.training_data))
-        return find_scene(file, camera, training, show=show)
+    with EpisodeFile(path) as training, ExitStack() as stack:
+        check_fit(model, training.schema, str(path))
+        tracked = [stack.enter_context(EpisodeFile(copy)) for copy in copies[:1]]
+        return find_scene(file, camera, training, tracked=tracked, show=show)
 
 
 def film(path: Path, predict: Predictor, test: OpenLoopTest, steps: int, rollouts: Mapping[str, Any]) -> None:

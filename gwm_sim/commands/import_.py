@@ -141,12 +141,13 @@ def _track(out: Path) -> dict[str, Any]:
         NothingToTrack: There is nothing to follow; the file stays as it is.
     """
     # Late: an import without it needs none of the packages that tracking needs.
-    from gwm_sim.commands.track import TrackConfig, track_episodes, words
+    from gwm_sim.commands.track import words
+    from gwm_sim.data.tracking.job import Job, track_episodes
     from gwm_sim.data.tracking.tracker import NothingToTrack
 
     tracked = out.with_name(f"{out.name}.tracked")
     try:
-        result = track_episodes(TrackConfig(out, tracked))
+        result = track_episodes(Job(file=out, out=tracked))
     except NothingToTrack as error:
         raise NothingToTrack(f"nothing was tracked, the import stands: {error}") from error
     os.replace(tracked, out)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.scene import Scene
@@ -67,8 +68,9 @@ class Prediction(NamedTuple):
     telemetry: Array  # (B, S, P)
     success: Mapping[str, Array] | None  # (B,) bool after all T actions, by task; None if it has no opinion
     course_telemetry: Array | None = None  # (B, T, P) after every action; None if it does not say
-    course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it tracks no objects
+    course_objects: Array | None = None  # (B, T, K, 3) [m] after every action; None if it knows of none in metres
     depth: Array | None = None  # (B, S, H, W, 1) [m] of the main camera; None if it does not say
+    schema: Schema | None = None  # which objects and what telemetry these are; None if those of the data
     empty_scene: Array | None = None  # (B, S, H, W, 3) uint8 a floor that `Scene.empty` adds, not the predictor
 
 
@@ -100,13 +102,16 @@ class ModelPredictor:
         rollout = self._model.imagine(self._encode(windows), torch.from_numpy(actions), draw=follow or self._depth)
         asked = torch.tensor(horizons, device=rollout.codes.device) - 1
         shown = rollout.at(asked)
+        schema = self._model.config.schema
+        metres = schema.object_frame == "metres"
         return Prediction(
             frames=self._model.decode(shown).cpu().numpy(),
             telemetry=rollout.telemetry[:, asked].float().cpu().numpy(),
             success=dict(zip(self._model.tasks, (rollout.success[:, -1] > 0.5).cpu().numpy().T, strict=True)),
             course_telemetry=rollout.telemetry.float().cpu().numpy(),
-            course_objects=rollout.objects.float().cpu().numpy(),
+            course_objects=rollout.objects.float().cpu().numpy() if metres else None,
             depth=self._model.depth(shown).cpu().numpy() if self._depth else None,
+            schema=schema,
         )
 
     def _encode(self, windows: Window) -> WorldState:

@@ -5,7 +5,7 @@ Both are found in pictures and telemetry alone. Where they cannot be found, a sc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,8 +42,14 @@ class Scene:
         return pictures.reshape(*telemetry.shape[:2], *pictures.shape[1:])
 
 
-def find_tracker(file: EpisodeFile, camera: str, show: Show = lambda share, text: None) -> Tracker:
-    """The tracker that an episode file brings along for a camera, else one that is fitted to its true frames.
+def find_tracker(
+    file: EpisodeFile,
+    camera: str,
+    training: Sequence[EpisodeFile] = (),
+    show: Show = lambda share, text: None,
+) -> Tracker:
+    """The tracker that an episode file brings along for a camera, else that of the training data, else one that is
+    fitted to its true frames.
 
     Raises:
         NothingToTrack: Nothing in the file can be followed; the message says why.
@@ -52,9 +58,12 @@ def find_tracker(file: EpisodeFile, camera: str, show: Show = lambda share, text
     require()
     from gwm_sim.data.tracking.tracker import Tracker  # which needs both
 
-    arrays = file.attached("tracker")
-    brought = None if arrays is None else Tracker.from_arrays(arrays)
-    return brought if brought is not None and brought.camera == camera else Tracker.fit(file, camera, show=show)
+    for known in (file, *training):
+        arrays = known.attached("tracker")
+        brought = None if arrays is None else Tracker.from_arrays(arrays)
+        if brought is not None and brought.camera == camera:
+            return brought
+    return Tracker.fit(file, camera, show=show)
 
 
 def find_poses(training: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:
@@ -83,21 +92,24 @@ def find_scene(
     episodes: list[int] | None = None,
     *,
     track: bool = True,
+    tracked: Sequence[EpisodeFile] = (),
     show: Show = lambda share, text: None,
 ) -> Scene:
     """Find out what is known of the scene that a camera sees.
 
     Args:
-        file: The episodes to test with, of which true frames alone tell what the things look like.
+        file: The episodes to test with, of which true frames alone tell what the things look like where no tracker is
+            known.
         camera: The main camera.
-        training: A file that the model was trained on, for the poses of the robot.
+        training: A file that the model was trained on, for the poses of the robot, and its tracker if it has one.
         episodes: Which episodes of it are asked, by default all.
         track: Whether things are looked for.
+        tracked: Further files that bring a tracker along.
         show: Told about the progress.
     """
-    scene = Scene()
+    scene, known = Scene(), (*([] if training is None else [training]), *tracked)
     if track:
-        tracker, untracked = attempt(lambda: find_tracker(file, camera, show))
+        tracker, untracked = attempt(lambda: find_tracker(file, camera, known, show))
         scene = replace(scene, tracker=tracker, untracked=untracked)
     if training is not None:
         poses, unposed = attempt(lambda: find_poses(training, camera, episodes))

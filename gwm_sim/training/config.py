@@ -84,6 +84,9 @@ class TrainConfig:
     path: Route = "auto"
     """How the model predicts: objects, from where robot and things are, measured or tracked; or video, from pictures
     alone, whatever is known of things. auto does as objects, with the robot alone where nothing is known of things."""
+    track: bool = True
+    """Find the things in files that say nothing of objects, and learn where they are; needs the extra `track`. Its
+    minutes are part of `minutes`. Tracked copies of the files are written to `out`."""
     weights: tuple[float, ...] = ()
     """How often the windows of each file are drawn, compared with those of the others; one number per file, those of
     `motion` last."""
@@ -99,7 +102,7 @@ class TrainConfig:
     preset: str = "mini"
     """Size of the model: mini, preview for pictures of 128 pixels, or tiny for trials and tests."""
     minutes: float | None = None
-    """Budget in minutes of training, tokenizer included."""
+    """Budget in minutes, tracking and tokenizer included."""
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
     batch: int = 1

@@ -7,32 +7,27 @@ what another model may give.
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
-from gwm_sim.files import exclusive, keeping, replacing, write_json, write_text
+from gwm_sim.files import exclusive, keeping, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.calibration import calibrate
-from gwm_sim.training.config import Preset, Route, TrainConfig
+from gwm_sim.training.claim import claim
+from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, inherit
 from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
@@ -44,13 +39,11 @@ from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.summary import closing_report, sample_rollouts, sample_tokenizer
+from gwm_sim.training.tracking import Recordings, prepare, what_was_chosen
 from gwm_sim.training.trainer import STATE_FILE, EarlyStop, Trainer
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
-MAY_DIFFER = ("data", "motion", "out", "resume", "json")
-"""Options that a run which is resumed may be given anew; what the data hold is compared by their digest."""
-ENCODED_AT_ONCE = 8  # frames; what many more make does not fit the caches of a CPU, which takes twice as long
 PIXELS = 256 * 64 * 64  # of the initial states: 256 of 64 pixels, fewer of larger pictures
 
 
@@ -65,14 +58,17 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         The report, as `report.json` holds it.
     """
     config = replace(config, name=config.name or config.out.resolve().name)
-    data = load_training_data(config.data, config.camera, config.weights, config.motion, config.path)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
+    recordings = prepare(config, source, tell)
+    files = recordings.config
+    data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path)
+    data.digest = recordings.digest or data.digest
     torch.manual_seed(config.seed)
     preset = config.sizes
     model, inheritance = begin(config, preset, data, source)
     if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
-    claim(config, data.digest)
+    claim(config, data.digest, recordings.to_json())
 
     def kept() -> str:
         what = (
@@ -85,50 +81,15 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         if source is not None and source.config.depth and not model.config.depth:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
         tell(overview(data, model))
-        for note in (about_targets(model), about_objects(config.path, data)):
-            if note is not None:
-                tell(note)
+        tell(what_was_chosen(recordings, data, model.config.dynamics.from_pixels))
+        if (targets := about_targets(model)) is not None:
+            tell(targets)
         if inheritance is not None:
             tell(f"kept {inheritance}")
         trainer = Trainer(config.out, model, config.resume)
-        run_phases(config, preset, data, trainer)
+        run_phases(recordings.learning, preset, data, trainer)
         calibrate(model, data, familiar="tokenizer" in config.kept)
-        return finish(config, data, trainer, inheritance)
-
-
-def claim(config: TrainConfig, digest: str) -> None:
-    """Make the folder and write down command, options, versions and the data's `digest`, or see that it is this run's.
-
-    Raises:
-        ConfigError: The folder holds another run, or one that was not asked to be resumed.
-    """
-    options = {key: value for key, value in plain(asdict(config)).items() if key not in MAY_DIFFER}
-    path = config.out / "run.json"
-    if not path.exists():
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "gwm_sim": gwm_sim.__version__}
-        command = " ".join(["gwm", *sys.argv[1:]])
-        write_json(path, {"command": command, "versions": versions, "data": digest, "options": options})
-        return
-    if not config.resume:
-        raise ConfigError(f"{config.out} holds a run already: go on with it by --resume, or give another --out")
-    before = json.loads(path.read_text(encoding="utf-8"))
-    defaults = plain({item.name: item.default for item in fields(config)})  # of options that an older version lacked
-    then = {key: before["options"].get(key, defaults[key]) for key in options}
-    if isinstance(then["camera"], str):  # of a version that knew one camera, and no depth
-        then |= {"camera": [then["camera"]], "phases": [*then["phases"], *({"depth"} & set(config.phases))]}
-    changed = [key for key, value in options.items() if then[key] != value]
-    changed += ["data"] if before["data"] != digest else []
-    if changed:
-        raise ConfigError(
-            f"{config.out} was started with other settings ({', '.join(changed)}): "
-            "resume with the same ones, or give another --out"
-        )
-
-
-def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """What JSON would give back."""
-    result: dict[str, Any] = json.loads(json.dumps(value, default=str))
-    return result
+        return finish(recordings, data, trainer, inheritance)
 
 
 def begin(
@@ -225,20 +186,21 @@ def learn(
 
 
 def finish(
-    config: TrainConfig, data: TrainingData, trainer: Trainer, inheritance: Inheritance | None
+    recordings: Recordings, data: TrainingData, trainer: Trainer, inheritance: Inheritance | None
 ) -> dict[str, Any]:
     """Write the checkpoint with its initial states, card and report; return the report."""
-    model, out = trainer.model, config.out
+    config, model = recordings.config, trainer.model
+    out = config.out
     model.save(out)
     shortest = model.config.time_limit // 4
     write_initial_states(config.data, config.camera, out / BANK_FILE, shortest, bool(data.schema.object_names))
-    write_text(out / "README.md", model_card(config, model, data))
+    write_text(out / "README.md", model_card(recordings, model, data))
     report: dict[str, Any] = {
         "model": config.name,
         "model_hash": model.digest(),
         "init": asdict(inheritance) if inheritance is not None else None,
         "held_out": trainer.validation,
-        "objects": known_objects(data),
+        "objects": known_objects(recordings, data),
         "raw": bool(data.schema.settings.get(RAW)),
         **closing_report(model, config.data, data.validation().tolist()),
     }
@@ -299,38 +261,7 @@ def about_targets(model: WorldModel) -> str | None:
     return f"{len(commands)} of {len(schema.action_names)} actions are targets that telemetry follows: {told}"
 
 
-def about_objects(path: Route, data: TrainingData) -> str | None:
-    """What is not learned of objects, why, and what helps; None where there is nothing to say."""
-    stored = data.stored
-    if data.schema.object_names or (path == "video" and not stored.object_names):
-        return None
-    names = ", ".join(stored.object_names)
-    if path == "video":
-        return f"--path video: where {names} are is left out; learning from pictures alone"
-    extra = 'pip install "gwm-sim[track]"'
-    return f"these data say nothing of things: learning the robot alone. gwm track ({extra}) can find them"
-
-
 def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Tensor:
-    """Latents of all frames, (F, N, M) uint8, from a cache beside the run when it fits tokenizer and data."""
-    key = json.dumps({"model": model.tokenizer_digest(), "data": data.digest})
-    if cache.exists():
-        with safe_open(cache, framework="pt") as file:
-            if file.metadata()["key"] == key:
-                return load_file(cache)["codes"]
-    chunks = data.frames.split(ENCODED_AT_ONCE)
-    encoded = []
-    with progress("encode") as show:
-        for chunk in chunks:
-            encoded.append(model.tokenize(chunk).cpu())
-            show(len(encoded) / len(chunks), f"{len(data.frames)} frames")
-    codes = torch.cat(encoded)
-    with replacing(cache) as temporary:
-        save_file({"codes": codes}, temporary, {"key": key})
-    return codes

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.blocks.domain import grasped_by_sight
+from gwm_sim.envs.blocks.sight import grasped_by_sight
 from gwm_sim.envs.blocks.spec import CUBE_SIZE, GRIPPER, GRIPPER_MAX, GRIPPER_SCALE
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.errors import ConfigError

@@ -15,11 +15,11 @@ from layouts import write_robomimic
 from trackers import EPISODES, LENGTH, ColorTracker, by_color, write_raw
 
 from gwm_sim import cli
-from gwm_sim.commands import track
-from gwm_sim.commands.track import TrackConfig, track_episodes
+from gwm_sim.commands.track import TrackConfig
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.data.schema import Schema
-from gwm_sim.data.tracking import placement, readiness, tracked_file
+from gwm_sim.data.tracking import job, placement, readiness, tracked_file
+from gwm_sim.data.tracking.job import track_episodes
 from gwm_sim.data.tracking.metres.calibration import Calibration, Take, View
 from gwm_sim.data.tracking.metres.positions import Places
 from gwm_sim.data.tracking.tracker import NothingToTrack
@@ -49,7 +49,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, episodes: int) -> None:
             if done == episodes:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(track, "write_tracked", write_or_die)
+    monkeypatch.setattr(job, "write_tracked", write_or_die)
 
 
 def test_things_are_written_with_their_places_and_marked_as_tracked(raw: Path, tmp_path: Path) -> None:

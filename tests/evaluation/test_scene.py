@@ -16,6 +16,7 @@ from gwm_sim.data.tracking import readiness
 from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.tracker import NothingToTrack, Tracker
 from gwm_sim.errors import MissingDependency
+from gwm_sim.evaluation import scene
 from gwm_sim.evaluation.scene import Scene, find_scene
 
 RED = (203, 10, 10)
@@ -54,6 +55,23 @@ def test_a_tracker_that_the_file_brings_along_is_the_one_if_it_is_of_the_camera(
     monkeypatch.setattr(Tracker, "fit", lambda *_, **__: fitted)
     with EpisodeFile(tmp_path / "tracked.hdf5") as file:
         assert find_scene(file, camera).tracker is (ours if brought else fitted)
+
+
+def test_the_tracker_of_the_training_data_comes_before_one_that_is_fitted(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = make_tracker(red=RED)
+    writer = EpisodeWriter(tmp_path / "tracked.hdf5", make_schema())
+    writer.attach("tracker", {"anything": np.zeros(3)})
+    writer.write(0, make_episode(0))
+    writer.merge()
+    monkeypatch.setattr(Tracker, "from_arrays", lambda arrays: ours)
+    monkeypatch.setattr(Tracker, "fit", fail(NothingToTrack("nobody should look")))
+    monkeypatch.setattr(scene, "find_poses", lambda *_: None)
+    with EpisodeFile(path) as file, EpisodeFile(tmp_path / "tracked.hdf5") as training:
+        assert find_scene(file, "front", training).tracker is ours
+        assert find_scene(file, "front", file, tracked=[training]).tracker is ours
+        assert find_scene(file, "front", file).tracker is None
 
 
 @pytest.mark.parametrize("error", [NothingToTrack("the camera moves."), MissingDependency("the camera moves.")])

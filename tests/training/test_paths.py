@@ -110,7 +110,7 @@ def test_a_model_of_tracked_objects_says_who_found_them(tmp_path: Path, capsys: 
     report = json.loads((tmp_path / "world/report.json").read_text(encoding="utf-8"))
     assert report["objects"] == {
         "names": ["red", "blue"], "provenance": "tracked", "cameras": ["front"], "frame": "metres",
-        "tracker": DIGEST, "learned": True,
+        "tracker": DIGEST, "learned": True, "found_in_training": None,
     }  # fmt: skip
     assert "pictures alone" not in capsys.readouterr().out
     with EpisodeFile(tmp_path / "world" / BANK_FILE) as bank:
@@ -124,9 +124,9 @@ def test_a_model_of_raw_recordings_says_so_and_what_would_help(
     model = train(tmp_path / "world", "--data", raw)
     assert model.config.dynamics.state and model.config.schema.settings["raw"] is True
     printed = capsys.readouterr().out
-    assert "learning the robot alone" in printed and 'gwm track (pip install "gwm-sim[track]") can find' in printed
+    assert "learning the robot alone: no things can be tracked in these data: " in printed
     card = (tmp_path / "world/README.md").read_text(encoding="utf-8")
-    assert "| objects | none in the data: robot and residual are learned |" in card
+    assert "| objects | none in the data: robot and residual are learned; no things can be tracked in these" in card
     assert "| raw recordings | yes: made by `gwm export raw` |" in card
     assert json.loads((tmp_path / "world/report.json").read_text(encoding="utf-8"))["raw"] is True
 
@@ -163,7 +163,8 @@ def test_runs_from_before_there_was_a_choice_are_resumed(tmp_path: Path) -> None
     model = train(tmp_path / "world", *options)
     run = tmp_path / "world/run.json"
     before = json.loads(run.read_text(encoding="utf-8"))
-    assert before["options"].pop("path") == "auto"
+    assert before["options"].pop("path") == "auto" and before["options"].pop("track") is True
+    assert before.pop("things") == {"tracked": [], "why": "", "seconds": 0.0}
     run.write_text(json.dumps(before), encoding="utf-8")
     assert train(tmp_path / "world", *options, "--resume").digest() == model.digest()
 

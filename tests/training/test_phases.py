@@ -14,11 +14,11 @@ from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.phases.object_dynamics import OUTLIER, ObjectDynamicsPhase, robust
 from gwm_sim.training.phases.phase import batch_generator
 from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase, corrupt
-from gwm_sim.training.pipeline import encode_all
 
 
 @pytest.fixture

@@ -27,11 +27,12 @@ from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
+from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import RENDERS
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.pipeline import LOCK_FILE, about_targets, encode_all, write_initial_states
+from gwm_sim.training.pipeline import LOCK_FILE, about_targets, write_initial_states
 
 
 def config_for(data: Path, out: Path, resume: bool = False, steps: int = 25) -> TrainConfig:

@@ -15,11 +15,11 @@ import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
-from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.sightings import COLUMNS
 from gwm_sim.data.tracking.tracked_file import Tracking
 from gwm_sim.data.tracking.tracker import Thing, Tracker
 from gwm_sim.errors import ConfigError
+from gwm_sim.media.color_names import color_name
 from gwm_sim.media.video import enlarge, text, write_png
 
 Color = tuple[int, int, int]

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,17 @@ class Follower:
     """Follows the things of a tracker through the episodes of a file, one after the other."""
 
     def __init__(self, file: EpisodeFile, tracker: Tracker) -> None:
-        """Prepare to follow; pictures of many poses are read."""
+        """Prepare to follow."""
         self.frames, self.seconds = 0, 0.0
-        self._tracker = tracker
+        self._file, self._tracker = file, tracker
         self._kept: dict[int, Sightings] = {}
-        started = time.perf_counter()
+
+    @cached_property
+    def _library(self) -> PoseLibrary | None:
+        """Pictures of many poses, which are read when the first episode is followed."""
         # Of few episodes the same things are in the picture of every pose, and telemetry would explain them.
-        explains = file.schema.telemetry_names and len(file) >= FEWEST_EPISODES
-        self._library = PoseLibrary.of(file, tracker.camera) if explains else None
-        self.seconds += time.perf_counter() - started
+        explains = self._file.schema.telemetry_names and len(self._file) >= FEWEST_EPISODES
+        return PoseLibrary.of(self._file, self._tracker.camera) if explains else None
 
     def look_ahead(self, k: int, episode: Episode) -> Sightings:
         """Follow the things through the k-th episode, and keep what was seen for `follow`."""

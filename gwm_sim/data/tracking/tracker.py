@@ -15,7 +15,6 @@ from gwm_sim.arrays import Array
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.appearance import Appearance
 from gwm_sim.data.tracking.background import Background, levels
-from gwm_sim.data.tracking.color_names import color_name
 from gwm_sim.data.tracking.discovery.choice import Found, Refused, discover
 from gwm_sim.data.tracking.discovery.clicked import clicked, look_alike, region_at
 from gwm_sim.data.tracking.discovery.evidence import Evidence, gather
@@ -27,6 +26,7 @@ from gwm_sim.data.tracking.readiness import FEWEST_CLICKED
 from gwm_sim.data.tracking.sightings import Sightings
 from gwm_sim.data.tracking.tracks import Look, follow
 from gwm_sim.errors import ConfigError, DataError
+from gwm_sim.media.color_names import color_name
 
 Show = Callable[[float, str], None]
 

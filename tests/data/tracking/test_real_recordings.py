@@ -10,8 +10,9 @@ from importing import config
 from shared_data import shared
 
 from gwm_sim.commands.import_ import import_episodes
-from gwm_sim.commands.track import TrackConfig, track_episodes
+from gwm_sim.commands.track import TrackConfig
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.tracking.job import track_episodes
 from gwm_sim.data.tracking.tracker import NothingToTrack
 
 pytest.importorskip("cv2")

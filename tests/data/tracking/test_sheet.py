@@ -12,9 +12,10 @@ from drawings import PAINT
 from numpy.typing import NDArray
 from trackers import by_color, write_raw
 
-from gwm_sim.commands.track import TrackConfig, track_episodes
+from gwm_sim.commands.track import TrackConfig
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking import sheet
+from gwm_sim.data.tracking.job import track_episodes
 from gwm_sim.data.tracking.sheet import write_moments, write_tracks
 from gwm_sim.errors import ConfigError
 
