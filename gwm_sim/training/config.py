@@ -11,7 +11,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.protocol import CONTEXT
 
-SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.55, "painter": 0.3}
+SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.45, "painter": 0.4}
 """Parts of the budget; those of phases that are left out or that a model does not have go to the others."""
 
 NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
