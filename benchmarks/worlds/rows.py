@@ -135,12 +135,18 @@ WORLDS = {
     "humanoid": World(
         "Unitree G1, real, 10 Hz",
         "cam_high",
-        imported("unitree-g1-bottle-small", "lerobot", lambda source: every(4), "--fps", 10, "--actions", "target"),
+        imported(
+            *("unitree-g1-bottle-small", "lerobot", lambda source: every(4)),
+            *("--fps", 10, "--actions", "target", "--size", 64),
+        ),
     ),
     "franka": World(
         "Franka of DROID, real, 5 Hz",
         "0",
-        imported("franka-droid-new-setup", "json", named("0007", "0012"), "--camera", "0", "--trim", "--source-fps", 5),
+        imported(
+            *("franka-droid-new-setup", "json", named("0007", "0012")),
+            *("--camera", "0", "--trim", "--source-fps", 5, "--size", 64),
+        ),
     ),
     "widowx": World(
         "WidowX of Bridge, real, 5 Hz",
