@@ -149,15 +149,16 @@ class PictureLocator(Locator):
             away = 2 * (place - hand[..., :2] / hand[..., 2:].clamp_min(NEAR)) / self.grid[0]
             mixed = mixed + self.hand(fourier(away.clamp(-1, 1), OCTAVES))
         beside, nearer, held, in_sight = self.out(mixed).float().split((2, 1, 1, 1), dim=-1)
+        in_sight = in_sight[..., 0] + maps.flatten(2).float().logsumexp(dim=-1)
         place, low, high = place + beside, dynamics.objects_low, dynamics.objects_high
         if not self.ground:
             size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
             across = solve(self.view[:2, :2], place - self.view[:2, 3])
-            return torch.cat((across, size), dim=-1), in_sight[..., 0]
+            return torch.cat((across, size), dim=-1), in_sight
         depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
         if self.hand is not None:
             depth = depth + held.sigmoid() * (hand[..., 2:] - depth)
-        return self.lift(place, depth), in_sight[..., 0]
+        return self.lift(place, depth), in_sight
 
     def depth_of_ground(self, place: Tensor, middle: Tensor) -> Tensor:
         """How far away things mostly are at places (B, K, 2) [tokens] of the picture, (B, K, 1) [m], near the depth of

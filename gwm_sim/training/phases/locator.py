@@ -10,7 +10,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
-SIGHT_WEIGHT = 0.05  # of the cross-entropy of being in sight
+SIGHT_WEIGHT = 0.2  # of the cross-entropy of being in sight
 
 
 class LocatorPhase(WorldModelPhase):
