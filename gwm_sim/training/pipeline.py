@@ -28,7 +28,7 @@ from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.encoding import encode_all
-from gwm_sim.training.finetune import Inheritance, become, inherit
+from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
 from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
@@ -41,6 +41,9 @@ from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.summary import closing_report, sample_rollouts, sample_tokenizer
 from gwm_sim.training.tracking import Recordings, prepare, what_was_chosen
 from gwm_sim.training.trainer import STATE_FILE, EarlyStop, Trainer
+
+EYES = "gwm-mini"
+"""Shipped model with whose tokenizer new ones begin."""
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
@@ -66,6 +69,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     preset = config.sizes
     model, inheritance = begin(config, preset, data, source)
+    borrowed = source is None and not config.fresh and borrow_tokenizer(model, EYES)
     if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
     claim(config, data.digest, recordings.to_json())
@@ -86,6 +90,8 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
             tell(targets)
         if inheritance is not None:
             tell(f"kept {inheritance}")
+        if borrowed:
+            tell(f"the tokenizer begins with the weights of {EYES}; --fresh begins with none")
         trainer = Trainer(config.out, model, config.resume)
         run_phases(recordings.learning, preset, data, trainer)
         calibrate(model, data, familiar="tokenizer" in config.kept)
