@@ -176,7 +176,9 @@ class TrainConfig:
         spent = spent or {}
         absent = {"painter"} if model.dynamics.from_pixels else set()
         absent |= set() if model.depth else {"depth"}
-        part = SHARES[phase] / sum(SHARES[name] for name in self.phases if name not in absent and name not in spent)
+        part = SHARES[phase.partition("-")[0]] / sum(
+            SHARES[name] for name in self.phases if name not in absent and name not in spent
+        )
         if self.steps is not None:
             return None, max(1, round((self.steps - sum(spent.values())) * part))
         assert self.minutes is not None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from recordings import write_file
 
+from gwm_sim.training import pipeline
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
@@ -56,3 +58,30 @@ def test_neighbours_stay_in_their_episode(tmp_path: Path) -> None:
     for others in neighbours(data, frames, 3):
         assert torch.equal(data.episode_of(others), data.episode_of(frames))
         assert (others - frames).abs().max() == 3
+
+
+@pytest.mark.parametrize(
+    ("kept", "rounds"), [((0.99,), ["tokenizer"]), ((0.5, 0.6), ["tokenizer", "tokenizer-2"]), (None, ["tokenizer"])]
+)
+def test_it_goes_on_while_reconstructions_lose_things(
+    kept: tuple[float, ...] | None, rounds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path / "a.hdf5")
+    config = TrainConfig(data=(path,), out=tmp_path, preset="tiny", steps=1000)
+    data = load_training_data([path])
+    trainer: Any = type("Trainer", (), {"model": build(config, PRESETS["tiny"], data)})
+    learned, shares = [], iter(kept or ())
+    monkeypatch.setattr(pipeline, "learn", lambda trainer, phase, *rest: learned.append(phase.name))
+    monkeypatch.setattr(pipeline, "brought_tracker", lambda *_: kept and "a tracker")
+    monkeypatch.setattr(pipeline, "share_kept", lambda *_: next(shares))
+    pipeline.learn_tokenizer(config, PRESETS["tiny"], data, trainer)
+    assert learned == rounds
+
+
+def test_another_round_takes_another_share_of_the_budget(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.hdf5")
+    config = TrainConfig(data=(path,), out=tmp_path, preset="tiny", steps=1000)
+    model = build(config, PRESETS["tiny"], load_training_data([path])).config
+    first = config.share("tokenizer", model, {})[1]
+    assert first is not None
+    assert config.share("tokenizer-2", model, {"tokenizer": first})[1] == first
