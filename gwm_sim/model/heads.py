@@ -7,6 +7,8 @@ at the picture where nothing is tracked. The depth head says from codes how far 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import permutations
 from typing import ClassVar
 
 import torch
@@ -192,6 +194,19 @@ def middle_of(maps: Tensor, grid: tuple[int, int]) -> Tensor:
         for count, tokens in zip(maps.shape[-2:], grid, strict=True)
     )
     return torch.stack(((share.sum(dim=2) * columns).sum(dim=-1), (share.sum(dim=3) * rows).sum(dim=-1)), dim=-1)
+
+
+def nearest_order(objects: Tensor, others: Tensor, kinds: Sequence[int]) -> Tensor:
+    """The order (B, K) in which objects (B, K, 3) lie nearest to `others` (B, K, 3), those of one kind exchanged."""
+    order = torch.arange(objects.shape[1], device=objects.device).repeat(len(objects), 1)
+    for kind in sorted(set(kinds)):
+        places = [k for k, other in enumerate(kinds) if other == kind]
+        if len(places) < 2:
+            continue
+        ways = torch.tensor(list(permutations(places)), device=objects.device)  # (ways, n)
+        away = (objects[:, ways] - others[:, None, places]).nan_to_num(0.0).abs().sum(dim=(2, 3))  # (B, ways)
+        order[:, places] = ways[away.argmin(dim=1)]
+    return order
 
 
 class TaskHead(nn.Module):

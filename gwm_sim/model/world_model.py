@@ -19,7 +19,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.dynamics import IMAGINED
-from gwm_sim.model.heads import Locator, PictureLocator, TaskHead
+from gwm_sim.model.heads import Locator, PictureLocator, TaskHead, nearest_order
 from gwm_sim.model.latents import choose
 from gwm_sim.model.rendering.pictures import PictureModel
 from gwm_sim.model.residual import ResidualEncoder
@@ -108,7 +108,7 @@ class WorldModel(PictureModel):
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
             codes = torch.cat((codes, self.unseen(physical, residual[:, None])), dim=1)
         codes, objects, novelty, residual = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty, residual))
-        objects = last_seen(objects)
+        objects = last_seen(objects, c.dynamics.kinds)
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         actions = torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32)
         properties = properties.to(self.device, torch.float32)
@@ -304,11 +304,15 @@ class WorldModel(PictureModel):
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
 
 
-def last_seen(objects: Tensor) -> Tensor:
-    """Places (B, T, K, 3), with the last one of what was there in an earlier frame and is not found in a later one."""
+def last_seen(objects: Tensor, kinds: Sequence[int]) -> Tensor:
+    """Places (B, T, K, 3) of the same things in all frames, where those of one kind may be exchanged; the last one of
+    what was there in an earlier frame and is not found in a later one."""
     places = list(objects.unbind(dim=1))
     for t in range(1, len(places)):
-        places[t] = places[t].where(places[t].isfinite(), places[t - 1])
+        now = places[t]
+        if kinds:
+            now = now.gather(1, nearest_order(now, places[t - 1], kinds)[..., None].expand_as(now))
+        places[t] = now.where(now.isfinite(), places[t - 1])
     return torch.stack(places, dim=1)
 
 

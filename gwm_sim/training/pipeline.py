@@ -18,7 +18,7 @@ from torch import Tensor
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
-from gwm_sim.evaluation.scene import brought_tracker
+from gwm_sim.evaluation.scene import attempt, brought_tracker
 from gwm_sim.files import exclusive, keeping, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
@@ -177,7 +177,7 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
     """Learn to read frames, in up to `ROUNDS` rounds of one share each while reconstructions lose too many things."""
     model, samples = trainer.model, config.out / "samples"
     with EpisodeFile(config.data[0]) as file:
-        tracker = brought_tracker(file, config.camera[0])
+        tracker, _ = attempt(lambda: brought_tracker(file, config.camera[0]))
     for number in range(ROUNDS):
         phase = TokenizerPhase(model, data, preset, config.seed + number)
         phase.name += f"-{number + 1}" * bool(number)
