@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from gwm_sim.model.config import DynamicsConfig
+from gwm_sim.model.config import CELL, DynamicsConfig
 from gwm_sim.model.layers import linear
 from gwm_sim.model.rendering.renderer import Conditioning, Renderer
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
@@ -30,7 +30,6 @@ from gwm_sim.model.threads import weights
 IMAGINED = 0.5  # corruption level that labels the model's own predictions
 REST = 0.08  # an object of which less motion than this is predicted, in units of the usual one, stays where it is
 TELEMETRY_REST = 0.03  # the same for telemetry
-HALF = 32  # pixels that a point of the robot moves by for 1 that its network says
 FAR = 10  # usual changes of the telemetry, beyond which it does not matter how far a target is
 
 
@@ -177,7 +176,8 @@ class Dynamics(nn.Module, ABC):
         """Points of the robot in the picture of each camera, (..., V, points, 2), column and row [px]."""
         assert self.robot_points is not None
         place = self.robot_points((telemetry - self.telemetry_mean) / self.telemetry_std).float()
-        return (place.unflatten(-1, (self.views, -1, 2)) + 1) * HALF
+        rows, columns = self.config.grid
+        return (place.unflatten(-1, (self.views, -1, 2)) + 1) * place.new_tensor([CELL * columns, CELL * rows])
 
     def robot_in_frame(self, telemetry: Tensor) -> Tensor:
         """What things of the image frame meet of the robot, (B, T, points, 3): its points in the main view, of the
