@@ -161,9 +161,10 @@ def heads_config(
     heads = HeadsConfig(width=preset.head_width) if source is None else source.config.heads
     known = () if source is None or source.config.dynamics.view[:12] != dynamics.view[:12] else heads.ground
     if source is None or not (source.config.dynamics.objects and dynamics.objects):  # nothing is kept of a locator
-        heads = replace(heads, in_picture=dynamics.objects > 0)
+        heads = replace(heads, in_picture=dynamics.objects > 0, ground=())
     lifted = heads.in_picture and data.schema.object_frame == "metres"
-    heads = replace(heads, ground=known or ground(data.objects, data.confidence, dynamics.view) if lifted else ())
+    lies = (known or ground(data.objects, data.confidence, dynamics.view)) if lifted else ()
+    heads = replace(heads, ground=lies)
     return replace(heads, tasks=data.schema.tasks)
 
 

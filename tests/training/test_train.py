@@ -25,7 +25,7 @@ from gwm_sim.policies.blocks.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
-from gwm_sim.training.config import PRESETS, TrainConfig
+from gwm_sim.training.config import PRESETS, Route, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
@@ -155,8 +155,9 @@ def test_phases_that_make_no_model_are_refused(tiny_data: Path, tiny_checkpoint:
         (("tokenizer", "dynamics"), config.data, "painter"),
         (("tokenizer",), untracked.data, "dynamics"),
     ):
+        path: Route = "video" if reader == "dynamics" else "auto"
         with pytest.raises(ConfigError, match=f"name {reader} too"):
-            main(replace(untracked, data=data, phases=learned))
+            main(replace(untracked, data=data, phases=learned, path=path))
     assert not config.out.exists()  # the command can be corrected and given again
 
 

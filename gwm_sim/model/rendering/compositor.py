@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from gwm_sim.model.layers import begin_as_copy, linear
 from gwm_sim.model.threads import weights
-from gwm_sim.model.tokenizer import ResidualBlock
+from gwm_sim.model.tokenizer import ChannelNorm, ResidualBlock
 
 ROBOT = 64  # channels of what is known of the robot
 STAYS = 2.0  # logit by which pixels are those of the reference, to begin with
+SURE = 8.0  # logit that none exceeds: a source that was given up can be taken up again
 
 
 class Scene(NamedTuple):
@@ -51,7 +52,7 @@ class Compositor(nn.Module):
         self.up = nn.Conv2d(3 * w, 8 * w, 1)
         self.middle_out = ResidualBlock(2 * w)
         self.upper = nn.Conv2d(2 * w, 4 * w, 1)
-        self.high_out = nn.Sequential(ResidualBlock(w), nn.SiLU())
+        self.high_out = nn.Sequential(ResidualBlock(w), ChannelNorm(w), nn.SiLU())  # without a norm logits run away
         self.out = begin_as_copy(nn.Conv2d(w, 4 * (sources + 1 + 3), 3, padding=1))
 
     def work(self, pixels: int) -> int:
@@ -81,7 +82,7 @@ class Compositor(nn.Module):
         prior = logits.new_zeros(n, self.sources + 1, 1, 1)
         prior[:, 0] = STAYS
         prior[:, 2:-1] = torch.where(there > 0, 0.0, -1e4)
-        share = (logits + prior).softmax(dim=1)[:, :, None]  # (N, sources + 1, 1, H, W)
+        share = (SURE * (logits / SURE).tanh() + prior).softmax(dim=1)[:, :, None]  # (N, sources + 1, 1, H, W)
         return (share[:, :-1] * sources).sum(dim=1) + share[:, -1] * (made + background)
 
 
