@@ -16,11 +16,13 @@ from typing import Any
 
 from program import circumstances, launch
 from worlds.rows import REAL, WORLDS, Place, World, gwm
+from worlds.table import PATHS
 from worlds.truth import recall
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
+from gwm_sim.training.config import Route
 
 RESULTS = Path(__file__).resolve().parent / "results/own_worlds"
 REFUSAL = "gwm: "
@@ -36,6 +38,8 @@ class OwnWorldsConfig:
     """Which worlds."""
     minutes: float = 40
     """Training of each; 0 only tracks."""
+    paths: tuple[Route, ...] = ("auto",)
+    """Kinds of models, as `gwm train --path` has them; video is a floor."""
     folder: Path = Path("runs/own-worlds")
     """Data and models; some gigabytes."""
     venvs: Path | None = None
@@ -59,10 +63,17 @@ def main(config: OwnWorldsConfig) -> int:
         print(f"{name}: {world.title}", flush=True)
         world.prepare(place)
         result: dict[str, Any] = {"title": world.title, "data": contents(place), "tracking": track(world, place)}
-        if config.minutes:
-            result["video"] = train(place, world.camera, "video", config.minutes)
-        write_json(config.results / f"{name}.json", result | circumstances())
+        for path in config.paths if config.minutes else ():
+            result[path] = train(place, world, path, config.minutes)
+        file = config.results / f"{name}.json"
+        write_json(file, measured_before(file, result["data"]) | result | circumstances())
     return 0
+
+
+def measured_before(file: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """What was measured of kinds of models in an earlier run, of the same data."""
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {path: before[path] for path in PATHS if path in before and before["data"] == data}
 
 
 def contents(place: Place) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def track(world: World, place: Place) -> dict[str, Any]:
     return {"found": len(found["things"]), **found, **measured}
 
 
-def train(place: Place, camera: str, path: str, minutes: float) -> dict[str, Any]:
+def train(place: Place, world: World, path: str, minutes: float) -> dict[str, Any]:
     """Train one kind of model on what was tracked, or on what there is, and measure it on the tests.
 
     Returns:
@@ -116,12 +127,13 @@ def train(place: Place, camera: str, path: str, minutes: float) -> dict[str, Any
     model = place.folder / path
     report, evaluation = model / "report.json", model / "evaluation.json"
     if not report.exists():
-        words = ["--path", path, "--minutes", minutes, "--camera", camera, "--resume"]
+        words = ["--path", path, "--minutes", minutes, "--camera", world.camera, "--resume", *world.options]
         gwm("train", "--data", data, "--out", model, "--name", f"{place.folder.name}-{path}", *words)
     if not evaluation.exists():
         words = ["--training-data", data, "--horizons", *HORIZONS, "--video", model / "rollouts.png"]
         gwm("eval", "--model", model, "--data", tests, "--json", evaluation, *words)
     closing, measured = (json.loads(path.read_text(encoding="utf-8")) for path in (report, evaluation))
+    minutes = json.loads((model / "run.json").read_text(encoding="utf-8"))["options"]["minutes"]
     return {"minutes": minutes, "words": closing["words"], "evaluation": measured}
 
 

@@ -50,6 +50,8 @@ class World:
     """Makes `train.hdf5` and `test.hdf5`, as far as they are missing."""
     truth: Callable[[Place], Iterator[Places]] | None = None
     """Where things are in the test episodes, if anybody knows."""
+    options: tuple[str, ...] = ()
+    """Of its training."""
 
 
 def gwm(*words: object) -> None:
@@ -128,6 +130,7 @@ WORLDS = {
         "front",
         blocks,
         lambda place: truth.of_blocks(place.folder / "test.labelled.hdf5"),
+        ("--fresh",),  # shipped weights have seen such blocks, with their labels
     ),
     "fetch": World("Fetch pick and place, 25 Hz", "front", recorded("fetch"), of_recording),
     "pusht": World("PushT, 10 Hz", "front", recorded("pusht"), of_recording),

@@ -24,7 +24,7 @@ MEASURES = (
 FLOORS = {"_floor": "last frame copied", "_scene_floor": "empty scene, robot looked up"}
 """What asks nothing of a model, by the ending of its keys."""
 
-PATHS = {"video": "video dynamics"}
+PATHS = {"auto": "state dynamics", "video": "video dynamics"}
 """Kinds of models, by the key of their results."""
 
 STEPS = 10, 5, 1

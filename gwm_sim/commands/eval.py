@@ -22,6 +22,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.metrics import Row, number
 from gwm_sim.evaluation.open_loop import STRIDE, ModelPredictor, OpenLoopTest, Predictor
+from gwm_sim.evaluation.reconstruction import reconstruction_report
 from gwm_sim.evaluation.registry import find_metrics
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
 from gwm_sim.evaluation.scene import Scene, find_scene
@@ -99,6 +100,7 @@ def evaluate(
             "model": model.config.name,
             "model_hash": model.digest(),
             **open_loop_report(predict, test, config.horizons, batch=config.batch, show=show),
+            "reconstruction": reconstruction_report(model, test),
             "context": config.context,
             "stride": STRIDE,
             "data": provenance(file),
@@ -176,6 +178,10 @@ def show_report(report: dict[str, Any], console: Console) -> None:
     if control["action_shuffle_ratio"] is not None:
         ratio = f"{number(control['action_shuffle_ratio'], 2)} times the error with the right ones"
         console.print(f"actions of other windows for {control['steps']} steps: {ratio}", highlight=False)
+    alone = report["reconstruction"]
+    kept = "" if alone["kept"] is None else f"{number(alone['kept'], 1, 100)} % of {alone['things']} things kept, "
+    told = f"{kept}PSNR {number(alone['psnr'], 1)} dB, foreground {number(alone['fg_psnr'], 1)} dB"
+    console.print(f"reconstructions: {told}", highlight=False)
     ratios = [f"{name} {number(ratio, 2)}" for name, ratio in control["pictures"].items() if ratio is not None]
     if ratios:
         told = f"foreground error of the pictures after {control['steps']} steps with other actions"

@@ -228,6 +228,12 @@ class OpenLoopTest:
         recording = self._read(episode)
         return collate([self._cut(recording, self._median(recording), slot, 0, range(1, slot.steps + 1))])
 
+    def stills(self) -> Iterator[Array]:
+        """Last context frames of the windows of each episode, (F, H, V*W, 3) uint8."""
+        for k, slots in self._by_episode():
+            frames = self.file.read(k, cameras=self.cameras, depth=False).frames
+            yield side_by_side(frames, self.cameras)[[slot.start + self.context - 1 for _, slot in slots]]
+
     def foreign_actions(self, steps: int) -> dict[int, Array]:
         """For every window that is long enough, by its position in the plan, the first actions (steps, A) of another
         one, drawn with a fixed seed; each window's actions are given once, none at its own."""

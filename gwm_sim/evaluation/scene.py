@@ -59,11 +59,21 @@ def find_tracker(
     from gwm_sim.data.tracking.tracker import Tracker  # which needs both
 
     for known in (file, *training):
-        arrays = known.attached("tracker")
-        brought = None if arrays is None else Tracker.from_arrays(arrays)
-        if brought is not None and brought.camera == camera:
+        if (brought := brought_tracker(known, camera)) is not None:
             return brought
     return Tracker.fit(file, camera, show=show)
+
+
+def brought_tracker(file: EpisodeFile, camera: str) -> Tracker | None:
+    """The tracker that an episode file brings along for a camera."""
+    arrays = file.attached("tracker")
+    if arrays is None:
+        return None
+    require()
+    from gwm_sim.data.tracking.tracker import Tracker  # which needs both
+
+    tracker = Tracker.from_arrays(arrays)
+    return tracker if tracker.camera == camera else None
 
 
 def find_poses(training: EpisodeFile, camera: str, episodes: list[int] | None = None) -> PoseLibrary:

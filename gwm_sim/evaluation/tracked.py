@@ -77,13 +77,20 @@ def compare(looks: Looks, widths: Array, groups: Sequence[Sequence[int]]) -> Com
     where, which = np.nonzero(known & (travelled > MOVED_WIDTHS * widths))
     error, kept = {}, {}
     for end, seen in looks.candidates.items():
-        partners = match(true, seen, groups)
-        away, found = _distance(true, seen, partners)
-        area = np.take_along_axis(seen.area, partners.clip(0), axis=1)
-        alike_in_size = (area * AREA_RATIO >= true.area) & (area <= true.area * AREA_RATIO)
-        error[end] = np.where(found, away, MISSING_WIDTHS * widths)[where, which]
-        kept[end] = (found & alike_in_size & (away <= KEPT_WIDTHS * widths))[where, which]
+        away, whole = keep(true, seen, widths, groups)
+        error[end], kept[end] = away[where, which], whole[where, which]
     return Compared(which, where, error, kept)
+
+
+def keep(true: Sightings, seen: Sightings, widths: Array, groups: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    """Distance of each thing from where it truly is [px], `MISSING_WIDTHS` where it is missing, and whether it is kept:
+    near its place and of like area, (T, K) both."""
+    partners = match(true, seen, groups)
+    away, found = _distance(true, seen, partners)
+    area = np.take_along_axis(seen.area, partners.clip(0), axis=1)
+    alike_in_size = (area * AREA_RATIO >= true.area) & (area <= true.area * AREA_RATIO)
+    kept: Array = found & alike_in_size & (away <= KEPT_WIDTHS * widths)
+    return np.where(found, away, MISSING_WIDTHS * widths), kept
 
 
 def _distance(true: Sightings, other: Sightings, partners: Array) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
 """Latents, telemetry and actions -> the next frame's latents, telemetry and object positions.
 
 First the physical state, then the picture: telemetry and object positions of the next frame are predicted first, and a
-renderer draws the next latents for them (`renderer.py`). It also learns to render from the state alone what went on
-while nobody watched.
+renderer draws the next latents for them (`rendering/renderer.py`); it also learns to render from the state alone what
+went on while nobody watched. Or pictures are drawn from a reference, by a network of its own.
 
 How the physical state is predicted is a choice. Where robot and things are all there is to know, but for a small
 residual, a recurrent network goes on from them (`object_dynamics.py`): what happens does not depend on the picture, so
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.layers import linear
-from gwm_sim.model.renderer import Conditioning, Renderer
+from gwm_sim.model.rendering.renderer import Conditioning, Renderer
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment, Statistics
 from gwm_sim.model.threads import weights
 

@@ -7,6 +7,8 @@ at the picture where nothing is tracked. The depth head says from codes how far 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import permutations
 from typing import ClassVar
 
 import torch
@@ -149,15 +151,16 @@ class PictureLocator(Locator):
             away = 2 * (place - hand[..., :2] / hand[..., 2:].clamp_min(NEAR)) / self.grid[0]
             mixed = mixed + self.hand(fourier(away.clamp(-1, 1), OCTAVES))
         beside, nearer, held, in_sight = self.out(mixed).float().split((2, 1, 1, 1), dim=-1)
+        in_sight = in_sight[..., 0] + maps.flatten(2).float().logsumexp(dim=-1)
         place, low, high = place + beside, dynamics.objects_low, dynamics.objects_high
         if not self.ground:
             size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
             across = solve(self.view[:2, :2], place - self.view[:2, 3])
-            return torch.cat((across, size), dim=-1), in_sight[..., 0]
+            return torch.cat((across, size), dim=-1), in_sight
         depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
         if self.hand is not None:
             depth = depth + held.sigmoid() * (hand[..., 2:] - depth)
-        return self.lift(place, depth), in_sight[..., 0]
+        return self.lift(place, depth), in_sight
 
     def depth_of_ground(self, place: Tensor, middle: Tensor) -> Tensor:
         """How far away things mostly are at places (B, K, 2) [tokens] of the picture, (B, K, 1) [m], near the depth of
@@ -191,6 +194,19 @@ def middle_of(maps: Tensor, grid: tuple[int, int]) -> Tensor:
         for count, tokens in zip(maps.shape[-2:], grid, strict=True)
     )
     return torch.stack(((share.sum(dim=2) * columns).sum(dim=-1), (share.sum(dim=3) * rows).sum(dim=-1)), dim=-1)
+
+
+def nearest_order(objects: Tensor, others: Tensor, kinds: Sequence[int]) -> Tensor:
+    """The order (B, K) in which objects (B, K, 3) lie nearest to `others` (B, K, 3), those of one kind exchanged."""
+    order = torch.arange(objects.shape[1], device=objects.device).repeat(len(objects), 1)
+    for kind in sorted(set(kinds)):
+        places = [k for k, other in enumerate(kinds) if other == kind]
+        if len(places) < 2:
+            continue
+        ways = torch.tensor(list(permutations(places)), device=objects.device)  # (ways, n)
+        away = (objects[:, ways] - others[:, None, places]).nan_to_num(0.0).abs().sum(dim=(2, 3))  # (B, ways)
+        order[:, places] = ways[away.argmin(dim=1)]
+    return order
 
 
 class TaskHead(nn.Module):

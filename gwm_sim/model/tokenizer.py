@@ -225,13 +225,18 @@ class Tokenizer(nn.Module):
         error = (self.decode(codes).float() - frames.float()).abs().mean(dim=-1).flatten(1)
         return worst_pixels(error).mean(dim=1) / self.usual_error
 
-    def loss(self, frames: Tensor, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction loss of frames (B, H, V*W, 3) uint8 with their `features`, and named scalars to log."""
+    def loss(
+        self, frames: Tensor, features: Tensor, emphasis: Tensor | float = 0.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction loss of frames (B, H, V*W, 3) uint8 with their `features`, and named scalars to log.
+
+        What the pixels weigh beside what every one does is `emphasis` (B, V, 1, H, W).
+        """
         images = to_images(frames, self.config.views)
         code = self.quantise(self.to_code(features.flatten(0, 1))).unflatten(0, features.shape[:2])
         error = (self.decode_grid(code) - images).abs()
         distance = (images - self.backgrounds).abs().amax(dim=2, keepdim=True)
-        weighted = ((1 + self.config.foreground_weight * distance) * error).mean()
+        weighted = ((1 + self.config.foreground_weight * distance + emphasis) * error).mean()
         per_pixel = error.mean(dim=2).flatten(1)  # (B, V*H*W)
         worst = worst_pixels(per_pixel).mean()
         mse = error.detach().square().mean()

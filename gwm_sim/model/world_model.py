@@ -9,7 +9,7 @@ A state is a record of many worlds, of which each can be copied, selected and re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,51 +17,35 @@ from torch import Tensor
 
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.checkpoint import StoredModel
 from gwm_sim.model.config import WorldModelConfig
-from gwm_sim.model.dynamics import IMAGINED, Dynamics
-from gwm_sim.model.heads import DepthHead, Locator, PictureLocator, TaskHead
+from gwm_sim.model.dynamics import IMAGINED
+from gwm_sim.model.heads import Locator, PictureLocator, TaskHead, nearest_order
 from gwm_sim.model.latents import choose
-from gwm_sim.model.object_dynamics import ObjectDynamics
-from gwm_sim.model.reference_renderer import ReferenceRenderer
+from gwm_sim.model.rendering.pictures import PictureModel
 from gwm_sim.model.residual import ResidualEncoder
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
-from gwm_sim.model.tokenizer import Tokenizer, to_frames, to_images
 from gwm_sim.model.uncertainty import risk, strangeness
-from gwm_sim.model.video_dynamics import VideoDynamics
 
 FUTURE = 100_003  # seeds of a future per step
 
 
-class WorldModel(StoredModel):
+class WorldModel(PictureModel):
     """Tokenizer, dynamics and heads of one learned world."""
 
     calibration: Tensor  # (2,), expected error of a familiar start, and per unit of risk of a step
 
     def __init__(self, config: WorldModelConfig, statistics: Statistics | None = None) -> None:
         """Build a model with fresh weights; `statistics` come from the training data or from a checkpoint."""
-        super().__init__()
-        self.config = config
-        self.tokenizer = Tokenizer(config.tokenizer)
-        kind = VideoDynamics if config.dynamics.from_pixels else ObjectDynamics
-        scales = statistics or Statistics.blank(config.dynamics.telemetry, config.dynamics.properties)
-        self.dynamics: Dynamics = kind(config.dynamics, scales)
+        super().__init__(config, statistics)
         locator = PictureLocator if config.heads.in_picture else Locator
         self.locator = (
             locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
         numbers = config.dynamics.residual
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
-        drawn = config.dynamics.reference > 0
-        self.renderer = ReferenceRenderer(self.dynamics, config.tokenizer.pack) if drawn else None
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
-        self.depth_head = DepthHead(config.tokenizer) if config.depth else None
         self.register_buffer("calibration", torch.ones(2))
-
-    @property
-    def device(self) -> torch.device:
-        return self.dynamics.telemetry_mean.device
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -124,7 +108,7 @@ class WorldModel(StoredModel):
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
             codes = torch.cat((codes, self.unseen(physical, residual[:, None])), dim=1)
         codes, objects, novelty, residual = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty, residual))
-        objects = last_seen(objects)
+        objects = last_seen(objects, c.dynamics.kinds)
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         actions = torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32)
         properties = properties.to(self.device, torch.float32)
@@ -248,62 +232,6 @@ class WorldModel(StoredModel):
         codes = codes if drawn else codes[..., :0, :0]
         return Rollout(codes, telemetry, objects, reward, success, uncertainty, residual, final=state)
 
-    @torch.no_grad()
-    def draw(self, state: WorldState) -> WorldState:
-        """The same worlds with the latents of pictures that `step` left out."""
-        if state.drawn.all():
-            return state
-        if self.renderer is not None:
-            codes = self.tokenizer.encode(self.decode(state))
-            return replace(state, codes=codes, drawn=torch.ones_like(state.drawn))
-        physical = PhysicalState(state.telemetry[:, None], state.objects[:, None])
-        before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
-        codes = self.render(physical, before, state.residual[:, None])
-        kept = state.drawn[:, None, None]
-        return replace(
-            state,
-            codes=torch.where(kept, state.codes, codes),
-            previous_codes=torch.where(kept, state.previous_codes, codes),
-            drawn=torch.ones_like(state.drawn),
-        )
-
-    def render(self, physical: PhysicalState, before: PhysicalState, residual: Tensor) -> Tensor:
-        """Latents (B, N, M) of pictures of which only the physical states (T = 1) and residuals (B, 1, R) are known."""
-        with threads_for(len(physical.telemetry) * self.dynamics.work_of_picture):
-            conditioning = self.dynamics.conditioning(physical, before, residual)
-            return choose(self.dynamics.painter.render_state(conditioning)[:, 0], None)
-
-    def reference(self, codes: Tensor, frames: Tensor | None) -> Tensor:
-        """What later pictures are drawn from, (B, H, V*W, 3) uint8: frames, whose missing views are those of latents
-        (B, N, M); nothing, (B, 0, 0, 3), where they are drawn in another way."""
-        if self.renderer is None:
-            return codes.new_zeros(len(codes), 0, 0, 3)
-        if frames is None or frames.shape[2] < self.config.tokenizer.frame[1]:
-            shown = self.detokenize(codes)
-            frames = shown if frames is None else torch.cat((frames, shown[:, :, frames.shape[2] :]), dim=2)
-        return frames.to(self.device)
-
-    def unseen(self, physical: PhysicalState, residual: Tensor) -> Tensor:
-        """Latents (B, N', M) of all views but the main one, of which only physical states (T = 1) and residuals
-        (B, 1, R) are known."""
-        main = self.config.tokenizer.tokens // self.config.tokenizer.views
-        if self.renderer is None:
-            return self.render(physical, physical, residual)[:, main:]
-        empty = self.tokenizer.empty().expand(len(residual), -1, -1, -1)
-        nothing = PhysicalState(physical.telemetry[:, 0], physical.objects[:, 0])
-        drawn = self.drawn_from(empty, (nothing, residual[:, 0]), (nothing, residual[:, 0]))
-        return self.tokenizer.encode(drawn)[:, main:]
-
-    def drawn_from(
-        self, reference: Tensor, shown: tuple[PhysicalState, Tensor], wanted: tuple[PhysicalState, Tensor]
-    ) -> Tensor:
-        """Pictures (B, H, V*W, 3) uint8 of `wanted` states and residuals (B, R), from references that are `shown`."""
-        assert self.renderer is not None
-        views = self.config.tokenizer.views
-        with threads_for(len(reference) * views * self.renderer.work):
-            images = to_images(reference, views)
-            return to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
-
     # --- reading pictures ---------------------------------------------------------------------------------------------
 
     @property
@@ -315,14 +243,6 @@ class WorldModel(StoredModel):
     def feature_channels(self) -> int:
         """Channels of `features`."""
         return self.tokenizer.channels
-
-    def tokenize(self, frames: Tensor) -> Tensor:
-        """Latents (B, N, M) uint8 of pictures (B, H, V*W, 3) uint8."""
-        return self.tokenizer.encode(frames.to(self.device))
-
-    def detokenize(self, codes: Tensor) -> Tensor:
-        """Pictures (..., H, V*W, 3) uint8 of latents (..., N, M)."""
-        return self.tokenizer.decode(codes)
 
     def features(self, frames: Tensor) -> Tensor:
         """What the tokenizer sees in the main view before it rounds, (B, channels, H/8, W/8)."""
@@ -350,48 +270,7 @@ class WorldModel(StoredModel):
         frames = frames.to(self.device)
         return self.tokenizer.novelty(frames, self.tokenizer.encode(frames))
 
-    def empty_scene(self) -> Tensor:
-        """Picture of the scene without robot and objects, (H, V*W, 3) uint8."""
-        return self.tokenizer.empty()
-
     # --- reading a state ----------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def decode(self, state: WorldState | Rollout) -> Tensor:
-        """Pictures of a state, (B, H, V*W, 3) uint8, or of a rollout, (B, T, H, V*W, 3) uint8.
-
-        Raises:
-            ValueError: The rollout was imagined without pictures, and they cannot be drawn later.
-        """
-        if self.renderer is None:
-            return self.tokenizer.decode(self.pictured(state))
-        if isinstance(state, Rollout):
-            return torch.stack([self.decode(moment) for moment in moments(state)], dim=1)
-        shown = PhysicalState(state.reference_telemetry, state.reference_objects), state.reference_residual
-        drawn = self.drawn_from(state.reference, shown, (PhysicalState(state.telemetry, state.objects), state.residual))
-        real = (state.corruption == 0)[:, None, None, None]  # which the reference shows itself
-        return torch.where(real, state.reference, drawn)
-
-    @torch.no_grad()
-    def depth(self, state: WorldState | Rollout) -> Tensor:
-        """Depth of what the main camera sees in a state, (B, H, W, 1) [m], or in a rollout, (B, T, H, W, 1) [m].
-
-        Raises:
-            ValueError: The model predicts no depth, or the rollout was imagined without pictures.
-        """
-        if self.depth_head is None:
-            raise ValueError(f"{self.config.name} predicts no depth")
-        codes = self.pictured(state)
-        grids = self.tokenizer.unpack(codes.flatten(0, -3))[:, 0]
-        with threads_for(len(grids) * self.depth_head.work):
-            return self.depth_head(grids).unflatten(0, codes.shape[:-2])
-
-    def pictured(self, state: WorldState | Rollout) -> Tensor:
-        """Latents of a state (B, N, M), drawn if need be, or of a rollout (B, T, N, M) that was drawn."""
-        codes = state.codes if isinstance(state, Rollout) else self.draw(state).codes
-        if not codes.numel():
-            raise ValueError("this rollout was imagined without pictures: ask for them by imagine(..., draw=True)")
-        return codes
 
     def reward(self, state: WorldState) -> Tensor:
         """Dense reward of each task in [0, 1], (B, tasks)."""
@@ -425,18 +304,15 @@ class WorldModel(StoredModel):
         return reward[:, 0].sigmoid(), success[:, 0].sigmoid()
 
 
-def moments(rollout: Rollout) -> Iterator[WorldState]:
-    """The worlds at each step of a rollout, as far as they are drawn from a reference."""
-    for t in range(rollout.telemetry.shape[1]):
-        shown = {name: getattr(rollout, name)[:, t] for name in ("telemetry", "objects", "residual")}
-        yield replace(rollout.final, **shown)
-
-
-def last_seen(objects: Tensor) -> Tensor:
-    """Places (B, T, K, 3), with the last one of what was there in an earlier frame and is not found in a later one."""
+def last_seen(objects: Tensor, kinds: Sequence[int]) -> Tensor:
+    """Places (B, T, K, 3) of the same things in all frames, where those of one kind may be exchanged; the last one of
+    what was there in an earlier frame and is not found in a later one."""
     places = list(objects.unbind(dim=1))
     for t in range(1, len(places)):
-        places[t] = places[t].where(places[t].isfinite(), places[t - 1])
+        now = places[t]
+        if kinds:
+            now = now.gather(1, nearest_order(now, places[t - 1], kinds)[..., None].expand_as(now))
+        places[t] = now.where(now.isfinite(), places[t - 1])
     return torch.stack(places, dim=1)
 
 

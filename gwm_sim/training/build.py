@@ -127,7 +127,7 @@ def dynamics_config(
         noise=noise,
         state=alone,
         object_frame="image" if image else "metres",
-        kinds=(),
+        kinds=kinds(schema) if source is None else source.config.dynamics.kinds,
         pairs=len(schema.object_names) > 2,
         gaps=bool(data.objects.isnan().any()),
         points=POINTS if untold and schema.telemetry_names else 0,
@@ -135,6 +135,14 @@ def dynamics_config(
         reference=preset.reference if untold else 0,
         **sizes,
     )
+
+
+def kinds(schema: Schema) -> tuple[int, ...]:
+    """Which kind each tracked thing is of, by its name: of two alike, `red-1` and `red-2`; empty where all differ."""
+    looks = [name.rpartition("-")[0] if name.rpartition("-")[2].isdigit() else name for name in schema.object_names]
+    order = list(dict.fromkeys(looks))
+    alike = schema.tracked and len(order) < len(looks)
+    return tuple(map(order.index, looks)) if alike else ()
 
 
 def of_image(camera: Camera, token: int, sees: bool) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gwm_sim.model.renderer import project
+from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.uncertainty import strangeness
 from gwm_sim.model.world_model import WorldModel

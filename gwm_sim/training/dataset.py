@@ -72,6 +72,7 @@ class TrainingData:
     objects_low: Tensor  # (3,) corner of the scene
     objects_high: Tensor  # (3,)
     residual: Tensor  # (F, R), what robot and things do not explain, once that is learned
+    boxes: Tensor  # (S, K, 4) column, row, width and height [px] of tracked things in the main view, 0 of unseen ones
     reward: Tensor  # (F, tasks), NaN where nobody judged the task
     success: Tensor  # (F, tasks) bool, of no meaning there
     properties: Tensor  # (E, Q)
@@ -184,6 +185,9 @@ class TrainingData:
         self.starts[number], self.lengths[number] = start, len(episode) + 1
         if episode.frames:
             self.frames[rows] = torch.from_numpy(side_by_side(episode.frames, self.cameras))
+            if self.cameras[0] in episode.sightings and self.boxes.shape[1]:
+                sightings = torch.from_numpy(episode.sightings[self.cameras[0]])  # (N+1, K, 6), see `COLUMNS`
+                self.boxes[rows] = sightings[..., :4] * (sightings[..., 5:] > 0)
         self.telemetry[rows] = torch.from_numpy(episode.telemetry)
         self.actions[start : start + len(episode)] = torch.from_numpy(episode.actions)
         if episode.objects is not None and self.schema.object_names:
@@ -360,6 +364,7 @@ def allocate(
         objects=torch.zeros(count, len(schema.object_names), 3),
         confidence=torch.ones(count, len(schema.object_names)),
         residual=torch.zeros(count, 0),
+        boxes=torch.zeros(seen, len(schema.object_names) if schema.tracked else 0, 4),
         objects_low=torch.zeros(3),
         objects_high=torch.ones(3),
         reward=torch.zeros(count, len(schema.tasks)),

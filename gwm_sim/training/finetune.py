@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gwm_sim.data.schema import TRACKER
 from gwm_sim.errors import ConfigError
+from gwm_sim.model.checkpoint import find_checkpoint, read_config
 from gwm_sim.model.config import DynamicsConfig, WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 
@@ -156,6 +157,17 @@ def keeps(name: str, reasons: Mapping[str, str]) -> bool:
         return False
     needs = next(needs for beginning, needs in NEEDS.items() if name.startswith(beginning))
     return not any(need in reasons for need in needs)
+
+
+def borrow_tokenizer(model: WorldModel, name: str) -> bool:
+    """Let a fresh model begin with the tokenizer of another, by its name, in place; whether theirs are of one size, for
+    pictures of any. The empty scene stays that of the data."""
+    own, theirs = model.config.tokenizer, read_config(find_checkpoint(name)).tokenizer
+    if any(getattr(own, size) != getattr(theirs, size) for size in ("channels", "numbers", "levels")):
+        return False
+    weights = WorldModel.load(name, "cpu").tokenizer.named_parameters()
+    model.tokenizer.load_state_dict(dict(weights), strict=False)
+    return True
 
 
 def copy_tokens(

@@ -18,6 +18,7 @@ from torch import Tensor
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
+from gwm_sim.evaluation.scene import attempt, brought_tracker
 from gwm_sim.files import exclusive, keeping, write_json, write_text
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
@@ -28,7 +29,7 @@ from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.encoding import encode_all
-from gwm_sim.training.finetune import Inheritance, become, inherit
+from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
 from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
@@ -38,9 +39,15 @@ from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase
 from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
-from gwm_sim.training.summary import closing_report, sample_rollouts, sample_tokenizer
+from gwm_sim.training.summary import RECONSTRUCTED, closing_report, sample_rollouts, sample_tokenizer, share_kept
 from gwm_sim.training.tracking import Recordings, prepare, what_was_chosen
 from gwm_sim.training.trainer import STATE_FILE, EarlyStop, Trainer
+
+EYES = "gwm-mini"
+"""Shipped model with whose tokenizer new ones begin."""
+
+ROUNDS = 2
+"""Shares of the budget that a tokenizer may take which loses things."""
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
@@ -66,6 +73,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     preset = config.sizes
     model, inheritance = begin(config, preset, data, source)
+    borrowed = source is None and not config.fresh and borrow_tokenizer(model, EYES)
     if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
     claim(config, data.digest, recordings.to_json())
@@ -86,6 +94,8 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
             tell(targets)
         if inheritance is not None:
             tell(f"kept {inheritance}")
+        if borrowed:
+            tell(f"the tokenizer begins with the weights of {EYES}; --fresh begins with none")
         trainer = Trainer(config.out, model, config.resume)
         run_phases(recordings.learning, preset, data, trainer)
         calibrate(model, data, familiar="tokenizer" in config.kept)
@@ -141,8 +151,7 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         sample_rollouts(model, data, samples, step)
 
     if "tokenizer" in phases:
-        tokenizer = TokenizerPhase(model, data, preset, seed)
-        learn(trainer, tokenizer, config, lambda step: sample_tokenizer(model, data, samples, step))
+        learn_tokenizer(config, preset, data, trainer)
     if "locator" in phases and model.locator is not None:
         learn(trainer, LocatorPhase(model, data, preset, seed), config)
     codes = encode_all(model, data, config.out / "latents.safetensors")
@@ -162,6 +171,19 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out if renders_first else nothing)
     if "painter" in phases and not renders_first:
         learn(trainer, draws(model, data, codes, preset, seed), config, rolled_out)
+
+
+def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> None:
+    """Learn to read frames, in up to `ROUNDS` rounds of one share each while reconstructions lose too many things."""
+    model, samples = trainer.model, config.out / "samples"
+    with EpisodeFile(config.data[0]) as file:
+        tracker, _ = attempt(lambda: brought_tracker(file, config.camera[0]))
+    for number in range(ROUNDS):
+        phase = TokenizerPhase(model, data, preset, config.seed + number)
+        phase.name += f"-{number + 1}" * bool(number)
+        learn(trainer, phase, config, lambda step: sample_tokenizer(model, data, samples, step))
+        if tracker is None or share_kept(model, data, tracker) >= RECONSTRUCTED:
+            return
 
 
 def nothing(step: int) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.views import main_view
 from gwm_sim.evaluation.open_loop import ModelPredictor, OpenLoopTest, Predictor, Slot
+from gwm_sim.evaluation.reconstruction import kept_of, reconstruct, reconstruction_report
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
 from gwm_sim.evaluation.scene import find_scene
 from gwm_sim.media.video import contact_sheet, write_png
@@ -23,11 +25,15 @@ from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.dataset import TrainingData
 
+if TYPE_CHECKING:  # a tracker needs an extra
+    from gwm_sim.data.tracking.tracker import Tracker
+
 HORIZONS = (1, 5, 10, 25, 50)  # [steps]
 WINDOWS = 256  # at most, shared between the files,
 FEWEST = 40  # but not less of each
 LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
 KEEPS = 0.9  # share of the objects
+RECONSTRUCTED = 0.98  # share of the things that reconstructions should keep
 FEWEST_THINGS = 10  # that moved, or nothing is said of them
 SAMPLED = (1, 2, 5, 10, 20, 30, 40)  # horizons of rollouts that are drawn [steps]
 
@@ -65,6 +71,15 @@ def sample_rollouts(model: WorldModel, data: TrainingData, folder: Path, step: i
     write_png(folder / f"rollouts-{step:06d}.png", contact_sheet(rows, [str(h) for h in horizons]))
 
 
+def share_kept(model: WorldModel, data: TrainingData, tracker: Tracker) -> float:
+    """Share of the things in frames of validation episodes that reconstructions keep, 1 where none are seen."""
+    first = data.windows(1, validation=True, seen=True)
+    views = data.frames[first[torch.linspace(0, len(first) - 1, min(WINDOWS, len(first))).long()]].numpy()
+    true, shown = (main_view(frames, data.cameras) for frames in (views, reconstruct(model, views)))
+    kept = kept_of(tracker, true, shown)
+    return float(kept.mean()) if len(kept) else 1.0
+
+
 def closing_report(model: WorldModel, paths: Sequence[Path], validation: Sequence[bool]) -> dict[str, Any]:
     """Test a model on the `validation` episodes of its data, file after file: `files`, the numbers of each file,
     and `words`, what they mean, in lines."""
@@ -89,7 +104,8 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], 
     """Numbers of some episodes of one file, at most so many windows; `horizons` is empty where there are too few."""
     slots = choose(file.lengths, episodes, most)
     if not slots:
-        return {"episodes": len(episodes), "windows": 0, "horizons": {}, "controllability": None}
+        nothing: dict[str, Any] = {"horizons": {}, "controllability": None, "reconstruction": None}
+        return {"episodes": len(episodes), "windows": 0, **nothing}
     config = model.config
     trained = [k for k in range(len(file)) if k not in set(episodes)]
     # Where positions were measured they say more than a tracker could, and finding things takes its time.
@@ -111,6 +127,7 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], 
         "windows": len(slots),
         "horizons": measured["horizons"],
         "controllability": control,
+        "reconstruction": reconstruction_report(model, test),
         "rollouts": measured["rollouts"],
         "untracked": scene.untracked,
     }
@@ -166,6 +183,7 @@ def describe(numbers: Numbers, model: WorldModel) -> list[str]:
     return [
         listening(ratio, reported, control["pictures"]),
         moving(moved) if moved else keeping(horizons, measured, numbers["untracked"]),
+        *reconstructing(numbers["reconstruction"]),
         *(() if measured else standing(horizons)),
         copying(horizons, schema.rate),
         *looking_up(horizons, schema.rate),
@@ -208,6 +226,16 @@ def moving(horizons: Mapping[int, Numbers]) -> str:
         f"({column['moved_error_px']:.1f} px), {copied:.1f} where the last frame is copied; "
         f"{column['kept']:.0%} are kept, {column['kept_floor']:.0%} by copying."
     )
+
+
+def reconstructing(numbers: Numbers) -> list[str]:
+    """Does the tokenizer keep things? Nothing is said where nobody looked for any."""
+    if numbers["kept"] is None:
+        return []
+    share = f"reconstructions keep {numbers['kept']:.0%} of the things"
+    if numbers["kept"] >= RECONSTRUCTED:
+        return [f"{share} (foreground {numbers['fg_psnr']:.1f} dB)."]
+    return [f"{share}: the others are lost before anything is predicted. Train longer, or on more pictures of them."]
 
 
 def standing(horizons: Mapping[int, Numbers]) -> list[str]:

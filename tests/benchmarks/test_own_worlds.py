@@ -164,6 +164,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, track: Callable[[list[str]], Compl
         elif words[0] == "train":
             out.mkdir()
             (out / "report.json").write_text('{"words": ["good"]}', encoding="utf-8")
+            (out / "run.json").write_text('{"options": {"minutes": 7}}', encoding="utf-8")
         else:
             out.write_text('{"horizons": {}}', encoding="utf-8")
 
@@ -195,7 +196,12 @@ def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert not any("test" in Path(path).name for path in read_for_learning)
     assert own_worlds.main(config) == 0 and len(run) == 4
     result = json.loads((tmp_path / "results/mars.json").read_text(encoding="utf-8"))
-    assert result["tracking"]["found"] == 2 and result["video"]["words"] == ["good"]
+    assert result["tracking"]["found"] == 2
+    assert result["auto"]["words"] == ["good"] and result["auto"]["minutes"] == 7
+    video = replace(config, paths=("video",))
+    assert own_worlds.main(video) == 0 and len(run) == 6
+    result = json.loads((tmp_path / "results/mars.json").read_text(encoding="utf-8"))
+    assert result["auto"]["minutes"] == 7 and result["video"]["words"] == ["good"], "both are kept"
 
 
 def test_a_refusal_is_a_result_and_a_fault_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

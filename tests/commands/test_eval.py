@@ -70,7 +70,9 @@ def test_things_and_the_empty_scene_are_measured_where_they_are_found(
         str(model), path, training_data=path, horizons=(1, 10), device="cpu", json=tmp_path / "report.json"
     )
     assert main(config) == 0
-    column = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["horizons"]["10"]
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    column, alone = report["horizons"]["10"], report["reconstruction"]
+    assert 0 <= alone["kept"] <= 1 and alone["things"] > 0 and alone["psnr"] > 0
     assert column["moved_things"] > 0 and column["moved_error_cm_floor"] > 1
     assert column["kept_scene_floor"] == 0 and column["moved_error_widths_scene_floor"] == 10
     printed = capsys.readouterr().out
@@ -80,6 +82,7 @@ def test_things_and_the_empty_scene_are_measured_where_they_are_found(
         "robot overlap",
         "SSIM",
         "episodes by foreground",
+        f"reconstructions: {100 * alone['kept']:.1f} % of {alone['things']} things kept",
     ):
         assert said in printed
     assert "empty scene (" not in printed

@@ -24,7 +24,7 @@ from gwm_sim.envs.wrappers import GoalImage, VectorGoalImage
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.model.imagination import imagine_episode
-from gwm_sim.model.renderer import project
+from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.collection import CollectConfig

@@ -12,7 +12,7 @@ from gwm_sim.data.schema import Command
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.dynamics import REST, TELEMETRY_REST
 from gwm_sim.model.latents import choose, normalised_entropy
-from gwm_sim.model.renderer import project
+from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import NextFrame, PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel
 

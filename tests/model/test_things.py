@@ -10,9 +10,10 @@ from models import ACTIONS, make_context, make_model
 from torch import Tensor
 
 from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.heads import nearest_order
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.state import PhysicalState, Segment
-from gwm_sim.model.world_model import WorldModel
+from gwm_sim.model.world_model import WorldModel, last_seen
 
 IMAGE_VIEW = (1 / 16, 0.0, 0.0, -7.5 / 16, 0.0, 1 / 16, 0.0, -7.5 / 16, 0.0, 0.0, 0.0, 1.0)
 
@@ -135,3 +136,13 @@ def test_options_that_came_later_are_left_out_of_the_file_at_their_defaults() ->
     assert not later & written.keys()
     config = make_world(3, pairs=True, gaps=True, kinds=(0, 0, 1)).config
     assert WorldModelConfig.from_json(config.to_json()).dynamics == config.dynamics
+
+
+def test_things_of_one_kind_are_told_apart_by_where_they_were() -> None:
+    before = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0]]])
+    now = torch.tensor([[[1.1, 0, 0], [0.1, 0, 0], [0, 0, 0]]])
+    assert nearest_order(now, before, (0, 0, 1)).tolist() == [[1, 0, 2]]
+    assert nearest_order(now, before, (0, 1, 2)).tolist() == [[0, 1, 2]]
+    seen = last_seen(torch.stack((before, now, torch.full_like(now, torch.nan)), dim=1), (0, 0, 1))
+    torch.testing.assert_close(seen[0, 2], torch.tensor([[0.1, 0, 0], [1.1, 0, 0], [0, 0, 0]]))
+    assert torch.equal(last_seen(now[:, None], ()), now[:, None])

@@ -1,6 +1,7 @@
 """What means the same in another model is kept with its scales; what does not is new, and both are named."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from recordings import make_schema
 
 from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.finetune import differences, inherit, token_rows
+from gwm_sim.training.finetune import borrow_tokenizer, differences, inherit, token_rows
 
 
 def altered(model: WorldModel, seed: int = 1) -> WorldModel:
@@ -92,3 +93,23 @@ def test_the_result_imagines_finite_numbers(objects: int) -> None:
     frames, telemetry, actions = make_context(model, 2, 4)
     state = model.encode(frames, telemetry, actions)
     assert model.step(state, actions[:, 0]).telemetry.isfinite().all()
+
+
+def test_a_tokenizer_of_the_same_size_is_borrowed_whole_but_for_the_scene(tmp_path: Path) -> None:
+    source, model = make_model(seed=1), make_model(seed=2)
+    source.tokenizer.background.fill_(0.25)
+    source.save(tmp_path)
+    source = WorldModel.load(tmp_path, "cpu")
+    before = {name: value.clone() for name, value in model.dynamics.state_dict().items()}
+    assert borrow_tokenizer(model, str(tmp_path))
+    for name, value in model.tokenizer.named_parameters():
+        assert torch.equal(value, dict(source.tokenizer.named_parameters())[name])
+    assert not torch.equal(model.tokenizer.background, source.tokenizer.background)
+    assert all(torch.equal(value, before[name]) for name, value in model.dynamics.state_dict().items())
+
+
+def test_a_tokenizer_of_another_size_is_not_borrowed() -> None:
+    model = make_model()
+    kept = model.digest()
+    assert not borrow_tokenizer(model, "gwm-mini")
+    assert model.digest() == kept

@@ -24,6 +24,7 @@ from gwm_sim.training.summary import (
     listening,
     looking_up,
     moving,
+    reconstructing,
     standing,
 )
 
@@ -120,6 +121,14 @@ def test_the_overlap_of_the_robot_stands_beside_the_floors_that_are_known() -> N
     (both,) = standing({10: seen(robot_overlap_scene_floor=0.7)})
     assert both.endswith("(30% where the last frame is copied, 70% looked up by telemetry).")
     assert standing({1: seen(robot_overlap=None)}) == []
+
+
+def test_what_reconstructions_keep_is_said_where_things_are_known() -> None:
+    (kept,) = reconstructing({"kept": 0.99, "fg_psnr": 27.31})
+    assert kept == "reconstructions keep 99% of the things (foreground 27.3 dB)."
+    (lost,) = reconstructing({"kept": 0.18, "fg_psnr": 15.0})
+    assert lost.startswith("reconstructions keep 18% of the things: the others are lost before")
+    assert reconstructing({"kept": None, "fg_psnr": 15.0}) == []
 
 
 def test_pictures_tell_of_other_actions_beside() -> None:

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gwm_sim.model.heads import nearest_order
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
-SIGHT_WEIGHT = 0.05  # of the cross-entropy of being in sight
+SIGHT_WEIGHT = 0.2  # of the cross-entropy of being in sight
 
 
 class LocatorPhase(WorldModelPhase):
@@ -35,6 +36,9 @@ def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features:
     device = model.device
     found, in_sight = model.locator.read(features[:, 0], data.telemetry[index].to(device), model.dynamics)
     objects, confidence = data.objects[index].to(device), data.confidence[index].to(device)
+    if kinds := model.config.dynamics.kinds:  # which of those alike is which is nobody's to say
+        order = nearest_order(objects, found.detach(), kinds)
+        objects, confidence = objects.gather(1, order[..., None].expand_as(objects)), confidence.gather(1, order)
     there = objects.isfinite().all(dim=-1)
     surely = (confidence.square() * there)[..., None]
     error = ((found - objects.nan_to_num(0.0)).abs() * surely).mean() / surely.mean().clamp_min(1e-3)

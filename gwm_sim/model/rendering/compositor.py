@@ -64,10 +64,10 @@ class Compositor(nn.Module):
         """Pictures (N, 3, H, W) around 0 of the `wanted` scenes, from references of the same shape, which are `shown`,
         and the empty scene (N, 3, H, W)."""
         n, _, height, width = reference.shape
-        moved = shift(reference, wanted.places - shown.places)  # (N, E, 3, H, W)
+        there = (shown.there * wanted.there)[..., None, None]
+        moved = shift(reference, wanted.places - shown.places) * there[..., None]  # (N, E, 3, H, W)
         plain = torch.stack((reference, background), dim=1)
         sources = torch.cat((plain, moved), dim=1)
-        there = (shown.there * wanted.there)[..., None, None]
         heat = torch.cat([spots(s, height // 2, width // 2) for s in (shown, wanted)], dim=1)
         features = F.pixel_unshuffle(sources.flatten(0, 1), 2).unflatten(0, (n, -1)).flatten(1, 2)
         robot = self.robot(torch.cat((wanted.robot, shown.robot), dim=-1))[..., None, None]

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gwm_sim.model.compositor import Compositor, Scene
 from gwm_sim.model.config import CELL
 from gwm_sim.model.dynamics import Dynamics
-from gwm_sim.model.renderer import project
+from gwm_sim.model.rendering.compositor import Compositor, Scene
+from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import PhysicalState
 
 POINT = 1 / 8  # size of a point of the robot, and of a thing whose size is not known, as a share of a view's height

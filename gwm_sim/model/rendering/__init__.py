@@ -1,0 +1,1 @@
+"""Pictures of states: as latents by a transformer, or put together from a reference."""
