@@ -154,6 +154,6 @@ WORLDS = {
     "widowx": World(
         "WidowX of Bridge, real, 5 Hz",
         "rgb",
-        imported("widowx-bridge-cosmos", "json", lambda source: tail(0.4), "--source-fps", 5),
+        imported("widowx-bridge-cosmos", "json", lambda source: tail(0.4), "--source-fps", 5, "--size", 64),
     ),
 }
