@@ -35,6 +35,7 @@ class Segment(NamedTuple):
     properties: Tensor  # (B, Q), NaN where unknown
     corruption: Tensor  # (B, T) in [0, 1]
     novelty: Tensor  # (B, T), how badly the tokenizer shows a real frame, 1 for a familiar one; not predicted from
+    reference: Tensor  # (B, H, V*W, 3) uint8, the last frame read, where others are drawn from it; else (B, 0, 0, 3)
 
     @classmethod
     def of(
@@ -54,6 +55,7 @@ class Segment(NamedTuple):
             *(rest, previous(rest)),
             *(actions, properties, telemetry.new_zeros(telemetry.shape[:2])),
             novelty=telemetry.new_ones(telemetry.shape[:2]) if novelty is None else novelty,
+            reference=codes.new_zeros(len(codes), 0, 0, 3),
         )
 
     def changed(self, **values: Tensor) -> Segment:
@@ -63,7 +65,8 @@ class Segment(NamedTuple):
 
     def crop(self, time: slice | Tensor) -> Segment:
         """Some of the frames along time: a stretch, or the moments (M,)."""
-        return Segment(*(x if name == "properties" else x[:, time] for name, x in self._asdict().items()))
+        whole = "properties", "reference"
+        return Segment(*(x if name in whole else x[:, time] for name, x in self._asdict().items()))
 
     def to(self, device: torch.device) -> Segment:
         """The same on another device."""
@@ -182,6 +185,7 @@ class WorldState:
             actions=actions[:, None].to(self.codes.device, torch.float32),
             properties=self.properties,
             novelty=torch.ones_like(self.corruption)[:, None],
+            reference=self.reference,
         )
 
 

@@ -80,7 +80,7 @@ class WorldModel(PictureModel):
         Raises:
             ValueError: A shape does not fit the model.
         """
-        return self.begin(self.read(frames, telemetry, actions, properties), frames[:, -1])
+        return self.begin(self.read(frames, telemetry, actions, properties))
 
     @torch.no_grad()
     def read(self, frames: Tensor, telemetry: Tensor, actions: Tensor, properties: Tensor | None = None) -> Segment:
@@ -112,16 +112,13 @@ class WorldModel(PictureModel):
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         actions = torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32)
         properties = properties.to(self.device, torch.float32)
-        return Segment.of(codes, telemetry, objects, actions, properties, novelty, residual)
+        segment = Segment.of(codes, telemetry, objects, actions, properties, novelty, residual)
+        return segment._replace(reference=self.reference(codes[:, -1], frames[:, -1]))
 
     @torch.no_grad()
-    def begin(self, context: Segment, last: Tensor | None = None) -> WorldState:
-        """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used.
-
-        Args:
-            context: What was read.
-            last: The last frame (B, H, V*W, 3) uint8, or its main view; by default as its latents show it.
-        """
+    def begin(self, context: Segment) -> WorldState:
+        """Start worlds from frames that were read, the second half of `encode`; the last frame's action is not used. Of
+        one that only its latents tell of, pictures are drawn from what these show."""
         b, length = context.telemetry.shape[:2]
         past = context.crop(slice(None, -1))
         with threads_for(b * (length - 1) * self.dynamics.work):
@@ -129,7 +126,7 @@ class WorldModel(PictureModel):
         present = {name: getattr(context, name)[:, -1] for name in PER_FRAME}
         return WorldState(
             **present,
-            reference=self.reference(present["codes"], last),
+            reference=context.reference if context.reference.numel() else self.reference(present["codes"], None),
             reference_telemetry=present["telemetry"],
             reference_objects=present["objects"],
             reference_residual=present["residual"],
