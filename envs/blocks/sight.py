@@ -2,7 +2,8 @@
 
 The twin's rules (`tasks`) ask for touch, for turns and for a speed of 1 mm in a step, less than a tracker is off. Here
 the hand is judged by sight, and the tolerances are shares of a cube's edge, fixed before anything was measured with
-them. Whether places are measured, tracked or imagined makes no difference.
+them; that lift is read at the last frame alone was decided after labels of training episodes had been seen. Whether
+places are measured, tracked or imagined makes no difference.
 """
 
 from typing import Any, Final
