@@ -144,31 +144,18 @@ class Dynamics(nn.Module, ABC):
 
     def next_picture(self, made: NextFrame | Segment, segment: Segment) -> Tensor:
         """Logits (B, T, N, M, L) of the picture of a state, with the past one of `segment` in view."""
-        conditioning = self.conditioning(made, segment, made.residual)
-        return self.painter.render(self.painter.embed(segment), conditioning, segment)
+        return self.painter.render(self.painter.embed(segment), self.conditioning(made, segment), segment)
 
     def conditioning(
-        self,
-        physical: PhysicalState | NextFrame | Segment,
-        before: PhysicalState | Segment,
-        residual: Tensor | None = None,
+        self, physical: PhysicalState | NextFrame | Segment, before: PhysicalState | Segment
     ) -> Conditioning:
-        """What there is to draw: a physical state as it is, and as it differs from the one `before`, and the residual
-        (B, T, R), by default none."""
+        """What there is to draw: a physical state as it is, and as it differs from the one `before`."""
         robot = self.telemetry_features(physical.telemetry, before.telemetry)
-        if self.config.residual:
-            left = robot.new_zeros(*robot.shape[:2], self.config.residual) if residual is None else residual
-            robot = torch.cat((robot, left), dim=-1)
-        if not (self.config.objects or self.config.points):
+        if not self.config.objects:
             return Conditioning(robot, robot[..., :0, None, None])
         mount, mount_before = self.effector(physical.telemetry), self.effector(before.telemetry)
-        things, things_before = physical.objects, before.objects
-        if self.config.gaps:
-            things_before = things_before.where(things_before.isfinite(), things)
-        if self.config.object_frame == "image":
-            mount, mount_before = self.robot_in_frame(physical.telemetry), self.robot_in_frame(before.telemetry)
-        things = torch.cat((things, mount), dim=2)
-        things_before = torch.cat((things_before, mount_before), dim=2)
+        things = torch.cat((physical.objects, mount), dim=2)
+        things_before = torch.cat((before.objects, mount_before), dim=2)
         middle = (self.objects_low + self.objects_high) / 2
         return Conditioning(robot, self.painter.places(things, things_before, mount, mount_before, middle))
 

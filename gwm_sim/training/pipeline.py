@@ -161,16 +161,17 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         if "dynamics" in phases:
             learn(trainer, VideoDynamicsPhase(model, data, codes, preset, seed), config, rolled_out)
         return
-    draws = RendererPhase if model.renderer is None else ReferenceRendererPhase
-    renders_first = model.residual_encoder is not None  # and with it learns what the dynamics is to predict
-    if renders_first:
+    if model.renderer is not None:  # it learns the residual, which the dynamics is to predict
         if "painter" in phases:
-            learn(trainer, draws(model, data, codes, preset, seed), config)
+            learn(trainer, ReferenceRendererPhase(model, data, codes, preset, seed), config)
         data.residual = unexplained(model, codes)
+        if "dynamics" in phases:
+            learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out)
+        return
     if "dynamics" in phases:
-        learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out if renders_first else nothing)
-    if "painter" in phases and not renders_first:
-        learn(trainer, draws(model, data, codes, preset, seed), config, rolled_out)
+        learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config)
+    if "painter" in phases:
+        learn(trainer, RendererPhase(model, data, codes, preset, seed), config, rolled_out)
 
 
 def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, trainer: Trainer) -> None:
@@ -184,10 +185,6 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
         learn(trainer, phase, config, lambda step: sample_tokenizer(model, data, samples, step))
         if tracker is None or share_kept(model, data, tracker) >= RECONSTRUCTED:
             return
-
-
-def nothing(step: int) -> None:
-    """Show no sample."""
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.heads import nearest_order
 from gwm_sim.model.object_dynamics import ObjectDynamics
+from gwm_sim.model.rendering.reference_renderer import ReferenceRenderer
 from gwm_sim.model.state import PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel, last_seen
 
@@ -22,12 +23,17 @@ def make_world(objects: int, seed: int = 0, **options: Any) -> WorldModel:
     """A model with other options of the dynamics, whose outputs depend visibly on its inputs."""
     config = make_model(objects=2).config
     torch.manual_seed(seed)
-    changed = replace(config.dynamics, objects=objects, **options)
+    changed = replace(config.dynamics, objects=objects, reference=8, **options)
     model = WorldModel(WorldModelConfig(**vars(config) | {"dynamics": changed}))
     with torch.no_grad():
-        for parameter in model.dynamics.parameters():
+        for parameter in (*model.dynamics.parameters(), *drawing(model).parameters()):
             parameter.add_(0.1 * torch.randn(parameter.shape))
     return model.eval()
+
+
+def drawing(model: WorldModel) -> ReferenceRenderer:
+    assert model.renderer is not None
+    return model.renderer
 
 
 def objects_of(model: WorldModel) -> ObjectDynamics:
@@ -57,20 +63,6 @@ def test_what_is_absent_is_nothing_to_the_others() -> None:
     assert made.presence is not None and made.telemetry.isfinite().all()
 
 
-def test_what_is_absent_is_not_drawn() -> None:
-    model = make_world(2, gaps=True)
-    objects = torch.rand(1, 1, 2, 3)
-    objects[:, :, 1] = torch.nan
-    state = PhysicalState(torch.rand(1, 1, 5), objects)
-    conditioning = model.dynamics.conditioning(state, state)
-    drawn = model.dynamics.painter.render_state(conditioning)
-    assert drawn.isfinite().all()
-    model.dynamics.painter.thing.data[1] += 5.0
-    assert torch.equal(drawn, model.dynamics.painter.render_state(conditioning))
-    model.dynamics.painter.thing.data[0] += 5.0
-    assert not torch.equal(drawn, model.dynamics.painter.render_state(conditioning))
-
-
 def test_what_leaves_stays_away_for_the_rest_of_a_rollout() -> None:
     model = make_world(2, gaps=True)
     presence = objects_of(model).object_presence
@@ -93,9 +85,6 @@ def test_things_of_one_kind_can_be_exchanged(count: int) -> None:
     torch.testing.assert_close(other.objects, made.objects[:, :, order])
     torch.testing.assert_close(other.telemetry, made.telemetry)
     torch.testing.assert_close(other_memory[:, 1:], memory[:, 1:][:, order])
-    logits = model.dynamics.next_picture(made, frames)
-    others = model.dynamics.next_picture(other, swapped)
-    torch.testing.assert_close(logits, others)
 
 
 def test_a_thing_in_the_picture_is_drawn_where_it_is() -> None:
@@ -104,13 +93,14 @@ def test_a_thing_in_the_picture_is_drawn_where_it_is() -> None:
         1, object_frame="image", view=IMAGE_VIEW, effector=(), points=2, commands=(), kinds=(0,), gaps=True
     )
     state = PhysicalState(torch.rand(1, 1, 5), torch.tensor([[[[7.5, 23.5, 6.0]]]]))
-    places = model.dynamics.conditioning(state, state).places  # (1, 1, 3, 4, features), tokens of 16 px in a 2x2 grid
-    column, row = places[0, 0, 0, :, :2].unbind(-1)
-    assert column.tolist() == [0.0, -0.5, 0.0, -0.5] and row.tolist() == [0.5, 0.5, 0.0, 0.0]
+    now = PhysicalState(state.telemetry[:, 0], state.objects[:, 0])
+    scene = drawing(model).scene(now, torch.zeros(1, 0), model.dynamics)
+    torch.testing.assert_close(scene.places[0, 0], torch.tensor([7.5, 23.5]))
+    assert scene.sizes[0, 0] == 6 and scene.places.shape == (1, 3, 2)
 
 
 def test_a_robot_alone_is_imagined_alike_whether_watched_or_not() -> None:
-    model = make_world(0, state=True, residual=3, view=(), effector=())
+    model = make_world(0, state=True, residual=3, view=IMAGE_VIEW, effector=(), object_frame="image", points=2)
     frames, telemetry, actions = make_context(model, 2, 3)
     start = model.encode(frames, telemetry, actions)
     assert start.residual.shape == (2, 3) and start.residual.abs().max() <= 1
@@ -124,9 +114,10 @@ def test_a_robot_alone_is_imagined_alike_whether_watched_or_not() -> None:
 
 
 def test_the_picture_of_a_state_depends_on_its_residual() -> None:
-    model = make_world(0, state=True, residual=3, view=(), effector=())
-    state = PhysicalState(torch.rand(1, 1, 5), torch.zeros(1, 1, 0, 3))
-    drawn = [model.render(state, state, torch.full((1, 1, 3), value)) for value in (-1.0, 1.0)]
+    model = make_world(0, state=True, residual=3, view=IMAGE_VIEW, effector=(), object_frame="image", points=2)
+    state = PhysicalState(torch.rand(1, 5), torch.zeros(1, 0, 3))
+    empty, low, high = torch.full((1, 32, 32, 3), 128, dtype=torch.uint8), -torch.ones(1, 3), torch.ones(1, 3)
+    drawn = [model.drawn_from(empty, (state, low), (state, residual)) for residual in (low, high)]
     assert not torch.equal(*drawn)
 
 

@@ -50,7 +50,7 @@ class PictureModel(StoredModel):
             return replace(state, codes=codes, drawn=torch.ones_like(state.drawn))
         physical = PhysicalState(state.telemetry[:, None], state.objects[:, None])
         before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
-        codes = self.render(physical, before, state.residual[:, None])
+        codes = self.render(physical, before)
         kept = state.drawn[:, None, None]
         return replace(
             state,
@@ -59,10 +59,10 @@ class PictureModel(StoredModel):
             drawn=torch.ones_like(state.drawn),
         )
 
-    def render(self, physical: PhysicalState, before: PhysicalState, residual: Tensor) -> Tensor:
-        """Latents (B, N, M) of pictures of which only the physical states (T = 1) and residuals (B, 1, R) are known."""
+    def render(self, physical: PhysicalState, before: PhysicalState) -> Tensor:
+        """Latents (B, N, M) of pictures of which only the physical states (T = 1) are known."""
         with threads_for(len(physical.telemetry) * self.dynamics.work_of_picture):
-            conditioning = self.dynamics.conditioning(physical, before, residual)
+            conditioning = self.dynamics.conditioning(physical, before)
             return choose(self.dynamics.painter.render_state(conditioning)[:, 0], None)
 
     def reference(self, codes: Tensor, frames: Tensor | None) -> Tensor:
@@ -80,7 +80,7 @@ class PictureModel(StoredModel):
         (B, 1, R) are known."""
         main = self.config.tokenizer.tokens // self.config.tokenizer.views
         if self.renderer is None:
-            return self.render(physical, physical, residual)[:, main:]
+            return self.render(physical, physical)[:, main:]
         empty = self.tokenizer.empty().expand(len(residual), -1, -1, -1)
         nothing = PhysicalState(physical.telemetry[:, 0], physical.objects[:, 0])
         drawn = self.drawn_from(empty, (nothing, residual[:, 0]), (nothing, residual[:, 0]))

@@ -7,8 +7,6 @@ Every token is told where the objects and the end-effector are as seen from itse
 project to, how far away, and how they moved. So an object is drawn by the same weights wherever it lies, and what was
 learned in the middle of the table holds at its edges, where few objects ever were.
 
-What is in the image frame is drawn in the view of the camera that sees it; tokens of others hear of it from these.
-
 The views of several cameras are drawn together, so that they agree. A camera that rides on the robot is measured from
 the end-effector, with which it moves without turning.
 """
@@ -31,10 +29,10 @@ OCTAVES = 5  # sine and cosine pairs of a distance
 
 
 class Conditioning(NamedTuple):
-    """What there is to draw: the robot, and E things, which are the objects and the end-effector or other points."""
+    """What there is to draw: the robot, and E things, which are the objects and the end-effector."""
 
-    robot: Tensor  # (B, T, 2P + R), telemetry and its change, in their usual sizes, and the residual
-    places: Tensor  # (B, T, E, N, features), each thing as seen from each token, NaN of what is absent; may be empty
+    robot: Tensor  # (B, T, 2P), telemetry and its change, in their usual sizes
+    places: Tensor  # (B, T, E, N, features), each thing as seen from each token; may be empty
 
 
 class Renderer(nn.Module):
@@ -51,16 +49,14 @@ class Renderer(nn.Module):
         self.rides = c.rides or (False,) * (len(c.view) // 12)
         self.image_in = nn.Linear(numbers, d)
         self.image_before_in = nn.Linear(numbers, d, bias=False)
-        self.robot_in = perceptron(2 * c.telemetry + c.residual, d)
-        if c.objects or c.points:
+        self.robot_in = perceptron(2 * c.telemetry, d)
+        if c.objects:
             self.register_buffer("view", torch.tensor(c.view).view(-1, 3, 4), persistent=False)
             rows, columns = (torch.arange(n, dtype=torch.float32) for n in c.grid)
             grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
             self.register_buffer("grid", grid, persistent=False)  # (N/V, 2), column and row of a view's tokens
             self.place_in = nn.Linear(2 * (1 + 2 * OCTAVES) + 3, d)
-            kinds = len(set(c.kinds)) or c.objects
-            self.kinds = [*(c.kinds or range(c.objects)), *range(kinds, kinds + bool(c.effector) + c.points)]
-            self.thing = nn.Parameter(torch.randn(kinds + bool(c.effector) + c.points, 1, d) * 0.02)
+            self.thing = nn.Parameter(torch.randn(c.objects + bool(c.effector), 1, d) * 0.02)
             self.place_out = nn.Linear(d, d)
         if not c.from_pixels:
             self.blank = nn.Parameter(torch.zeros(d))
@@ -95,11 +91,9 @@ class Renderer(nn.Module):
         """Logits (B, T, N, M, L) of pictures, from image tokens (B, T, N, D) and what there is to draw."""
         c = self.config
         dtype = image.dtype
-        if c.objects or c.points:
-            places = conditioning.places
-            there = places[..., :1].isfinite() if c.gaps else None
-            seen = F.silu(self.place_in(places.nan_to_num(0.0).to(dtype)) + self.thing[self.kinds].to(dtype))
-            image = image + self.place_out((seen if there is None else seen * there).sum(dim=2))
+        if c.objects:
+            seen = F.silu(self.place_in(conditioning.places.to(dtype)) + self.thing.to(dtype))
+            image = image + self.place_out(seen.sum(dim=2))
         robot = self.robot_in(conditioning.robot.to(dtype))[:, :, None]
         x = torch.cat((image, robot), dim=2) + self.canvas.to(dtype)
         for block in self.blocks:
@@ -127,9 +121,7 @@ class Renderer(nn.Module):
             origin, origin_before = (mount, mount_before) if rides else (0.0, 0.0)
             (seen, depth), (seen_before, _) = project(view, things - origin), project(view, before - origin_before)
             away = (seen[..., None, :] - self.grid).clamp(-REACH, REACH)  # (B, T, E, N/V, 2) [tokens]
-            if self.config.object_frame == "image":
-                farther = 2 * torch.log(middle[2] / things[..., 2].clamp_min(1.0))
-            elif rides:  # it sees things from a hand's breadth to an arm's length
+            if rides:  # it sees things from a hand's breadth to an arm's length
                 farther = 1.5 * torch.log(depth / project(view, torch.zeros_like(middle))[1])
             else:
                 farther = 10 * (depth / project(view, middle)[1] - 1)

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gwm_sim.model.latents import choose
-from gwm_sim.model.state import Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
@@ -15,9 +14,6 @@ from gwm_sim.training.phases.phase import MISPLACED, RENDERS, Loss, WorldModelPh
 
 ALONE = 0.4  # share of the pictures that are rendered from the physical state alone
 OWN_PICTURES = 4  # the renderer goes on from up to that many pictures of its own
-UNTOLD = 0.15  # share of the pictures of which no residual is told
-EARLIER = 0.5  # share of the pictures that are told the residual of the first frame of their window
-BLUR = 0.05  # of a residual that is told
 
 
 class RendererPhase(WorldModelPhase):
@@ -25,7 +21,7 @@ class RendererPhase(WorldModelPhase):
 
     name = "painter"
     rate = 1e-3
-    learned = (RENDERS, "residual_encoder.")
+    learned = (RENDERS,)
 
     def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed, length=OWN_PICTURES + 2)
@@ -37,8 +33,6 @@ class RendererPhase(WorldModelPhase):
         first = windows.draw(self.preset.windows_per_batch * self.preset.frames_per_window // 2, generator)
         segment = self.data.batch(self.codes, first, count + 2)[0]
         segment = misplace(segment, generator, self.off).to(device)
-        if self.model.residual_encoder is not None:
-            segment = segment.changed(residual=self.residual(segment, generator))
         moments = [segment.crop(slice(t, t + 1)) for t in range(count + 2)]
         past, last = moments[0], moments[-1]
         with torch.no_grad():
@@ -46,16 +40,6 @@ class RendererPhase(WorldModelPhase):
                 codes = choose(dynamics.next_picture(moment, past)[:, 0], None)[:, None]
                 past = moment._replace(codes=codes, previous_codes=past.codes)
         alone = torch.rand(len(first), 1, generator=generator).to(device) < ALONE
-        logits = dynamics.painter.render_mixed(dynamics.conditioning(last, past, last.residual), past, alone)
+        logits = dynamics.painter.render_mixed(dynamics.conditioning(last, past), past, alone)
         image = F.cross_entropy(logits.flatten(0, -2), last.codes.long().flatten())
         return image, {"image": image.detach()}
-
-    def residual(self, segment: Segment, generator: torch.Generator) -> Tensor:
-        """What is told of the residuals of some windows, (B, T, R): often those of an earlier frame, so that they stand
-        for what stays, sometimes none."""
-        rows, length = segment.telemetry.shape[:2]
-        own = self.model.unexplained(segment.codes.flatten(0, 1)).unflatten(0, (rows, length))
-        chance = torch.rand(2, rows, 1, 1, generator=generator).to(own.device)
-        told = own.where(chance[0] > EARLIER, own[:, :1])
-        told = told + BLUR * torch.randn(told.shape, generator=generator).to(own.device)
-        return told.where(chance[1] > UNTOLD, 0.0)
