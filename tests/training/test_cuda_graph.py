@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import PRESETS
-from gwm_sim.training.cuda_graph import Capture, differentiate, known_loss, stand_ins
 from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.phases.cuda_graph import Capture, differentiate, known_loss, stand_ins
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import batch_generator
 

@@ -14,8 +14,8 @@ from gwm_sim.model.state import NextFrame, Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.config import Preset
-from gwm_sim.training.cuda_graph import Capture
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.phases.cuda_graph import Capture
 from gwm_sim.training.phases.phase import (
     MISPLACED,
     POINTS,
