@@ -49,6 +49,9 @@ EYES = "gwm-mini"
 ROUNDS = 2
 """Shares of the budget that a tokenizer may take which loses things."""
 
+AGAIN = 0.5
+"""Times the learning rate of the second one, which begins where the first has come to rest."""
+
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
 PIXELS = 256 * 64 * 64  # of the initial states: 256 of 64 pixels, fewer of larger pictures
@@ -181,7 +184,8 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
         tracker, _ = attempt(lambda: brought_tracker(file, config.camera[0]))
     for number in range(ROUNDS):
         phase = TokenizerPhase(model, data, preset, config.seed + number)
-        phase.name += f"-{number + 1}" * bool(number)
+        if number:
+            phase.name, phase.rate, phase.since = f"{phase.name}-{number + 1}", AGAIN * phase.rate, 1.0
         learn(trainer, phase, config, lambda step: sample_tokenizer(model, data, samples, step))
         if tracker is None or share_kept(model, data, tracker) >= RECONSTRUCTED:
             return
