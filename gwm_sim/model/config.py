@@ -14,7 +14,7 @@ from gwm_sim.errors import ConfigError
 FORMAT = 3  # version of the checkpoint layout
 CAME_LATER = (
     *("views", "pack", "rides", "noise", "action_size", "in_picture", "ground"),
-    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "reference"),
+    *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "turns", "reference", "exemplars"),
 )
 """Options that the first checkpoints of this format do not have."""
 
@@ -112,10 +112,12 @@ class DynamicsConfig:
     pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
     gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
     points: int = 0  # points of the robot in the picture of each camera, which telemetry tells after some learning
-    residual: int = 0  # numbers for what robot and things do not explain of a picture
+    residual: int = 0  # numbers for what robot and places of things do not explain of a picture; the last of these are
+    turns: bool = False  # cosine and sine of how each thing is turned in the picture of the main camera
     reference: int = 0
     """Channels at half resolution of the network that draws from a reference, the last real frame; 0 where pictures are
     drawn as latents."""
+    exemplars: int = 0  # real frames that such a network keeps, for how the robot looks
 
     def __post_init__(self) -> None:
         views = self.tokens // max(1, self.grid[0] * self.grid[1])
@@ -126,6 +128,11 @@ class DynamicsConfig:
             )
         if self.rides and (len(self.rides) != views or not self.effector):
             raise ConfigError(f"cameras that ride on the end-effector need to know it, and {views} entries in rides")
+
+    @property
+    def of_scene(self) -> int:
+        """Numbers of the residual that are of the whole scene, and of no thing; they come first."""
+        return self.residual - 2 * self.objects * self.turns
 
     @property
     def from_pixels(self) -> bool:

@@ -38,11 +38,11 @@ class ObjectDynamics(Dynamics):
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__(config, statistics)
         c, m = config, config.memory
-        known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties) + 2 * c.residual
+        known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties) + 2 * c.of_scene
         if c.objects:
             offsets = 0 if c.pairs else 3 * (c.objects - 1)
             met = 3 * c.points if c.object_frame == "image" else len(c.effector)
-            place = 3 * (1 + 2 * OCTAVES) + 3 + met + offsets + c.gaps
+            place = 3 * (1 + 2 * OCTAVES) + 3 + met + offsets + c.gaps + 4 * c.turns
             self.object_in = reader(place + known, m)
             self.identity = nn.Parameter(torch.zeros(len(set(c.kinds)) or c.objects, m))
             self.object_cell = nn.GRUCell(m, m)
@@ -62,7 +62,8 @@ class ObjectDynamics(Dynamics):
             nn.init.normal_(self.chance.weight, std=0.02)  # hardly any, to begin with
         self.object_pairs = reader(3 * (1 + 2 * OCTAVES), m) if c.pairs else None
         self.object_presence = nn.Linear(m, 1) if c.gaps else None
-        self.residual_out = begin_as_copy(nn.Linear(m, c.residual)) if c.residual else None
+        self.residual_out = begin_as_copy(nn.Linear(m, c.of_scene)) if c.of_scene else None
+        self.turn_out = begin_as_copy(nn.Linear(m, 2)) if c.turns else None
         self.kinds = list(c.kinds or range(c.objects))
         of_objects = c.objects and weights(
             *(self.object_in, self.object_cell, self.object_tells, self.object_out, self.motion_out)
@@ -126,18 +127,20 @@ class ObjectDynamics(Dynamics):
         robot = torch.cat((self.robot_norm(robot_held), robot_seen), dim=-1)
         decided = self.robot_out(torch.cat((robot, all_told), dim=-1))
         out, presence = known.new_zeros(*told.shape[:3], 4), None
+        changes = [] if self.residual_out is None else [self.residual_out(decided)]
         if c.objects:
             others = all_told[:, :, None] - told
             of_robot = self.robot_tells(robot)[:, :, None].expand_as(others)
             fate = self.object_out(torch.cat((objects, of_robot, others), dim=-1))
             out = self.motion_out(fate).float()
             presence = None if self.object_presence is None else self.object_presence(fate).float()[..., 0]
+            changes += [] if self.turn_out is None else [self.turn_out(fate).flatten(2)]
         physical = self.moved(segment, self.telemetry_out(decided).float(), out[..., :3], rest)
         if rest and presence is not None:
             physical = physical._replace(objects=physical.objects.where(presence[..., None] > 0, torch.nan))
         residual = segment.residual
-        if self.residual_out is not None:
-            residual = (residual + self.residual_out(decided).float() * RESIDUAL_CHANGE).clamp(-1, 1)
+        if changes:
+            residual = (residual + torch.cat(changes, dim=-1).float() * RESIDUAL_CHANGE).clamp(-1, 1)
         memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
         spread = F.softplus(out[..., 3]) * self.objects_change
         return NextFrame(None, physical.telemetry, physical.objects, spread, residual, presence), memory
@@ -150,8 +153,9 @@ class ObjectDynamics(Dynamics):
         """What is known of each frame beside its objects, (B, T, features)."""
         physics = self.property_features(segment.properties)[:, None].expand(-1, segment.actions.shape[1], -1)
         known = [self.robot_features(segment).clamp(-10, 10), physics]
-        if self.config.residual:
-            known += [segment.residual, (segment.residual - segment.previous_residual) / RESIDUAL_CHANGE]
+        if count := self.config.of_scene:
+            now, before = segment.residual[..., :count], segment.previous_residual[..., :count]
+            known += [now, (now - before) / RESIDUAL_CHANGE]
         return torch.cat(known, dim=-1)
 
     def around(self, segment: Segment, known: Tensor) -> Tensor:
@@ -178,6 +182,10 @@ class ObjectDynamics(Dynamics):
             features += [(other - objects) / (5 * self.objects_change) for other in others]
         if self.config.gaps:
             features.append(there[..., :1].to(objects.dtype))
+        if self.config.turns:
+            turns = (x[..., self.config.of_scene :] for x in (segment.residual, segment.previous_residual))
+            now, last = (x.unflatten(-1, (-1, 2)) for x in turns)
+            features += [now, (now - last) / RESIDUAL_CHANGE]
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
 
     def neighbours(self, objects: Tensor, there: Tensor | None) -> Tensor:

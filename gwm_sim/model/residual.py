@@ -1,21 +1,27 @@
-"""The residual: a few numbers for what neither robot nor things explain of a picture, such as cloth, doors and light.
+"""The residual: a few numbers for what neither robot nor places of things explain of a picture.
 
-They are read from single real frames and learned with the renderer, which draws from them; the dynamics predicts how
-they go on. Since robot and things are told to the renderer exactly, nothing of these has to fit into the residual.
+Some stand for the whole scene, such as cloth, doors and light, and two for how each thing is turned. They are read from
+single real frames; those of the scene are learned with the renderer, which draws from them. The dynamics predicts how
+they go on. Since robot and places are told to the renderer exactly, nothing of these has to fit into the residual.
 """
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gwm_sim.model.config import TokenizerConfig
 
 CHANNELS = 16  # of each cell
 WIDTH = 128
+CROP = 24  # pixels per side of what is looked at of a thing, which is
+AROUND = 2.0  # times its size
+FAINT = 0.1  # length of a turn below which it is not told
 
 
 class ResidualEncoder(nn.Module):
-    """From the latents of all views to the residual, numbers in [-1, 1]."""
+    """From the latents of all views to the numbers of the whole scene, in [-1, 1]."""
 
     def __init__(self, config: TokenizerConfig, numbers: int) -> None:
         super().__init__()
@@ -29,3 +35,68 @@ class ResidualEncoder(nn.Module):
         """Residuals (B, R) of frames, from their quantised values (B, V, numbers, H/8, W/8)."""
         cells = self.cell(grid.flatten(0, 1))
         return self.whole(cells.unflatten(0, grid.shape[:2]).flatten(1)).float()
+
+
+class TurnEncoder(nn.Module):
+    """From what the main camera sees around each thing to how it is turned, as cosine and sine of an angle.
+
+    What counts as no turn is the network's choice, which learns by itself (`training/turns.py`): to turn what it is
+    shown is to turn what it says.
+    """
+
+    turning: Tensor  # (K,), 1 of things of which a turn can be told, else 0
+
+    def __init__(self, things: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(3, CHANNELS, 4, stride=2, padding=1), nn.SiLU()),
+            *(nn.Conv2d(CHANNELS, 2 * CHANNELS, 4, stride=2, padding=1), nn.SiLU(), nn.Flatten()),
+            *(nn.Linear(2 * CHANNELS * (CROP // 4) ** 2, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 2)),
+        )
+        self.register_buffer("turning", torch.zeros(things))
+
+    def forward(self, pictures: Tensor, places: Tensor, sizes: Tensor) -> Tensor:
+        """Turns (B, K, 2) in pictures (B, 3, H, W) around 0 of things at places (B, K, 2) [px] of sizes (B, K) [px]; 0
+        of what is absent, whose place is NaN, and of what cannot be told."""
+        there = places[..., 0].isfinite() * self.turning
+        crops = cut(pictures, places.nan_to_num(0.0), AROUND * sizes.nan_to_num(0.0), torch.zeros_like(places[..., 0]))
+        return self.read(crops.flatten(0, 1)).unflatten(0, there.shape) * there[..., None]
+
+    def read(self, crops: Tensor) -> Tensor:
+        """Turns (N, 2) of crops (N, 3, CROP, CROP)."""
+        return F.normalize(self.layers(crops).float(), dim=-1)
+
+
+def cut(pictures: Tensor, places: Tensor, sides: Tensor, angles: Tensor) -> Tensor:
+    """Squares of pictures (B, 3, H, W) around places (B, K, 2) [px], with sides (B, K) [px] at angles (B, K),
+    (B, K, 3, CROP, CROP), with zeros from outside."""
+    height, width = pictures.shape[2:]
+    steps = (torch.arange(CROP, device=places.device) + 0.5) / CROP - 0.5
+    offsets = torch.stack((steps.expand(CROP, -1), steps[:, None].expand(-1, CROP)), dim=-1)  # (CROP, CROP, 2)
+    turned = offsets @ rotation(angles).mT[:, :, None]  # (B, K, CROP, CROP, 2)
+    grid = places[:, :, None, None] + sides[..., None, None, None] * turned
+    grid = 2 * grid / (grid.new_tensor([width, height]) - 1) - 1
+    seen = F.grid_sample(pictures, grid.flatten(1, 2), mode="bilinear", align_corners=True)  # (B, 3, K*CROP, CROP)
+    return seen.unflatten(2, (-1, CROP)).transpose(1, 2)
+
+
+def rotation(angles: Tensor) -> Tensor:
+    """Matrices (..., 2, 2) that turn columns and rows by angles (...)."""
+    return of_turns(torch.stack((angles.cos(), angles.sin()), dim=-1))
+
+
+def of_turns(turns: Tensor) -> Tensor:
+    """The same of their cosines and sines (..., 2)."""
+    cosine, sine = turns.unbind(dim=-1)
+    return torch.stack((cosine, -sine, sine, cosine), dim=-1).unflatten(-1, (2, 2))
+
+
+def turned_back(shown: Tensor, wanted: Tensor) -> Tensor:
+    """Matrices (..., 2, 2) that take offsets of a thing from where it is wanted to where it is shown, of both its turns
+    as cosine and sine (..., 2); it did not turn where these are not told, 0."""
+    cosine = (shown * wanted).sum(dim=-1)
+    sine = shown[..., 1] * wanted[..., 0] - shown[..., 0] * wanted[..., 1]
+    both = torch.stack((cosine, sine), dim=-1)
+    told = both.norm(dim=-1, keepdim=True) > FAINT
+    still = torch.tensor([1.0, 0.0], device=both.device)
+    return of_turns(torch.where(told, F.normalize(both, dim=-1), still))

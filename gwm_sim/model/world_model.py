@@ -22,9 +22,10 @@ from gwm_sim.model.dynamics import IMAGINED
 from gwm_sim.model.heads import Locator, PictureLocator, TaskHead, nearest_order
 from gwm_sim.model.latents import choose
 from gwm_sim.model.rendering.pictures import PictureModel
-from gwm_sim.model.residual import ResidualEncoder
+from gwm_sim.model.residual import ResidualEncoder, TurnEncoder
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
+from gwm_sim.model.tokenizer import to_images
 from gwm_sim.model.uncertainty import risk, strangeness
 
 FUTURE = 100_003  # seeds of a future per step
@@ -42,8 +43,9 @@ class WorldModel(PictureModel):
         self.locator = (
             locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
-        numbers = config.dynamics.residual
+        numbers = config.dynamics.of_scene
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
+        self.turn_encoder = TurnEncoder(config.dynamics.objects) if config.dynamics.turns else None
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
         self.register_buffer("calibration", torch.ones(2))
 
@@ -101,14 +103,14 @@ class WorldModel(PictureModel):
         with threads_for(len(pictures) * self.tokenizer.work_of_features * (1 if alone else c.tokenizer.views)):
             features = self.tokenizer.features(pictures)
             codes = self.tokenizer.codes(features)
-            objects = self.locate(features[:, 0], telemetry.flatten(0, 1))
-            residual = self.unexplained(codes)
+            objects = self.locate(features[:, 0], telemetry.flatten(0, 1)).unflatten(0, (b, length))
+            objects = last_seen(objects, c.dynamics.kinds).flatten(0, 1)
+            residual = self.unexplained(pictures, codes, objects)
         novelty = self.tokenizer.novelty(pictures, codes)
         if alone:
             physical = PhysicalState(telemetry.flatten(0, 1)[:, None], objects[:, None])
             codes = torch.cat((codes, self.unseen(physical, residual[:, None])), dim=1)
         codes, objects, novelty, residual = (x.unflatten(0, (b, length)) for x in (codes, objects, novelty, residual))
-        objects = last_seen(objects, c.dynamics.kinds)
         present = torch.zeros(b, 1, c.dynamics.actions)  # the action of the last frame is not known yet
         actions = torch.cat((actions.cpu(), present), dim=1).to(self.device, torch.float32)
         properties = properties.to(self.device, torch.float32)
@@ -256,11 +258,20 @@ class WorldModel(PictureModel):
             objects = objects.where(there[..., None] > 0, torch.nan)
         return objects
 
-    def unexplained(self, codes: Tensor) -> Tensor:
-        """Residuals (B, R) of frames, from their latents (B, N, M); zeros where views are missing."""
-        if self.residual_encoder is None or codes.shape[1] < self.config.tokenizer.tokens:
-            return torch.zeros(len(codes), self.config.dynamics.residual, device=codes.device)
-        return self.residual_encoder(self.tokenizer.unpack(codes))
+    def unexplained(self, frames: Tensor, codes: Tensor, objects: Tensor) -> Tensor:
+        """Residuals (B, R) of frames (B, H, V*W, 3) uint8, of which also the latents (B, N, M) and the places of things
+        (B, K, 3) are known; zeros for the whole scene where views are missing."""
+        c = self.config
+        residual = torch.zeros(len(codes), c.dynamics.residual, device=codes.device)
+        if self.residual_encoder is not None and codes.shape[1] == c.tokenizer.tokens:
+            whole = self.residual_encoder(self.tokenizer.unpack(codes))
+            residual = torch.cat((whole, residual[:, c.dynamics.of_scene :]), dim=1)
+        if self.turn_encoder is not None:
+            assert self.renderer is not None
+            pictures = to_images(frames[:, :, : c.tokenizer.width], views=1)[:, 0]
+            turns = self.turn_encoder(pictures, *self.renderer.things(objects)).flatten(1)
+            residual = torch.cat((residual[:, : c.dynamics.of_scene], turns), dim=1)
+        return residual
 
     def novelty(self, frames: Tensor) -> Tensor:
         """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""

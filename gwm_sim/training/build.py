@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +21,11 @@ from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
 from gwm_sim.training.points import fit_points
+from gwm_sim.training.turns import fit_turns
 
 POINTS = 6  # of the robot
+USUAL = 64 * 64  # pixels of a frame
+DRAWING = ("points", "residual", "turns", "reference", "exemplars")
 FAR = 100.0  # tokens
 REWEIGHTED = 30  # times, until a plane leans on most of the points
 FLAT = 1e-4  # share of its depth that a point may lie off a plane and count as on it
@@ -52,7 +57,8 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     model = WorldModel(whole, data.statistics())
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
     model.tokenizer.fit_background(data.frames[spread])
-    fit_points(model, data, config.seed)
+    fit_points(model, data, preset.found_in, config.seed)
+    fit_turns(model, data, preset.found_in, config.seed)
     return model
 
 
@@ -92,10 +98,8 @@ def dynamics_config(
     """Shape of the dynamics, and what they know of cameras and actions."""
     schema = data.schema
     tracked = len(schema.object_names) > 0
-    # Where things were measured they are all there is; of a robot that reports nothing the picture has to tell.
-    told = bool(schema.telemetry_names) or tracked
-    untold = config.path != "video" and told and (schema.provenance == "tracked" or not tracked)
-    alone = untold and not tracked
+    told = bool(schema.telemetry_names) or tracked  # of a robot that reports nothing the picture has to tell
+    alone = config.path != "video" and told and not tracked
     image = alone or (tracked and schema.object_frame == "image")
     views = (
         [of_image(camera, tokenizer.token, camera is cameras[0]) for camera in cameras]
@@ -103,6 +107,7 @@ def dynamics_config(
         else [mounted(camera, data).matrix(tokenizer.token) for camera in cameras]
     )
     noise = preset.noise if "dynamics" in config.phases and tracked else 0
+    sizes: dict[str, Any]
     if source is None:
         sizes = {"memory": preset.memory, "width": preset.width, "layers": preset.layers, "heads": preset.heads}
         sizes["window"] = preset.attention_window
@@ -130,11 +135,35 @@ def dynamics_config(
         kinds=kinds(schema) if source is None else source.config.dynamics.kinds,
         pairs=len(schema.object_names) > 2,
         gaps=bool(data.objects.isnan().any()),
-        points=POINTS if untold and schema.telemetry_names else 0,
-        residual=preset.residual if untold else 0,
-        reference=preset.reference if untold else 0,
         **sizes,
+        **drawing(config, preset, data, told, tokenizer, source),
     )
+
+
+def drawing(
+    config: TrainConfig,
+    preset: Preset,
+    data: TrainingData,
+    told: bool,
+    tokenizer: TokenizerConfig,
+    source: WorldModel | None,
+) -> dict[str, Any]:
+    """Options of a renderer that draws from a reference; as `source` draws, where things were measured."""
+    schema = data.schema
+    measured = bool(schema.object_names) and schema.provenance != "tracked"
+    if source is not None and measured:
+        return {name: getattr(source.config.dynamics, name) for name in DRAWING}
+    if config.path == "video" or not told or not preset.reference:
+        return {}
+    things = len(schema.object_names)
+    known = preset.exemplars * USUAL // math.prod(tokenizer.frame[:2])
+    return {
+        "points": POINTS if schema.telemetry_names else 0,
+        "exemplars": max(1, known) if schema.telemetry_names else 0,
+        "residual": preset.residual + 2 * things,
+        "turns": things > 0,
+        "reference": preset.reference,
+    }
 
 
 def kinds(schema: Schema) -> tuple[int, ...]:

@@ -39,8 +39,10 @@ class Preset:
     memory: int = 192
     pack: int = 2
     noise: int = 0
+    found_in: int = 800  # updates for what is found beforehand: points of the robot, and turns of things
     residual: int = 16
     reference: int = 32
+    exemplars: int = 256  # of 64x64 pixels, fewer of larger ones
     rollouts_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
     free_after: float = 0.3
@@ -62,8 +64,10 @@ PRESETS = {
         frames_per_window=8,
         attention_window=6,
         memory=32,
+        found_in=20,
         residual=4,
         reference=8,
+        exemplars=8,
         rollouts_per_batch=8,
         rollouts=(8,),
     ),

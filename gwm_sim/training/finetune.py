@@ -54,6 +54,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamics.": (),
     "renderer.": ("robot", "objects", "picture"),
     "residual_encoder.": ("picture",),
+    "turn_encoder.": ("picture", "objects"),
 }
 """What weights and scales need, by the beginning of their name; the first that fits counts."""
 
@@ -63,7 +64,13 @@ TOKENS: Final = ("dynamics.position", "dynamics.painter.canvas")
 ABOUT_PICTURES: Final = ("picture", "read pictures", "grid", "camera")
 """Differences that do not matter to what becomes of robot and tracked objects."""
 
-OF_THE_DATA: Final = ("tokenizer.background", "tokenizer.usual_error", "dynamics.command_", "calibration")
+OF_THE_DATA: Final = (
+    "tokenizer.background",
+    "tokenizer.usual_error",
+    "dynamics.command_",
+    "calibration",
+    "renderer.exemplar",
+)
 """What belongs to the new data alone."""
 
 RANGES: Final = {"dynamics.objects": "objects", "dynamics.properties": "properties"}

@@ -167,7 +167,7 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
     if model.renderer is not None:  # it learns the residual, which the dynamics is to predict
         if "painter" in phases:
             learn(trainer, ReferenceRendererPhase(model, data, codes, preset, seed), config)
-        data.residual = unexplained(model, codes)
+        data.residual = unexplained(model, data, codes)
         if "dynamics" in phases:
             learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out)
         return
@@ -192,9 +192,13 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
 
 
 @torch.no_grad()
-def unexplained(model: WorldModel, codes: Tensor) -> Tensor:
-    """Residuals (F, R) of all frames, from their latents (F, N, M)."""
-    return torch.cat([model.unexplained(chunk.to(model.device)).cpu() for chunk in codes.split(1024)])
+def unexplained(model: WorldModel, data: TrainingData, codes: Tensor) -> Tensor:
+    """Residuals (F, R) of all frames, of which those with pictures have latents (S, N, M); of the others 0."""
+    residual = torch.zeros(len(data.telemetry), model.config.dynamics.residual)
+    for rows in torch.arange(len(codes)).split(1024):
+        seen = (data.frames[rows], codes[rows], data.objects[rows])
+        residual[rows] = model.unexplained(*(x.to(model.device) for x in seen)).cpu()
+    return residual
 
 
 def learn(

@@ -18,13 +18,13 @@ from gwm_sim.training.dataset import TrainingData
 
 CELL = 4  # pixels per side of what changes
 QUIET = 0.02  # change of a cell [full range] below which it counts as none
-UPDATES, ROWS, RATE = 600, 256, 3e-3
+ROWS, RATE = 64, 3e-3
 WIDE, NARROW = 0.25, 0.06  # standard deviation of a point at first and at last, as a share of the picture's height
 ANYWHERE = 0.1  # share of the changes that no point explains
 LOOKED_AT = 20_000  # pairs of frames at most
 
 
-def fit_points(model: WorldModel, data: TrainingData, seed: int) -> None:
+def fit_points(model: WorldModel, data: TrainingData, updates: int, seed: int) -> None:
     """Learn the points of the robot, in place, from training episodes."""
     pointer = model.dynamics.robot_points
     if pointer is None:
@@ -37,9 +37,9 @@ def fit_points(model: WorldModel, data: TrainingData, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(pointer.parameters(), RATE)
     telemetry = data.telemetry[frames]
-    for step in range(UPDATES):
+    for step in range(updates):
         chosen = torch.randint(len(frames), (ROWS,), generator=generator)
-        width = model.config.tokenizer.height * WIDE * (NARROW / WIDE) ** (step / UPDATES)
+        width = model.config.tokenizer.height * WIDE * (NARROW / WIDE) ** (step / updates)
         points = model.dynamics.points(telemetry[chosen]).flatten(0, 1)
         loss = surprise(points, share[chosen].flatten(0, 1), grid, width)
         optimiser.zero_grad()

@@ -41,12 +41,12 @@ def objects_of(model: WorldModel) -> ObjectDynamics:
     return model.dynamics
 
 
-def window(model: WorldModel, length: int = 4, objects: Tensor | None = None) -> Segment:
-    """Frames that were read, with objects where they are said to be, (B, T, K, 3)."""
+def window(model: WorldModel, length: int = 4, **said: Tensor) -> Segment:
+    """Frames that were read, with objects where they are said to be, (B, T, K, 3), and other such parts."""
     frames, telemetry, actions = make_context(model, 2, length)
     read = model.read(frames, telemetry, actions)
     read = read._replace(actions=torch.rand(2, length, ACTIONS, generator=torch.Generator().manual_seed(1)))
-    return read if objects is None else read.changed(objects=objects)
+    return read.changed(**said)
 
 
 def test_what_is_absent_is_nothing_to_the_others() -> None:
@@ -76,14 +76,16 @@ def test_what_leaves_stays_away_for_the_rest_of_a_rollout() -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_things_of_one_kind_can_be_exchanged(count: int) -> None:
-    model = make_world(count, pairs=True, kinds=(0,) * count)
+    model = make_world(count, pairs=True, kinds=(0,) * count, residual=2 * count, turns=True)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(2))
-    frames = window(model, objects=torch.rand(2, 4, count, 3))
-    swapped = frames.changed(objects=frames.objects[:, :, order])
+    turns = torch.rand(2, 4, count, 2)
+    frames = window(model, objects=torch.rand(2, 4, count, 3), residual=turns.flatten(2))
+    swapped = frames.changed(objects=frames.objects[:, :, order], residual=turns[:, :, order].flatten(2))
     made, memory = objects_of(model).advance(frames, model.dynamics.blank_memory(2))
     other, other_memory = objects_of(model).advance(swapped, model.dynamics.blank_memory(2))
     torch.testing.assert_close(other.objects, made.objects[:, :, order])
     torch.testing.assert_close(other.telemetry, made.telemetry)
+    torch.testing.assert_close(other.residual, made.residual.unflatten(2, (-1, 2))[:, :, order].flatten(2))
     torch.testing.assert_close(other_memory[:, 1:], memory[:, 1:][:, order])
 
 
@@ -123,7 +125,7 @@ def test_the_picture_of_a_state_depends_on_its_residual() -> None:
 
 def test_options_that_came_later_are_left_out_of_the_file_at_their_defaults() -> None:
     written = make_model().config.to_json()["dynamics"]
-    later = {"state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "reference"}
+    later = {"state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "turns", "reference", "exemplars"}
     assert not later & written.keys()
     config = make_world(3, pairs=True, gaps=True, kinds=(0, 0, 1)).config
     assert WorldModelConfig.from_json(config.to_json()).dynamics == config.dynamics

@@ -44,7 +44,7 @@ def test_telemetry_tells_where_the_robot_is_in_the_picture(recording: Path, tmp_
     config = TrainConfig(data=(recording,), out=tmp_path / "x", steps=1, preset="tiny")
     data = load_training_data(config.data)
     torch.manual_seed(0)
-    model = build(config, config.sizes, data)
+    model = build(config, replace(config.sizes, found_in=600), data)
     telemetry = torch.full((3, 1, len(data.schema.telemetry_names)), 0.5)
     telemetry[:, 0, 0] = torch.tensor([0.2, 0.5, 0.8])
     with torch.no_grad():
@@ -52,5 +52,5 @@ def test_telemetry_tells_where_the_robot_is_in_the_picture(recording: Path, tmp_
     true = torch.tensor([[14 * x + 0.5, 7.5] for x in (0.2, 0.5, 0.8)])
     assert ((points - true[:, None]).norm(dim=-1).amin(dim=1) < 2.5).all()
     torch.manual_seed(0)
-    again = build(config, config.sizes, data)
+    again = build(config, replace(config.sizes, found_in=600), data)
     assert torch.equal(again.dynamics.points(telemetry), model.dynamics.points(telemetry))

@@ -24,7 +24,7 @@ from gwm_sim.data.tracking.metres.positions import Places
 from gwm_sim.errors import ConfigError, MissingDependency
 from gwm_sim.evaluation import scene
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training import encoding, pipeline, points, tracking
+from gwm_sim.training import encoding, pipeline, tracking
 from gwm_sim.training.config import TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.encoding import encode_all
@@ -42,7 +42,6 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("run_phases", "calibrate"):
         monkeypatch.setattr(pipeline, name, lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "closing_report", lambda *_: {"words": [], "files": []})
-    monkeypatch.setattr(points, "UPDATES", 1)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class PictureModel(StoredModel):
         scales = statistics or Statistics.blank(config.dynamics.telemetry, config.dynamics.properties)
         self.dynamics: Dynamics = kind(config.dynamics, scales)
         drawn = config.dynamics.reference > 0
-        self.renderer = ReferenceRenderer(self.dynamics, config.tokenizer.pack) if drawn else None
+        self.renderer = ReferenceRenderer(self.dynamics, config.tokenizer) if drawn else None
         self.depth_head = DepthHead(config.tokenizer) if config.depth else None
 
     @property

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.tokenizer import to_images, worst_pixels
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.exemplars import keep_exemplars
 from gwm_sim.training.phases.phase import MISPLACED, Loss, WorldModelPhase
 
 FARTHEST = 60  # frames between a reference and what is drawn from it, at most; near ones are as frequent as far ones
@@ -37,6 +40,8 @@ class ReferenceRendererPhase(WorldModelPhase):
         super().__init__(model, data, preset, seed)
         self.codes = codes
         self.off = MISPLACED[model.config.dynamics.object_frame]
+        known = keep_exemplars(model, data) if model.config.dynamics.exemplars else torch.zeros(0, dtype=torch.long)
+        self.exemplars_from = data.episode_of(known)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         model, device = self.model, self.model.device
@@ -44,12 +49,14 @@ class ReferenceRendererPhase(WorldModelPhase):
         shown = self.reference(wanted, generator)
         views = model.config.tokenizer.views
         reference, true = (to_images(self.data.frames[index].to(device), views) for index in (shown, wanted))
-        before, after = self.residuals(shown, wanted, generator)
-        states = (self.state(index, generator) for index in (shown, wanted))
+        order = exchange(model.config.dynamics, generator)
+        states = [self.state(index, order, generator) for index in (shown, wanted)]
+        before, after = self.residuals((shown, wanted), states, generator)
         assert model.renderer is not None
         empty = model.tokenizer.backgrounds
         scenes = zip(states, (before, after), strict=True)
-        drawn = model.renderer(reference, empty, *scenes, model.dynamics)
+        spared = self.data.episode_of(wanted)[:, None] == self.exemplars_from
+        drawn = model.renderer(reference, empty, *scenes, model.dynamics, spared.to(device))
         error = (drawn - true).abs()
         apart = (true - empty).abs().amax(dim=2, keepdim=True) + (true - reference).abs().amax(dim=2, keepdim=True)
         weighted = ((1 + CHANGED * apart) * error).mean()
@@ -65,20 +72,35 @@ class ReferenceRendererPhase(WorldModelPhase):
         first, last = self.data.starts[episode], self.data.starts[episode] + self.data.lengths[episode] - 1
         return (frames + torch.where(back, -far, far)).clamp(first, last)
 
-    def state(self, frames: Tensor, generator: torch.Generator) -> PhysicalState:
-        """The states of some frames (B,), a little off."""
-        telemetry, objects = self.data.telemetry[frames], self.data.objects[frames]
+    def state(self, frames: Tensor, order: Tensor, generator: torch.Generator) -> PhysicalState:
+        """The states of some frames (B,), a little off, with things in some order (K,)."""
+        telemetry, objects = self.data.telemetry[frames], self.data.objects[frames][:, order]
         spread = NOISE * self.model.dynamics.telemetry_std.cpu()
         telemetry = telemetry + spread * torch.randn(telemetry.shape, generator=generator)
         objects = objects + self.off * torch.randn(objects.shape, generator=generator)
         return PhysicalState(telemetry.to(self.model.device), objects.to(self.model.device))
 
-    def residuals(self, shown: Tensor, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def residuals(
+        self, frames: Sequence[Tensor], states: Sequence[PhysicalState], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """What is told of the residuals of references and of what is drawn, (B, R): often those of the reference
         alone, so that they stand for what stays, sometimes none."""
-        before, after = (self.model.unexplained(self.codes[i].to(self.model.device)) for i in (shown, wanted))
-        chance = torch.rand(2, len(shown), 1, generator=generator).to(before.device)
+        model = self.model
+        before, after = (
+            model.unexplained(self.data.frames[i].to(model.device), self.codes[i].to(model.device), state.objects)
+            for i, state in zip(frames, states, strict=True)
+        )
+        chance = torch.rand(2, len(before), 1, generator=generator).to(before.device)
         after = after.where(chance[0] > EARLIER, before)
         blur = BLUR * torch.randn(2, *before.shape, generator=generator).to(before.device)
         told = chance[1] > UNTOLD
         return (before + blur[0]).where(told, 0.0), (after + blur[1]).where(told, 0.0)
+
+
+def exchange(config: DynamicsConfig, generator: torch.Generator) -> Tensor:
+    """An order (K,) in which things change places by chance with those of their kind: these are drawn alike."""
+    kinds = torch.tensor(config.kinds or range(config.objects), dtype=torch.long)
+    drawn = torch.randperm(len(kinds), generator=generator)
+    order = torch.empty_like(drawn)
+    order[kinds.argsort(stable=True)] = drawn[kinds[drawn].argsort(stable=True)]
+    return order

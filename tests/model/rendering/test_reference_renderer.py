@@ -9,7 +9,7 @@ from models import ACTIONS, make_context, make_model
 from torch import Tensor
 
 from gwm_sim.model.config import WorldModelConfig
-from gwm_sim.model.rendering.compositor import Compositor, Scene, shift, spots
+from gwm_sim.model.rendering.compositor import Compositor, Scene, carry, spots
 from gwm_sim.model.world_model import WorldModel
 
 VIEW = (1 / 16, 0.0, 0.0, -7.5 / 16, 0.0, 1 / 16, 0.0, -7.5 / 16, 0.0, 0.0, 0.0, 1.0)
@@ -85,18 +85,27 @@ def test_objects_in_metres_are_drawn_where_the_camera_sees_them() -> None:
     assert model.decode(model.step(state, torch.rand(2, ACTIONS))).shape == (2, 32, 32, 3)
 
 
-def test_shifts_move_pixels_by_whole_offsets() -> None:
-    pictures = torch.rand(2, 3, 8, 10)
-    moved = shift(pictures, torch.tensor([[[2.0, 1.0]], [[0.0, -3.0]]]))
+def test_what_is_carried_moves_by_whole_offsets() -> None:
+    pictures, still = torch.rand(2, 3, 8, 10), torch.eye(2).expand(2, 1, 2, 2)
+    shown = torch.tensor([[[3.0, 4.0]], [[5.0, 5.0]]])
+    moved = carry(pictures, shown, shown + torch.tensor([[[2.0, 1.0]], [[0.0, -3.0]]]), still)
     torch.testing.assert_close(moved[0, 0, :, 1:, 2:], pictures[0, :, :-1, :-2])
     torch.testing.assert_close(moved[1, 0, :, :-3], pictures[1, :, 3:])
     assert moved[0, 0, :, 0].abs().max() < 1e-6, "nothing comes from outside"
 
 
+def test_what_is_carried_turns_about_its_place() -> None:
+    pictures, place = torch.rand(1, 3, 9, 9), torch.full((1, 1, 2), 4.0)
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    turned = carry(pictures, place, place, quarter[None, None])
+    torch.testing.assert_close(turned[:, 0], pictures.rot90(1, (2, 3)))
+
+
 def test_what_is_absent_leaves_no_trace() -> None:
     torch.manual_seed(0)
-    compositor = Compositor(entities=2, robot=3, width=8).eval()
-    scene = Scene(torch.rand(1, 2, 2) * 32, torch.full((1, 2), 6.0), torch.tensor([[1.0, 0.0]]), torch.rand(1, 3))
+    compositor = Compositor(entities=2, moved=0, robot=3, width=8).eval()
+    there = torch.tensor([[1.0, 0.0]])
+    scene = Scene(torch.rand(1, 2, 2) * 32, torch.full((1, 2), 6.0), there, torch.zeros(1, 2, 2), torch.rand(1, 3))
     assert not spots(scene, 16, 16)[:, 1].any() and spots(scene, 16, 16)[:, 0].any()
     reference, empty = torch.rand(1, 3, 32, 32) - 0.5, torch.zeros(1, 3, 32, 32)
     elsewhere = scene._replace(places=scene.places + torch.tensor([0.0, 9.0])[:, None])

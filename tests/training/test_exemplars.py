@@ -1,0 +1,50 @@
+"""Exemplars are training frames of postures far apart, and one of another episode shows how the robot looks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from models import make_model
+
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
+from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.exemplars import far_apart, keep_exemplars
+from gwm_sim.training.phases.reference_renderer import exchange
+
+
+def test_each_is_the_farthest_from_those_before() -> None:
+    line = torch.tensor([[0.0], [1.0], [2.0], [10.0], [9.0]])
+    assert far_apart(line, 3).tolist() == [0, 3, 4 - 2]
+    assert far_apart(line[:2], 5).tolist() == [0, 1, 0, 1, 0], "of few places from the beginning again"
+
+
+def test_only_things_of_one_kind_change_places() -> None:
+    config = replace(make_model(objects=2).config.dynamics, objects=5, kinds=(0, 1, 0, 2, 1))
+    kinds, generator = torch.tensor(config.kinds), torch.Generator().manual_seed(0)
+    orders = torch.stack([exchange(config, generator) for _ in range(50)])
+    assert (kinds[orders] == kinds).all()
+    assert len(orders.unique(dim=0)) == 4, "of both pairs"
+    assert exchange(replace(config, kinds=()), generator).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_model_keeps_frames_that_it_learned_from(tiny_data: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=(tiny_data,), out=tmp_path / "world", preset="tiny", steps=1)
+    data = load_training_data(config.data)
+    model = build(config, PRESETS["tiny"], data)
+    kept = keep_exemplars(model, data)
+    assert len(kept.unique()) == model.config.dynamics.exemplars > 1
+    assert not data.validation()[data.episode_of(kept)].any()
+    renderer = model.renderer
+    assert renderer is not None
+    assert torch.equal(renderer.exemplar_frames, data.frames[kept])
+    telemetry = data.telemetry[kept]
+    assert torch.equal(renderer.alike(telemetry, model.dynamics), torch.arange(len(kept)))
+    spared = torch.eye(len(kept), dtype=torch.bool)
+    assert not (renderer.alike(telemetry, model.dynamics, spared) == torch.arange(len(kept))).any()
+
+
+def test_exemplars_are_part_of_a_model(tiny_checkpoint: Path) -> None:
+    renderer = WorldModel.load(tiny_checkpoint).renderer
+    assert renderer is not None and renderer.exemplar_frames.any()
