@@ -69,7 +69,7 @@ if [ "$more" = more ]; then
 fi
 
 $gwm train --data "${seen[@]}" --motion "${moved[@]}" \
-    --out "$folder/model" --name gwm-mini --minutes "$minutes" --patience 1 --resume
+    --drawing latents --out "$folder/model" --name gwm-mini --minutes "$minutes" --patience 1 --resume
 model=$folder/model
 
 if [ "$more" = more ]; then

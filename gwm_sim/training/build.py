@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gwm_sim.data.cameras import Camera, FloatArray
 from gwm_sim.data.schema import Command, Schema
@@ -59,7 +59,17 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     model.tokenizer.fit_background(data.frames[spread])
     fit_points(model, data, preset.found_in, config.seed)
     fit_turns(model, data, preset.found_in, config.seed)
+    for found in (model.dynamics.robot_points, model.turn_encoder):
+        if found is not None:
+            round_as_stored(found)
     return model
+
+
+@torch.no_grad()
+def round_as_stored(module: nn.Module) -> None:
+    """Give weights, in place, the values that a checkpoint will hold: what learns from them later learns from these."""
+    for parameter in module.parameters():
+        parameter.copy_(parameter.half())
 
 
 def chosen_cameras(names: Sequence[str], schema: Schema) -> list[Camera]:
@@ -148,12 +158,20 @@ def drawing(
     tokenizer: TokenizerConfig,
     source: WorldModel | None,
 ) -> dict[str, Any]:
-    """Options of a renderer that draws from a reference; as `source` draws, where things were measured."""
+    """Options of a renderer that draws from a reference, where that is asked for.
+
+    Raises:
+        ConfigError: Latents are asked for, of things that were not measured.
+    """
     schema = data.schema
     measured = bool(schema.object_names) and schema.provenance != "tracked"
-    if source is not None and measured:
+    if config.path == "video" or not told:
+        return {}
+    if config.drawing == "latents" and not measured:
+        raise ConfigError("--drawing latents needs data whose objects were measured; leave it out, or --path video")
+    if config.drawing == "auto" and source is not None and measured:
         return {name: getattr(source.config.dynamics, name) for name in DRAWING}
-    if config.path == "video" or not told or not preset.reference:
+    if config.drawing == "latents":
         return {}
     things = len(schema.object_names)
     known = preset.exemplars * USUAL // math.prod(tokenizer.frame[:2])

@@ -20,6 +20,9 @@ ALL = (*NEEDED, "depth")
 Route = Literal["auto", "objects", "video"]
 """How a model predicts: from robot, things and a residual, of which things must be known; or from pictures."""
 
+Drawing = Literal["auto", "reference", "latents"]
+"""How a model draws where its state is known: from the last real frame, or latents of the picture."""
+
 FINE_TUNING = 0.3  # times the usual learning rates, when training starts from the weights of another model
 
 
@@ -88,6 +91,9 @@ class TrainConfig:
     path: Route = "auto"
     """How the model predicts: objects, from where robot and things are, measured or tracked; or video, from pictures
     alone, whatever is known of things. auto does as objects, with the robot alone where nothing is known of things."""
+    drawing: Drawing = "auto"
+    """How pictures are drawn where robot and things are known: reference, from the last real frame; or latents, which
+    is for measured things alone. auto does as `init` does where things were measured, else as reference."""
     track: bool = True
     """Find the things in files that say nothing of objects, and learn where they are; needs the extra `track`. Its
     minutes are part of `minutes`. Tracked copies of the files are written to `out`."""

@@ -166,7 +166,10 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         return
     if model.renderer is not None:  # it learns the residual, which the dynamics is to predict
         if "painter" in phases:
-            learn(trainer, ReferenceRendererPhase(model, data, codes, preset, seed), config)
+            phase = ReferenceRendererPhase(model, data, codes, preset, seed)
+            if "dynamics" not in phases:  # which predicts the residual as it is
+                phase.spared = ("residual_encoder.",)
+            learn(trainer, phase, config)
         data.residual = unexplained(model, data, codes)
         if "dynamics" in phases:
             learn(trainer, ObjectDynamicsPhase(model, data, preset, seed), config, rolled_out)

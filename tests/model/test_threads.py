@@ -11,7 +11,7 @@ import pytest
 import torch
 from models import make_context, make_model
 
-from gwm_sim.model import threads
+from gwm_sim.model import checkpoint, threads
 from gwm_sim.model.threads import all_threads, rows_for_all, spins, threads_for
 from gwm_sim.model.world_model import WorldModel
 
@@ -161,6 +161,7 @@ def test_a_failing_step_gives_the_threads_back(given: int, monkeypatch: pytest.M
 def test_shipped_models_wait_longer_for_their_threads_where_these_sleep(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checkpoint, "multiplies_bfloat16", lambda _: True)  # else decoding is more work
     model = WorldModel.load(name, "cpu")
     monkeypatch.setattr(threads, "WORTHWHILE", 8.5e8)  # as under the command `gwm`
     assert rows_for_all(model.work["decoding"]) > 1

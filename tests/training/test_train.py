@@ -29,7 +29,6 @@ from gwm_sim.training.config import PRESETS, Route, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
-from gwm_sim.training.phases.phase import RENDERS
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
 from gwm_sim.training.phases.video_dynamics import VideoDynamicsPhase
 from gwm_sim.training.pipeline import LOCK_FILE, about_targets, write_initial_states
@@ -120,7 +119,7 @@ def test_one_phase_learns_and_all_else_stays_as_it_is(
     assert tuned.tokenizer_digest() == source.tokenizer_digest() and tuned.digest() != source.digest()
     theirs, own = source.state_dict(), tuned.state_dict()
     changed = {name for name in own if not torch.equal(own[name], theirs[name])} - {"calibration"}
-    rendering = {name for name in changed if name.startswith(RENDERS)}
+    rendering = {name for name in changed if name.startswith("renderer.")}
     assert changed and rendering == (changed if phase == "painter" else set())
     assert {name.startswith("locator.") for name in changed} == {phase == "locator"}
     assert set(json.loads((tmp_path / "run/report.json").read_text())["held_out"]) == {phase}

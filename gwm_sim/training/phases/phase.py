@@ -46,7 +46,7 @@ class WorldModelPhase(ABC):
     rate: float
     since: float = 0.0  # progress from which what is learned is what the loss on validation episodes measures
     learned: ClassVar[tuple[str, ...]]  # how the names of the weights begin that are learned,
-    spared: ClassVar[tuple[str, ...]] = ()  # but for those that begin so
+    spared: tuple[str, ...] = ()  # but for those that begin so
 
     def __init__(
         self, model: WorldModel, data: TrainingData, preset: Preset, seed: int, length: int = 1, seen: bool = True
