@@ -83,17 +83,18 @@ class ReferenceRendererPhase(WorldModelPhase):
     def residuals(
         self, frames: Sequence[Tensor], states: Sequence[PhysicalState], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """What is told of the residuals of references and of what is drawn, (B, R): often those of the reference
-        alone, so that they stand for what stays, sometimes none."""
+        """What is told of the residuals of references and of what is drawn, (B, R): of the scene often those of the
+        reference alone, so that they stand for what stays, sometimes none; always how things are turned."""
         model = self.model
         before, after = (
             model.unexplained(self.data.frames[i].to(model.device), self.codes[i].to(model.device), state.objects)
             for i, state in zip(frames, states, strict=True)
         )
         chance = torch.rand(2, len(before), 1, generator=generator).to(before.device)
-        after = after.where(chance[0] > EARLIER, before)
+        of_things = torch.arange(before.shape[1], device=before.device) >= model.config.dynamics.of_scene
+        after = after.where((chance[0] > EARLIER) | of_things, before)
         blur = BLUR * torch.randn(2, *before.shape, generator=generator).to(before.device)
-        told = chance[1] > UNTOLD
+        told = (chance[1] > UNTOLD) | of_things
         return (before + blur[0]).where(told, 0.0), (after + blur[1]).where(told, 0.0)
 
 
