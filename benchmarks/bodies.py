@@ -78,7 +78,8 @@ def begin(model: WorldModel, episodes: list[Episode], start: int) -> Segment:
     c = model.config.dynamics
     codes = torch.zeros(b, CONTEXT, c.tokens, c.token_numbers, dtype=torch.uint8)
     known = [[episode.properties.get(name, torch.nan) for name in names] for episode in episodes]
-    return Segment.of(codes, telemetry, seen, actions, torch.tensor(known))
+    unseen = torch.zeros(b, CONTEXT, c.residual)
+    return Segment.of(codes, telemetry, seen, actions, torch.tensor(known), residual=unseen)
 
 
 def measure(model: WorldModel, episodes: list[Episode], stride: int, by_sight: bool = False) -> dict[str, Any]:
