@@ -112,8 +112,9 @@ class DynamicsConfig:
     pairs: bool = False  # whether objects see each other one by one, of which there may then be any number
     gaps: bool = False  # whether objects may be absent: their places are NaN meanwhile
     points: int = 0  # points of the robot in the picture of each camera, which telemetry tells after some learning
-    residual: int = 0  # numbers for what robot and places of things do not explain of a picture; the last of these are
-    turns: bool = False  # cosine and sine of how each thing is turned in the picture of the main camera
+    residual: int = 0  # numbers for what robot and places of things do not explain of a picture
+    turns: bool = False
+    """Whether the last of these are cosine and sine of how each thing is turned in the picture of the main camera."""
     reference: int = 0
     """Channels at half resolution of the network that draws from a reference, the last real frame; 0 where pictures are
     drawn as latents."""

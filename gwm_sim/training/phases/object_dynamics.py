@@ -161,10 +161,13 @@ class ObjectDynamicsPhase(WorldModelPhase):
         return mean(robust(telemetry)), weighted(robust(objects), surely), likelihood
 
     def beside(self, made: NextFrame, future: Segment) -> dict[str, Tensor]:
-        """Losses of what only some worlds have, in their weights: a residual and absent objects."""
-        losses = {}
-        if self.dynamics.config.residual:
-            losses["residual"] = robust((made.residual - future.residual).abs() / RESIDUAL_CHANGE).mean()
+        """Losses of what only some worlds have, in their weights: a residual, turns and absent objects."""
+        losses, c = {}, self.dynamics.config
+        apart = robust((made.residual - future.residual).abs() / RESIDUAL_CHANGE)
+        if c.of_scene:
+            losses["residual"] = apart[..., : c.of_scene].mean()
+        if c.turns:
+            losses["turns"] = apart[..., c.of_scene :].mean()
         if made.presence is not None:
             there = future.objects[..., 0].isfinite().float()
             losses["presence"] = PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(made.presence, there)
