@@ -17,6 +17,7 @@ CHANNELS = 16  # of each cell
 WIDTH = 128
 CROP = 24  # pixels per side of what is looked at of a thing, which is
 AROUND = 2.0  # times its size
+ANGLES = 48  # at which a thing is compared with its look
 FAINT = 0.1  # length of a turn below which it is not told
 
 
@@ -37,34 +38,46 @@ class ResidualEncoder(nn.Module):
         return self.whole(cells.unflatten(0, grid.shape[:2]).flatten(1)).float()
 
 
-class TurnEncoder(nn.Module):
-    """From what the main camera sees around each thing to how it is turned, as cosine and sine of an angle.
+class TurnReader(nn.Module):
+    """How each thing is turned in the picture of the main camera: the angle at which it is most like its usual look.
 
-    What counts as no turn is the network's choice, which learns by itself (`training/turns.py`): to turn what it is
-    shown is to turn what it says.
+    What it is compared with is the picture less the empty scene, so that nothing else that lies there points anywhere.
     """
 
+    looks: Tensor  # (K, 3, CROP, CROP), of things at angle 0, see `training/turns.py`
     turning: Tensor  # (K,), 1 of things of which a turn can be told, else 0
+    window: Tensor  # (CROP, CROP), a disc with a soft edge: what is in it stays in it at all angles
 
     def __init__(self, things: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *(nn.Conv2d(3, CHANNELS, 4, stride=2, padding=1), nn.SiLU()),
-            *(nn.Conv2d(CHANNELS, 2 * CHANNELS, 4, stride=2, padding=1), nn.SiLU(), nn.Flatten()),
-            *(nn.Linear(2 * CHANNELS * (CROP // 4) ** 2, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 2)),
-        )
+        self.register_buffer("looks", torch.zeros(things, 3, CROP, CROP))
         self.register_buffer("turning", torch.zeros(things))
+        steps = torch.linspace(-1, 1, CROP)
+        window = (4 * (1 - torch.hypot(steps[:, None], steps))).clamp(0, 1)
+        self.register_buffer("window", window, persistent=False)
 
     def forward(self, pictures: Tensor, places: Tensor, sizes: Tensor) -> Tensor:
-        """Turns (B, K, 2) in pictures (B, 3, H, W) around 0 of things at places (B, K, 2) [px] of sizes (B, K) [px]; 0
-        of what is absent, whose place is NaN, and of what cannot be told."""
+        """Turns (B, K, 2), cosine and sine, of things at places (B, K, 2) [px] of sizes (B, K) [px] in pictures
+        (B, 3, H, W), less the empty scene; 0 of what is absent, whose place is NaN, and of what cannot be told."""
         there = places[..., 0].isfinite() * self.turning
-        crops = cut(pictures, places.nan_to_num(0.0), AROUND * sizes.nan_to_num(0.0), torch.zeros_like(places[..., 0]))
-        return self.read(crops.flatten(0, 1)).unflatten(0, there.shape) * there[..., None]
+        upright = torch.zeros_like(there)
+        crops = cut(pictures, places.nan_to_num(0.0), AROUND * sizes.nan_to_num(0.0), upright)
+        angles = torch.stack([best_angle(self.window * c, x) for c, x in zip(crops.unbind(1), self.looks, strict=True)])
+        return torch.stack((angles.cos(), angles.sin()), dim=-1).transpose(0, 1) * there[..., None]
 
-    def read(self, crops: Tensor) -> Tensor:
-        """Turns (N, 2) of crops (N, 3, CROP, CROP)."""
-        return F.normalize(self.layers(crops).float(), dim=-1)
+
+def best_angle(crops: Tensor, look: Tensor) -> Tensor:
+    """Angles (N,) at which a look (3, CROP, CROP) differs least from crops (N, 3, CROP, CROP), by least squares at
+    `ANGLES` of them and a parabola through the best one and its neighbours."""
+    angles = 2 * torch.pi * torch.arange(ANGLES, device=look.device) / ANGLES
+    middle = torch.full((1, ANGLES, 2), (CROP - 1) / 2, device=look.device)
+    sides = torch.full((1, ANGLES), float(CROP), device=look.device)
+    turned = cut(look[None], middle, sides, -angles[None])[0].flatten(1)  # (ANGLES, ...)
+    score = 2 * crops.flatten(1) @ turned.T - turned.square().sum(dim=1)  # (N, ANGLES)
+    best = score.argmax(dim=1, keepdim=True)
+    before, at, after = (score.gather(1, (best + step) % ANGLES)[:, 0] for step in (-1, 0, 1))
+    beyond = 0.5 * (before - after) / (before - 2 * at + after).clamp_max(-1e-6)
+    return 2 * torch.pi * (best[:, 0] + beyond.clamp(-0.5, 0.5)) / ANGLES
 
 
 def cut(pictures: Tensor, places: Tensor, sides: Tensor, angles: Tensor) -> Tensor:

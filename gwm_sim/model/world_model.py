@@ -22,7 +22,7 @@ from gwm_sim.model.dynamics import IMAGINED
 from gwm_sim.model.heads import Locator, PictureLocator, TaskHead, nearest_order
 from gwm_sim.model.latents import choose
 from gwm_sim.model.rendering.pictures import PictureModel
-from gwm_sim.model.residual import ResidualEncoder, TurnEncoder
+from gwm_sim.model.residual import ResidualEncoder, TurnReader
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
 from gwm_sim.model.tokenizer import to_images
@@ -45,7 +45,7 @@ class WorldModel(PictureModel):
         )
         numbers = config.dynamics.of_scene
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
-        self.turn_encoder = TurnEncoder(config.dynamics.objects) if config.dynamics.turns else None
+        self.turn_reader = TurnReader(config.dynamics.objects) if config.dynamics.turns else None
         self.task_head = TaskHead(config.heads, self.dynamics) if config.heads.tasks else None
         self.register_buffer("calibration", torch.ones(2))
 
@@ -266,12 +266,15 @@ class WorldModel(PictureModel):
         if self.residual_encoder is not None and codes.shape[1] == c.tokenizer.tokens:
             whole = self.residual_encoder(self.tokenizer.unpack(codes))
             residual = torch.cat((whole, residual[:, c.dynamics.of_scene :]), dim=1)
-        if self.turn_encoder is not None:
+        if self.turn_reader is not None:
             assert self.renderer is not None
-            pictures = to_images(frames[:, :, : c.tokenizer.width], views=1)[:, 0]
-            turns = self.turn_encoder(pictures, *self.renderer.things(objects)).flatten(1)
+            turns = self.turn_reader(self.beside(frames), *self.renderer.things(objects)).flatten(1)
             residual = torch.cat((residual[:, : c.dynamics.of_scene], turns), dim=1)
         return residual
+
+    def beside(self, frames: Tensor) -> Tensor:
+        """How the main view of frames (B, H, V*W, 3) uint8 differs from the empty scene, (B, 3, H, W)."""
+        return to_images(frames[:, :, : self.config.tokenizer.width], views=1)[:, 0] - self.tokenizer.backgrounds[0]
 
     def novelty(self, frames: Tensor) -> Tensor:
         """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""

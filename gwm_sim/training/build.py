@@ -58,10 +58,9 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
     model.tokenizer.fit_background(data.frames[spread])
     fit_points(model, data, preset.found_in, config.seed)
-    fit_turns(model, data, preset.found_in, config.seed)
-    for found in (model.dynamics.robot_points, model.turn_encoder):
-        if found is not None:
-            round_as_stored(found)
+    if model.dynamics.robot_points is not None:
+        round_as_stored(model.dynamics.robot_points)
+    fit_turns(model, data, config.seed)
     return model
 
 

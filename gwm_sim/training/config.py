@@ -42,7 +42,7 @@ class Preset:
     memory: int = 192
     pack: int = 2
     noise: int = 0
-    found_in: int = 800  # updates for what is found beforehand: points of the robot, and turns of things
+    found_in: int = 800  # updates in which points of the robot are found
     residual: int = 16
     reference: int = 32
     exemplars: int = 256  # of 64x64 pixels, fewer of larger ones

@@ -54,7 +54,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dynamics.": (),
     "renderer.": ("robot", "objects", "picture"),
     "residual_encoder.": ("picture",),
-    "turn_encoder.": ("picture", "objects"),
+    "turn_reader.": ("picture", "objects"),
 }
 """What weights and scales need, by the beginning of their name; the first that fits counts."""
 

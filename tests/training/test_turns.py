@@ -25,9 +25,9 @@ def turns(*angles: float) -> torch.Tensor:
     return torch.stack((angle.cos(), angle.sin()), dim=-1)
 
 
-def half_disc(angle: float, size: int, round: bool) -> np.ndarray:
-    """A square picture of a disc in its middle, of which half is white: that where an angle points to."""
-    row, column = np.mgrid[:size, :size] - (size - 1) / 2
+def half_disc(angle: float, place: np.ndarray, size: int, round: bool) -> np.ndarray:
+    """A square picture of a disc at a place (2,), of which half is white: that where an angle points to."""
+    row, column = np.mgrid[:size, :size] - place[::-1, None, None]
     inside = np.hypot(row, column) < SIZE / 2
     half = column * math.cos(angle) + row * math.sin(angle) > 0
     frame = np.zeros((size, size, 3), np.uint8)
@@ -36,7 +36,7 @@ def half_disc(angle: float, size: int, round: bool) -> np.ndarray:
 
 
 def record(path: Path, round: bool) -> TrainingData:
-    """A thing that lies in the middle of the picture and turns, as the first number of the telemetry says."""
+    """A thing that lies somewhere and turns, as the first number of the telemetry says."""
     schema = replace(make_schema(), tracked=("front",), object_frame="image")
     writer, rng = EpisodeWriter(path, schema), np.random.default_rng(0)
     for k in range(12):
@@ -47,12 +47,12 @@ def record(path: Path, round: bool) -> TrainingData:
         telemetry = episode.telemetry.copy()
         telemetry[:, 0] = angles
         side = schema.cameras["front"].height
-        middle = np.array([(side - 1) / 2, (side - 1) / 2, SIZE])
+        place = rng.uniform(4, side - 5, 2)
         objects = episode.objects.copy()
-        objects[..., :3] = middle
-        frames = episode.frames | {"front": np.stack([half_disc(a, side, round) for a in angles])}
+        objects[..., :3] = *place, SIZE
+        frames = episode.frames | {"front": np.stack([half_disc(a, place, side, round) for a in angles])}
         count = objects.shape[:2]
-        seen = {"front": np.tile(np.array([*middle[:2], SIZE, SIZE, 1, 1], np.float32), (*count, 1))}
+        seen = {"front": np.tile(np.array([*place, SIZE, SIZE, 1, 1], np.float32), (*count, 1))}
         surely = np.ones(count, np.float32)
         writer.write(
             k,
@@ -74,10 +74,9 @@ def test_turns_are_told_of_what_does_not_look_the_same_from_all_sides(tmp_path: 
     data = record(tmp_path / "a.hdf5", round)
     config = TrainConfig(data=(tmp_path / "a.hdf5",), out=tmp_path / "x", steps=1, preset="tiny")
     torch.manual_seed(0)
-    model = build(config, replace(config.sizes, found_in=200), data)
-    encoder, renderer = model.turn_encoder, model.renderer
-    assert encoder is not None and renderer is not None
-    assert (encoder.turning == (0.0 if round else 1.0)).all()
+    model = build(config, config.sizes, data)
+    assert model.turn_reader is not None
+    assert (model.turn_reader.turning == (0.0 if round else 1.0)).all()
     frames = torch.arange(0, len(data.frames), 5)
     with torch.no_grad():
         residual = model.unexplained(data.frames[frames], torch.zeros(len(frames), 0, 0), data.objects[frames])
