@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gwm_sim.model.residual import AROUND, TurnReader, best_angle, cut, turned_back
+from gwm_sim.model.residual import AROUND, TurnReader, best_angle, cut
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
 
@@ -79,8 +79,5 @@ def alike(model: WorldModel, data: TrainingData, first: Tensor, second: Tensor, 
     first, second = first[both], second[both]
     one, other = (crops(model, data, x, thing, torch.zeros(len(x))) for x in (first, second))
     look = model.turn_reader.looks[thing]
-    angles = [best_angle(x, look) for x in (one, other)]
-    told = [torch.stack((x.cos(), x.sin()), dim=-1) for x in angles]
-    back = turned_back(*told)
-    turned = crops(model, data, first, thing, torch.atan2(back[..., 1, 0], back[..., 0, 0]))
+    turned = crops(model, data, first, thing, best_angle(one, look) - best_angle(other, look))
     return (turned - other).abs().mean(dim=(1, 2, 3)), (one - other).abs().mean(dim=(1, 2, 3))

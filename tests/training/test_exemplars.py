@@ -3,20 +3,24 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from models import make_model
 
+from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.exemplars import far_apart, keep_exemplars
-from gwm_sim.training.phases.reference_renderer import exchange
+from gwm_sim.training.phases import reference_renderer as phases
+from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase, exchange
 
 
 def test_each_is_the_farthest_from_those_before() -> None:
     line = torch.tensor([[0.0], [1.0], [2.0], [10.0], [9.0]])
-    assert far_apart(line, 3).tolist() == [0, 3, 4 - 2]
+    assert far_apart(line, 3).tolist() == [0, 3, 2]
     assert far_apart(line[:2], 5).tolist() == [0, 1, 0, 1, 0], "of few places from the beginning again"
 
 
@@ -48,3 +52,38 @@ def test_a_model_keeps_frames_that_it_learned_from(tiny_data: Path, tmp_path: Pa
 def test_exemplars_are_part_of_a_model(tiny_checkpoint: Path) -> None:
     renderer = WorldModel.load(tiny_checkpoint).renderer
     assert renderer is not None and renderer.exemplar_frames.any()
+
+
+def test_the_renderer_learns_from_exemplars_of_other_episodes_and_is_told_all_turns(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(data=(tiny_data,), out=tmp_path / "world", preset="tiny", steps=1)
+    data = load_training_data(config.data)
+    model = build(config, PRESETS["tiny"], data)
+    renderer, reader, scene = model.renderer, model.turn_reader, model.config.dynamics.of_scene
+    assert renderer is not None and reader is not None
+    reader.turning.fill_(1)
+    monkeypatch.setattr(phases, "UNTOLD", 1.0)
+    monkeypatch.setattr(phases, "BLUR", 0.0)
+    phase = ReferenceRendererPhase(model, data, encode_all(model, data, tmp_path / "x"), PRESETS["tiny"], seed=0)
+    wanted = data.windows(1, seen=True)[:8]
+    states = [phase.state(frames, torch.arange(2), torch.Generator()) for frames in (wanted + 1, wanted)]
+    _, after = phase.residuals((wanted + 1, wanted), states, torch.Generator())
+    told = model.unexplained(data.frames[wanted], phase.codes[wanted], states[1].objects)
+    assert not after[:, :scene].any() and told[:, scene:].any()
+    torch.testing.assert_close(after[:, scene:], told[:, scene:])
+
+    used: list[torch.Tensor] = []
+    alike = renderer.alike
+
+    def watched(telemetry: torch.Tensor, dynamics: Dynamics, spared: torch.Tensor | None = None) -> torch.Tensor:
+        assert spared is not None
+        near, best = alike(telemetry, dynamics), alike(telemetry, dynamics, spared)
+        used.append(spared.gather(1, torch.stack((near, best), dim=1)))
+        return best
+
+    monkeypatch.setattr(renderer, "alike", watched)
+    for step in range(8):
+        phase.loss(step, 0.5)
+    near, best = torch.cat(used).unbind(dim=1)
+    assert near.any() and not best.any(), "the nearest is often of the same episode, and never used"

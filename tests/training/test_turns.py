@@ -1,4 +1,4 @@
-"""How things are turned is learned from themselves, where it can be told, and turns them in pictures."""
+"""How things are turned is found from their looks, where it can be told, and turns them in pictures."""
 
 import math
 from dataclasses import replace
