@@ -64,6 +64,9 @@ TOKENS: Final = ("dynamics.position", "dynamics.painter.canvas")
 ABOUT_PICTURES: Final = ("picture", "read pictures", "grid", "camera")
 """Differences that do not matter to what becomes of robot and tracked objects."""
 
+OF_PICTURES: Final = ("dynamics.painter.", "dynamics.robot_points.")
+"""Weights of the dynamics that only pictures need, where things are known in metres."""
+
 OF_THE_DATA: Final = (
     "tokenizer.background",
     "tokenizer.usual_error",
@@ -153,7 +156,7 @@ def become(model: WorldModel, source: WorldModel, kept: Collection[str], why: st
         theirs = {
             name: value
             for name, value in theirs.items()
-            if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.painter.")
+            if name.startswith(("dynamics.", "task_head.")) and not name.startswith(OF_PICTURES)
         }
     model.load_state_dict(own | theirs)
 

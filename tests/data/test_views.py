@@ -101,17 +101,17 @@ def test_recorded_depth_is_what_the_twin_measures(recording: Path) -> None:
 
 
 def test_a_camera_on_the_arm_is_followed(recording: Path, model: WorldModel) -> None:
-    """Where the painter expects a cube in the wrist's view, the twin's own camera has it, at every step."""
+    """Where the renderer expects a cube in the wrist's view, the twin's own camera has it, at every step."""
     env: Any = gym.make("MuJoCo-BlockStack-v0", cameras=CAMERAS, size=32, rendering="fast")
     env.reset(seed=0)
     token = model.config.tokenizer.token
-    assert model.config.dynamics.rides == (False, True)
+    assert model.renderer is not None and model.renderer.rides == (False, True)
     for step in range(8):
         observation, *_ = env.step(np.array([0.5, -0.5 + 0.2 * step, -0.6, 0.0], np.float32))
         places = torch.from_numpy(env.unwrapped.objects()[:, :3])
         hand = torch.from_numpy(observation["agent_pos"][spec.EE])
         origins = (torch.zeros(3), hand)
-        for view, camera, origin in zip(model.dynamics.painter.view, CAMERAS, origins, strict=True):
+        for view, camera, origin in zip(model.renderer.view, CAMERAS, origins, strict=True):
             tokens, _ = project(view, (places - origin).float())
             pixels = token * tokens + (token - 1) / 2
             np.testing.assert_allclose(pixels, env.unwrapped.camera_info()[camera].project(places), atol=0.5)
@@ -149,7 +149,10 @@ def test_the_main_view_alone_is_enough_to_begin(recording: Path, model: WorldMod
     assert torch.equal(alone.codes[:, :half], whole.codes[:, :half])
     assert torch.equal(alone.objects, whole.objects)
     body = PhysicalState(alone.telemetry[:, None], alone.objects[:, None])
-    assert torch.equal(alone.codes[:, half:], model.render(body, body)[:, half:])
+    assert torch.equal(alone.codes[:, half:], model.unseen(body, alone.residual[:, None]))
+    shown = model.decode(alone)
+    assert torch.equal(shown[:, :, :32], frames[:, -1, :, :32])
+    assert torch.equal(shown[:, :, 32:], model.tokenizer.decode(alone.codes)[:, :, 32:])
     with pytest.raises(ValueError, match="frames must have shape"):
         model.encode(frames[..., :48, :], telemetry, actions)
 
@@ -306,7 +309,7 @@ def test_a_known_world_is_learned_to_be_seen_otherwise(tiny_checkpoint: Path, re
     before, after = (WorldModel.load(folder, "cpu") for folder in (tiny_checkpoint, out))
     theirs = before.state_dict()
     for name, value in after.state_dict().items():
-        if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.painter."):
+        if name.startswith(("dynamics.", "task_head.")) and not name.startswith("dynamics.robot_points."):
             assert torch.equal(value, theirs[name]), name
     with pytest.raises(ConfigError, match="does not fit the data"):
         train(TrainConfig(data=(recording,), out=out, init=str(tiny_checkpoint), phases=("painter",), **words))
