@@ -48,7 +48,7 @@ def reconstruction_report(model: WorldModel, test: OpenLoopTest) -> dict[str, An
 def reconstruct(model: WorldModel, frames: Array) -> Array:
     """What the tokenizer makes of frames (F, H, V*W, 3) uint8."""
     parts = torch.from_numpy(frames).split(AT_ONCE)
-    return np.concatenate([model.detokenize(model.tokenize(part)).cpu().numpy() for part in parts])
+    return np.concatenate([model.reconstruct(part).cpu().numpy() for part in parts])
 
 
 def kept_of(tracker: Tracker, true: Array, shown: Array) -> Array:

@@ -99,7 +99,7 @@ class WorldModel(PictureModel):
         if properties is None:
             properties = torch.full((b, c.dynamics.properties), torch.nan)
         telemetry = telemetry.to(self.device, torch.float32)
-        pictures = frames.to(self.device).flatten(0, 1)
+        pictures, _ = self.in_usual_light(frames.to(self.device).flatten(0, 1))
         with threads_for(len(pictures) * self.tokenizer.work_of_features * (1 if alone else c.tokenizer.views)):
             features = self.tokenizer.features(pictures)
             codes = self.tokenizer.codes(features)
@@ -246,7 +246,7 @@ class WorldModel(PictureModel):
     def features(self, frames: Tensor) -> Tensor:
         """What the tokenizer sees in the main view before it rounds, (B, channels, H/8, W/8)."""
         with threads_for(len(frames) * self.tokenizer.work_of_features):
-            return self.tokenizer.features(frames.to(self.device))[:, 0]
+            return self.tokenizer.features(self.in_usual_light(frames.to(self.device))[0])[:, 0]
 
     def locate(self, features: Tensor, telemetry: Tensor) -> Tensor:
         """Object positions (B, K, 3) [m], or in the image frame, from `features` and telemetry (B, P), NaN of what is
@@ -278,7 +278,7 @@ class WorldModel(PictureModel):
 
     def novelty(self, frames: Tensor) -> Tensor:
         """How unfamiliar pictures (B, H, V*W, 3) look, (B,), about 1 for a familiar one."""
-        frames = frames.to(self.device)
+        frames, _ = self.in_usual_light(frames.to(self.device))
         return self.tokenizer.novelty(frames, self.tokenizer.encode(frames))
 
     # --- reading a state ----------------------------------------------------------------------------------------------

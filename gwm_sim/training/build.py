@@ -24,6 +24,7 @@ from gwm_sim.training.points import fit_points
 from gwm_sim.training.turns import fit_turns
 
 POINTS = 6  # of the robot
+AT_ONCE = 1024  # frames
 USUAL = 64 * 64  # pixels of a frame
 DRAWING = ("points", "residual", "turns", "reference", "exemplars")
 FAR = 100.0  # tokens
@@ -55,13 +56,34 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         heads=heads_config(preset, data, dynamics, source),
     )
     model = WorldModel(whole, data.statistics())
-    spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    model.tokenizer.fit_background(data.frames[spread])
+    fit_empty_scene(model, data, source if "tokenizer" in config.kept else None)
     fit_points(model, data, preset.found_in, config.seed)
     if model.dynamics.robot_points is not None:
         round_as_stored(model.dynamics.robot_points)
     fit_turns(model, data, config.seed)
     return model
+
+
+@torch.no_grad()
+def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | None) -> None:
+    """Take in the empty scene, in place, and take all frames of the data to its light, where the model draws from a
+    reference: to that of `source`, whose tokenizer is kept."""
+    spread = torch.linspace(0, len(data.frames) - 1, 256).long()
+    own, known = model.tokenizer, source and source.tokenizer.background
+    own.fit_background(data.frames[spread])
+    if model.renderer is None:
+        return
+    same = known is not None and known.shape == own.background.shape
+    if same:
+        own.background.copy_(known)
+    factors = []
+    for frames in data.frames.split(AT_ONCE):
+        usual, light = model.in_usual_light(frames)
+        frames.copy_(usual)
+        factors.append(light.log().mean(dim=(1, 2, 3)))
+    data.light = float(torch.cat(factors).std())
+    if not same:
+        own.fit_background(data.frames[spread])
 
 
 @torch.no_grad()

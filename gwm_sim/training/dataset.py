@@ -82,6 +82,7 @@ class TrainingData:
     weights: Tensor  # (E,) how often the windows of each episode are drawn, compared with those of the others
     split: Tensor  # (E,) 0 where a mask such as `valid` says that an episode is trained on, 1 where it says that
     # it is not, and -1 where its file has no such mask
+    light: float = 0.0  # usual share by which the light of frames differed, before they were taken to that of one scene
 
     @property
     def episodes(self) -> int:

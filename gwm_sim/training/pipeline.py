@@ -52,6 +52,9 @@ ROUNDS = 2
 AGAIN = 0.5
 """Times the learning rate of the second one, which begins where the first has come to rest."""
 
+DRIFTS = 0.01
+"""Usual change of the light from which it is worth a word."""
+
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
 PIXELS = 256 * 64 * 64  # of the initial states: 256 of 64 pixels, fewer of larger pictures
@@ -95,6 +98,10 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         tell(what_was_chosen(recordings, data, model.config.dynamics.from_pixels))
         if (targets := about_targets(model)) is not None:
             tell(targets)
+        if data.light > DRIFTS:
+            tell(
+                f"light changes by {data.light:.0%} from picture to picture: it is taken out, and put back when drawing"
+            )
         if inheritance is not None:
             tell(f"kept {inheritance}")
         if borrowed:

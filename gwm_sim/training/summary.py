@@ -46,7 +46,7 @@ def sample_tokenizer(model: WorldModel, data: TrainingData, folder: Path, step: 
     """Write frames beside their reconstructions."""
     first = data.windows(1, validation=True, seen=True)
     frames = data.frames[first[torch.linspace(0, len(first) - 1, 10).long()]]
-    decoded = model.detokenize(model.tokenize(frames)).cpu()
+    decoded = model.reconstruct(frames).cpu()
     write_png(
         folder / f"tokenizer-{step:06d}.png",
         contact_sheet({"real": list(frames.numpy()), "decoded": list(decoded.numpy())}),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from gwm_sim.model.rendering.exposure import relit
 from gwm_sim.training.build import build, ground
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
@@ -30,3 +31,19 @@ def test_the_ground_is_where_most_things_are(tiny_data: Path, tmp_path: Path) ->
         TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1), PRESETS["tiny"], data
     ).config.heads
     assert heads.in_picture and len(heads.ground) == 3
+
+
+def test_light_that_changes_is_taken_out_of_what_is_drawn_from_a_reference(tiny_data: Path, tmp_path: Path) -> None:
+    """Latents are learned from pictures as they are: shipped models were."""
+    for drawing in ("reference", "latents"):
+        config = TrainConfig(data=(tiny_data,), out=tmp_path / "world", preset="tiny", steps=1, drawing=drawing)
+        even, uneven = load_training_data(config.data), load_training_data(config.data)
+        dim = uneven.frames[::2]
+        dim.copy_(relit(dim, torch.tensor(0.8)))
+        build(config, PRESETS["tiny"], even), build(config, PRESETS["tiny"], uneven)
+        apart = (even.frames.float() / 255 - uneven.frames.float() / 255).abs().mean()
+        if drawing == "reference":
+            assert even.light < 0.01 and uneven.light > 0.05
+            assert apart < 0.01
+        else:
+            assert apart > 0.03

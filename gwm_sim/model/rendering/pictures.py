@@ -14,6 +14,7 @@ from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.heads import DepthHead
 from gwm_sim.model.latents import choose
 from gwm_sim.model.object_dynamics import ObjectDynamics
+from gwm_sim.model.rendering.exposure import exposure, relit
 from gwm_sim.model.rendering.reference_renderer import ReferenceRenderer
 from gwm_sim.model.state import PhysicalState, Rollout, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
@@ -46,7 +47,7 @@ class PictureModel(StoredModel):
         if state.drawn.all():
             return state
         if self.renderer is not None:
-            codes = self.tokenizer.encode(self.decode(state))
+            codes = self.tokenize(self.decode(state))
             return replace(state, codes=codes, drawn=torch.ones_like(state.drawn))
         physical = PhysicalState(state.telemetry[:, None], state.objects[:, None])
         before = PhysicalState(state.previous_telemetry[:, None], state.previous_objects[:, None])
@@ -89,16 +90,36 @@ class PictureModel(StoredModel):
     def drawn_from(
         self, reference: Tensor, shown: tuple[PhysicalState, Tensor], wanted: tuple[PhysicalState, Tensor]
     ) -> Tensor:
-        """Pictures (B, H, V*W, 3) uint8 of `wanted` states and residuals (B, R), from references that are `shown`."""
+        """Pictures (B, H, V*W, 3) uint8 of `wanted` states and residuals (B, R), from references that are `shown`, in
+        the light of these."""
         assert self.renderer is not None
         views = self.config.tokenizer.views
+        usual, light = self.in_usual_light(reference)
         with threads_for(len(reference) * views * self.renderer.work):
-            images = to_images(reference, views)
-            return to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
+            images = to_images(usual, views)
+            drawn = to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
+        return relit(drawn, light)
+
+    def in_usual_light(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (B, H, V*W, 3) uint8, of all views or the main one, as bright as the empty scene, and how many times
+        as bright they were, (B, 1, V*W, 3). A world that draws latents takes them as they are."""
+        light = frames.new_ones(1, dtype=torch.float32)
+        if self.renderer is None:
+            return frames, light
+        c = self.config
+        still = [not c.schema.cameras[name].moving for name in (c.camera, *c.others)]
+        still = still[: frames.shape[2] // c.tokenizer.width]
+        light = exposure(frames, self.tokenizer.empty()[:, : frames.shape[2]], still)
+        return relit(frames, 1 / light), light
 
     def tokenize(self, frames: Tensor) -> Tensor:
         """Latents (B, N, M) uint8 of pictures (B, H, V*W, 3) uint8."""
-        return self.tokenizer.encode(frames.to(self.device))
+        return self.tokenizer.encode(self.in_usual_light(frames.to(self.device))[0])
+
+    def reconstruct(self, frames: Tensor) -> Tensor:
+        """Pictures (B, H, V*W, 3) uint8 as latents keep them, in their own light."""
+        usual, light = self.in_usual_light(frames.to(self.device))
+        return relit(self.tokenizer.decode(self.tokenizer.encode(usual)), light)
 
     def detokenize(self, codes: Tensor) -> Tensor:
         """Pictures (..., H, V*W, 3) uint8 of latents (..., N, M)."""
