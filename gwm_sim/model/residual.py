@@ -18,11 +18,16 @@ WIDTH = 128
 CROP = 24  # pixels per side of what is looked at of a thing, which is
 AROUND = 2.0  # times its size
 ANGLES = 48  # at which a thing is compared with its look
+NEEDED = 0.02  # of what is drawn
 FAINT = 0.1  # length of a turn below which it is not told
 
 
 class ResidualEncoder(nn.Module):
     """From the latents of all views to the numbers of the whole scene, in [-1, 1]."""
+
+    worth: (
+        Tensor  # (), by which share drawn pictures were nearer where these are told; they are 0 where it was too small
+    )
 
     def __init__(self, config: TokenizerConfig, numbers: int) -> None:
         super().__init__()
@@ -31,11 +36,12 @@ class ResidualEncoder(nn.Module):
         self.whole = nn.Sequential(
             nn.SiLU(), nn.Linear(CHANNELS * cells, WIDTH), nn.SiLU(), nn.Linear(WIDTH, numbers), nn.Tanh()
         )
+        self.register_buffer("worth", torch.tensor(1.0))
 
     def forward(self, grid: Tensor) -> Tensor:
         """Residuals (B, R) of frames, from their quantised values (B, V, numbers, H/8, W/8)."""
         cells = self.cell(grid.flatten(0, 1))
-        return self.whole(cells.unflatten(0, grid.shape[:2]).flatten(1)).float()
+        return self.whole(cells.unflatten(0, grid.shape[:2]).flatten(1)).float() * (self.worth > NEEDED)
 
 
 class TurnReader(nn.Module):

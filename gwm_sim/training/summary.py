@@ -20,6 +20,7 @@ from gwm_sim.evaluation.reconstruction import kept_of, reconstruct, reconstructi
 from gwm_sim.evaluation.report import MIN_WINDOWS, SHUFFLE_STEPS, open_loop_report
 from gwm_sim.evaluation.scene import find_scene
 from gwm_sim.media.video import contact_sheet, write_png
+from gwm_sim.model.residual import NEEDED
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
@@ -184,6 +185,7 @@ def describe(numbers: Numbers, model: WorldModel) -> list[str]:
         listening(ratio, reported, control["pictures"]),
         moving(moved) if moved else keeping(horizons, measured, numbers["untracked"]),
         *reconstructing(numbers["reconstruction"]),
+        *explaining(model),
         *(() if measured else standing(horizons)),
         copying(horizons, schema.rate),
         *looking_up(horizons, schema.rate),
@@ -236,6 +238,17 @@ def reconstructing(numbers: Numbers) -> list[str]:
     if numbers["kept"] >= RECONSTRUCTED:
         return [f"{share} (foreground {numbers['fg_psnr']:.1f} dB)."]
     return [f"{share}: the others are lost before anything is predicted. Train longer, or on more pictures of them."]
+
+
+def explaining(model: WorldModel) -> list[str]:
+    """Was a residual needed? Nothing is said where pictures are drawn without one."""
+    if model.residual_encoder is None:
+        return []
+    worth, count = float(model.residual_encoder.worth), model.config.dynamics.of_scene
+    nearer = f"pictures are {max(0.0, worth):.0%} nearer"
+    if worth <= NEEDED:
+        return [f"robot and things explain the pictures, so a residual was left out: with one, {nearer}."]
+    return [f"{count} numbers of a residual tell what robot and things do not: with them, {nearer}."]
 
 
 def standing(horizons: Mapping[int, Numbers]) -> list[str]:

@@ -16,6 +16,7 @@ from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.exemplars import far_apart, keep_exemplars
 from gwm_sim.training.phases import reference_renderer as phases
 from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase, exchange
+from gwm_sim.training.summary import explaining
 
 
 def test_each_is_the_farthest_from_those_before() -> None:
@@ -66,10 +67,9 @@ def test_the_renderer_learns_from_exemplars_of_other_episodes_and_is_told_all_tu
     monkeypatch.setattr(phases, "UNTOLD", 1.0)
     monkeypatch.setattr(phases, "BLUR", 0.0)
     phase = ReferenceRendererPhase(model, data, encode_all(model, data, tmp_path / "x"), PRESETS["tiny"], seed=0)
-    wanted = data.windows(1, seen=True)[:8]
-    states = [phase.state(frames, torch.arange(2), torch.Generator()) for frames in (wanted + 1, wanted)]
-    _, after = phase.residuals((wanted + 1, wanted), states, torch.Generator())
-    told = model.unexplained(data.frames[wanted], phase.codes[wanted], states[1].objects)
+    pairs = phase.draw(phase.windows, torch.Generator())
+    _, after = phase.told(*pairs.residuals, torch.Generator())
+    told = pairs.residuals[1]
     assert not after[:, :scene].any() and told[:, scene:].any()
     torch.testing.assert_close(after[:, scene:], told[:, scene:])
 
@@ -87,3 +87,25 @@ def test_the_renderer_learns_from_exemplars_of_other_episodes_and_is_told_all_tu
         phase.loss(step, 0.5)
     near, best = torch.cat(used).unbind(dim=1)
     assert near.any() and not best.any(), "the nearest is often of the same episode, and never used"
+
+
+def test_a_residual_that_is_not_worth_it_is_left_out(tiny_data: Path, tmp_path: Path) -> None:
+    """Held-out pictures decide; the closing words say what they said."""
+    config = TrainConfig(data=(tiny_data,), out=tmp_path / "world", preset="tiny", steps=1)
+    data = load_training_data(config.data)
+    model = build(config, PRESETS["tiny"], data)
+    phase = ReferenceRendererPhase(model, data, encode_all(model, data, tmp_path / "x"), PRESETS["tiny"], seed=0)
+    encoder = model.residual_encoder
+    assert encoder is not None and float(encoder.worth) == 1 and abs(phase.worth()) < 1e-3, "nothing listens to it yet"
+    seen = data.frames[:4], phase.codes[:4], data.objects[:4]
+    scene = model.config.dynamics.of_scene
+    assert model.unexplained(*seen)[:, :scene].any()
+    encoder.worth.fill_(phase.worth())
+    assert not model.unexplained(*seen)[:, :scene].any()
+    assert explaining(model) == [
+        "robot and things explain the pictures, so a residual was left out: with one, pictures are 0% nearer."
+    ]
+    encoder.worth.fill_(0.25)
+    assert explaining(model) == [
+        "4 numbers of a residual tell what robot and things do not: with them, pictures are 25% nearer."
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.exemplars import keep_exemplars
-from gwm_sim.training.phases.phase import MISPLACED, Loss, WorldModelPhase
+from gwm_sim.training.phases.phase import MISPLACED, VALIDATION_BATCHES, Loss, WorldModelPhase, batch_generator
 
 FARTHEST = 60  # frames between a reference and what is drawn from it, at most; near ones are as frequent as far ones
 FORWARD = 0.7  # share of the references that lie before what is drawn
@@ -27,6 +28,16 @@ NOISE = 0.03  # of telemetry, as a share of its spread
 UNTOLD = 0.15  # share of the pictures of which no residual is told
 EARLIER = 0.5  # share of the pictures that are told the residual of the reference
 BLUR = 0.05  # of a residual that is told
+
+
+class Pairs(NamedTuple):
+    """Some frames that are drawn from others, as images (B, V, 3, H, W) around 0."""
+
+    reference: Tensor
+    true: Tensor
+    states: Sequence[PhysicalState]  # of both
+    residuals: Sequence[Tensor]  # of both, (B, R)
+    spared: Tensor  # (B, exemplars), which of these are of the same episode
 
 
 class ReferenceRendererPhase(WorldModelPhase):
@@ -44,6 +55,24 @@ class ReferenceRendererPhase(WorldModelPhase):
         self.exemplars_from = data.episode_of(known)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
+        pairs = self.draw(windows, generator)
+        return self.compare(pairs, *self.told(*pairs.residuals, generator))
+
+    @torch.no_grad()
+    def worth(self) -> float:
+        """By which share the loss on validation episodes falls where the residuals of the scene are told."""
+        assert self.validation is not None
+        losses = torch.zeros(2)
+        for step in range(VALIDATION_BATCHES):
+            pairs = self.draw(self.validation, batch_generator(0, step))
+            of_things = self.of_things(pairs.residuals[0])
+            for i, told in enumerate((True, False)):
+                residuals = (x if told else x * of_things for x in pairs.residuals)
+                losses[i] += self.compare(pairs, *residuals)[0].cpu()
+        return float(1 - losses[0] / losses[1])
+
+    def draw(self, windows: WindowSampler, generator: torch.Generator) -> Pairs:
+        """Some frames, and others of their episodes as references."""
         model, device = self.model, self.model.device
         wanted = windows.draw(self.preset.frames_per_batch // 2, generator)
         shown = self.reference(wanted, generator)
@@ -51,12 +80,20 @@ class ReferenceRendererPhase(WorldModelPhase):
         reference, true = (to_images(self.data.frames[index].to(device), views) for index in (shown, wanted))
         order = exchange(model.config.dynamics, generator)
         states = [self.state(index, order, generator) for index in (shown, wanted)]
-        before, after = self.residuals((shown, wanted), states, generator)
+        residuals = [
+            model.unexplained(self.data.frames[i].to(device), self.codes[i].to(device), state.objects)
+            for i, state in zip((shown, wanted), states, strict=True)
+        ]
+        spared = self.data.episode_of(wanted)[:, None] == self.exemplars_from
+        return Pairs(reference, true, states, residuals, spared.to(device))
+
+    def compare(self, pairs: Pairs, before: Tensor, after: Tensor) -> Loss:
+        """Loss of what is drawn, where residuals (B, R) are told of references and of what is wanted."""
+        model, (reference, true, states, _, spared) = self.model, pairs
         assert model.renderer is not None
         empty = model.tokenizer.backgrounds
         scenes = zip(states, (before, after), strict=True)
-        spared = self.data.episode_of(wanted)[:, None] == self.exemplars_from
-        drawn = model.renderer(reference, empty, *scenes, model.dynamics, spared.to(device))
+        drawn = model.renderer(reference, empty, *scenes, model.dynamics, spared)
         error = (drawn - true).abs()
         apart = (true - empty).abs().amax(dim=2, keepdim=True) + (true - reference).abs().amax(dim=2, keepdim=True)
         weighted = ((1 + CHANGED * apart) * error).mean()
@@ -80,22 +117,19 @@ class ReferenceRendererPhase(WorldModelPhase):
         objects = objects + self.off * torch.randn(objects.shape, generator=generator)
         return PhysicalState(telemetry.to(self.model.device), objects.to(self.model.device))
 
-    def residuals(
-        self, frames: Sequence[Tensor], states: Sequence[PhysicalState], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def told(self, before: Tensor, after: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What is told of the residuals of references and of what is drawn, (B, R): of the scene often those of the
         reference alone, so that they stand for what stays, sometimes none; always how things are turned."""
-        model = self.model
-        before, after = (
-            model.unexplained(self.data.frames[i].to(model.device), self.codes[i].to(model.device), state.objects)
-            for i, state in zip(frames, states, strict=True)
-        )
         chance = torch.rand(2, len(before), 1, generator=generator).to(before.device)
-        of_things = torch.arange(before.shape[1], device=before.device) >= model.config.dynamics.of_scene
+        of_things = self.of_things(before)
         after = after.where((chance[0] > EARLIER) | of_things, before)
         blur = BLUR * torch.randn(2, *before.shape, generator=generator).to(before.device)
         told = (chance[1] > UNTOLD) | of_things
         return (before + blur[0]).where(told, 0.0), (after + blur[1]).where(told, 0.0)
+
+    def of_things(self, residual: Tensor) -> Tensor:
+        """Which of the numbers of residuals (B, R) are of single things, (R,)."""
+        return torch.arange(residual.shape[1], device=residual.device) >= self.model.config.dynamics.of_scene
 
 
 def exchange(config: DynamicsConfig, generator: torch.Generator) -> Tensor:
