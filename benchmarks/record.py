@@ -22,7 +22,7 @@ from recorders.recording import write
 class RecordConfig:
     """Record episodes of a world that is not ours."""
 
-    world: tyro.conf.Positional[Literal["fetch", "pusht", "cube"]]
+    world: tyro.conf.Positional[Literal["fetch", "pusht", "cube", "cloth"]]
     """A module in benchmarks/recorders/."""
     out: tyro.conf.Positional[Path]
     """Recording to write, in robomimic's layout; the truth comes beside it as NAME.truth.npz."""

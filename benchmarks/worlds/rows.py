@@ -24,6 +24,7 @@ REQUIRES = {
     "fetch": (),  # lives beside gwm_sim: pip install "gwm-sim[fetch]"
     "pusht": ("stable-worldmodel==0.1.1", "pymunk", "pygame", "shapely", "opencv-python-headless", "imageio"),
     "cube": ("ogbench==1.2.2",),
+    "cloth": (),
 }
 """What the environment of a recorder needs, beside h5py and tyro."""
 
@@ -135,6 +136,7 @@ WORLDS = {
     "fetch": World("Fetch pick and place, 25 Hz", "front", recorded("fetch"), of_recording),
     "pusht": World("PushT, 10 Hz", "front", recorded("pusht"), of_recording),
     "cube": World("OGBench cube-single, 20 Hz", "front", recorded("cube"), of_recording),
+    "cloth": World("a cloth that a finger drags, 10 Hz", "front", recorded("cloth")),
     "humanoid": World(
         "Unitree G1, real, 10 Hz",
         "cam_high",

@@ -27,8 +27,8 @@ FLOORS = {"_floor": "last frame copied", "_scene_floor": "empty scene, robot loo
 PATHS = {"auto": "state dynamics", "video": "video dynamics"}
 """Kinds of models, by the key of their results."""
 
-STEPS = 10, 5, 1
-"""Steps ahead; the first that has a number is shown."""
+NEAR, FAR = (10, 5, 1), (40, 25)
+"""Steps ahead; of both the first that has a number is shown."""
 
 
 def own_worlds_text(results: Mapping[str, dict[str, Any]]) -> str:
@@ -72,19 +72,21 @@ def tracking_row(result: dict[str, Any]) -> list[str]:
 def model_rows(result: dict[str, Any]) -> list[list[str]]:
     """What each kind of model draws of a world, and what floors do, which are alike for all kinds."""
     rows: list[list[str]] = []
-    for path, label in PATHS.items():
-        if path not in result:
-            continue
-        report = result[path]["evaluation"]
-        if not report["horizons"]:  # too little to measure with; `lacking` has the words
-            continue
-        steps = next((h for h in STEPS if report["horizons"].get(str(h), {}).get("psnr") is not None), STEPS[0])
-        numbers = report["horizons"].get(str(steps), {})
-        drawn = {"": label} | ({} if rows else FLOORS)
-        for end, name in drawn.items():
-            cells = [cell(numbers, f"{key}{end}", form) for key, _, form in MEASURES]
-            pictures = report["controllability"].get("pictures") or {} if not end else {}
-            rows.append([result["title"], str(steps), name, *cells, cell(pictures, "shuffled", "{:.1f} times")])
+    reports = {label: result[path]["evaluation"] for path, label in PATHS.items() if path in result}
+    reports = {label: report for label, report in reports.items() if report["horizons"]}  # `lacking` has the words
+    for choices in (NEAR, FAR):
+        first = True
+        for label, report in reports.items():
+            known = [h for h in choices if report["horizons"].get(str(h), {}).get("psnr") is not None]
+            if not known:
+                continue
+            numbers = report["horizons"][str(known[0])]
+            for end, name in ({"": label} | (FLOORS if first else {})).items():
+                cells = [cell(numbers, f"{key}{end}", form) for key, _, form in MEASURES]
+                pictures = report["controllability"].get("pictures") or {} if not end and choices is NEAR else {}
+                told = cell(pictures, "shuffled", "{:.1f} times")
+                rows.append([result["title"], str(known[0]), name, *cells, told])
+            first = False
     return rows
 
 

@@ -12,6 +12,7 @@ from recorders.recording import Take, World, truth_of, write
 from worlds.truth import recorded
 
 from gwm_sim import EpisodeFile, cli
+from gwm_sim.envs.gl import choose_gl_backend
 
 
 def drawn(seeds: range) -> Iterator[Take]:
@@ -72,3 +73,25 @@ def test_things_are_where_the_truth_says(name: str, needs: str) -> None:
     assert np.abs(colors - np.median(colors, axis=0)).mean() < 40  # the thing is what lies there
     again: Any = next(recorder.takes([0]))
     np.testing.assert_array_equal(take.actions, again.actions)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cloth_follows_the_finger_that_holds_it() -> None:
+    choose_gl_backend()
+    cloth: Any = import_module("recorders.cloth")
+    bench = cloth.Bench()
+    bench.reset(np.random.default_rng(0))
+    corner = bench.vertices[0].copy()
+    bench.aim = np.append(corner[:2], 0.02)
+    for _ in range(8):
+        bench.step(np.array([0, 0, -1, 1.0]))
+    assert bench.held is None, "it is open"
+    bench.step(np.array([0, 0, 0, -1.0]))
+    for _ in range(3):
+        bench.step(np.array([0, 0, 1, -1.0]))
+    assert bench.held == 0
+    assert bench.vertices[0, 2] > 0.05 and np.linalg.norm(bench.vertices[0] - bench.place) < 0.05
+    for _ in range(8):
+        bench.step(np.array([0, 0, 0, 1.0]))
+    assert bench.held is None and bench.vertices[0, 2] < 0.03
+    assert bench.picture().shape == (64, 64, 3)
