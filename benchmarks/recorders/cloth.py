@@ -75,6 +75,7 @@ class Bench:
         self.model = mujoco.MjModel.from_xml_string(SCENE)
         self.data = mujoco.MjData(self.model)
         self._renderer = mujoco.Renderer(self.model, SIZE, SIZE)
+        self.held: int | None = None
         self._bodies = [self.model.body(f"cloth_{i}").id for i in range(SIDE**2)]
 
     def reset(self, rng: Any) -> None:

@@ -69,12 +69,11 @@ def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | 
     """Take in the empty scene, in place, and take all frames of the data to its light, where the model draws from a
     reference: to that of `source`, whose tokenizer is kept."""
     spread = torch.linspace(0, len(data.frames) - 1, 256).long()
-    own, known = model.tokenizer, source and source.tokenizer.background
+    own, known = model.tokenizer, None if source is None else source.tokenizer.background
     own.fit_background(data.frames[spread])
     if model.renderer is None:
         return
-    same = known is not None and known.shape == own.background.shape
-    if same:
+    if known is not None and known.shape == own.background.shape:
         own.background.copy_(known)
     factors = []
     for frames in data.frames.split(AT_ONCE):
@@ -82,7 +81,7 @@ def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | 
         frames.copy_(usual)
         factors.append(light.log().mean(dim=(1, 2, 3)))
     data.light = float(torch.cat(factors).std())
-    if not same:
+    if known is None:
         own.fit_background(data.frames[spread])
 
 

@@ -36,7 +36,7 @@ class Pairs(NamedTuple):
     reference: Tensor
     true: Tensor
     states: Sequence[PhysicalState]  # of both
-    residuals: Sequence[Tensor]  # of both, (B, R)
+    residuals: tuple[Tensor, Tensor]  # of both, (B, R)
     spared: Tensor  # (B, exemplars), which of these are of the same episode
 
 
@@ -67,8 +67,8 @@ class ReferenceRendererPhase(WorldModelPhase):
             pairs = self.draw(self.validation, batch_generator(0, step))
             of_things = self.of_things(pairs.residuals[0])
             for i, told in enumerate((True, False)):
-                residuals = (x if told else x * of_things for x in pairs.residuals)
-                losses[i] += self.compare(pairs, *residuals)[0].cpu()
+                before, after = (x if told else x * of_things for x in pairs.residuals)
+                losses[i] += self.compare(pairs, before, after)[0].cpu()
         return float(1 - losses[0] / losses[1])
 
     def draw(self, windows: WindowSampler, generator: torch.Generator) -> Pairs:
@@ -80,12 +80,12 @@ class ReferenceRendererPhase(WorldModelPhase):
         reference, true = (to_images(self.data.frames[index].to(device), views) for index in (shown, wanted))
         order = exchange(model.config.dynamics, generator)
         states = [self.state(index, order, generator) for index in (shown, wanted)]
-        residuals = [
+        before, after = (
             model.unexplained(self.data.frames[i].to(device), self.codes[i].to(device), state.objects)
             for i, state in zip((shown, wanted), states, strict=True)
-        ]
+        )
         spared = self.data.episode_of(wanted)[:, None] == self.exemplars_from
-        return Pairs(reference, true, states, residuals, spared.to(device))
+        return Pairs(reference, true, states, (before, after), spared.to(device))
 
     def compare(self, pairs: Pairs, before: Tensor, after: Tensor) -> Loss:
         """Loss of what is drawn, where residuals (B, R) are told of references and of what is wanted."""
