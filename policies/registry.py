@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from gymnasium.vector import VectorEnv
 
+from gwm_sim.data.schema import Schema
 from gwm_sim.envs.learned.observations import LATENTS
 from gwm_sim.envs.wrappers import LatentObservation, TernaryAction, VectorLatentObservation, VectorTernaryAction
 from gwm_sim.errors import ConfigError
@@ -132,7 +133,7 @@ class Kind(NamedTuple):
 KINDS: Final[Mapping[str, Kind]] = {
     "scripted": Kind(lambda env, seed, model, **options: disturbed_expert(env, seed, **options), DISTURBANCES),
     "uniform": Kind(lambda env, seed, model: UniformPolicy(_one(env, "action_space"), seed)),
-    "hold": Kind(lambda env, seed, model: HoldPolicy(_one(env, "action_space"))),
+    "hold": Kind(lambda env, seed, model: HoldPolicy(_one(env, "action_space"), _control(env))),
     **{name: Kind(partial(_plan, name), ("population", "iterations", "horizon")) for name in PLANNERS},
 }
 
@@ -140,6 +141,12 @@ KINDS: Final[Mapping[str, Kind]] = {
 def _one(env: Env, space: str) -> Any:
     """A space of one row."""
     return getattr(env, f"single_{space}" if isinstance(env, VectorEnv) else space)
+
+
+def _control(env: Env) -> Schema | None:
+    """What the actions of a learned world mean, None for other environments."""
+    world: WorldModel | None = getattr(env.unwrapped, "world_model", None)
+    return None if world is None else world.config.control
 
 
 def _options(spec: str, words: list[str], known: tuple[str, ...]) -> dict[str, float]:

@@ -1,12 +1,12 @@
 """Policies that look at nothing: uniformly random actions, holding still, and following a recording."""
 
 from collections.abc import Iterable
-from itertools import repeat
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.policy import Actions, Observation, Starts, State
 
@@ -51,11 +51,25 @@ class RecordedPolicy:
         return np.tile(next(self._actions), (*observation["agent_pos"].shape[:-1], 1)), None
 
 
-class HoldPolicy(RecordedPolicy):
-    """The null action at every step: zeros, or where zero is out of bounds what comes nearest."""
+class HoldPolicy:
+    """The null action at every step: zeros, or of a robot that is told where to be the pose that it began in."""
 
     name = "hold"
 
-    def __init__(self, space: spaces.Box) -> None:
-        """Hold within the bounds of one action."""
-        super().__init__(repeat(np.zeros(space.shape, np.float32).clip(space.low, space.high)))
+    def __init__(self, space: spaces.Box, schema: Schema | None = None) -> None:
+        """Hold within the bounds of one action; `schema` says which actions are targets."""
+        self._space, self._schema = space, schema
+
+    def predict(
+        self, observation: Observation, state: State = None, episode_start: Starts = None, deterministic: bool = False
+    ) -> tuple[Actions, State]:
+        """Return zeros, or the pose that each row had when its episode began."""
+        reported = np.asarray(observation["agent_pos"], np.float32)
+        if self._schema is None:
+            zeros = np.zeros((*reported.shape[:-1], *self._space.shape), np.float32)
+            return zeros.clip(self._space.low, self._space.high), None
+        still = self._schema.hold(reported)
+        if state is not None:
+            begun = np.zeros(still.shape[:-1], bool) if episode_start is None else np.asarray(episode_start)
+            still = np.where(begun.reshape(still.shape[:-1])[..., None], still, state)
+        return still.clip(self._space.low, self._space.high), still

@@ -45,6 +45,23 @@ SCHEMA = Schema(
     env_kwargs={"rendering": "fast"},
 )
 
+JOINTS = tuple(f"joint_{i}" for i in range(6))
+ABSOLUTE = Schema(
+    env_id="Arm-v0",
+    rate=10.0,
+    telemetry_names=JOINTS,
+    telemetry_units=("rad",) * 6,
+    telemetry_low=(-2.0,) * 6,
+    telemetry_high=(2.0,) * 6,
+    action_names=tuple(f"{name}.pos" for name in JOINTS),
+    action_low=(-2.0,) * 6,
+    action_high=(2.0,) * 6,
+    cameras={"front": make_camera(SIZE)},
+    commands=tuple(Command(telemetry=i, action=i, scale=1.0, measured=i, absolute=True) for i in range(6)),
+    settings={"action_kinds": ["target"] * 6},
+)
+"""A robot that is told the angles of its joints."""
+
 HOLD_WITHIN = 0.3  # [s]
 BEFORE = 0.4  # how long the loops run before the fault [s]
 
@@ -146,9 +163,11 @@ class Scene:
 class Arm(NullRobot):
     """A robot that writes down what it is sent, and may fail or be slow."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(SCHEMA)
+    def __init__(self, clock: Clock, schema: Schema) -> None:
+        super().__init__(schema)
         self.sent: list[tuple[float, Actions]] = []
+        self.moved: list[bool] = []  # whether each of these was no hold
+        self.measured = self._telemetry.copy()  # what it reported last
         self.broken = False
         self.delay = 0.0  # of every observation [s]
         self.disturb: Callable[[], None] = lambda: None  # called once, when it has moved for a while
@@ -160,11 +179,14 @@ class Arm(NullRobot):
             self._clock.wait(Event(), self.delay)
         if self.broken:
             raise ConnectionError("the cable is out")
+        self.measured = self._telemetry.copy()
         return super().get_observation()
 
     def send_action(self, action: dict[str, float]) -> dict[str, float]:
         now = self._clock.now()
         self.sent.append((now, np.array(list(action.values()), np.float32)))
+        still = self._schema.hold(self.measured)
+        self.moved.append(not np.allclose(self.sent[-1][1], still, atol=1e-6))
         if self.disturbed is None and now - self.sent[0][0] > BEFORE:
             self.disturbed = now
             self.disturb()
@@ -172,19 +194,19 @@ class Arm(NullRobot):
 
 
 class Brain:
-    """A planner that always wants the same, and may fail, hang or take its time."""
+    """A planner that always wants the same motion, and may fail, hang or take its time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, schema: Schema) -> None:
         self.error: BaseException | None = None
         self.failed: float | None = None  # when it failed or hung for the first time
-        self.result: Any = np.full((5, 3), 0.1, np.float32)
+        self.result: Any = np.full((5, len(schema.action_names)), 0.1, np.float32)
         self.hangs = False
         self.delay = 0.0  # of every plan [s]
         self.resting = False  # for good, as one that hangs
         self.thread: Thread | None = None
         self.freed = Event()  # from hanging
         self.seen: list[History] = []
-        self._clock = clock
+        self._clock, self._schema = clock, schema
 
     def __call__(self, history: History) -> Actions:
         self.seen.append(history)
@@ -199,7 +221,10 @@ class Brain:
         self.resting = False
         if self.delay:
             self._clock.wait(Event(), self.delay)
-        return np.asarray(self.result)
+        if not self._schema.targets:
+            return np.asarray(self.result)
+        last = history.pending[-1] if len(history.pending) else self._schema.hold(history.telemetry[-1])
+        return np.asarray(last + 0.1 * np.cumsum(self.result, axis=0), np.float32)  # places, a little further each
 
 
 class Bench:
@@ -207,7 +232,7 @@ class Bench:
 
     def __init__(self, dead_man: bool = False, schema: Schema = SCHEMA, **config: Any) -> None:
         self.clock = StepClock()
-        self.scene, self.arm, self.brain = Scene(self.clock), Arm(self.clock), Brain(self.clock)
+        self.scene, self.arm, self.brain = Scene(self.clock), Arm(self.clock, schema), Brain(self.clock, schema)
         self.held = True
         self.recorder = LiveRecorder()
         self.camera = Camera(self.scene, clock=self.clock)
@@ -241,7 +266,7 @@ class Bench:
     @property
     def moves(self) -> list[float]:
         """When it was told to move."""
-        return [moment for moment, action in self.arm.sent if action.any()]
+        return [moment for (moment, _), moved in zip(self.arm.sent, self.arm.moved, strict=True) if moved]
 
     def _thinking(self) -> bool:
         planning = self.loop._planning

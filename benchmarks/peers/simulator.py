@@ -28,7 +28,7 @@ class SimulatorPolicy(MpcPolicy):
         self._rows: Simulation | None = None
         return self
 
-    def cost(self, worlds: WorldState, goal: Goal) -> Cost:
+    def cost(self, worlds: WorldState, goal: Goal, before: Tensor) -> Cost:
         """Costs of what the true simulator does from its present state; for one environment."""
         snapshot = self.twin.get_state()
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from gwm_sim.arrays import Array
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.tracking.sightings import COLUMNS
 
@@ -121,6 +122,19 @@ class Schema:
         if self.tracked:
             return "tracked"
         return "imagined" if IMAGINED in self.settings else "measured"
+
+    @property
+    def targets(self) -> tuple[Command, ...]:
+        """The commands that are absolute."""
+        return tuple(command for command in self.commands if command.absolute)
+
+    def hold(self, telemetry: Array) -> Array:
+        """Return the actions (..., A) that hold a robot still which reports telemetry (..., P): zeros, and of targets
+        where it is measured to be."""
+        still = np.zeros((*telemetry.shape[:-1], len(self.action_names)), np.float32)
+        for command in self.targets:
+            still[..., command.action] = telemetry[..., command.measured] / command.scale
+        return still
 
     def without_objects(self) -> Schema:
         """Return the schema of the same episodes where nobody says where objects are."""

@@ -5,7 +5,7 @@ Shapes follow from the data and from a preset (`training/build.py`); `config.jso
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from gwm_sim.data.schema import Command, ObjectFrame, Schema
@@ -180,6 +180,11 @@ class WorldModelConfig:
     def cameras(self) -> tuple[str, ...]:
         """All cameras, the main one first."""
         return self.camera, *self.others
+
+    @property
+    def control(self) -> Schema:
+        """The schema, with the targets that were found in the data where these declare no command."""
+        return replace(self.schema, commands=self.dynamics.commands)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""

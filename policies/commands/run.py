@@ -27,6 +27,7 @@ from gwm_sim.policies.live.robots import Robot, connect, make_robot
 from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
 from gwm_sim.policies.planning import Guide, MpcConfig, Progress, guided_config
 from gwm_sim.policies.planning.goal_pictures import check_pictures, fit_goals, read_goal, read_picture
+from gwm_sim.policies.planning.moves import Moves
 
 OWN_CAMERA = "robot"
 SPACE_BAR = "space"
@@ -83,7 +84,7 @@ def main(config: RunConfig) -> int:
     model = WorldModel.load(config.model)
     world = model.config
     loop_config = loop_options(config, world)
-    limits = Limits.of(world.schema, config.speed, workspace)
+    limits = Limits.of(world.control, config.speed, workspace, Moves(model).steps)
     robot = make_robot(config.robot, world, config.robot_options)
     with ExitStack() as stack:
         source = find_source(config, robot)
@@ -101,7 +102,7 @@ def main(config: RunConfig) -> int:
         dead_man = None
         if config.dead_man is not None:
             dead_man = DeadMan(None if config.dead_man == SPACE_BAR else touched(Path(config.dead_man)))
-        loop = LiveLoop(camera, robot, planner, world.schema, size, loop_config, limits, dead_man, recorder)
+        loop = LiveLoop(camera, robot, planner, world.control, size, loop_config, limits, dead_man, recorder)
         show = None
         if config.preview:
             from gwm_sim.policies.live.preview import Preview  # late: pygame is an extra
@@ -146,7 +147,7 @@ def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
             "each action would come before the last one is done"
         )
     if config.move:
-        check_hold(world.schema)
+        check_hold(world.control)
     return LoopConfig(rate=rate, **{field.name: getattr(config, field.name) for field in fields(RunOptions)})
 
 

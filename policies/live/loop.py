@@ -2,7 +2,8 @@
 
 Four threads: the camera's, the planner's, the watchdog's and the control thread, which alone talks to the robot. It
 sleeps until the next moment of its schedule or until the latch trips, whichever comes first, so a fault that anybody
-finds becomes a hold at once. A hold is the action zero, sent again and again until the run ends.
+finds becomes a hold at once. A hold is the action zero, and for a robot that is told where to be the pose that it was
+measured in when the hold began, sent again and again until the run ends.
 """
 
 import math
@@ -132,7 +133,7 @@ class LiveLoop:
             clock: Of camera and dead-man too.
 
         Raises:
-            ConfigError: It is to move a robot that the action zero would not hold still.
+            ConfigError: It is to move a robot of which it is not known what holds it still.
         """
         self.config = LoopConfig() if config is None else config
         if self.config.move:
@@ -146,15 +147,17 @@ class LiveLoop:
         self._limits = Limits.of(schema) if limits is None else limits
         self._dead_man = dead_man
         self._recorder = recorder
-        self._zero = np.zeros(len(schema.action_names), np.float32)
-        self._planning = PlannerThread(planner, len(self._zero), self.config.plan_deadline, self.latch, self.clock)
+        width = len(schema.action_names)
+        self._planning = PlannerThread(planner, width, self.config.plan_deadline, self.latch, self.clock)
         checks = (camera.fault, self._planning.fault, self._stalled)
         self._watchdog = Watchdog(self.latch, checks, self.clock, dead_man)
         self._control = Thread(target=self._run, name="control", daemon=True)
         self._finished = Event()
 
-        self._window = ContextWindow(len(self._zero))
-        self._telemetry = self._zero  # of the last frame
+        self._window = ContextWindow(schema)
+        self._telemetry = np.zeros(len(schema.telemetry_names), np.float32)  # of the last frame
+        self._held: Vector | None = None  # what is sent while a hold lasts
+        self._last: Vector | None = None  # what was sent last
         self._queue: deque[tuple[Vector, float]] = deque()  # actions, and when the picture was seen behind them
         self._seen = math.nan  # when the last frame was seen
         self._shown: Picture | None = None
@@ -209,7 +212,7 @@ class LiveLoop:
         except BaseException as error:  # a mistake of ours must not leave the robot moving either
             self.latch.trip(f"control: {type(error).__name__}: {error}")
             if self._steps:
-                self._send(self._zero)
+                self._send(self._still())
         finally:
             self._phase = "stopped"
             self._finished.set()
@@ -269,7 +272,8 @@ class LiveLoop:
         if self.latch.tripped.is_set():
             return
         self._steps += 1
-        self._send(self._limits.clamp(action, self._telemetry))
+        before = self._schema.hold(self._telemetry) if self._last is None else self._last
+        self._send(action if action is self._held else self._limits.clamp(action, self._telemetry, before))
 
     def _observe(self) -> bool:
         """Take in what camera and robot say now; a robot that does not answer stops the run."""
@@ -291,7 +295,7 @@ class LiveLoop:
         return True
 
     def _choose(self) -> Vector:
-        """The next action of the plan, or zero while there is none; ask for the next plan in time."""
+        """The next action of the plan, or a hold while there is none; ask for the next plan in time."""
         if (planned := self._planning.take()) is not None:
             self._plan_seconds.append(planned.seconds)
             self._queue.extend((action, planned.seen) for action in planned.actions)
@@ -300,21 +304,22 @@ class LiveLoop:
         if not self._queue:
             self._phase = "waiting for a plan"
             self._waits += 1
-            return self._zero
-        self._phase = "running"
+            return self._still()
+        self._phase, self._held = "running", None
         action, seen = self._queue.popleft()
         if (age := self.clock.now() - seen) > self.config.max_plan_age:
             self.latch.trip(f"planner: the plan was made from a picture that is {age:.2f} s old")
         return action
 
     def _history(self) -> History:
-        pending = [action if self.config.move else self._zero for action, _ in self._queue]
-        until = np.array(pending, np.float32).reshape(-1, len(self._zero))
+        still = self._schema.hold(self._telemetry)
+        pending = [action if self.config.move else still for action, _ in self._queue]
+        until = np.array(pending, np.float32).reshape(-1, len(still))
         return History(*self._window.arrays(), until, self._seen)
 
     def _send(self, action: Vector) -> None:
         """Send an action if the robot may move, and remember what it really does."""
-        done = self._zero
+        done = self._schema.hold(self._telemetry)
         if self.config.move:
             self._sent += 1
             try:
@@ -324,21 +329,29 @@ class LiveLoop:
             except Exception as error:  # whatever a driver raises
                 self.latch.trip(f"robot: {type(error).__name__}: {error}")
                 done = action
+            self._last = done
         self._window.act(done)
         if self._recorder is not None:
             self._recorder.act(done)
 
     def _hold(self) -> None:
-        """Send zero until the robot has settled; the first one at once."""
+        """Hold until the robot has settled, at once."""
         self._phase = "stopped"
         schedule = Schedule(self.config.rate, self.clock.now())
         until = schedule.next + self.config.settle
         never = Event()
+        self._held = None  # where it is now
         while self.clock.now() < until:
-            self._send(self._zero)
+            self._send(self._still())
             schedule.advance(self.clock.now())
             self.clock.wait(never, schedule.next - self.clock.now())
             self._observe()
+
+    def _still(self) -> Vector:
+        """What holds the robot where it was when the hold began: asked for anew, it would sink with every step."""
+        if self._held is None:
+            self._held = self._schema.hold(self._telemetry)
+        return self._held
 
     def _stalled(self, now: float) -> str | None:
         """A `Check` of the control thread itself."""

@@ -45,12 +45,13 @@ class ModelPlanner:
         """A `Planner`."""
         begun = monotonic()
         seen = world = self._step.encode([(history.frames, history.telemetry, history.actions)])
+        before = self._step.last([history.pending if len(history.pending) else history.actions])
         if len(history.pending):
             pending = torch.from_numpy(history.pending[None]).to(self.model.device)
             world = self.model.imagine(seen, pending, judged=False, draw=False).final
         goal = self._schedule.goal(seen, history.time)
         if goal is not self._goal:
             self._goal, self._start = goal, self._step.hold()
-        cost = self._step.cost(world, goal)
-        _, actions, self._start = self._step.plan(world, goal, self._start, [self._generator], cost, begun)
+        cost = self._step.cost(world, goal, before)
+        _, actions, self._start = self._step.plan(world, goal, before, self._start, [self._generator], cost, begun)
         return actions[0]

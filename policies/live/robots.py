@@ -1,9 +1,9 @@
 """Robots, in the shape that LeRobot gives them: connect, observe, act, disconnect, with dicts of named numbers.
 
 An observation holds a number for each name of the model's telemetry, an action one for each name of its actions, in
-the units of its data. Zeros must hold the robot still. Other packages add robots as entry points of the group
-`gwm_sim.robots`: a callable that takes the `WorldModelConfig` and, as keyword arguments of type str, the options of
-`gwm run`, and returns a robot.
+the units of its data. Zeros must hold the robot still, and of actions that are targets the place where it is. Other
+packages add robots as entry points of the group `gwm_sim.robots`: a callable that takes the `WorldModelConfig` and, as
+keyword arguments of type str, the options of `gwm run`, and returns a robot.
 """
 
 import difflib
@@ -104,7 +104,7 @@ class NullRobot(SimulatedRobot):
 
 
 def _null(world: WorldModelConfig) -> Robot:
-    return NullRobot(world.schema)
+    return NullRobot(world.control)
 
 
 BUILT_IN: Final = (

@@ -26,6 +26,8 @@ Check = Callable[[float], str | None]
 
 LOOK_PERIOD: Final = 0.02  # of the watchdog [s]
 
+STEP: Final = 0.02  # of the range of a target, by which one action may differ from the one before
+
 HOLDING: Final = ("delta", "rate")
 """Kinds of actions of which zero holds a robot still."""
 
@@ -74,17 +76,25 @@ class Limits:
     commands: tuple[Command, ...]
     command_low: Vector  # (len(commands),), in the unit of the telemetry
     command_high: Vector  # (len(commands),)
+    steps: Vector
+    """By how much one action may differ from the one before, (A,); infinite for those that are no targets."""
 
     @classmethod
     def of(
-        cls, schema: Schema, speed: float = 1.0, workspace: Mapping[str, tuple[float, float]] | None = None
+        cls,
+        schema: Schema,
+        speed: float = 1.0,
+        workspace: Mapping[str, tuple[float, float]] | None = None,
+        steps: Vector | None = None,
     ) -> "Limits":
         """Limits from what a model's data declare.
 
         Args:
             schema: Meaning and bounds of actions and telemetry.
-            speed: Share of the largest action, in (0, 1].
+            speed: Share of the largest action, or of a target's largest change, in (0, 1].
             workspace: Narrower bounds of commanded telemetry by name, low and high.
+            steps: Largest change of each target from one action to the next, (A,), of other actions of no meaning; None
+                for `STEP` of its range.
 
         Raises:
             ConfigError: The speed or the workspace is impossible.
@@ -102,30 +112,40 @@ class Limits:
             low[i], high[i] = max(low[i], lower), min(high[i], upper)
             if not low[i] < high[i]:
                 raise ConfigError(f"the workspace leaves no room for {name}: {lower} to {upper}")
-        step_low, step_high = (np.array(side, np.float32) * speed for side in (schema.action_low, schema.action_high))
-        return cls(step_low, step_high, schema.commands, low, high)
+        lowest, highest = (np.array(side, np.float32) for side in (schema.action_low, schema.action_high))
+        targets = [command.action for command in schema.targets]
+        share = np.full(len(lowest), speed, np.float32)
+        share[targets] = 1.0  # of a place there is no share
+        changes = STEP * (highest - lowest) if steps is None else np.array(steps, np.float32)
+        largest = np.full(len(lowest), np.inf, np.float32)
+        largest[targets] = speed * changes[targets]
+        return cls(share * lowest, share * highest, schema.commands, low, high, largest)
 
-    def clamp(self, action: Vector, telemetry: Vector) -> Vector:
+    def clamp(self, action: Vector, telemetry: Vector, before: Vector | None = None) -> Vector:
         """The nearest action that keeps to the limits.
 
         Args:
             action: Wanted, (A,), finite.
             telemetry: What the robot reports now, (P,).
+            before: What was sent last, (A,), from which targets may differ by one step; None where nothing was.
 
         A command that is outside its box already may stay there, so that holding remains holding, or come back.
         """
         clamped = action.copy()
+        if before is not None:
+            clamped = np.clip(clamped, before - self.steps, before + self.steps)
         for command, low, high in zip(self.commands, self.command_low, self.command_high, strict=True):
             now = telemetry[command.telemetry]
             begin = command.begins(now)
-            target = begin + command.scale * action[command.action]
+            target = begin + command.scale * clamped[command.action]
             target = min(max(target, min(low, now)), max(high, now))
             clamped[command.action] = (target - begin) / command.scale
         return np.asarray(clamped.clip(self.low, self.high), np.float32)
 
 
 def check_hold(schema: Schema) -> None:
-    """Raise ConfigError unless the action zero holds a robot still: it does where actions are changes or rates.
+    """Raise ConfigError unless it is known how a robot is held still: by zero where actions are changes or rates, and
+    where they are targets by where the robot is, if it is known of which telemetry they are.
 
     Of imported data each action says what it is. Where none does, a controller that adds actions up (`commands`) does.
     """
@@ -133,11 +153,17 @@ def check_hold(schema: Schema) -> None:
     others_are = "delta" if "delta" in commanded.values() else None
     unsaid = [commanded.get(action, others_are) for action in range(len(schema.action_names))]
     kinds = schema.settings.get("action_kinds", unsaid)
-    others = {name: kind for name, kind in zip(schema.action_names, kinds, strict=True) if kind not in HOLDING}
+    known = {schema.action_names[command.action] for command in schema.targets}
+    others = {
+        name: kind
+        for name, kind in zip(schema.action_names, kinds, strict=True)
+        if kind not in HOLDING and name not in known
+    }
     if targets := [name for name, kind in others.items() if kind is not None]:
         raise ConfigError(
-            f"{', '.join(targets)} of the model's data are targets: the action zero, which ends every run, would send "
-            "them to 0 instead of holding still. Learn from changes or rates, or leave out --move."
+            f"{', '.join(targets)} of the model's data are targets, and nothing in the telemetry follows them: what "
+            "holds the robot still is not known. Record what is measured of them, learn from changes or rates, or "
+            "leave out --move."
         )
     if others:
         raise ConfigError(

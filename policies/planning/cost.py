@@ -8,6 +8,7 @@ from torch import Tensor
 from gwm_sim.model.state import Rollout, WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.planning.objectives import Objective
 
 
@@ -38,6 +39,10 @@ class ModelCost:
     """Environment steps per plan step."""
     chunk: int = 64
     """Worlds that are imagined at a time; each takes about a megabyte for its memory of the past."""
+    moves: Moves | None = None
+    """What plans are made of; None where these are actions."""
+    before: Tensor | None = None
+    """The actions before the plans, (B, A), where these are moves."""
 
     def __post_init__(self) -> None:
         if self.goal.rows not in (1, len(self.state)):
@@ -52,15 +57,20 @@ class ModelCost:
 
     def _judge(self, plans: Tensor, worlds: Tensor) -> Tensor:
         """Costs (R,) of plans (R, T, A), each beginning in one of the present worlds (R,)."""
-        actions = plans.repeat_interleave(self.block, dim=1)
+        actions = self.actions(plans, worlds)
         rollout = self.model.imagine(
             self.state.select(worlds), actions, judged=self.objective.judged, draw=self.objective.pictured
         )
         return self.objective(rollout, actions, self.goal.select(worlds))
 
+    def actions(self, plans: Tensor, worlds: Tensor) -> Tensor:
+        """The actions of environment steps that plans (R, T, A) mean, each in one of the present worlds (R,)."""
+        steps = plans.repeat_interleave(self.block, dim=1)
+        return steps if self.moves is None or self.before is None else self.moves.actions(steps, self.before[worlds])
+
     def explain(self, plans: Tensor) -> Explanation:
         """What is expected of one plan for each of the present worlds, (B, T, A)."""
-        actions = plans.repeat_interleave(self.block, dim=1)
+        actions = self.actions(plans, torch.arange(len(plans), device=plans.device))
         rollout = self.model.imagine(self.state, actions)
         goal = self.goal.select(range(len(plans)))
         return Explanation(

@@ -84,34 +84,36 @@ class MpcPolicy:
     @torch.inference_mode()
     def explain(self, state: State, row: int = 0) -> Explanation:
         """What the last plan of a row is expected to lead to, from the memory that `predict` returned."""
-        world, goal, plan = state[row].planned
-        return self._step.cost(world, goal).explain(plan)
+        world, goal, before, plan = state[row].planned
+        return self._step.cost(world, goal, before).explain(plan)
 
-    def cost(self, worlds: WorldState, goal: Goal) -> Cost:
-        """What plans cost that begin in some worlds, each with its row of the goal."""
-        return self._step.cost(worlds, goal)
+    def cost(self, worlds: WorldState, goal: Goal, before: Tensor) -> Cost:
+        """What plans cost that begin in some worlds, each with its row of the goal, behind actions `before` (B, A)."""
+        return self._step.cost(worlds, goal, before)
 
     @torch.inference_mode()
     def _plan(self, rows: Sequence["_Row"], begun: float) -> None:
         """Make new plans for the rows that are due."""
-        worlds = self._step.encode([row.window.arrays() for row in rows])
+        contexts = [row.window.arrays() for row in rows]
+        worlds, before = self._step.encode(contexts), self._step.last([actions for _, _, actions in contexts])
         rate = self.model.config.schema.rate
         goals = [row.schedule.goal(worlds.select([i]), row.steps / rate) for i, row in enumerate(rows)]
         goal = Goal.join(goals)
         start = WarmStart.join([row.start for row in rows])
         generators = [row.generator for row in rows]
-        plans, actions, following = self._step.plan(worlds, goal, start, generators, self.cost(worlds, goal), begun)
+        cost = self.cost(worlds, goal, before)
+        plans, actions, following = self._step.plan(worlds, goal, before, start, generators, cost, begun)
         for i, row in enumerate(rows):
             row.queue.extend(actions[i])
             row.start = following.select([i])
-            row.planned = worlds.select([i]), goals[i], plans[i : i + 1]
+            row.planned = worlds.select([i]), goals[i], before[i : i + 1], plans[i : i + 1]
 
 
 class _Row:
     """What is remembered of one environment."""
 
-    planned: tuple[WorldState, Goal, Tensor]
-    """The last plan (1, T, A), behind where it began and its goal."""
+    planned: tuple[WorldState, Goal, Tensor, Tensor]
+    """Where the last plan began, its goal, the action before it (1, A), and the plan (1, T, A)."""
 
     def __init__(self, step: PlanStep, goals: Sequence[Goal], seed: int) -> None:
         self._step, self._goals = step, goals
@@ -120,7 +122,7 @@ class _Row:
 
     def begin(self) -> None:
         """Forget everything but the state of the generator: an episode begins."""
-        self.window = ContextWindow(len(self._step.bounds.low))
+        self.window = ContextWindow(self._step.model.config.control)
         self.queue: deque[NDArray[np.float32]] = deque()  # the rest of the plan
         self.start = self._step.hold()
         self.schedule = self._step.schedule(self._goals)

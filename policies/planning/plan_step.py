@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.cost import ModelCost
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan
 from gwm_sim.policies.planning.prior.guide import Guide
@@ -86,16 +88,18 @@ Context = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 class ContextWindow:
     """The last `CONTEXT` frames, their telemetry and the actions between them."""
 
-    def __init__(self, actions: int) -> None:
-        """Begin with nothing seen; an action has so many numbers."""
+    def __init__(self, schema: Schema) -> None:
+        """Begin with nothing seen; the schema says what holds the robot still."""
+        self._schema = schema
         self._frames: deque[NDArray[np.uint8]] = deque(maxlen=CONTEXT)
         self._telemetry: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT)
-        still = [np.zeros(actions, np.float32)] * (CONTEXT - 1)
-        self._actions: deque[NDArray[np.float32]] = deque(still, maxlen=CONTEXT - 1)
+        self._actions: deque[NDArray[np.float32]] = deque(maxlen=CONTEXT - 1)
 
     def see(self, frame: NDArray[np.uint8], telemetry: NDArray[np.float32]) -> None:
         """Add what is seen now; at first, as if the robot had held still before."""
         times = 1 if self._frames else CONTEXT
+        if not self._frames:
+            self._actions.extend([self._schema.hold(telemetry)] * (CONTEXT - 1))
         self._frames.extend([frame] * times)
         self._telemetry.extend([telemetry] * times)
 
@@ -132,8 +136,8 @@ class PlanStep:
         names, named = model.config.schema.action_names, self.config.three_level
         if unknown := sorted(set(named) - set(names)):
             raise ConfigError(f"{model.config.name} has the actions {', '.join(names)}, not {unknown}")
-        limits = (model.config.schema.action_low, model.config.schema.action_high)
-        low, high = (torch.tensor(limit, dtype=torch.float32, device=model.device) for limit in limits)
+        self.moves = Moves(model)
+        low, high = self.moves.bounds
         self.bounds = Bounds(low, high, tuple(names.index(name) for name in named))
 
     def hold(self) -> WarmStart:
@@ -148,15 +152,20 @@ class PlanStep:
         """The present worlds, one row each."""
         return self.model.encode(*(torch.from_numpy(np.stack(rows)) for rows in zip(*contexts, strict=True)))
 
-    def cost(self, worlds: WorldState, goal: Goal) -> ModelCost:
-        """What plans cost that begin in some worlds, each with its row of the goal."""
+    def last(self, actions: Sequence[NDArray[np.float32]]) -> Tensor:
+        """The last of some actions (N, A) in each world, (B, A)."""
+        return torch.from_numpy(np.stack([done[-1] for done in actions])).to(self.model.device)
+
+    def cost(self, worlds: WorldState, goal: Goal, before: Tensor) -> ModelCost:
+        """What plans cost that begin in some worlds, each with its row of the goal, behind actions `before` (B, A)."""
         objective = self.objective or default_objective(self.model, goal)
-        return ModelCost(self.model, worlds, objective, goal, self.config.block, self.config.chunk)
+        return ModelCost(self.model, worlds, objective, goal, self.config.block, self.config.chunk, self.moves, before)
 
     def plan(
         self,
         worlds: WorldState,
         goal: Goal,
+        before: Tensor,
         start: WarmStart,
         generators: Sequence[torch.Generator],
         cost: Cost,
@@ -167,22 +176,25 @@ class PlanStep:
         Args:
             worlds: Where the plans begin.
             goal: What to reach, a row for each world.
+            before: What was done last in each, (B, A).
             start: What the plans before have left.
             generators: One per world; nothing else is random.
             cost: What plans cost, as `cost` says or otherwise.
             begun: Reading of `time.monotonic()` from which the time for a plan counts [s].
 
         Returns:
-            The plans (B, T, A), their environment steps that are executed before the next plan (B, K, A), and where the
-            next search begins, these left behind.
+            The plans, which are moves (B, T, A); actions (B, K, A) of the environment steps that are executed before
+            the next plan; and where the next search begins, these left behind.
         """
         c = self.config
         if self.guide is not None:
-            start = start.around(self.bounds.admit(self.guide.propose(worlds, goal, c.horizon, c.block)))
+            proposed = self.moves.of(self.guide.propose(worlds, goal, c.horizon, c.block), before, c.block)
+            start = start.around(self.bounds.admit(proposed))
         plans, following = start.mean, start
         if c.planner is not None:
             deadline = None if c.time_budget is None else begun + c.time_budget
             found = plan(cost, start, self.bounds, generators, c.planner, deadline)
             plans, following = found.actions, found.start
-        actions = plans[:, : c.execute].repeat_interleave(c.block, dim=1).cpu().numpy()
+        steps = plans[:, : c.execute].repeat_interleave(c.block, dim=1)
+        actions = self.moves.actions(steps, before).cpu().numpy()
         return plans, actions, following.shift(c.execute)

@@ -2,7 +2,7 @@
 
 class TestMyArm(RobotConformance):
     def make_robot(self) -> tuple[Robot, Schema]:
-        return MyArm("/dev/ttyUSB0"), WorldModel.load("my-model").config.schema
+        return MyArm("/dev/ttyUSB0"), WorldModel.load("my-model").config.control
 """
 
 from abc import ABC, abstractmethod
@@ -43,15 +43,15 @@ class RobotConformance(ABC):
 
     def test_it_answers_with_the_action_that_was_sent(self) -> None:
         with self.connected() as (robot, schema):
-            sent = robot.send_action(dict.fromkeys(schema.action_names, 0.0))
+            sent = robot.send_action(still(robot, schema))
             assert set(sent) <= set(robot.action_features)
             assert all(np.isfinite(float(value)) for value in sent.values())
 
-    def test_zeros_hold_it_still(self) -> None:
+    def test_a_hold_keeps_it_still(self) -> None:
         with self.connected() as (robot, schema):
-            before = read_telemetry(robot, schema)
+            before, hold = read_telemetry(robot, schema), still(robot, schema)
             for _ in range(10):
-                robot.send_action(dict.fromkeys(schema.action_names, 0.0))
+                robot.send_action(dict(hold))
             moved = np.abs(read_telemetry(robot, schema) - before)
             span = np.subtract(schema.telemetry_high, schema.telemetry_low)
             assert (moved <= self.drift * span).all(), dict(zip(schema.telemetry_names, moved.tolist(), strict=True))
@@ -74,3 +74,8 @@ class RobotConformance(ABC):
             yield robot, schema
         finally:
             robot.disconnect()
+
+
+def still(robot: Robot, schema: Schema) -> dict[str, float]:
+    """The action that holds a robot where it is."""
+    return dict(zip(schema.action_names, schema.hold(read_telemetry(robot, schema)).tolist(), strict=True))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import HOLD_WITHIN, SCHEMA, SIZE, Bench
+from bench import ABSOLUTE, HOLD_WITHIN, SCHEMA, SIZE, Bench
 
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.schema import Schema
 from gwm_sim.policies.live.loop import Status
 from gwm_sim.policies.live.recorder import live_schema
 from gwm_sim.policies.live.timing import Schedule
@@ -36,7 +37,7 @@ def end_planner_thread(bench: Bench) -> None:
 
 
 def plan_nonsense(bench: Bench) -> None:
-    bench.brain.result = np.full((5, 3), np.nan)
+    bench.brain.result = np.full(bench.brain.result.shape, np.nan)
 
 
 def hang_planner(bench: Bench) -> None:
@@ -72,13 +73,17 @@ FAULTS: dict[Fault, str] = {
 BECOMES_FAULT: dict[Fault, float] = {hang_planner: 1.0, slow_robot: 0.5}  # a deadline, two steps of a quarter second
 
 
+@pytest.mark.parametrize("schema", [SCHEMA, ABSOLUTE], ids=["changes", "targets"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_every_fault_ends_in_a_hold(fault: Fault) -> None:
-    bench = Bench(dead_man=fault is release_dead_man, max_overruns=2, stall=0.18)
+def test_every_fault_ends_in_a_hold(fault: Fault, schema: Schema) -> None:
+    """Of a robot that is told changes, and of one that is told the angles of six joints."""
+    bench = Bench(dead_man=fault is release_dead_man, schema=schema, max_overruns=2, stall=0.18)
     stop = bench.run(fault).stop
     assert stop.fault and stop.reason.startswith(FAULTS[fault]), stop
     begun = (bench.brain.failed or bench.arm.disturbed or 0.0) + BECOMES_FAULT.get(fault, 0.0)
-    holds = [moment for moment, action in bench.arm.sent if moment >= stop.time and not action.any()]
+    last = len(bench.arm.sent) - bench.arm.moved[::-1].index(True) - 1
+    holds, poses = zip(*(sent for sent in bench.arm.sent[last + 1 :] if sent[0] >= stop.time), strict=True)
+    assert all(np.array_equal(pose, poses[0]) for pose in poses), "one pose, not where it has sunk to since"
     assert bench.moves[-1] <= stop.time <= holds[0] < begun + HOLD_WITHIN
     assert holds[0] - stop.time < 0.03  # at once, not at the next step
     assert bench.arm.sent[-1][0] == holds[-1] and len(holds) >= 2  # and it goes on
@@ -127,6 +132,16 @@ def test_a_dry_run_sends_nothing() -> None:
     report = bench.run()
     assert report.steps == 10 and report.sent == 0 and bench.arm.sent == []
     assert all(not history.pending.any() for history in bench.brain.seen)
+
+
+def test_a_dry_run_of_a_robot_with_targets_stays_where_it_is_measured() -> None:
+    bench = Bench(move=False, seconds=1.0, schema=ABSOLUTE)
+    report = bench.run()
+    assert report.sent == 0 and bench.arm.sent == []
+    where = bench.arm.get_observation().values()
+    for history in bench.brain.seen:
+        for actions in (history.actions, history.pending):
+            np.testing.assert_allclose(actions, np.broadcast_to(list(where), actions.shape))
 
 
 def test_without_permission_nothing_is_sent() -> None:

@@ -53,7 +53,7 @@ class Drifting(NullRobot):
         (Unreachable, "connected_from_connect"),
         (Blind, "reports_finite"),
         (Mumbling, "answers_with_the_action"),
-        (Drifting, "zeros_hold_it_still"),
+        (Drifting, "a_hold_keeps_it_still"),
     ],
 )
 def test_a_robot_that_does_not_conform_is_found_out(kind: type[NullRobot], test: str) -> None:

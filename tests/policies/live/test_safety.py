@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import SCHEMA, Actions, Bench
+from bench import ABSOLUTE, SCHEMA, Actions, Bench
 
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, check_hold, touched
@@ -44,7 +44,7 @@ def test_impossible_limits_are_refused(speed: float, workspace: dict[str, tuple[
 
 def test_what_zero_does_not_hold_still_is_not_moved() -> None:
     for kinds, message in (
-        (["delta", "target", "rate"], "dy of the model's data are targets"),
+        (["delta", "target", "rate"], "dy of the model's data are targets, and nothing in the telemetry follows them"),
         (["delta", None, "rate"], "do not say whether zero holds dy still: import them with --actions"),
     ):
         schema = replace(SCHEMA, settings={"action_kinds": kinds})
@@ -58,8 +58,27 @@ def test_what_zero_does_not_hold_still_is_not_moved() -> None:
     with pytest.raises(ConfigError, match="do not say whether zero holds dx, dy, gripper still"):
         check_hold(replace(SCHEMA, settings={}, commands=()))
     told = (replace(SCHEMA.commands[0], absolute=True), SCHEMA.commands[1])
-    with pytest.raises(ConfigError, match="dx of the model's data are targets"):
-        check_hold(replace(SCHEMA, settings={}, commands=told))
+    check_hold(replace(SCHEMA, settings={}, commands=told))
+
+
+def test_targets_keep_to_steps_from_the_last_one_and_to_their_box() -> None:
+    limits = Limits.of(ABSOLUTE, speed=0.5, workspace={"joint_1": (-0.1, 0.1)}, steps=np.full(6, 0.2, np.float32))
+    where, before = np.zeros(6, np.float32), np.full(6, 0.05, np.float32)
+    wanted = np.array([2.0, 2.0, -2.0, 0.1, 0.05, np.float32(0)], np.float32)
+    clamped = limits.clamp(wanted, where, before)
+    np.testing.assert_allclose(clamped, [0.15, 0.1, -0.05, 0.1, 0.05, 0.0], atol=1e-6)
+    outside = np.full(6, 1.5, np.float32)  # by hand, say
+    np.testing.assert_allclose(limits.clamp(ABSOLUTE.hold(outside), outside, outside), outside)
+    unsaid = Limits.of(ABSOLUTE).steps
+    np.testing.assert_allclose(unsaid, 0.02 * 4)
+
+
+def test_a_hold_of_targets_is_where_the_robot_is_measured() -> None:
+    where = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+    np.testing.assert_array_equal(ABSOLUTE.hold(where), where)
+    gripper = replace(ABSOLUTE, commands=(replace(ABSOLUTE.commands[2], scale=0.5),))
+    np.testing.assert_allclose(gripper.hold(where[0]), [0, 0, where[0, 2] / 0.5, 0, 0, 0], rtol=1e-6)
+    assert not SCHEMA.hold(np.ones((3, 5), np.float32)).any()
 
 
 class Still(Clock):
