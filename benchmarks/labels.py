@@ -66,18 +66,18 @@ def main(config: LabelsConfig) -> int:
             gwm("export", "raw", labelled, raw)
     dim = dimmed(folder / "test.labelled.hdf5", folder / "test.dim.hdf5")
     file = config.results / f"{config.length}.json"
-    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for kind in config.kinds:
         data = folder / ("train.hdf5" if kind == "raw" else "train.labelled.hdf5")
         model = train(folder / kind, data, config.minutes)
-        result[kind] = {
+        measured = {
             "minutes": json.loads((model / "run.json").read_text(encoding="utf-8"))["options"]["minutes"],
             "words": json.loads((model / "report.json").read_text(encoding="utf-8"))["words"],
             "test": measure(model, folder / "test.labelled.hdf5", "evaluation"),
             "dim": measure(model, dim, "evaluation-dim"),
             "unwatched_steps_per_second": unwatched(model),
         }
-        write_json(file, result | circumstances())
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        write_json(file, before | {kind: measured} | circumstances())
     return 0
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from gwm_sim.model.config import DynamicsConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.layers import RMSNorm, begin_as_copy, fourier, linear
+from gwm_sim.model.residual import own_frame
 from gwm_sim.model.state import NextFrame, Segment, Statistics
 from gwm_sim.model.threads import threads_for, weights
 
@@ -38,11 +39,15 @@ class ObjectDynamics(Dynamics):
     def __init__(self, config: DynamicsConfig, statistics: Statistics) -> None:
         super().__init__(config, statistics)
         c, m = config, config.memory
+        self.turn_along = c.turns and c.object_frame == "image"
+        """Whether things meet the robot, and move, in a frame that turns with them: a push is alike however they
+        lie."""
         known = 2 * c.telemetry + c.actions + 2 * len(c.commands) + max(1, 2 * c.properties) + 2 * c.of_scene
         if c.objects:
             offsets = 0 if c.pairs else 3 * (c.objects - 1)
             met = 3 * c.points if c.object_frame == "image" else len(c.effector)
-            place = 3 * (1 + 2 * OCTAVES) + 3 + met + offsets + c.gaps + 4 * c.turns
+            turned = 4 + (4 * c.points + 2) * self.turn_along if c.turns else 0
+            place = 3 * (1 + 2 * OCTAVES) + 3 + met + offsets + c.gaps + turned
             self.object_in = reader(place + known, m)
             self.identity = nn.Parameter(torch.zeros(len(set(c.kinds)) or c.objects, m))
             self.object_cell = nn.GRUCell(m, m)
@@ -134,8 +139,13 @@ class ObjectDynamics(Dynamics):
             fate = self.object_out(torch.cat((objects, of_robot, others), dim=-1))
             out = self.motion_out(fate).float()
             presence = None if self.object_presence is None else self.object_presence(fate).float()[..., 0]
-            changes += [] if self.turn_out is None else [self.turn_out(fate).flatten(2)]
-        physical = self.moved(segment, self.telemetry_out(decided).float(), out[..., :3], rest)
+        motion = out[..., :3]
+        if self.turn_out is not None:
+            own = own_frame(self.turns(segment.residual))
+            changes.append(in_picture(self.turn_out(fate).float(), own).flatten(2))
+            if self.turn_along:
+                motion = torch.cat((in_picture(motion[..., :2], own), motion[..., 2:]), dim=-1)
+        physical = self.moved(segment, self.telemetry_out(decided).float(), motion, rest)
         if rest and presence is not None:
             physical = physical._replace(objects=physical.objects.where(presence[..., None] > 0, torch.nan))
         residual = segment.residual
@@ -183,10 +193,17 @@ class ObjectDynamics(Dynamics):
         if self.config.gaps:
             features.append(there[..., :1].to(objects.dtype))
         if self.config.turns:
-            turns = (x[..., self.config.of_scene :] for x in (segment.residual, segment.previous_residual))
-            now, last = (x.unflatten(-1, (-1, 2)) for x in turns)
+            now, last = self.turns(segment.residual), self.turns(segment.previous_residual)
             features += [now, (now - last) / RESIDUAL_CHANGE]
+        if self.turn_along:
+            meets = before[..., None, :] - self.robot_in_frame(segment.previous_telemetry)[:, :, None]
+            offsets = torch.cat((away / 5, away - meets, (objects - before)[..., None, :]), dim=-2)[..., :2]
+            features.append((offsets @ own_frame(now).mT / self.objects_change).flatten(-2))
         return torch.cat([f.clamp(-10, 10) for f in features], dim=-1)
+
+    def turns(self, residual: Tensor) -> Tensor:
+        """How each thing is turned, (B, T, K, 2), cosine and sine, of residuals (B, T, R)."""
+        return residual[..., self.config.of_scene :].unflatten(-1, (-1, 2))
 
     def neighbours(self, objects: Tensor, there: Tensor | None) -> Tensor:
         """What each object sees of all others, (B, T, K, memory): their offsets, one by one, in any order."""
@@ -196,6 +213,11 @@ class ObjectDynamics(Dynamics):
         apart = ~torch.eye(objects.shape[2], dtype=torch.bool, device=objects.device)
         counts = apart.to(seen.dtype) if there is None else apart * there[:, :, None]
         return (seen * counts[..., None]).sum(dim=3)
+
+
+def in_picture(offsets: Tensor, own: Tensor) -> Tensor:
+    """Offsets (B, T, K, 2) in frames that turn with things, of which matrices (B, T, K, 2, 2) are those into them."""
+    return (offsets[..., None, :] @ own)[..., 0, :]
 
 
 def reader(inputs: int, width: int) -> nn.Sequential:

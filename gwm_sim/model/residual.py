@@ -110,6 +110,14 @@ def of_turns(turns: Tensor) -> Tensor:
     return torch.stack((cosine, -sine, sine, cosine), dim=-1).unflatten(-1, (2, 2))
 
 
+def own_frame(turns: Tensor) -> Tensor:
+    """Matrices (..., 2, 2) that take offsets in the picture to the frame that turns with a thing, of cosines and sines
+    (..., 2); the picture's own where these are not told, 0."""
+    told = turns.norm(dim=-1, keepdim=True) > FAINT
+    still = torch.tensor([1.0, 0.0], device=turns.device)
+    return of_turns(torch.where(told, F.normalize(turns, dim=-1), still)).mT
+
+
 def turned_back(shown: Tensor, wanted: Tensor) -> Tensor:
     """Matrices (..., 2, 2) that take offsets of a thing from where it is wanted to where it is shown, of both its turns
     as cosine and sine (..., 2); it did not turn where these are not told, 0."""

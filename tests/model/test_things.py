@@ -13,6 +13,7 @@ from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.heads import nearest_order
 from gwm_sim.model.object_dynamics import ObjectDynamics
 from gwm_sim.model.rendering.reference_renderer import ReferenceRenderer
+from gwm_sim.model.residual import own_frame, rotation
 from gwm_sim.model.state import PhysicalState, Segment
 from gwm_sim.model.world_model import WorldModel, last_seen
 
@@ -139,3 +140,40 @@ def test_things_of_one_kind_are_told_apart_by_where_they_were() -> None:
     seen = last_seen(torch.stack((before, now, torch.full_like(now, torch.nan)), dim=1), (0, 0, 1))
     torch.testing.assert_close(seen[0, 2], torch.tensor([[0.1, 0, 0], [1.1, 0, 0], [0, 0, 0]]))
     assert torch.equal(last_seen(now[:, None], ()), now[:, None])
+
+
+def test_a_push_is_alike_however_a_thing_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the robot is and what moves is told in the frame that turns with a thing, and motions are decided in it."""
+    model = make_world(1, object_frame="image", view=IMAGE_VIEW, effector=(), points=2, residual=6, turns=True)
+    dynamics, angle = objects_of(model), torch.tensor(0.7)
+    turn = rotation(angle)
+    places, points = torch.randn(2, 4, 1, 3), torch.randn(2, 4, 2, 3)
+    residual = 0.1 * torch.randn(2, 4, 6)
+    residual[..., 4:] = torch.tensor([0.6, 0.8])
+
+    def turned(x: Tensor) -> Tensor:
+        return torch.cat((x[..., :2] @ turn.T, x[..., 2:]), dim=-1)
+
+    scenes = []
+    for about in (lambda x: x, turned):
+        monkeypatch.setattr(dynamics, "robot_in_frame", lambda telemetry, at=about: at(points)[:, : telemetry.shape[1]])
+        told = torch.cat((residual[..., :4], about(residual[..., 4:])), dim=-1)
+        segment = window(model)._replace(objects=about(places), previous_objects=about(places - 0.01))
+        segment = segment._replace(residual=told, previous_residual=told)
+        with torch.no_grad():
+            dynamics.motion_out.weight.zero_()
+            dynamics.motion_out.bias.copy_(torch.tensor([1.0, 0.5, 0.0, 0.0]))
+        made, _ = dynamics.advance(segment, dynamics.blank_memory(2), rest=False)
+        scenes.append((dynamics.object_features(segment), made.objects - segment.objects))
+    (features, moved), (turned_features, turned_moved) = scenes
+    along = 4 * 2 + 2  # numbers that are told in a thing's own frame
+    torch.testing.assert_close(turned_features[..., -along:], features[..., -along:])
+    assert not torch.allclose(turned_features[..., :-along], features[..., :-along])
+    torch.testing.assert_close(turned_moved, turned(moved))
+
+
+def test_what_is_not_told_to_be_turned_has_the_frame_of_the_picture() -> None:
+    assert torch.equal(own_frame(torch.zeros(3, 2)), torch.eye(2).expand(3, -1, -1))
+    angle = torch.tensor([0.3, -2.0])
+    turns = torch.stack((angle.cos(), angle.sin()), dim=-1)
+    torch.testing.assert_close(own_frame(turns) @ rotation(angle), torch.eye(2).expand(2, -1, -1))
