@@ -7,7 +7,7 @@ import numpy as np
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.sight import cubes_among, grasped_by_sight
 from gwm_sim.envs.blocks.tasks import TaskState
-from gwm_sim.envs.learned.domain import Domain
+from gwm_sim.envs.learned.domain import Domain, Keys
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
@@ -36,4 +36,11 @@ def believed_state(model: WorldModel, state: WorldState) -> TaskState:
     )
 
 
-BLOCKS: Final = Domain(spec.PROPERTY_RANGES, spec.PROPERTY_DEFAULTS, believed_state)
+KEYS: Final[dict[str, Keys]] = {
+    "dx": (("DOWN", "s"), ("UP", "w")),
+    "dy": (("RIGHT", "d"), ("LEFT", "a")),
+    "dz": (("PAGEUP", "r"), ("PAGEDOWN", "f")),
+}
+"""Directions as the front camera sees them: it looks at the robot, so its right is +y and away from it is -x."""
+
+BLOCKS: Final = Domain(spec.PROPERTY_RANGES, spec.PROPERTY_DEFAULTS, believed_state, KEYS)

@@ -1,4 +1,4 @@
-"""`gwm play`: drive any block environment by keyboard in a window, in real time.
+"""`gwm play`: drive any environment by keyboard or gamepad in a window, in real time.
 
 `gymnasium.utils.play` maps each combination of keys to one action: for three axes and a gripper that keeps closing
 that table is longer than the loop below. It also has no key to begin anew, shows no numbers, and selects Tk for plots.
@@ -6,41 +6,33 @@ that table is longer than the loop below. It also has no key to begin anew, show
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import gymnasium as gym
-import numpy as np
 import pygame
-from numpy.typing import NDArray
 
 from gwm_sim.envs import WORLD_ID
-from gwm_sim.envs.blocks import spec
+from gwm_sim.envs.commands.controls import Controls
 from gwm_sim.envs.gl import has_display
 from gwm_sim.errors import ConfigError, MissingDependency
 
-# Directions as the front camera sees them: it looks at the robot, so its right is +y and away from it is -x.
-DIRECTIONS: Final = {
-    (0, -1): (pygame.K_UP, pygame.K_w),
-    (0, +1): (pygame.K_DOWN, pygame.K_s),
-    (1, -1): (pygame.K_LEFT, pygame.K_a),
-    (1, +1): (pygame.K_RIGHT, pygame.K_d),
-    (2, +1): (pygame.K_PAGEUP, pygame.K_r),
-    (2, -1): (pygame.K_PAGEDOWN, pygame.K_f),
-}
-GRIPPER: Final = 3
-
 HELP: Final = """\
-arrows or W A S D   move away from the camera, left, towards it, right
-R F or page keys    move up, down
 space               close the gripper, open it
+tab                 move other actions, where there are more than keys
 backspace           begin anew
-escape              leave"""
+escape              leave
+gamepad             sticks move the first four, its buttons are space, tab and backspace"""
+
+RATE: Final = 10.0  # steps per second of an environment that does not say its own
+LINE: Final = 18  # height of a line of text [px]
+WIDTH: Final = 320  # least width of the window [px]
 
 
 @dataclass(frozen=True)
 class PlayConfig:
-    """Drive an environment by keyboard in a window."""
+    """Drive an environment by keyboard or gamepad in a window."""
 
     env: str = "GWM-BlockStack-v0"
     """Environment, learned or physics twin."""
@@ -48,18 +40,25 @@ class PlayConfig:
     """Name or folder of a world model, for learned environments; by default the shipped one."""
     seed: int = 0
     """Seed of the first start; each new start uses the next one."""
-    fps: float = spec.CONTROL_RATE
-    """Steps per second; the control rate is real time."""
+    fps: float | None = None
+    """Steps per second, by default those of the environment, which is real time."""
 
 
-class Keyboard:
-    """Held keys, and what they ask for."""
+BUTTONS: Final = (pygame.K_SPACE, pygame.K_TAB, pygame.K_BACKSPACE)
+"""Keys that the first buttons of a gamepad stand for."""
 
-    def __init__(self) -> None:
+
+class Hands:
+    """Held keys and sticks, and what was pressed."""
+
+    def __init__(self, controls: Controls) -> None:
+        """Move what the controls say."""
+        self.controls = controls
         self.leave = False
         self._begin_anew = False
         self._held: set[int] = set()
-        self._gripper = 0.0
+        pygame.joystick.init()
+        self._pads = [pygame.joystick.Joystick(i) for i in range(pygame.joystick.get_count())]
 
     def listen(self) -> None:
         """Take in what happened since the last call."""
@@ -69,31 +68,31 @@ class Keyboard:
             elif event.type == pygame.KEYUP:
                 self._held.discard(event.key)
             elif event.type == pygame.KEYDOWN:
+                self._held.add(event.key)
                 self._press(event.key)
+            elif event.type == pygame.JOYBUTTONDOWN and event.button < len(BUTTONS):
+                self._press(BUTTONS[event.button])
 
-    def action(self) -> NDArray[np.float32]:
-        """Action (4,) of the present moment."""
-        action = np.zeros(4, np.float32)
-        for (axis, sign), keys in DIRECTIONS.items():
-            action[axis] += sign * bool(self._held.intersection(keys))
-        action[GRIPPER] = self._gripper
-        return action
+    def action(self) -> Any:
+        """Action (A,) of the present moment."""
+        pad = self._pads[0] if self._pads else None
+        sticks = [] if pad is None else [pad.get_axis(i) for i in range(pad.get_numaxes())]
+        return self.controls.action(self._held, sticks)
 
     def begin_anew(self) -> bool:
-        """Whether a new start was asked for; asking forgets it, and the gripper."""
+        """Whether a new start was asked for; asking forgets it."""
         asked, self._begin_anew = self._begin_anew, False
-        if asked:
-            self._gripper = 0.0
         return asked
 
     def _press(self, key: int) -> None:
-        self._held.add(key)
         if key == pygame.K_ESCAPE:
             self.leave = True
         elif key == pygame.K_BACKSPACE:
             self._begin_anew = True
         elif key == pygame.K_SPACE:
-            self._gripper = -1.0 if self._gripper > 0 else 1.0
+            self.controls.switch()
+        elif key == pygame.K_TAB:
+            self.controls.next_group()
 
 
 def main(config: PlayConfig) -> int:
@@ -127,34 +126,49 @@ def make(config: PlayConfig) -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array", max_episode_steps=-1, **model)
     except (gym.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    if env.action_space.shape != (len(spec.ACTION_NAMES),):
-        raise ConfigError(f"--env {config.env} has actions {env.action_space}; the keys drive {spec.ACTION_NAMES}")
     return env
 
 
-def play(env: gym.Env[Any, Any], seed: int = 0, fps: float = spec.CONTROL_RATE) -> None:
-    """Show `env` in a window and step it by keyboard, `fps` times a second, until the player leaves."""
+def play(env: gym.Env[Any, Any], seed: int = 0, fps: float | None = None) -> None:
+    """Show `env` in a window and step it by hand, `fps` times a second, until the player leaves.
+
+    Raises:
+        ConfigError: Keys cannot drive its actions.
+    """
+    controls = Controls(env)
     pygame.display.init()
-    keyboard, clock = Keyboard(), pygame.time.Clock()
+    pygame.font.init()
+    hands, clock = Hands(controls), pygame.time.Clock()
+    rate = fps or env.metadata.get("render_fps") or RATE
     episodes, step, reward, ended = 0, 0, 0.0, True
     info: dict[str, Any] = {}
-    while not keyboard.leave:
-        if keyboard.begin_anew() or ended:
-            _, info = env.reset(seed=seed + episodes)
+    while not hands.leave:
+        if hands.begin_anew() or ended:
+            observation, info = env.reset(seed=seed + episodes)
+            controls.begin(observation)
+            action = controls.held
             episodes, step, reward, ended = episodes + 1, 0, 0.0, False
         else:
-            _, received, _, ended, info = env.step(keyboard.action())
+            action = hands.action()
+            _, received, _, ended, info = env.step(action)
             step, reward = step + 1, float(received)
-        show(env.render(), caption(env, step, reward, info))
-        clock.tick(fps)
-        keyboard.listen()
+        show(env.render(), caption(env, step, reward, info), controls.lines(action))
+        clock.tick(rate)
+        hands.listen()
 
 
-def show(frame: Any, title: str) -> None:
-    """Put a frame (H, W, 3) into the window."""
-    surface = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
-    window = pygame.display.get_surface() or pygame.display.set_mode(surface.get_size())
-    window.blit(surface, (0, 0))
+def show(frame: Any, title: str, lines: Sequence[str] = ()) -> None:
+    """Put a frame (H, W, 3) into the window, and lines of text under it."""
+    picture = pygame.surfarray.make_surface(frame.swapaxes(0, 1))
+    size = max(WIDTH, picture.get_width()), picture.get_height() + LINE * (len(lines) + bool(lines))
+    window = pygame.display.get_surface()
+    if window is None or window.get_size() != size:
+        window = pygame.display.set_mode(size)
+    window.fill("black")
+    window.blit(picture, ((size[0] - picture.get_width()) // 2, 0))
+    font = pygame.font.Font(None, LINE)
+    for number, line in enumerate(lines):
+        window.blit(font.render(line, True, "white"), (LINE / 2, picture.get_height() + LINE * (number + 0.5)))
     pygame.display.set_caption(title)
     pygame.display.flip()
 
@@ -162,7 +176,7 @@ def show(frame: Any, title: str) -> None:
 def caption(env: gym.Env[Any, Any], step: int, reward: float, info: dict[str, Any]) -> str:
     """Title of the window: what the world says about this moment."""
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
-    parts = [name, f"step {step}", f"reward {reward:.2f}", "success" if info["success"] else "no success"]
+    parts = [name, f"step {step}", f"reward {reward:.2f}", "success" if info.get("success") else "no success"]
     if "gwm/uncertainty" in info:
         parts.append(f"uncertainty {info['gwm/uncertainty']:.2f}")
     return " | ".join(parts)

@@ -9,6 +9,9 @@ from gwm_sim.envs.spaces import Ranges
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
+Keys = tuple[tuple[str, ...], tuple[str, ...]]
+"""Keys that raise an action and those that lower it, by their names in pygame without K_."""
+
 
 def _no_tasks(model: WorldModel, state: WorldState) -> Any:
     raise ValueError(f"nothing is known of what tasks look at in {model.config.schema.env_id}, the world of the data")
@@ -20,6 +23,7 @@ class Domain(NamedTuple):
     property_ranges: Ranges = {}  # of each physics property; others have the range of the data
     property_defaults: Mapping[str, float] = {}  # where nobody says; others have what was recorded
     task_state: Callable[[WorldModel, WorldState], Any] = _no_tasks  # believed of imagined worlds, indexed by row
+    keys: Mapping[str, Keys] = {}  # for actions by name; others have the usual ones
 
 
 def find_domain(env_id: str) -> Domain:

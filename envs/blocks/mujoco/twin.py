@@ -27,6 +27,7 @@ class MuJoCoVectorEnv(VectorWorld):
     metadata: dict[str, Any] = {
         "render_modes": ["rgb_array"],
         "render_fps": spec.CONTROL_RATE,
+        "action_names": spec.ACTION_NAMES,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
@@ -165,7 +166,11 @@ class MuJoCoEnv(SingleEnv):
     they hold for this episode only.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": spec.CONTROL_RATE}
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": spec.CONTROL_RATE,
+        "action_names": spec.ACTION_NAMES,
+    }
     vector = MuJoCoVectorEnv
     rows: MuJoCoVectorEnv
 
