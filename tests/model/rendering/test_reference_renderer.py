@@ -24,9 +24,10 @@ def make_world(views: int = 1, size: tuple[int, int] = (32, 32), **options: Any)
     shape = {"tokens": tokenizer.tokens, "grid": tokenizer.grid, "view": VIEW * views}
     dynamics = replace(config.dynamics, points=3, reference=8, **(known | shape | options))
     cameras = tuple(f"view {i}" for i in range(1, views))
-    model = WorldModel(
-        WorldModelConfig(**vars(config) | {"tokenizer": tokenizer, "dynamics": dynamics, "others": cameras})
-    )
+    known_cameras = config.schema.cameras
+    schema = replace(config.schema, cameras={**known_cameras, **dict.fromkeys(cameras, known_cameras["front"])})
+    changed = {"tokenizer": tokenizer, "dynamics": dynamics, "others": cameras, "schema": schema}
+    model = WorldModel(WorldModelConfig(**vars(config) | changed))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith(("dynamics.", "renderer.")):
