@@ -137,7 +137,6 @@ def play(env: gym.Env[Any, Any], seed: int = 0, fps: float | None = None) -> Non
     """
     controls = Controls(env)
     pygame.display.init()
-    pygame.font.init()
     hands, clock = Hands(controls), pygame.time.Clock()
     rate = fps or env.metadata.get("render_fps") or RATE
     episodes, step, reward, ended = 0, 0, 0.0, True
@@ -166,6 +165,7 @@ def show(frame: Any, title: str, lines: Sequence[str] = ()) -> None:
         window = pygame.display.set_mode(size)
     window.fill("black")
     window.blit(picture, ((size[0] - picture.get_width()) // 2, 0))
+    pygame.font.init()  # which does nothing the second time
     font = pygame.font.Font(None, LINE)
     for number, line in enumerate(lines):
         window.blit(font.render(line, True, "white"), (LINE / 2, picture.get_height() + LINE * (number + 0.5)))

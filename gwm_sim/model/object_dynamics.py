@@ -139,18 +139,16 @@ class ObjectDynamics(Dynamics):
             fate = self.object_out(torch.cat((objects, of_robot, others), dim=-1))
             out = self.motion_out(fate).float()
             presence = None if self.object_presence is None else self.object_presence(fate).float()[..., 0]
-        motion = out[..., :3]
         if self.turn_out is not None:
             own = own_frame(self.turns(segment.residual))
             changes.append(in_picture(self.turn_out(fate).float(), own).flatten(2))
             if self.turn_along:
-                motion = torch.cat((in_picture(motion[..., :2], own), motion[..., 2:]), dim=-1)
-        physical = self.moved(segment, self.telemetry_out(decided).float(), motion, rest)
+                out = torch.cat((in_picture(out[..., :2], own), out[..., 2:]), dim=-1)
+        physical = self.moved(segment, self.telemetry_out(decided).float(), out[..., :3], rest)
         if rest and presence is not None:
             physical = physical._replace(objects=physical.objects.where(presence[..., None] > 0, torch.nan))
-        residual = segment.residual
-        if changes:
-            residual = (residual + torch.cat(changes, dim=-1).float() * RESIDUAL_CHANGE).clamp(-1, 1)
+        change = torch.cat(changes, dim=-1).float() * RESIDUAL_CHANGE if changes else 0.0
+        residual = (segment.residual + change).clamp(-1, 1)
         memory = torch.cat((robot_held[:, -1:], held[:, -1]), dim=1)
         spread = F.softplus(out[..., 3]) * self.objects_change
         return NextFrame(None, physical.telemetry, physical.objects, spread, residual, presence), memory

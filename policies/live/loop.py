@@ -105,6 +105,11 @@ class Report:
 class LiveLoop:
     """Joins a camera, a robot and a planner."""
 
+    _held: Vector | None = None
+    """What is sent while a hold lasts."""
+    _last: Vector | None = None
+    """What was sent last."""
+
     def __init__(
         self,
         camera: Camera,
@@ -156,8 +161,6 @@ class LiveLoop:
 
         self._window = ContextWindow(schema)
         self._telemetry = np.zeros(len(schema.telemetry_names), np.float32)  # of the last frame
-        self._held: Vector | None = None  # what is sent while a hold lasts
-        self._last: Vector | None = None  # what was sent last
         self._queue: deque[tuple[Vector, float]] = deque()  # actions, and when the picture was seen behind them
         self._seen = math.nan  # when the last frame was seen
         self._shown: Picture | None = None

@@ -69,7 +69,6 @@ def test_actions_that_are_no_bounded_numbers_are_refused() -> None:
 def test_the_window_shows_what_the_keys_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     pygame.display.init()
-    pygame.font.init()
     try:
         controls = Controls(Bench(Box(-1.0, 1.0, (3,), np.float32), ("dx", "dy", "gripper_cmd")))
         hands = Hands(controls)
