@@ -16,6 +16,7 @@ import pygame
 from gwm_sim.envs import WORLD_ID
 from gwm_sim.envs.commands.controls import Controls
 from gwm_sim.envs.gl import has_display
+from gwm_sim.envs.single_env import SingleEnv
 from gwm_sim.errors import ConfigError, MissingDependency
 
 HELP: Final = """\
@@ -139,6 +140,7 @@ def play(env: gym.Env[Any, Any], seed: int = 0, fps: float | None = None) -> Non
     pygame.display.init()
     hands, clock = Hands(controls), pygame.time.Clock()
     rate = fps or env.metadata.get("render_fps") or RATE
+    goes_on = isinstance(env.unwrapped, SingleEnv)  # also after a success
     episodes, step, reward, ended = 0, 0, 0.0, True
     info: dict[str, Any] = {}
     while not hands.leave:
@@ -149,7 +151,8 @@ def play(env: gym.Env[Any, Any], seed: int = 0, fps: float | None = None) -> Non
             episodes, step, reward, ended = episodes + 1, 0, 0.0, False
         else:
             action = hands.action()
-            _, received, _, ended, info = env.step(action)
+            _, received, terminated, truncated, info = env.step(action)
+            ended = truncated or (terminated and not goes_on)
             step, reward = step + 1, float(received)
         show(env.render(), caption(env, step, reward, info), controls.lines(action))
         clock.tick(rate)

@@ -183,8 +183,11 @@ class WorldModelConfig:
 
     @property
     def control(self) -> Schema:
-        """The schema, with the targets that were found in the data where these declare no command."""
-        return replace(self.schema, commands=self.dynamics.commands)
+        """The schema, with the targets that were found in the data where these declare no command: those actions alone
+        that the data say are targets, for a velocity follows its command just as a place does."""
+        kinds = self.schema.settings.get("action_kinds", ())
+        found = [c for c in self.dynamics.commands if c.action < len(kinds) and kinds[c.action] == "target"]
+        return replace(self.schema, commands=self.schema.commands or tuple(found))
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as a JSON object."""

@@ -176,9 +176,10 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
             phase = ReferenceRendererPhase(model, data, codes, preset, seed)
             if "dynamics" not in phases:  # which predicts the residual as it is
                 phase.spared = ("residual_encoder.",)
+            elif model.residual_encoder is not None:
+                model.residual_encoder.worth.fill_(1.0)  # so that it is learned at all
             learn(trainer, phase, config)
             if "dynamics" in phases and model.residual_encoder is not None and phase.validation is not None:
-                model.residual_encoder.worth.fill_(1.0)
                 model.residual_encoder.worth.fill_(phase.worth())
         data.residual = unexplained(model, data, codes)
         if "dynamics" in phases:

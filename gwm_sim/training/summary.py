@@ -241,8 +241,8 @@ def reconstructing(numbers: Numbers) -> list[str]:
 
 
 def explaining(model: WorldModel) -> list[str]:
-    """Was a residual needed? Nothing is said where pictures are drawn without one."""
-    if model.residual_encoder is None:
+    """Was a residual needed? Nothing is said where pictures are drawn without one, or nobody measured it."""
+    if model.residual_encoder is None or model.residual_encoder.worth == 1:
         return []
     worth, count = float(model.residual_encoder.worth), model.config.dynamics.of_scene
     nearer = f"pictures are {max(0.0, worth):.0%} nearer"

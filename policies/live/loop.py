@@ -3,12 +3,12 @@
 Four threads: the camera's, the planner's, the watchdog's and the control thread, which alone talks to the robot. It
 sleeps until the next moment of its schedule or until the latch trips, whichever comes first, so a fault that anybody
 finds becomes a hold at once. A hold is the action zero, and for a robot that is told where to be the pose that it was
-measured in when the hold began, sent again and again until the run ends.
+measured in when the hold began, sent again and again until the run ends; a gripper goes on pressing.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 
 from gwm_sim.data.images import fit
-from gwm_sim.data.schema import Schema
+from gwm_sim.data.schema import Command, Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.live.camera import Camera, Picture
 from gwm_sim.policies.live.planner import History, Planner
 from gwm_sim.policies.live.planner_thread import PlannerThread
 from gwm_sim.policies.live.recorder import LiveRecorder
-from gwm_sim.policies.live.robots import Robot, read_telemetry
+from gwm_sim.policies.live.robots import Robot, RobotError, read_telemetry
 from gwm_sim.policies.live.safety import DeadMan, Latch, Limits, Stop, Vector, Watchdog, check_hold
 from gwm_sim.policies.live.timing import Clock, Schedule
 from gwm_sim.policies.planning.plan_step import ContextWindow
@@ -275,8 +275,7 @@ class LiveLoop:
         if self.latch.tripped.is_set():
             return
         self._steps += 1
-        before = self._schema.hold(self._telemetry) if self._last is None else self._last
-        self._send(action if action is self._held else self._limits.clamp(action, self._telemetry, before))
+        self._send(action if action is self._held else self._limits.clamp(action, self._telemetry, self._before()))
 
     def _observe(self) -> bool:
         """Take in what camera and robot say now; a robot that does not answer stops the run."""
@@ -301,13 +300,15 @@ class LiveLoop:
         """The next action of the plan, or a hold while there is none; ask for the next plan in time."""
         if (planned := self._planning.take()) is not None:
             self._plan_seconds.append(planned.seconds)
-            self._queue.extend((action, planned.seen) for action in planned.actions)
+            before = self._queue[-1][0] if self._queue else self._before()
+            course = self._limits.course(planned.actions, self._telemetry, before)
+            self._queue.extend((action, planned.seen) for action in course)
         if len(self._queue) <= self.config.lead and self._planning.idle:
             self._planning.request(self._history())
         if not self._queue:
             self._phase = "waiting for a plan"
             self._waits += 1
-            return self._still()
+            return self._still(self._schema.targets)
         self._phase, self._held = "running", None
         action, seen = self._queue.popleft()
         if (age := self.clock.now() - seen) > self.config.max_plan_age:
@@ -329,9 +330,11 @@ class LiveLoop:
                 wanted = dict(zip(self._schema.action_names, action.tolist(), strict=True))
                 sent = self._robot.send_action(dict(wanted))
                 done = np.array([sent.get(name, value) for name, value in wanted.items()], np.float32)
+                if not np.isfinite(done).all():
+                    raise RobotError(f"it says that it was sent {done.tolist()}")
             except Exception as error:  # whatever a driver raises
                 self.latch.trip(f"robot: {type(error).__name__}: {error}")
-                done = action
+                done = action  # perhaps
             self._last = done
         self._window.act(done)
         if self._recorder is not None:
@@ -350,10 +353,19 @@ class LiveLoop:
             self.clock.wait(never, schedule.next - self.clock.now())
             self._observe()
 
-    def _still(self) -> Vector:
-        """What holds the robot where it was when the hold began: asked for anew, it would sink with every step."""
+    def _before(self) -> Vector:
+        """What was sent last, or what holds the robot where it is."""
+        return self._schema.hold(self._telemetry) if self._last is None else self._last
+
+    def _still(self, going: Sequence[Command] | None = None) -> Vector:
+        """What holds the robot where it was when the hold began: asked for anew, it would sink with every step. Targets
+        that are `going` stay what they were, by default those of grippers, which hold a thing by more than is measured.
+        """
         if self._held is None:
-            self._held = self._schema.hold(self._telemetry)
+            self._held, before = self._schema.hold(self._telemetry), self._before()
+            grips = [command for command in self._schema.targets if command.measured in self._schema.gripper]
+            for command in grips if going is None else going:
+                self._held[command.action] = before[command.action]
         return self._held
 
     def _stalled(self, now: float) -> str | None:

@@ -105,6 +105,10 @@ class Limits:
         columns = [command.telemetry for command in schema.commands]
         low = np.array([schema.telemetry_low[column] for column in columns], np.float32)
         high = np.array([schema.telemetry_high[column] for column in columns], np.float32)
+        for i, command in enumerate(schema.commands):
+            if command.absolute:  # which may lie beyond what is ever measured: so a gripper presses
+                ends = [command.scale * side[command.action] for side in (schema.action_low, schema.action_high)]
+                low[i], high[i] = min(low[i], *ends), max(high[i], *ends)
         for name, (lower, upper) in (workspace or {}).items():
             if name not in names:
                 raise ConfigError(f"the workspace has {', '.join(names) or 'no commanded telemetry'}, not {name!r}")
@@ -131,16 +135,26 @@ class Limits:
 
         A command that is outside its box already may stay there, so that holding remains holding, or come back.
         """
-        clamped = action.copy()
-        if before is not None:
-            clamped = np.clip(clamped, before - self.steps, before + self.steps)
-        for command, low, high in zip(self.commands, self.command_low, self.command_high, strict=True):
+        clamped, low, high = action.copy(), self.low, self.high
+        for command, lowest, highest in zip(self.commands, self.command_low, self.command_high, strict=True):
             now = telemetry[command.telemetry]
             begin = command.begins(now)
             target = begin + command.scale * clamped[command.action]
-            target = min(max(target, min(low, now)), max(high, now))
+            target = min(max(target, min(lowest, now)), max(highest, now))
             clamped[command.action] = (target - begin) / command.scale
-        return np.asarray(clamped.clip(self.low, self.high), np.float32)
+        if before is not None:  # from out of bounds a target comes back step by step
+            goes_on = np.isfinite(self.steps)
+            low, high = (np.where(goes_on, f(x, before), x) for f, x in ((np.minimum, low), (np.maximum, high)))
+            clamped = np.where(goes_on, np.clip(clamped, before - self.steps, before + self.steps), clamped)
+        return np.asarray(clamped.clip(low, high), np.float32)
+
+    def course(self, actions: Vector, telemetry: Vector, before: Vector) -> Vector:
+        """Actions (K, A) whose targets go on from what was sent `before`, (A,), step by step as `clamp` lets them."""
+        going, course = np.isfinite(self.steps), []
+        for action in actions:
+            before = np.where(going, self.clamp(action, telemetry, before), action)
+            course.append(before)
+        return np.array(course, np.float32).reshape(actions.shape)
 
 
 def check_hold(schema: Schema) -> None:
@@ -159,6 +173,12 @@ def check_hold(schema: Schema) -> None:
         for name, kind in zip(schema.action_names, kinds, strict=True)
         if kind not in HOLDING and name not in known
     }
+    turning = [f"state.{schema.telemetry_names[command.measured]}" for command in schema.targets]
+    if unwrapped := sorted(set(turning) & schema.settings.get("turns", {}).keys()):
+        raise ConfigError(
+            f"{', '.join(unwrapped)} are angles that the model counts beyond one turn, and the robot is told them as "
+            "targets: it could be sent round. Record them without jumps, or leave out --move."
+        )
     if targets := [name for name, kind in others.items() if kind is not None]:
         raise ConfigError(
             f"{', '.join(targets)} of the model's data are targets, and nothing in the telemetry follows them: what "

@@ -53,16 +53,20 @@ class Moves:
         """Actions (B, T, A) of moves (B, T, A) step by step, behind actions `before` (B, A)."""
         if not self.targets:
             return moves
-        actions = moves.clone()
-        course = before[:, None, self.targets] + moves[..., self.targets].cumsum(dim=1)
-        actions[..., self.targets] = torch.minimum(torch.maximum(course, self.low), self.high)
+        actions, begun = moves.clone(), before[:, None, self.targets]
+        course = begun + moves[..., self.targets].cumsum(dim=1)
+        low, high = torch.minimum(self.low, begun), torch.maximum(self.high, begun)  # it may begin out of bounds
+        actions[..., self.targets] = torch.minimum(torch.maximum(course, low), high)
         return actions
 
     def of(self, actions: Tensor, before: Tensor, block: int = 1) -> Tensor:
-        """The moves (B, T, A) that lead to actions (B, T, A), each in `block` equal steps: the inverse of `actions`."""
+        """The moves (B, T, A) that lead to actions (B, T, A), each in `block` equal steps, as fast as they may: the
+        inverse of `actions`."""
         if not self.targets:
             return actions
-        moves = actions.clone()
-        course = torch.cat((before[:, None], actions), dim=1)[..., self.targets]
-        moves[..., self.targets] = course.diff(dim=1) / block
+        moves, place = actions.clone(), before[:, self.targets]
+        for t in range(actions.shape[1]):
+            way = (actions[:, t, self.targets] - place) / block
+            way = torch.minimum(torch.maximum(way, -self.largest), self.largest)
+            moves[:, t, self.targets], place = way, place + block * way
         return moves

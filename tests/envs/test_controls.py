@@ -42,6 +42,12 @@ def test_each_action_has_its_keys_and_more_than_keys_take_turns() -> None:
     assert not controls.action(set()).any()
 
 
+def test_where_a_gripper_goes_is_no_switch() -> None:
+    names = ("gripper_x", "gripper.pos", "left_gripper", "grip_cmd", "gripper_yaw", "joint")
+    controls = Controls(Bench(Box(-1.0, 1.0, (6,), np.float32), names))
+    assert [names[i] for i in controls.switched] == ["gripper.pos", "left_gripper", "grip_cmd"]
+
+
 def test_targets_go_on_from_where_the_robot_is_and_stay_where_they_are_put() -> None:
     controls = Controls(Bench(Box(-2.0, 2.0, (6,), np.float32), ABSOLUTE.action_names, ABSOLUTE))
     where = np.array([0.5, -0.5, 1.99, 0, 0, 0], np.float32)

@@ -17,6 +17,7 @@ from torch import Tensor
 EVERY = 2  # one pixel in so many rows and columns is looked at
 DARK = 32  # level of the empty scene up to which a pixel says little
 ENOUGH = 0.1  # share of brighter pixels without which a channel counts as lit as ever
+AGREE = 0.15  # share of these that must have one factor, else there is no empty scene left to compare with
 LIMIT = math.log(5)  # of the logarithm of a factor
 BIN = 0.01  # of it
 
@@ -34,9 +35,10 @@ def exposure(frames: Tensor, empty: Tensor, still: Sequence[bool]) -> Tensor:
     shared = torch.zeros(*bins.shape[:-1], count, device=off.device)
     shared.scatter_add_(-1, bins.clamp(0, count - 1), inside.float())
     most = F.avg_pool1d(shared.flatten(1, 2), 3, stride=1, padding=1).argmax(dim=-1).unflatten(1, shared.shape[1:3])
-    near = (bins - most[..., None]).abs() <= 1
-    factor = off.where(near & inside, torch.nan).nanmedian(dim=-1).values.exp()
-    told = (bright.float().mean(dim=-1) > ENOUGH) & torch.tensor(still, device=off.device)[:, None]
+    near = inside & ((bins - most[..., None]).abs() <= 1)
+    factor = off.where(near, torch.nan).nanmedian(dim=-1).values.exp()
+    told = (bright.float().mean(dim=-1) > ENOUGH) & (near.sum(dim=-1) > AGREE * bright.sum(dim=-1))
+    told &= torch.tensor(still, device=off.device)[:, None]
     return factor.where(told, 1.0).repeat_interleave(width, dim=1)[:, None]
 
 

@@ -44,6 +44,14 @@ def test_what_cannot_be_told_is_left() -> None:
     assert bool((exposure(dark, dark[0] * 2, (True, True)) == 1).all())
 
 
+def test_where_nothing_is_left_of_the_scene_nothing_is_changed() -> None:
+    """A wrist's camera that nobody called moving, another kitchen, or the lights out."""
+    empty = torch.full((1, 32, 64, 3), 120, dtype=torch.uint8)
+    elsewhere = scene(3, 4)
+    for shown in (elsewhere, relit(empty, torch.tensor(0.1))):
+        assert bool((exposure(shown, empty[0], (True, True)) == 1).all())
+
+
 def drawing() -> WorldModel:
     """A model that draws from a reference and knows an empty scene."""
     config = make_model().config

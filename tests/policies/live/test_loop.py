@@ -1,11 +1,12 @@
 """The live loop: every fault ends in a hold, nothing moves unasked, and what is wrong is said before."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import ABSOLUTE, HOLD_WITHIN, SCHEMA, SIZE, Bench
+from bench import ABSOLUTE, HOLD_WITHIN, SAGS, SCHEMA, SIZE, Bench
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.schema import Schema
@@ -142,6 +143,39 @@ def test_a_dry_run_of_a_robot_with_targets_stays_where_it_is_measured() -> None:
     for history in bench.brain.seen:
         for actions in (history.actions, history.pending):
             np.testing.assert_allclose(actions, np.broadcast_to(list(where), actions.shape))
+
+
+def test_a_gripper_goes_on_pressing_when_a_run_stops() -> None:
+    """A pose that is measured holds an arm; a gripper holds a thing by what it was told beyond that."""
+    bench = Bench(schema=replace(ABSOLUTE, gripper=(5,)), seconds=1.0)
+    bench.run()
+    last = len(bench.arm.moved) - bench.arm.moved[::-1].index(True) - 1
+    told, held = bench.arm.sent[last][1], bench.arm.sent[-1][1]
+    assert held[5] == told[5] and (held[:5] < told[:5]).all()
+
+
+def test_while_a_plan_is_waited_for_targets_stay_as_they_are() -> None:
+    bench = Bench(schema=ABSOLUTE, seconds=1.5)
+    bench.brain.result = bench.brain.result[:2]
+    bench.brain.delay = 0.35
+    report = bench.run()
+    assert report.waits > 4
+    sent = np.stack([action for moment, action in bench.arm.sent if moment < bench.arm.sent[0][0] + 1.4])
+    assert (np.diff(sent[:, 0]) >= -SAGS).all(), "it never goes back to where it lags behind"
+
+
+def test_a_driver_that_says_nonsense_is_a_fault() -> None:
+    bench = Bench()
+    honest = bench.arm.send_action
+
+    def lie(action: dict[str, float]) -> dict[str, float]:
+        sent = honest(action)
+        return {**sent, "dx": float("nan")} if bench.arm.disturbed is not None else sent
+
+    bench.arm.send_action = lie  # type: ignore[method-assign]
+    stop = bench.run().stop
+    assert stop.fault and "RobotError: it says that it was sent" in stop.reason
+    assert all(np.isfinite(action).all() for _, action in bench.arm.sent) and not bench.arm.sent[-1][1].any()
 
 
 def test_without_permission_nothing_is_sent() -> None:

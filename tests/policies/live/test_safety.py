@@ -67,10 +67,30 @@ def test_targets_keep_to_steps_from_the_last_one_and_to_their_box() -> None:
     wanted = np.array([2.0, 2.0, -2.0, 0.1, 0.05, np.float32(0)], np.float32)
     clamped = limits.clamp(wanted, where, before)
     np.testing.assert_allclose(clamped, [0.15, 0.1, -0.05, 0.1, 0.05, 0.0], atol=1e-6)
-    outside = np.full(6, 1.5, np.float32)  # by hand, say
-    np.testing.assert_allclose(limits.clamp(ABSOLUTE.hold(outside), outside, outside), outside)
+    for place in (1.5, 3.4):  # moved by hand, out of the workspace, or beyond all that was recorded
+        outside = np.full(6, place, np.float32)
+        np.testing.assert_allclose(limits.clamp(ABSOLUTE.hold(outside), outside, outside), outside)
+        back = limits.clamp(np.zeros(6, np.float32), outside, outside)
+        np.testing.assert_allclose(back, outside - 0.1, err_msg="step by step", rtol=1e-6)
     unsaid = Limits.of(ABSOLUTE).steps
     np.testing.assert_allclose(unsaid, 0.02 * 4)
+    course = limits.course(np.full((3, 6), 2.0, np.float32), where, where)
+    np.testing.assert_allclose(course[:, 0], [0.1, 0.2, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(course[:, 1], 0.1, rtol=1e-6)
+
+
+def test_a_target_may_lie_beyond_what_is_ever_measured() -> None:
+    """So a gripper presses."""
+    gripper = replace(ABSOLUTE, telemetry_low=(0.3,) * 6)
+    where = np.full(6, 0.3, np.float32)
+    pressed = Limits.of(gripper).clamp(np.full(6, 0.25, np.float32), where, where)
+    np.testing.assert_allclose(pressed, 0.25)
+
+
+def test_angles_that_are_counted_beyond_a_turn_are_not_sent_as_targets() -> None:
+    turning = replace(ABSOLUTE, settings={**ABSOLUTE.settings, "turns": {"state.joint_3": 6.28}})
+    with pytest.raises(ConfigError, match="state.joint_3 are angles that the model counts beyond one turn"):
+        check_hold(turning)
 
 
 def test_a_hold_of_targets_is_where_the_robot_is_measured() -> None:

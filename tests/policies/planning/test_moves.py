@@ -52,6 +52,7 @@ def follower() -> Follower:
         action_low=(0.0, 0.0, 0.0),
         action_high=(1.0, 1.0, 2.0),
         commands=(),
+        settings={"action_kinds": ["target"] * 3},
     )
     config = make_model(schema=schema).config
     commands = tuple(Command(i, i, scale, i, absolute=True) for i, scale in enumerate((1.0, 1.0, 0.5)))
@@ -70,10 +71,27 @@ def test_moves_become_targets_and_targets_moves(follower: Follower) -> None:
     torch.testing.assert_close(before, torch.tensor([[0.4, 0.4, 0.8]] * 2))
     np.testing.assert_allclose(follower.config.control.hold(telemetry.numpy()), before.numpy())
     assert torch.equal(moves.actions(torch.zeros(2, 3, 3), before), before[:, None].expand(-1, 3, -1))
-    steps = 0.05 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    steps = high * (2 * torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(0)) - 1)
     torch.testing.assert_close(moves.of(moves.actions(steps, before), before), steps)
+    away = torch.tensor([[[0.9, 0.4, 0.8]] * 20])
+    course = moves.actions(moves.of(away, before[:1]), before[:1])
+    assert course[0, 0, 0] < 0.5
+    torch.testing.assert_close(course[0, -1], away[0, -1], msg="what is too far for one step comes later")
+    outside = torch.tensor([[1.5, 0.4, 0.8]])
+    assert moves.actions(torch.zeros(1, 2, 3), outside)[0, -1, 0] == 1.5, "it holds where it is"
     far = moves.actions(torch.full((1, 100, 3), 0.06), before[:1])
     torch.testing.assert_close(far[0, -1], torch.tensor([1.0, 1.0, 2.0]), msg="not beyond what may be asked for")
+
+
+def test_what_the_data_call_a_rate_is_no_target(follower: Follower) -> None:
+    """A velocity follows its command just as a place does, and what holds still is zero."""
+    config = follower.config
+    for kinds in (["rate"] * 3, [None] * 3, ["target", "rate", "delta"]):
+        schema = replace(config.schema, settings={"action_kinds": kinds})
+        control = replace(config, schema=schema).control
+        assert [command.action for command in control.targets] == [
+            i for i, kind in enumerate(kinds) if kind == "target"
+        ]
 
 
 def test_of_changes_nothing_is_changed() -> None:
