@@ -14,7 +14,7 @@ import gymnasium as gym
 import pygame
 
 from gwm_sim.envs import WORLD_ID
-from gwm_sim.envs.commands.controls import Controls
+from gwm_sim.envs.controls import Controls
 from gwm_sim.envs.gl import has_display
 from gwm_sim.envs.single_env import SingleEnv
 from gwm_sim.errors import ConfigError, MissingDependency

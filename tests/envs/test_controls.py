@@ -10,8 +10,8 @@ import pytest
 from bench import ABSOLUTE
 from gymnasium.spaces import Box, Discrete
 
-from gwm_sim.envs.commands.controls import STEP, Controls
 from gwm_sim.envs.commands.play import Hands, show
+from gwm_sim.envs.controls import STEP, Controls
 from gwm_sim.errors import ConfigError
 
 

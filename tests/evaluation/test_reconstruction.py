@@ -28,7 +28,7 @@ def test(tmp_path_factory: pytest.TempPathFactory) -> OpenLoopTest:
 
 def report(test: OpenLoopTest, decode: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """Numbers of a tokenizer whose codes are the frames themselves."""
-    model: Any = type("Model", (), {"tokenize": staticmethod(lambda x: x), "detokenize": staticmethod(decode)})
+    model: Any = type("Model", (), {"reconstruct": staticmethod(decode)})
     return reconstruction_report(model, test)
 
 
