@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import TELEMETRY, make_context, make_model
+from models import TELEMETRY, Unjudged, make_context, make_model
 from numpy.typing import NDArray
 from recordings import make_schema
 from torch import Tensor
@@ -26,7 +26,7 @@ def follow(telemetry: Tensor, actions: Tensor) -> Tensor:
     return torch.cat((telemetry[:, :3] + 0.5 * (wanted - telemetry[:, :3]), telemetry[:, 3:]), dim=1)
 
 
-class Follower(WorldModel):
+class Follower(Unjudged):
     """A model that knows this motion."""
 
     def step_(
@@ -37,10 +37,6 @@ class Follower(WorldModel):
         draw: bool = True,
     ) -> WorldState:
         return replace(state, telemetry=follow(state.telemetry, actions))
-
-    def judge(self, state: WorldState) -> tuple[Tensor, Tensor]:
-        nothing = torch.zeros(len(state), len(self.tasks))
-        return nothing, nothing
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from models import ACTIONS, OBJECTS, TELEMETRY, make_context, make_model
+from models import ACTIONS, OBJECTS, TELEMETRY, Unjudged, make_context, make_model
 from numpy.typing import NDArray
 from recordings import make_schema
 from torch import Tensor
@@ -315,7 +315,7 @@ def move(telemetry: Tensor, actions: Tensor) -> Tensor:
     return torch.cat((measured, height, command), dim=1)
 
 
-class Gantry(WorldModel):
+class Gantry(Unjudged):
     """A model that knows the motion above; its first object hangs 10 cm under the end-effector."""
 
     def step_(
@@ -329,10 +329,6 @@ class Gantry(WorldModel):
         objects = state.objects.clone()
         objects[:, 0] = telemetry[:, :3] - torch.tensor([0.0, 0.0, 0.1])
         return replace(state, telemetry=telemetry, objects=objects)
-
-    def judge(self, state: WorldState) -> tuple[Tensor, Tensor]:
-        nothing = torch.zeros(len(state), len(self.tasks))
-        return nothing, nothing
 
 
 def arrive(policy: MpcPolicy, telemetry: Tensor, steps: int) -> Tensor:
