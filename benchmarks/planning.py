@@ -133,7 +133,7 @@ class Bench:
         if job.system == "hold":
             return HoldPolicy(action_space())
         planner: Any = job.system.partition("-")[0]
-        config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model)
+        config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model, self.guide)
         if job.system.endswith("simulator"):
             return SimulatorPolicy(self.model, goal, config=config, guide=self.guide).attach(env)
         return MpcPolicy(self.model, goal, config=config, guide=self.guide)

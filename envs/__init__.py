@@ -16,6 +16,12 @@ DOMAINS = {"Block": "gwm_sim.envs.blocks.domain:BLOCKS"}
 WORLD_ID = "GWM-World-v0"
 
 
+def is_learned(env_id: str) -> bool:
+    """Whether an id is of a learned world; False of one that is not registered."""
+    spec = registry.get(env_id.rpartition(":")[2])
+    return spec is not None and spec.entry_point == _ENTRY_POINTS["learned"][0]
+
+
 def register_envs() -> None:
     """Register every environment id once; later calls change nothing."""
     if WORLD_ID in registry:

@@ -13,14 +13,13 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from gwm_sim.envs.learned.goals import GoalLatents, Goals, read_goal
+from gwm_sim.envs.learned.goals import Goals, PictureGoal, Verdict, read_goal
 from gwm_sim.envs.learned.starts import Starts
+from gwm_sim.envs.learned.tasks import NoTask, find_task
 from gwm_sim.envs.spaces import MAX_DEPTH, Observation, depth_key, robot_space
 from gwm_sim.model.checkpoint import find_checkpoint
 from gwm_sim.model.state import Segment, WorldState
 from gwm_sim.model.world_model import WorldModel
-
-SUCCESS_PROBABILITY = 0.5  # above which the success head counts as a yes
 
 
 class Imagination:
@@ -39,21 +38,18 @@ class Imagination:
         self.model = WorldModel.load(folder, device)
         config = self.model.config
         self.task = task if task is not None else config.schema.task
-        if task is not None and task not in self.model.tasks:
-            raise ValueError(
-                f"{config.name} knows no task {task!r}; "
-                f"it was trained with {', '.join(self.model.tasks) or 'no labels'}"
-            )
+        self._judge = find_task(self.model, task)
         self.starts = Starts(self.model, folder, self.task)
         self._state: WorldState | None = None
         self._sparse = reward == "sparse"
-        self._column = self.model.tasks.index(self.task) if self.task in self.model.tasks else None
-        self._default_goal = self._read_goal(goal)
-        self.goals = Goals()
+        self.goal = goal
+        """Picture of what to reach in every episode that says nothing else, (H, W, 3), None for none."""
+        self._default_goal = None if goal is None else read_goal(self.model, goal)
+        self.goals = Goals(self.model)
         self.depth_observed = False
         self.watched = True
         """Whether somebody looks at every step; without, pictures are drawn when asked for."""
-        if self._column is None and goal is None:
+        if isinstance(self._judge, NoTask) and goal is None:
             names = [str(entry.frame.f_globals.get("__name__")) for entry in inspect.stack(0)]
             outside = next((i for i, name in enumerate(names) if not name.startswith("gwm_sim.envs.")), 1)
             warnings.warn(f"{config.name} lacks {self.lacks()['reward']}", stacklevel=outside + 1)
@@ -102,10 +98,11 @@ class Imagination:
     def lacks(self) -> dict[str, str]:
         """What this world cannot tell, and what helps."""
         lacking = {}
-        if self._column is None:
+        if isinstance(self._judge, NoTask):
             lacking["reward"] = (
                 "labels, so the reward is 0 and success is never true: give a goal image as the keyword argument or "
-                "reset option `goal`, or mark success in the data by `gwm label` and train again"
+                "reset option `goal`, or a function as `task`, or mark success in the data by `gwm label` and train "
+                "again"
             )
         if not self.model.config.dynamics.objects:
             lacking["objects"] = "object poses: the uncertainty is in grey levels of the picture, not in cm"
@@ -113,17 +110,13 @@ class Imagination:
             lacking["starts"] = "start states: every reset needs `episode` or `frames`"
         return lacking
 
-    def split(self, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], GoalLatents | None]:
+    def split(self, options: Mapping[str, Any] | None) -> tuple[dict[str, Any], PictureGoal | None]:
         """Reset options that say where to begin, and the goal: that of the options, else the default."""
         start = dict(options or {})
-        return start, self._read_goal(start.pop("goal")) if "goal" in start else self._default_goal
-
-    def _read_goal(self, image: NDArray[np.uint8] | None) -> GoalLatents | None:
-        if image is None:
-            return None
-        if self._sparse:
-            raise ValueError('a goal image gives a dense reward; leave out reward="sparse"')
-        return read_goal(self.model, image)
+        if "goal" not in start:
+            return start, self._default_goal
+        goal = start.pop("goal")
+        return start, None if goal is None else read_goal(self.model, goal)
 
     def observation_space(
         self, size: int | None, cameras: Sequence[str] | None, depth: bool, rendering: str | None
@@ -177,7 +170,7 @@ class Imagination:
 
     def step(self, actions: NDArray[np.float64]) -> None:
         """Advance all rows by one step of checked actions (n, A)."""
-        draw = self.watched or len(self.goals) > 0
+        draw = self.watched or self.goals.pictured
         self.state = self.model.step_(self.state, torch.from_numpy(actions).float(), draw=draw)
 
     def frames(self) -> NDArray[np.uint8]:
@@ -191,12 +184,7 @@ class Imagination:
         depth = self.model.depth(self.state).clamp_max(MAX_DEPTH)
         return {depth_key(self.model.config.camera): depth.cpu().numpy()}
 
-    def judge(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Reward and success of all rows, each (n,); without labels for the task and goal image these are zeros."""
-        if self._column is None:
-            reward, success = np.zeros(len(self.state)), np.zeros(len(self.state), bool)
-        else:
-            reward, probability = (x[:, self._column].double().cpu().numpy() for x in self.model.judge(self.state))
-            success = probability > SUCCESS_PROBABILITY
-        codes = self.model.draw(self.state).codes if len(self.goals) else self.state.codes
-        return self.goals.reward(codes, success.astype(np.float64) if self._sparse else reward), success
+    def judge(self) -> Verdict:
+        """Reward and success of all rows, each (n,); without a task these are zeros."""
+        reward, success = self.goals.judge(self.state, *self._judge.judge(self.model, self.state))
+        return success.astype(np.float64) if self._sparse else reward, success

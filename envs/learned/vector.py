@@ -49,7 +49,8 @@ class LearnedVectorEnv(VectorWorld):
 
         Args:
             num_envs: Number of rows.
-            task: Task that reward and success are read for; None takes the one of the model's data.
+            task: Task that reward and success are read for, or a function of one's own, FILE.py:NAME (`tasks.py`);
+                None takes the one of the model's data.
             model: Name of a shipped model, or a checkpoint folder.
             size: Size of the frames [px]; only the model's own.
             cameras: Those of the model, or None for them.
@@ -86,6 +87,11 @@ class LearnedVectorEnv(VectorWorld):
     def world_model(self) -> WorldModel:
         """The model behind these worlds."""
         return self._imagination.model
+
+    @property
+    def goal(self) -> NDArray[np.uint8] | None:
+        """Goal image of every episode that was given no other one, None for none."""
+        return self._imagination.goal
 
     def observe_state(self, keys: Sequence[str]) -> None:
         """From now on observe the state instead of frames, which are then decoded for `render` only."""
@@ -165,7 +171,8 @@ class LearnedEnv(SingleEnv):
     Action: as in the data, for the shipped models Box(-1, 1, (4,)): change of the commanded end-effector position, 0.03
     m per unit, and gripper rate. Numbers outside are clipped; NaN and wrong shapes raise ValueError.
     Reward: of the reward head, dense in [0, 1], or with `reward="sparse"` the success as a number. With a `goal`, an
-    image (H, W, 3), the negative distance of the latents to it, 0 at the goal (see `goals.py`).
+    image (H, W, 3), the negative distance to it, 0 at the goal, and success where it is reached (see `goals.py`); with
+    a function as `task`, what that says (see `tasks.py`).
     Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
     Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
     ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
@@ -174,7 +181,7 @@ class LearnedEnv(SingleEnv):
     default an initial state is drawn. `properties` sets physics that the model is conditioned on, by name, or "random"
     draws it; `goal` is the goal image of this episode.
     Metadata: names and units of telemetry and actions, rate, camera, tasks; `lacks`, what the data did not tell the
-    model, such as a reward, and what helps. Without labels `is_success` is always False.
+    model, such as a reward, and what helps. Without a task or goal `is_success` is always False.
     The frame returned by `reset` is the real one that the world begins with. Where the future is open and the model
     knows several, such as gwm-preview, the seed of `reset` says which one comes.
     """

@@ -258,6 +258,16 @@ class WorldModel(PictureModel):
             objects = objects.where(there[..., None] > 0, torch.nan)
         return objects
 
+    def guess_telemetry(self, frames: Tensor) -> Tensor | None:
+        """What the robot may report in pictures (B, H, W, 3) uint8 of the main view, or of all views, (B, P): of the
+        exemplars that the model keeps, what is known of the most similar one; None where it keeps none."""
+        if self.renderer is None or not len(self.renderer.exemplar_frames):
+            return None
+        shown = self.renderer.exemplar_frames[:, :, : frames.shape[2]].float()
+        usual = self.in_usual_light(frames.to(self.device))[0].float()
+        alike = [(shown - picture).abs().mean(dim=(1, 2, 3)).argmin() for picture in usual]
+        return self.renderer.exemplar_telemetry[torch.stack(alike)]
+
     def unexplained(self, frames: Tensor, codes: Tensor, objects: Tensor) -> Tensor:
         """Residuals (B, R) of frames (B, H, V*W, 3) uint8, of which also the latents (B, N, M) and the places of things
         (B, K, 3) are known; zeros for the whole scene where views are missing."""

@@ -1,26 +1,38 @@
 """`gwm plan`: reach goal images by planning in a learned world, acting in the physics twin or in a learned one.
 
-With `--goal-episode FILE` run i begins where demonstration i began and its goal is the last frame at which that one had
-fulfilled the task: the picture alone, unless `--goal-telemetry` gives what the robot reported with it.
+With `--goal-episode FILE` run i begins where episode i began and its goal is the last frame at which that one had
+fulfilled the task, or its last frame of all where no task is named: the picture alone, unless `--goal-telemetry` gives
+what the robot reported with it. `--task` alone plans for a label or a function, without any picture.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 from rich.console import Console
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
+from gwm_sim.envs.blocks.spec import task_of
+from gwm_sim.envs.learned.tasks import is_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation
-from gwm_sim.policies.planning import GUIDE_FILE, Guide, MpcConfig, guided_config, learn_guide
+from gwm_sim.policies.planning import GUIDE_FILE, Guide, MpcConfig, guided_config, learn_guide, searching_config
 from gwm_sim.policies.planning.goal_pictures import Picture
 from gwm_sim.policies.planning.optimizers import sized
-from gwm_sim.policies.planning.problems import episode_problems, make_env, picture_problems, solve
+from gwm_sim.policies.planning.problems import (
+    Problem,
+    Recordings,
+    episode_problems,
+    make_env,
+    picture_problems,
+    solve,
+    task_problems,
+)
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 
@@ -29,11 +41,16 @@ class PlanConfig:
     """Reach goal images by planning in a learned world."""
 
     env: str = "MuJoCo-BlockStack-v0"
-    """Where to act."""
+    """Where to act: the twin of the block world, or a learned world, such as GWM-World-v0 for that of --model."""
+    task: str | None = None
+    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME. By default that the
+    goal is reached."""
     goal: tuple[Path, ...] = ()
     """Pictures of what the camera should see, one after the other."""
     goal_episode: str | None = None
-    """FILE[:K]: start and goal of demonstration K, or of all, one after the other."""
+    """FILE[:K]: start and goal of episode K, or of all, one after the other."""
+    ahead: int | None = None
+    """The goal is so many steps after the start of the episode, and not its end."""
     goal_telemetry: bool = False
     """Also use what the robot reported at the goal; by default it is read from the picture."""
     planner: Literal["icem", "cem", "mppi", "prior"] = "icem"
@@ -42,16 +59,19 @@ class PlanConfig:
     """Name or folder of the world model to plan in."""
     guide: Path | None = None
     """Demonstrations and what was learned from them; by default guide.safetensors beside the model."""
+    prior: Literal["guide", "none"] = "guide"
+    """What a search begins with: the guide, where there is one, or none."""
     demos: tuple[Path, ...] = ()
     """Learn the guide from these episode files first, and write it to --guide; without a goal that is all."""
-    population: int = 8
-    """Candidates of a search."""
-    iterations: int = 1
-    """Rounds of a search."""
-    horizon: int = 8
-    """Length of a plan [steps]."""
-    execute: int = 5
-    """Steps that are executed before the next plan; prior looks again after every second one."""
+    population: int | None = None
+    """Candidates of a search; by default 8 around what a guide proposes, and 128 without one."""
+    iterations: int | None = None
+    """Rounds of a search; by default 1 with a guide and 3 without."""
+    horizon: int | None = None
+    """Length of a plan [steps]; by default 8 with a guide and 24 without, where 3 steps each have the same action."""
+    execute: int | None = None
+    """Steps that are executed before the next plan; by default 5 with a guide and 3 without. prior looks again after
+    every second one."""
     plan_seconds: float | None = None
     """Time for a plan: the best that was found by then is taken; by default the search goes to its end."""
     episodes: int | None = None
@@ -65,8 +85,10 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         given = bool(self.goal) + (self.goal_episode is not None)
-        if given == 2 or (given == 0 and not self.demos):
-            raise ConfigError("give either --goal PICTURE... or --goal-episode FILE[:K]")
+        if given == 2 or (given == 0 and not self.demos and self.task is None):
+            raise ConfigError("give either --goal PICTURE... or --goal-episode FILE[:K], or a --task")
+        if self.ahead is not None and (self.goal_episode is None or self.ahead < 1):
+            raise ConfigError(f"--ahead is a number of steps into a --goal-episode, got {self.ahead}")
         if self.demos and self.guide is None:
             raise ConfigError(f"--demos learns a guide: say where to write it, such as --guide {GUIDE_FILE}")
         if self.episodes is not None and self.episodes < 1:
@@ -77,16 +99,12 @@ def main(config: PlanConfig) -> int:
     """Run `gwm plan`."""
     model = WorldModel.load(config.model)
     guide = find_guide(config, model)
-    if not config.goal and config.goal_episode is None:
+    if not config.goal and config.goal_episode is None and config.task is None:
         return 0
-    env, skipped = make_env(config.env, model, config.model), 0
-    if config.goal_episode is not None:
-        place, told = config.goal_episode, config.goal_telemetry
-        problems, skipped = episode_problems(place, config.env, model, guide, config.episodes, told)
-    else:
-        problems = picture_problems(config.goal, model, guide, env, config.seed, config.episodes or 1)
+    env = make_env(config.env, model, config.model, config.task)
+    problems, skipped = find_problems(config, model, guide, env)
     film: list[Picture] | None = None if config.video is None else []
-    runs, seconds = solve(problems, model, mpc_config(config, model), guide, env, film)
+    runs, seconds = solve(problems, model, mpc_config(config, model, guide), guide, env, film)
     env.close()
     numbers = report(config, model, runs, seconds) | {"skipped_demos": skipped}
     low, high = numbers["wilson"]
@@ -97,13 +115,35 @@ def main(config: PlanConfig) -> int:
         highlight=False,
     )
     if skipped:
-        print(f"skipped {skipped} demonstrations that never fulfilled the task")
+        print(f"skipped {skipped} episodes that show no goal, or one that is reached where they begin")
     if config.video is not None and film is not None:
         write_video(config.video, film, model.config.schema.rate)
         print(f"film: {config.video}")
     if config.json is not None:
         write_json(config.json, numbers)
     return 0
+
+
+def find_problems(
+    config: PlanConfig, model: WorldModel, guide: Guide | None, env: gym.Env[Any, Any]
+) -> tuple[list[Problem], int]:
+    """What is asked for, and how many recorded episodes are left out."""
+    task = config.task or task_of(config.env)
+    if config.goal_episode is not None:
+        asked = Recordings(
+            place=config.goal_episode,
+            env_id=config.env,
+            task=None if is_function(task) else task,
+            ahead=config.ahead,
+            most=config.episodes,
+            told=config.goal_telemetry,
+            reached=task is None,
+        )
+        return episode_problems(asked, model, guide, env if asked.reached else None)
+    runs = config.episodes or 1
+    if config.goal:
+        return picture_problems(config.goal, model, guide, env, config.seed, runs, judged=task is not None), 0
+    return task_problems(model, str(task), config.seed, runs), 0
 
 
 def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
@@ -116,6 +156,8 @@ def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
             )
         learn_guide(model, config.demos).save(config.guide)
         print(f"learned a guide: {config.guide}")
+    if config.prior == "none":
+        return None
     if config.guide is not None:
         return Guide.load(model, config.guide)
     guide = Guide.beside(model, config.model)
@@ -124,13 +166,20 @@ def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
     return guide
 
 
-def mpc_config(config: PlanConfig, model: WorldModel) -> MpcConfig:
+def mpc_config(config: PlanConfig, model: WorldModel, guide: Guide | None) -> MpcConfig:
     """How to plan, by the options of the command."""
+    usual = searching_config(model) if guide is None else guided_config(model)
     if config.planner == "prior":
-        return replace(guided_config(model), planner=None, horizon=2, execute=2, seed=config.seed)
-    search = sized(config.planner, config.population, config.iterations)
-    changes = {"horizon": config.horizon, "execute": config.execute, "time_budget": config.plan_seconds}
-    return guided_config(model, search, seed=config.seed, **changes)
+        return replace(usual, planner=None, horizon=2, execute=2, seed=config.seed)
+    search, block = usual.planner, usual.block
+    assert search is not None
+    size = config.population or search.population, config.iterations or search.iterations
+    changes: dict[str, Any] = {"time_budget": config.plan_seconds, "seed": config.seed}
+    for name in ("horizon", "execute"):
+        if (steps := getattr(config, name)) is not None:
+            changes[name] = -(-steps // block)
+    make = searching_config if guide is None else guided_config
+    return make(model, sized(config.planner, *size), **changes)
 
 
 def report(config: PlanConfig, model: WorldModel, runs: Evaluation, seconds: list[float]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gwm_sim.policies.planning.optimizers import (
     mppi,
     plan,
 )
-from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config
+from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config, searching_config
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
@@ -55,4 +55,5 @@ __all__ = [
     "learn_guide",
     "mppi",
     "plan",
+    "searching_config",
 ]

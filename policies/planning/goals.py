@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gwm_sim.envs.learned.goals import goal_pictures
+from gwm_sim.envs.learned.goals import goal_pictures, read_things
+from gwm_sim.envs.learned.tasks import is_function, load_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 
@@ -22,9 +23,10 @@ class Goal:
     """
 
     telemetry: Tensor | None = None  # (B, P), NaN where it does not matter
-    objects: Tensor | None = None  # (B, K, 3) [m], NaN where it does not matter
+    objects: Tensor | None = None  # (B, K, 3) [m], or in the image frame, NaN where it does not matter
     codes: Tensor | None = None  # (B, N, M) uint8, latents of a picture
     task: str | None = None
+    turns: Tensor | None = None  # (B, K, 2), cosine and sine of how things are turned, 0 where it does not matter
 
     @classmethod
     def positions(
@@ -69,30 +71,34 @@ class Goal:
             model: The model to plan in.
             frames: What its main camera should see, (H, W, 3) for all worlds or (B, H, W, 3), uint8, or the views of
                 all cameras side by side.
-            telemetry: What the robot reports there, (P,) or (B, P). With it the objects are located as well; a picture
-                alone is compared as a whole, in which a cube counts as little as it is large.
+            telemetry: What the robot reports there, (P,) or (B, P). With it the objects are located as well; of a
+                picture alone, where the model can guess it (`WorldModel.guess_telemetry`). Otherwise pictures are
+                compared as a whole, in which a cube counts as little as it is large.
 
         Raises:
             ValueError: The picture or the telemetry is not of the model's kind.
         """
         pictures = goal_pictures(model, frames)
-        codes = model.tokenize(pictures)
-        if telemetry is None:
-            return cls(codes=codes)
-        reported = torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
-        no_actions = torch.zeros(len(pictures), 0, model.config.dynamics.actions)
-        read = model.read(pictures[:, None], reported[:, None], no_actions)
-        objects = read.objects[:, 0] if model.config.dynamics.objects else None
-        return cls(read.telemetry[:, 0], objects, codes)
+        reported = None if telemetry is None else torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
+        objects, turns = read_things(model, pictures, reported)
+        seen = objects.isfinite().any()
+        return cls(
+            telemetry=None if reported is None else reported.to(model.device),
+            objects=objects if seen else None,
+            turns=turns if seen and model.config.dynamics.turns else None,
+            codes=model.tokenize(pictures),
+        )
 
     @classmethod
     def solve(cls, model: WorldModel, task: str) -> "Goal":
-        """Ask for a task that the model has learned to judge.
+        """Ask for a task that the model has learned to judge, or for what a function says, FILE.py:NAME.
 
         Raises:
-            ConfigError: It has not learned that task.
+            ConfigError: It has not learned that task, or there is no such function.
         """
-        if task not in model.tasks:
+        if is_function(task):
+            load_function(task)
+        elif task not in model.tasks:
             known = ", ".join(model.tasks) or "no task"
             raise ConfigError(f"{model.config.name} was trained to judge {known}, not {task!r}")
         return cls(task=task)
@@ -127,7 +133,7 @@ class Goal:
 
     def _tensors(self) -> dict[str, Tensor]:
         """What is asked for, by name."""
-        values = {"telemetry": self.telemetry, "objects": self.objects, "codes": self.codes}
+        values = {"telemetry": self.telemetry, "objects": self.objects, "turns": self.turns, "codes": self.codes}
         return {name: value for name, value in values.items() if value is not None}
 
 

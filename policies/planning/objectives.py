@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gwm_sim.envs.learned.goals import away, near, turned_away, turns_of
+from gwm_sim.envs.learned.tasks import FunctionTask, is_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Rollout
 from gwm_sim.model.world_model import WorldModel
@@ -84,9 +87,45 @@ def telemetry_distance(indices: tuple[int, ...]) -> StageCost:
     return distance
 
 
-def object_distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-    """Sum of the distances of all objects from their goals [m]."""
-    return _offset(rollout.objects, _given(goal.objects, "objects")).norm(dim=-1).sum(dim=-1)
+def object_distance(model: WorldModel) -> StageCost:
+    """Sum of the distances of all objects from their goals, [m] or in the image frame."""
+
+    def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        return away(model, rollout.objects, _given(goal.objects, "objects")[:, None]).sum(dim=-1)
+
+    return distance
+
+
+def object_turn(model: WorldModel) -> StageCost:
+    """Sum of how far all objects are turned away from their goals, 1 being half a turn."""
+
+    def turn(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        cosine = turned_away(turns_of(model, rollout.residual), _given(goal.turns, "turns")[:, None])
+        return (1 - cosine).sum(dim=-1) / 2
+
+    return turn
+
+
+def approach(model: WorldModel) -> StageCost:
+    """How far the robot is from objects that are not where they should be, [m] or in the image frame: what it does not
+    touch it cannot move. Of its points the nearest counts."""
+
+    def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        objects = rollout.objects
+        out_of_place = (away(model, objects, _given(goal.objects, "objects")[:, None]) / near(model)).clamp_max(1.0)
+        points = robot_points(model, rollout.telemetry)  # (R, T, N, 2 or 3)
+        apart = (objects[..., None, : points.shape[-1]] - points[:, :, None]).norm(dim=-1).amin(dim=-1)
+        return (out_of_place * apart.nan_to_num(0.0)).mean(dim=-1)
+
+    return distance
+
+
+def robot_points(model: WorldModel, telemetry: Tensor) -> Tensor:
+    """Where points of the robot are that reports telemetry (R, T, P), in the frame of the objects, (R, T, N, 2 or 3);
+    none where that is not known."""
+    if model.config.dynamics.object_frame == "image":
+        return model.dynamics.points(telemetry)[..., 0, :, :]
+    return model.dynamics.effector(telemetry)
 
 
 def latent_distance(levels: int) -> StageCost:
@@ -102,6 +141,17 @@ def latent_distance(levels: int) -> StageCost:
         return ((drawn.float() - target.float()) * (2 / (levels - 1))).square().mean(dim=(-2, -1))
 
     return distance
+
+
+def function_cost(model: WorldModel, task: FunctionTask) -> StageCost:
+    """What reward and success that a function says lack to 1."""
+
+    def cost(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        seen = rollout.telemetry.flatten(0, 1), rollout.objects.flatten(0, 1)
+        lacking = sum(1 - torch.from_numpy(np.asarray(said, np.float32)) for said in task.of(model, *seen))
+        return torch.as_tensor(lacking).to(model.device).unflatten(0, rollout.telemetry.shape[:2])
+
+    return cost
 
 
 def missing_reward(task: int) -> StageCost:
@@ -142,12 +192,18 @@ def roughness(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
 
 # --- a good choice ----------------------------------------------------------------------------------------------------
 
+OFF = 2.5  # times the distance that is near enough, at which an object costs 1
+TURN = 4.0  # cost of an object that is turned by half a turn
+APPROACH = 0.1  # of what an object costs, as far away from the robot
+
 
 def default_objective(model: WorldModel, goal: Goal) -> Objective:
     """Everything that a goal asks for and a model can tell, with weights to start from.
 
-    Roughly, 1 is the cost of an end-effector 10 cm or an object 5 cm away. Latents count only where no position of the
-    goal is known: in those of a picture the arm outweighs the objects, and they have to be drawn.
+    Roughly, 1 is the cost of an end-effector 10 cm or an object 5 cm away, in the image frame of one that is two and a
+    half times as far off as would be near enough. Where nobody says where the robot should be, it should go to what is
+    to be moved. Latents count only where no position of the goal is known: in those of a picture the arm outweighs the
+    objects, and they have to be drawn.
 
     Raises:
         ConfigError: The goal asks for nothing.
@@ -159,10 +215,17 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
     if goal.telemetry is not None and config.schema.gripper:
         terms.append(Term("opening", telemetry_distance(config.schema.gripper), weight=10.0))
     if goal.objects is not None:
-        terms.append(Term("objects", object_distance, weight=20.0))
+        metres = config.dynamics.object_frame == "metres"
+        terms.append(Term("objects", object_distance(model), weight=20.0 if metres else 1 / (OFF * near(model))))
+        if goal.turns is not None:
+            terms.append(Term("turns", object_turn(model), weight=TURN))
+        if goal.telemetry is None and (config.dynamics.effector if metres else config.dynamics.points):
+            terms.append(Term("approach", approach(model), weight=APPROACH / (OFF * near(model))))
     if goal.codes is not None and not terms:
         terms.append(Term("latents", latent_distance(config.tokenizer.levels), pictured=True))
-    if goal.task is not None:
+    if goal.task is not None and is_function(goal.task):
+        terms.append(Term("function", function_cost(model, FunctionTask(goal.task))))
+    elif goal.task is not None:
         column = model.tasks.index(goal.task)
         terms += [Term("reward", missing_reward(column), judged=True), Term("success", failure(column), judged=True)]
     if not terms:

@@ -21,7 +21,7 @@ from gwm_sim.policies.planning.cost import ModelCost
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.planning.objectives import Objective, default_objective
-from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan
+from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan, sized
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
 from gwm_sim.protocol import CONTEXT
@@ -79,6 +79,20 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
     search = replace(planner or IcemSettings(population=8, iterations=1, elites=2), std=spread)
     grippers = tuple(name for name in names if name == GRIPPER_RATE)
     return replace(MpcConfig(search, horizon=8, block=1, execute=5, three_level=grippers), **changes)
+
+
+def searching_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
+    """How to plan where nobody proposes anything: some hundred candidates over 24 steps, which need no pictures.
+
+    Args:
+        model: The world to plan in.
+        planner: Replaces the search.
+        changes: Replace other fields of the configuration.
+    """
+    names = model.config.schema.action_names
+    search = planner or sized("icem", population=128, iterations=3)
+    grippers = tuple(name for name in names if name == GRIPPER_RATE)
+    return replace(MpcConfig(search, horizon=8, block=3, execute=1, three_level=grippers, chunk=1024), **changes)
 
 
 Context = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]

@@ -214,9 +214,12 @@ def test_wrong_goals_are_refused(bare_world: Path, options: dict[str, Any], mess
         make(bare_world).reset(options=options)
 
 
-def test_a_sparse_reward_takes_no_goal_image(bare_world: Path) -> None:
-    with pytest.raises(ValueError, match="dense reward"):
-        make(bare_world, goal=np.zeros((32, 48, 3), np.uint8), reward="sparse")
+def test_a_sparse_reward_of_a_goal_image_is_that_it_is_reached(bare_world: Path) -> None:
+    env = make(bare_world, reward="sparse")
+    first = env.reset(seed=0)[0]["pixels_overhead cam"]
+    env.reset(seed=0, options={"goal": first})
+    _, reward, _, _, info = env.step(np.zeros(1, np.float32))
+    assert reward == float(info["success"])
 
 
 # --- sharing ----------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_stage_costs_are_what_they_say(model: WorldModel) -> None:
     levels = model.config.tokenizer.levels
 
     torch.testing.assert_close(telemetry_distance((0, 1, 2))(rollout, actions, goal)[:, 1], torch.full((2,), 5.0))
-    torch.testing.assert_close(object_distance(rollout, actions, goal)[:, 1], torch.full((2,), 0.3))
+    torch.testing.assert_close(object_distance(model)(rollout, actions, goal)[:, 1], torch.full((2,), 0.3))
     away = latent_distance(levels)(rollout, actions, goal)
     assert (away[:, 1] == 0).all() and (away[:, [0, 2]] > 0).all()
     edges = Goal(codes=torch.zeros_like(codes))
@@ -135,7 +135,7 @@ def test_stage_costs_are_what_they_say(model: WorldModel) -> None:
     change = (actions[:, 1:] - actions[:, :-1]).square().mean(dim=-1)
     torch.testing.assert_close(roughness(rollout, actions, goal), torch.cat((torch.zeros(2, 1), change), dim=1))
     with pytest.raises(ConfigError, match="goal's objects, which this goal does not have"):
-        object_distance(rollout, actions, Goal())
+        object_distance(model)(rollout, actions, Goal())
 
 
 def test_the_ramp_weighs_steps(model: WorldModel) -> None:

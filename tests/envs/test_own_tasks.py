@@ -1,0 +1,160 @@
+"""What reward and success mean in worlds of one's own: goal images and functions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from gwm_sim.envs.learned.goals import NEAR, PictureGoal, near, read_goal, things_there, turns_of
+from gwm_sim.envs.learned.vector import LearnedVectorEnv
+from gwm_sim.errors import ConfigError
+from gwm_sim.model.world_model import WorldModel
+
+Write = Callable[[str], str]
+
+
+@pytest.fixture
+def model(tiny_checkpoint: Path) -> WorldModel:
+    return WorldModel.load(tiny_checkpoint, "cpu")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file with a function `done` and says how the task is called."""
+
+    def write(body: str) -> str:
+        file = tmp_path / "task.py"
+        file.write_text(f"import numpy as np\n\ndef done(telemetry, objects):\n    {body}\n", encoding="utf-8")
+        return f"{file}:done"
+
+    return write
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_says_what_success_is(tiny_checkpoint: Path, write: Write) -> None:
+    task = write("return telemetry['ee_z'] > np.median(telemetry['ee_z'])")
+    envs = LearnedVectorEnv(5, task=task, model=tiny_checkpoint)
+    envs.reset(seed=0)
+    observation, reward, _, _, infos = envs.step(np.zeros((5, 4), np.float32))
+    height = observation["agent_pos"][:, 9]
+    assert (infos["success"] == (height > np.median(height))).all()
+    assert (reward == infos["success"]).all()
+
+
+def test_a_function_may_say_a_reward_beside_it_and_see_where_things_are(tiny_checkpoint: Path, write: Write) -> None:
+    task = write("return -np.linalg.norm(objects['red'] - objects['blue'], axis=-1), objects['red'][:, 2] > 9")
+    env = gym.make("GWM-World-v0", model=tiny_checkpoint, task=task)
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.zeros(4, np.float32))
+    assert float(reward) < 0 and info["success"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return telemetry['elbow'] > 0", "'elbow', which tiny does not know: it has the telemetry joint"),
+        ("return objects['green'][:, 0] > 0", "the objects red, blue"),
+        ("return 1.0", r"success as bool \(1,\), or reward \(1,\) and success; got float64 \(\)"),
+        ("return telemetry['ee_z']", r"got float32 \(1,\)"),
+    ],
+)
+def test_a_function_that_says_something_else_is_refused(
+    tiny_checkpoint: Path, write: Write, body: str, message: str
+) -> None:
+    env = gym.make("GWM-World-v0", model=tiny_checkpoint, task=write(body))
+    with pytest.raises(ConfigError, match=message):
+        env.reset(seed=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [("missing.py:done", "no file missing.py"), ("task.py:other", "has no function other")]
+)
+def test_a_function_that_is_not_there_is_refused(
+    tiny_checkpoint: Path, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, message: str
+) -> None:
+    write("return True")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        gym.make("GWM-World-v0", model=tiny_checkpoint, task=task)
+
+
+# --- goals ------------------------------------------------------------------------------------------------------------
+
+
+def of_things(model: WorldModel, objects: torch.Tensor) -> PictureGoal:
+    return PictureGoal(torch.zeros(0), torch.ones(()), objects, torch.zeros(len(objects), 2))
+
+
+def test_a_goal_is_reached_where_its_things_are_near(model: WorldModel) -> None:
+    middle = (model.statistics.objects_low + model.statistics.objects_high) / 2
+    goal = of_things(model, middle.expand(2, 3).clone())
+    worlds = middle.expand(3, 2, 3).clone()
+    worlds[1, 0, 0] += 0.9 * near(model)
+    worlds[2, 1, 1] += 1.1 * near(model)
+    reward, there = things_there(model, worlds, torch.zeros(3, model.config.dynamics.residual), goal)
+    assert there.tolist() == [True, True, False]
+    torch.testing.assert_close(reward, torch.tensor([0, -0.45, -0.55]) * NEAR)
+
+
+def test_what_a_goal_does_not_show_may_be_anywhere_and_what_is_lost_is_not_there(model: WorldModel) -> None:
+    middle = (model.statistics.objects_low + model.statistics.objects_high) / 2
+    goal = of_things(model, torch.stack((middle, torch.full((3,), torch.nan))))
+    worlds = torch.stack((middle, middle + 0.1)).expand(2, 2, 3).clone()
+    worlds[1, 0] = torch.nan
+    _, there = things_there(model, worlds, torch.zeros(2, model.config.dynamics.residual), goal)
+    assert there.tolist() == [True, False]
+
+
+def test_a_thing_has_to_lie_as_the_goal_shows_it(model: WorldModel) -> None:
+    c = model.config.dynamics
+    assert c.turns
+    middle = (model.statistics.objects_low + model.statistics.objects_high) / 2
+    angles = torch.deg2rad(torch.tensor([0.0, 15, 25, 180]))
+    residual = torch.zeros(4, c.residual)
+    residual[:, c.of_scene] = angles.cos()
+    residual[:, c.of_scene + 1] = angles.sin()
+    goal = of_things(model, middle.expand(2, 3).clone())._replace(turns=turns_of(model, residual[0]))
+    reward, there = things_there(model, middle.expand(4, 2, 3), residual, goal)
+    assert there.tolist() == [True, True, False, False]
+    assert reward[3] == pytest.approx(-0.5)  # of two things one lies the other way
+
+
+def test_a_goal_image_is_read_without_telemetry(model: WorldModel, tiny_checkpoint: Path) -> None:
+    """What the robot may report is guessed: that of the most similar exemplar."""
+    assert model.renderer is not None
+    exemplar = model.renderer.exemplar_frames[3]
+    guessed = model.guess_telemetry(exemplar[None])
+    assert guessed is not None and torch.equal(guessed[0], model.renderer.exemplar_telemetry[3])
+    assert read_goal(model, exemplar.numpy()).objects.shape == (2, 3)
+
+
+def test_a_world_is_where_its_own_picture_shows_it(tiny_checkpoint: Path, model: WorldModel) -> None:
+    assert model.renderer is not None
+    exemplar, telemetry = model.renderer.exemplar_frames[3].numpy(), model.renderer.exemplar_telemetry[3].numpy()
+    envs = LearnedVectorEnv(2, model=tiny_checkpoint)
+    low, high = (
+        np.array(side, np.float32) for side in (model.config.schema.telemetry_low, model.config.schema.telemetry_high)
+    )
+    start = {"frames": exemplar, "telemetry": telemetry.clip(low, high)}
+    _, infos = envs.reset(seed=0, options={**start, "goal": exemplar})
+    assert infos["success"].all()
+    reward, _ = envs._imagination.judge()
+    np.testing.assert_allclose(reward, 0, atol=1e-3)
+
+
+def test_rows_have_goals_of_their_own(tiny_checkpoint: Path, model: WorldModel) -> None:
+    assert model.renderer is not None
+    envs = LearnedVectorEnv(3, task="stack", model=tiny_checkpoint)
+    envs.reset(seed=0)
+    without = envs._imagination.judge()[0]
+    for row, number in ((0, 3), (2, 5)):
+        mask = np.arange(3) == row
+        goal = model.renderer.exemplar_frames[number].numpy()
+        envs.reset(options={"reset_mask": mask, "goal": goal, "bank": row})
+    reward, _ = envs._imagination.judge()
+    assert reward[1] == without[1] and reward[0] < 0 and reward[2] < 0 and reward[0] != reward[2]
