@@ -97,7 +97,7 @@ def score(config: TransferConfig, task: Task, known: dict[str, dict[str, Any]]) 
     missing = tuple(spec for spec, name in names.items() if name not in done)
     if not missing:
         return
-    options = CompareConfig(missing, task, config.episodes, config.seed, config.model)
+    options = CompareConfig(missing, task, episodes=config.episodes, seed=config.seed, model=config.model)
     for duel in compare(options, PairedWorlds(world_ids(task), config.model, min(options.rows, config.episodes))):
         numbers = duel.to_json()
         done[names[duel.policy]] = {

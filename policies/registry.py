@@ -77,11 +77,13 @@ def _plan(
     planner: str, env: Env, seed: int, model: Any, population: float = 24, iterations: float = 3, horizon: float = 3
 ) -> Policy:
     world = model if isinstance(model, WorldModel) else WorldModel.load(model)
-    task = getattr(env.unwrapped, "task", None)
-    if task is None:
+    there: Any = env.unwrapped
+    task, picture = getattr(there, "task", None), getattr(there, "goal", None)
+    if task is None and picture is None:
         raise ConfigError(f"no task to plan for in {env.spec.id if env.spec else env}")
     settings = sized(planner, int(population), int(iterations))
-    return MpcPolicy(world, Goal.solve(world, task), config=MpcConfig(settings, horizon=int(horizon), seed=seed))
+    goal = Goal.solve(world, str(task)) if picture is None else Goal.image(world, picture)
+    return MpcPolicy(world, goal, config=MpcConfig(settings, horizon=int(horizon), seed=seed))
 
 
 def find_agent(spec: str) -> Path | None:

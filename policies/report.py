@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.envs.tabletop.paired import WORLDS, World
+from gwm_sim.envs.tabletop.paired import World
 from gwm_sim.files import write_text
 from gwm_sim.media.video import contact_sheet, encode_png, write_video
 
 Frames = NDArray[np.uint8]
+Array = NDArray[Any]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -41,13 +42,15 @@ def write_report(
     """
     options = numbers["options"]
     seeds = f"{options['seed']} to {options['seed'] + options['episodes'] - 1}"
+    worlds, paired = numbers["worlds"], "pearson" in numbers
+    where = "both worlds" if paired else "a world without a twin"
     body = [
-        f"<h1>{escape(numbers['task'])}: {len(numbers['policies'])} policies in both worlds</h1>",
+        f"<h1>{escape(numbers['task'])}: {len(numbers['policies'])} policies in {where}</h1>",
         f"<p>{options['episodes']} episodes each from the same starts (seeds {seeds}); success counts when sustained. "
         f"Learned world: {escape(numbers['model'])}, hash <code>{numbers['model_hash']}</code>.</p>",
-        _statistics(numbers),
-        _table(numbers["policies"]),
-        _plots(numbers["policies"]),
+        _statistics(numbers) if paired else "",
+        _table(numbers["policies"], worlds),
+        _plots(numbers["policies"], worlds),
         f"<h2>From the first start</h2><div class=films>{''.join(_film(*item, rate) for item in films.items())}</div>",
         *(_strip(*item) for item in films.items()),
     ]
@@ -66,40 +69,42 @@ def _statistics(numbers: Mapping[str, Any]) -> str:
     )
 
 
-def _table(entries: Sequence[Mapping[str, Any]]) -> str:
-    head = "<tr><th>policy<th>twin<th>learned<th>gap<th>agreement<th>kappa<th>steps, twin<th>steps, learned</tr>"
+def _table(entries: Sequence[Mapping[str, Any]], worlds: Sequence[World]) -> str:
+    paired = len(worlds) > 1
+    head = "<tr><th>policy" + "".join(f"<th>{world}" for world in worlds)
+    head += "<th>gap<th>agreement<th>kappa" * paired + "".join(f"<th>steps, {world}" for world in worlds) + "</tr>"
     rows = []
     for entry in entries:
         rates = []
-        for world in WORLDS:
+        for world in worlds:
             low, high = entry[world]["interval"]
             interval = f"{100 * low:.0f} to {100 * high:.0f}"
             rates.append(f"<td>{100 * entry[world]['success_rate']:.1f} % <small>{interval}</small>")
-        steps = "".join(f"<td>{_number(entry[world]['median_steps'], '.0f')}" for world in WORLDS)
-        rows.append(
-            f"<tr><td>{escape(entry['policy'])}{''.join(rates)}<td>{100 * entry['gap']:+.1f}"
-            f"<td>{100 * entry['agreement']:.1f} %<td>{_number(entry['kappa'], '.2f')}{steps}</tr>"
-        )
+        if paired:
+            rates.append(f"<td>{100 * entry['gap']:+.1f}<td>{100 * entry['agreement']:.1f} %")
+            rates.append(f"<td>{_number(entry['kappa'], '.2f')}")
+        steps = "".join(f"<td>{_number(entry[world]['median_steps'], '.0f')}" for world in worlds)
+        rows.append(f"<tr><td>{escape(entry['policy'])}{''.join(rates)}{steps}</tr>")
     return (
         f"<table>{head}{''.join(rows)}</table><p><small>In small: 95 % intervals (Wilson); steps: medians.</small></p>"
     )
 
 
-def _plots(entries: Sequence[Mapping[str, Any]]) -> str:
+def _plots(entries: Sequence[Mapping[str, Any]], worlds: Sequence[World]) -> str:
     from matplotlib.figure import Figure  # late: only a page needs it
 
     figure = Figure(figsize=(9, 4.2), layout="constrained")
-    scatter, bars = figure.subplots(1, 2)
-    rates = {world: np.array([entry[world]["success_rate"] for entry in entries]) for world in WORLDS}
-    ends = {world: np.array([entry[world]["interval"] for entry in entries]).T for world in WORLDS}
-    errors = {world: np.abs(ends[world] - rates[world]) for world in WORLDS}
-    scatter.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
-    scatter.errorbar(rates["twin"], rates["learned"], errors["learned"], errors["twin"], "o", capsize=2, alpha=0.8)
-    scatter.set(
-        xlabel="sustained success in the twin", ylabel="in the learned world", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
-    )
+    rates = {world: np.array([entry[world]["success_rate"] for entry in entries]) for world in worlds}
+    ends = {world: np.array([entry[world]["interval"] for entry in entries]).T for world in worlds}
+    errors = {world: np.abs(ends[world] - rates[world]) for world in worlds}
+    if len(worlds) > 1:
+        scatter, bars = figure.subplots(1, 2)
+        _scatter(scatter, rates, errors)
+    else:
+        bars = figure.subplots()
     places = np.arange(len(entries))
-    for world, shift in zip(WORLDS, (-0.2, 0.2), strict=True):
+    shifts = (-0.2, 0.2) if len(worlds) > 1 else (0.0,)
+    for world, shift in zip(worlds, shifts, strict=True):
         bars.barh(places + shift, rates[world], 0.38, xerr=errors[world], label=world, error_kw={"linewidth": 0.8})
     bars.set_yticks(places, [Path(entry["policy"]).name for entry in entries], fontsize=8)
     bars.invert_yaxis()
@@ -108,6 +113,15 @@ def _plots(entries: Sequence[Mapping[str, Any]]) -> str:
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg")
     return "<svg" + drawn.getvalue().partition("<svg")[2]
+
+
+def _scatter(axes: Any, rates: Mapping[World, Array], errors: Mapping[World, Array]) -> None:
+    """Success in one world over that in the other."""
+    axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
+    axes.errorbar(rates["twin"], rates["learned"], errors["learned"], errors["twin"], "o", capsize=2, alpha=0.8)
+    axes.set(
+        xlabel="sustained success in the twin", ylabel="in the learned world", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
+    )
 
 
 def _film(policy: str, worlds: Mapping[World, Frames], rate: float) -> str:

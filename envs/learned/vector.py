@@ -199,6 +199,11 @@ class LearnedEnv(SingleEnv):
         """From now on observe the state instead of frames, which are then decoded for `render` only."""
         self.rows.observe_state(keys)
 
+    @property
+    def goal(self) -> NDArray[np.uint8] | None:
+        """Goal image of every episode that was given no other one, None for none."""
+        return self.rows.goal
+
     def task_state(self) -> Any:
         """What the model believes, without a batch axis: scripted policies act on it."""
         return self.rows.task_state()[0]

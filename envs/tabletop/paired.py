@@ -6,7 +6,7 @@ runs by itself to the time limit of the task.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -33,6 +33,8 @@ class PairedStart(NamedTuple):
 
 class PairedWorlds:
     """Makes the two worlds, and remembers the starts that it has shown."""
+
+    names: ClassVar[tuple[World, ...]] = WORLDS
 
     def __init__(self, ids: Mapping[World, str], model: str | Path = "gwm-mini", rows: int = 20) -> None:
         """Prepare.

@@ -1,9 +1,7 @@
-"""`gwm compare`: can the learned world be believed when it ranks policies?"""
+"""`gwm compare`: can the learned world be believed when it ranks policies? Without a twin: how does it rank them?"""
 
 from typing import Any
 
-from gwm_sim.envs.blocks.spec import world_ids
-from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds
 from gwm_sim.files import write_json
 from gwm_sim.policies.comparison import CompareConfig, compare, record_films, summarise
 from gwm_sim.policies.registry import make_policy
@@ -12,7 +10,7 @@ from gwm_sim.policies.report import write_report
 
 def main(config: CompareConfig) -> int:
     """Compare, print and write."""
-    worlds = PairedWorlds(world_ids(config.task), config.model, min(config.rows, config.episodes))
+    worlds = config.worlds(min(config.rows, config.episodes))
     for spec in config.policies:
         make_policy(spec, worlds.make("learned"), model=config.model)  # a wrong name is told before hours of work
     numbers = summarise(config, worlds, list(compare(config, worlds)))
@@ -26,14 +24,19 @@ def main(config: CompareConfig) -> int:
 
 def table(numbers: dict[str, Any]) -> str:
     """The numbers in lines of text."""
-    width = max(len(entry["policy"]) for entry in numbers["policies"])
-    lines = [f"{'':{width}}  {'twin':>22} {'learned':>22}  agreement"]
+    width, worlds = max(len(entry["policy"]) for entry in numbers["policies"]), numbers["worlds"]
+    paired = "pearson" in numbers
+    head = " ".join(f"{world:>22}" for world in worlds)
+    lines = [f"{'':{width}}  {head}{'  agreement' if paired else ''}"]
     for entry in numbers["policies"]:
         cells = []
-        for world in WORLDS:
+        for world in worlds:
             low, high = entry[world]["interval"]
             cells.append(f"{entry[world]['success_rate']:6.1%} [{low:6.1%},{high:6.1%}]")
-        lines.append(f"{entry['policy']:{width}}  {cells[0]:>22} {cells[1]:>22}  {entry['agreement']:9.1%}")
+        agreement = f"  {entry['agreement']:9.1%}" if paired else ""
+        lines.append(f"{entry['policy']:{width}}  {' '.join(f'{cell:>22}' for cell in cells)}{agreement}")
+    if not paired:
+        return "\n".join(lines)
     statistics = (
         f"{name} {numbers[key]:.3f}" if numbers[key] is not None else f"{name} undefined"
         for name, key in (("Pearson r", "pearson"), ("Spearman rho", "spearman"), ("MMRV", "mmrv"))

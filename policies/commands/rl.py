@@ -5,7 +5,6 @@ from typing import Annotated
 
 import tyro
 
-from gwm_sim.envs.tabletop.paired import WORLDS
 from gwm_sim.files import write_json
 from gwm_sim.policies.rl.evaluation import RlEvalConfig, evaluate_policy, film, read_by
 from gwm_sim.policies.rl.training import RlTrainConfig, train
@@ -32,8 +31,7 @@ def main_train(config: RlTrainConfig) -> None:
         write_json(config.json, {**asdict(agent), "scores": score and asdict(score)})
     print(f"{agent.steps} steps in {agent.seconds / 60:.1f} minutes; the policy is in {config.out}")
     if score is not None:
-        rates = ", ".join(f"{score.rate(w):.0%} in the {w} world" for w in WORLDS).replace("twin world", "twin")
-        print(f"sustained success of {score.episodes} episodes: {rates}")
+        print(f"sustained success of {score.episodes} episodes: {score}")
 
 
 def main_eval(config: RlEvalConfig) -> None:

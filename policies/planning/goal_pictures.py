@@ -56,11 +56,12 @@ def fit_goals(
 
 
 def check_pictures(
-    model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture, way_out: str = ""
+    model: WorldModel, paths: Sequence[Path], goals: Sequence[Picture], seen: Picture | None = None, way_out: str = ""
 ) -> None:
     """Refuse goals that look as if another camera, or this one elsewhere, had taken them.
 
-    All pictures are (H, W, 3) at the model's size; messages name files and the option that is a way out.
+    All pictures are (H, W, 3) at the model's size, what the camera has `seen` is None where there is none; messages
+    name files and the option that is a way out.
 
     Raises:
         ConfigError: A goal differs from the camera's picture almost everywhere, or the model knows nothing like it.
@@ -69,13 +70,15 @@ def check_pictures(
     if way_out:
         remedy += f" {way_out} goes on regardless."
     for path, goal in zip(paths, goals, strict=True):
-        difference = float(np.median(np.abs(goal.astype(np.int16) - seen)))
+        difference = 0.0 if seen is None else float(np.median(np.abs(goal.astype(np.int16) - seen)))
         if difference > SAME_SCENE:
             raise ConfigError(
                 f"--goal {path} is of another camera or scene: half of it differs from what the camera sees by more "
                 f"than {difference:.0f} grey levels. {remedy}"
             )
-    named = [("what the camera sees", seen), *((f"--goal {p}", g) for p, g in zip(paths, goals, strict=True))]
+    named = [(f"--goal {path}", goal) for path, goal in zip(paths, goals, strict=True)]
+    if seen is not None:
+        named.insert(0, ("what the camera sees", seen))
     for name, picture in named:
         if (unknown := novelty(model, picture)) > FAMILIAR:
             raise ConfigError(

@@ -108,6 +108,7 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
             with replacing(folder / files[part]) as temporary:
                 save_file(stored, temporary)
         observed: Any = agent.observation_space
+        acts: Any = agent.action_space
         value = {
             "format": FORMAT,
             **asdict(config),
@@ -115,6 +116,7 @@ def save_agent(agent: BaseAlgorithm, config: AgentConfig, folder: Path, resumabl
             "observation_space": {
                 key: {"low": box.low.tolist(), "high": box.high.tolist()} for key, box in observed.items()
             },
+            "action_space": {"low": acts.low.tolist(), "high": acts.high.tolist()},
         }
         write_json(folder / CONFIG_FILE, value)
     finally:  # what the configuration does not name, the new one or still the old one, is of no use
@@ -165,16 +167,12 @@ class AgentPolicy:
         folder = Path(folder)
         self.config, value = _read(folder)
         self.name = folder.name
-        self.observation_space = spaces.Dict(
-            {
-                key: spaces.Box(np.array(box["low"], np.float32), np.array(box["high"], np.float32), dtype=np.float32)
-                for key, box in value["observation_space"].items()
-            }
-        )
+        self.observation_space = spaces.Dict({key: _box(bounds) for key, bounds in value["observation_space"].items()})
         weights = _load(folder, value, "policy")
         aliases: dict[str, type[BasePolicy]] = algorithm(self.config.algo).policy_aliases
         bias = next(weights[name] for name in ("action_net.bias", "actor.mu.bias") if name in weights)
-        self.action_space = spaces.Box(-1.0, 1.0, bias.shape, np.float32)
+        unit = {"low": [-1.0] * len(bias), "high": [1.0] * len(bias)}  # of agents that do not say theirs
+        self.action_space = _box(value.get("action_space", unit))
         self._network = aliases["MultiInputPolicy"](
             self.observation_space, self.action_space, lambda _: 0.0, **policy_kwargs(self.config)
         )
@@ -191,6 +189,11 @@ class AgentPolicy:
         seen = {key: observation[key] for key in self.observation_space}
         actions, _ = self._network.predict(seen, deterministic=deterministic)
         return np.asarray(actions, np.float32), None
+
+
+def _box(bounds: Mapping[str, list[float]]) -> spaces.Box:
+    low, high = (np.array(bounds[side], np.float32) for side in ("low", "high"))
+    return spaces.Box(low, high, dtype=np.float32)
 
 
 class SeeingAgent:

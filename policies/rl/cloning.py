@@ -22,6 +22,7 @@ from gwm_sim.envs.learned.observations import read_frames
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
+from gwm_sim.policies.own_world import rewards_of
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -47,8 +48,10 @@ class Demonstration(NamedTuple):
         return result
 
 
-def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str], task: str) -> list[Demonstration]:
-    """Demonstrations of a task from an episode file.
+def read_demonstrations(
+    path: Path, model: WorldModel, readings: Sequence[str], task: str | None, goal: NDArray[np.uint8] | None = None
+) -> list[Demonstration]:
+    """Demonstrations of a task, or of how a goal picture is reached, from an episode file.
 
     Raises:
         ConfigError: The file does not fit the model, has no rewards of the task, or holds evaluation seeds.
@@ -63,12 +66,12 @@ def read_demonstrations(path: Path, model: WorldModel, readings: Sequence[str], 
                     f"{path} holds evaluation episodes (seed {episode.seed}): training takes seeds below "
                     f"{FIRST_EVALUATION_SEED}"
                 )
-            if task not in episode.labels:
+            brought = rewards_of(model, episode, task, goal)
+            if brought is None:
                 raise ConfigError(f"{path} has no rewards of the task {task}: add them with `gwm label`")
             pictures = {image_key(camera): episode.frames[camera] for camera in model.config.cameras}
             seen = read_frames(model, {**pictures, "agent_pos": episode.telemetry}, readings)
-            rewards = np.asarray(episode.labels[task].reward[1:], np.float32)
-            demonstrations.append(Demonstration(seen, episode.actions, rewards))
+            demonstrations.append(Demonstration(seen, episode.actions, np.asarray(brought, np.float32)))
     return demonstrations
 
 

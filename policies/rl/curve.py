@@ -23,14 +23,24 @@ class Score:
     """Training time [s]."""
     episodes: int
     """Episodes in each world."""
-    twin: int
-    """Successful ones in the twin."""
     learned: int
     """Successful ones in the learned world."""
+    twin: int | None = None
+    """Successful ones in the twin; None where there is none."""
+
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """Those that it was scored in."""
+        return WORLDS if self.twin is not None else ("learned",)
 
     def rate(self, world: World) -> float:
         """Share of successful episodes."""
         return int(getattr(self, world)) / self.episodes
+
+    def __str__(self) -> str:
+        """The shares, in words."""
+        rates = ", ".join(f"{self.rate(world):.0%} in the {world} world" for world in self.worlds)
+        return rates.replace("twin world", "twin")
 
 
 def read_curve(folder: Path) -> list[Score]:
@@ -49,7 +59,7 @@ def write_curve(scores: Sequence[Score], folder: Path, title: str) -> None:
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     minutes = [score.seconds / 60 for score in scores]
-    for world in WORLDS:
+    for world in scores[0].worlds if scores else ():
         rates = [score.rate(world) for score in scores]
         low, high = zip(*(wilson_interval(getattr(s, world), s.episodes) for s in scores), strict=True)
         (line,) = axes.plot(minutes, rates, marker="o", label={"twin": "physics twin"}.get(world, "learned world"))

@@ -14,6 +14,7 @@ from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation, evaluate
+from gwm_sim.policies.own_world import find_task, world_options
 from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress
@@ -29,7 +30,11 @@ class RlEvalConfig:
     policy: str
     """scripted, scripted:lapse=0.2, uniform, hold, icem, cem, mppi, sac-grasp, or a folder of `gwm rl train`."""
     env: str
-    """Environment id, of either world."""
+    """Environment id, of either world, or GWM-World-v0 for the world of --model."""
+    task: str | None = None
+    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME."""
+    goal: Path | None = None
+    """In GWM-World-v0, a picture of what is to be reached, instead of a task."""
     episodes: int = 200
     """Number of episodes."""
     model: str = "gwm-mini"
@@ -92,9 +97,10 @@ def read_by(config: RlEvalConfig) -> WorldModel | None:
 
 def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
     """The environment of the options, which must name a task."""
+    find_task(config.env, config.task, config.goal)
     if task_of(config.env) is None:
-        raise ConfigError(f"--env {config.env} names no task, so success is unknown: try MuJoCo-BlockGrasp-v0")
-    if not is_twin(config.env):
+        options |= world_options(WorldModel.load(config.model), config.model, config.task, config.goal)
+    elif not is_twin(config.env):
         options["model"] = config.model
     else:  # as what reads its pictures learned to see, or as cheaply as can be where nobody looks
         world = read_by(config)

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from gwm_sim.envs.learned.observations import STATE_KEYS
 from gwm_sim.envs.wrappers.ternary_action import COLUMNS
 from gwm_sim.errors import ConfigError
 
@@ -31,7 +30,8 @@ class Recipe:
         wrappers = {name: arguments or {} for entry in named for name, arguments in entry.items()}
         if LATENT_OBSERVATION not in wrappers:
             raise ConfigError(f"the policies made here see no pictures: add {LATENT_OBSERVATION} to env_wrapper")
-        self.readings = tuple(wrappers[LATENT_OBSERVATION].get("keys", STATE_KEYS))
+        self.readings: tuple[str, ...] = tuple(wrappers[LATENT_OBSERVATION].get("keys", ()))
+        """What is observed beside `agent_pos`; nothing means what there is in a world, `usual_keys`."""
         self.ternary: tuple[int, ...] = ()
         if TERNARY_ACTION in wrappers:
             self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", COLUMNS))

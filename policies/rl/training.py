@@ -21,12 +21,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import gwm_sim
 from gwm_sim.envs import wrappers
-from gwm_sim.envs.blocks.spec import TASKS, is_twin, task_of, world_ids
-from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, twin_options
+from gwm_sim.envs.blocks.spec import is_twin, task_of
+from gwm_sim.envs.learned.observations import usual_keys
+from gwm_sim.envs.tabletop.paired import PairedWorlds, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, keeping
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.own_world import OwnWorld, find_task, scored_worlds, world_options
 from gwm_sim.policies.registry import make_policy
 from gwm_sim.policies.rl.agents import (
     CONFIG_FILE,
@@ -56,9 +58,13 @@ class RlTrainConfig:
     """Train a policy inside a world."""
 
     env: str
-    """Where to learn, such as GWM-BlockGrasp-v0."""
+    """Where to learn, such as GWM-BlockGrasp-v0, or GWM-World-v0 for the world of --model."""
     out: Path
     """Folder of the run and of the policy."""
+    task: str | None = None
+    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME."""
+    goal: Path | None = None
+    """In GWM-World-v0, a picture of what is to be reached, instead of a task."""
     algo: str = "sac"
     """ppo, sac, or tqc (needs sb3-contrib)."""
     minutes: float | None = None
@@ -66,8 +72,8 @@ class RlTrainConfig:
     steps: int | None = None
     """Budget in environment steps; by default, without --minutes, that of the hyper-parameters. 0 is cloning alone."""
     warm_start: Path | None = None
-    """Episode file of demonstrations to clone before learning begins. With sac and tqc they also are half of every
-    batch, so give them again with --resume."""
+    """Episode file of demonstrations to clone before learning begins, in a world of one's own simply its recordings.
+    With sac and tqc they also are half of every batch, so give them again with --resume."""
     resume: bool = False
     """Go on with the run in `out`; budgets count from its beginning. The replay buffer of off-policy algorithms starts
     empty."""
@@ -107,13 +113,11 @@ class RlTrainConfig:
 
 def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
     """Train, leave the policy in `config.out`, and return what it is and how it was scored last."""
-    task = task_of(config.env)
-    if task is None:
-        raise ConfigError(f"--env {config.env} names none of the tasks {', '.join(TASKS)}: try GWM-BlockGrasp-v0")
+    find_task(config.env, config.task, config.goal)
     recipe = find_recipe(config.algo, config.env, config.hyperparams)
     algorithm(config.algo)
     env = make_env(config, recipe)
-    worlds = PairedWorlds(world_ids(task), config.model, rows=min(20, config.eval_episodes))
+    worlds = scored_worlds(config.env, config.model, min(20, config.eval_episodes), config.task, config.goal)
     prepare_folder(config)
     with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"):
         return _train(config, recipe, env, worlds)
@@ -121,13 +125,16 @@ def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
 
 def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
     """The rows to learn in, as SB3 sees them."""
-    twin = is_twin(config.env)
-    options = twin_options(WorldModel.load(config.model).config) if twin else {"model": config.model}
+    model = WorldModel.load(config.model)
+    own = task_of(config.env) is None
+    options = world_options(model, config.model, config.task, config.goal) if own else {"model": config.model}
+    if is_twin(config.env):
+        options = twin_options(model.config)
     try:
         env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
     except gym.error.Error as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    env = wrappers.VectorLatentObservation(env, recipe.readings, config.model)
+    env = wrappers.VectorLatentObservation(env, recipe.readings or usual_keys(model), config.model)
     if recipe.ternary:
         env = wrappers.VectorTernaryAction(env, recipe.ternary)
     if config.truncate > 0:
@@ -167,13 +174,13 @@ def build_agent(config: RlTrainConfig, recipe: Recipe, env: VecEnv, about: Agent
 
 
 def _train(
-    config: RlTrainConfig, recipe: Recipe, env: VecEnv, worlds: PairedWorlds
+    config: RlTrainConfig, recipe: Recipe, env: VecEnv, worlds: PairedWorlds | OwnWorld
 ) -> tuple[AgentConfig, Score | None]:
     world = worlds.world_model
     about = AgentConfig(
         algo=config.algo,
         env=config.env,
-        readings=recipe.readings,
+        readings=recipe.readings or usual_keys(world),
         model=config.model,
         model_hash=world.digest(),
         net_arch=recipe.net_arch,
@@ -194,7 +201,9 @@ def _train(
     steps = recipe.timesteps if config.steps is None and config.minutes is None else config.steps
     budget = Budget(config.minutes, steps, time.monotonic() - about.seconds)
     if config.warm_start is not None:
-        demonstrations = read_demonstrations(config.warm_start, world, recipe.readings, str(task_of(config.env)))
+        task = task_of(config.env) or config.task
+        goal = None if task else world_options(world, config.model, None, config.goal)["goal"]
+        demonstrations = read_demonstrations(config.warm_start, world, about.readings, task, goal)
         remember(agent, demonstrations)
         if not config.resume:
             clone(agent, demonstrations, config.seed)
@@ -247,7 +256,7 @@ class Keeper(BaseCallback):
     """Ends the training in time, keeps checkpoints, scores them in both worlds and draws the gap."""
 
     def __init__(
-        self, config: RlTrainConfig, about: AgentConfig, worlds: PairedWorlds, budget: Budget, show: Show
+        self, config: RlTrainConfig, about: AgentConfig, worlds: PairedWorlds | OwnWorld, budget: Budget, show: Show
     ) -> None:
         """Prepare."""
         super().__init__()
@@ -288,7 +297,7 @@ class Keeper(BaseCallback):
     def score(self) -> None:
         """Evaluate the written checkpoint in both worlds, from the same starts."""
         successes = {}
-        for world in WORLDS:
+        for world in self._worlds.names:
             env = self._envs.get(world) or self._worlds.make(world)
             policy, self._envs[world] = make_policy(str(self._config.out), env)
             evaluation = evaluate(policy, self._envs[world], self._config.eval_episodes, VALIDATION_SEED)
@@ -308,6 +317,5 @@ class Keeper(BaseCallback):
         if recent:
             words += f", return {np.mean([episode['r'] for episode in recent]):.1f}"
         if self._scores:
-            last = self._scores[-1]
-            words += f", success {last.rate('learned'):.0%} learned {last.rate('twin'):.0%} twin"
+            words += f", success {self._scores[-1]}"
         return words

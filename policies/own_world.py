@@ -1,0 +1,138 @@
+"""Worlds of one's own as policies meet them: what is to be done there, and where they are scored.
+
+The block world has a twin and tasks by its ids. Any other learned world is asked for by `GWM-World-v0` and its model,
+and success is what a label, a function or a goal picture says.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from gwm_sim.data.episode_file import Episode
+from gwm_sim.data.images import fit
+from gwm_sim.data.views import side_by_side
+from gwm_sim.envs import WORLD_ID, is_learned
+from gwm_sim.envs.blocks.spec import TASKS, task_of, world_ids
+from gwm_sim.envs.learned.goals import read_goal, read_things, things_there
+from gwm_sim.envs.learned.tasks import FunctionTask, is_function
+from gwm_sim.envs.tabletop.paired import PairedWorlds, World
+from gwm_sim.errors import ConfigError
+from gwm_sim.model.latents import distance
+from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.planning.goal_pictures import check_pictures, read_picture
+
+
+class OwnWorld:
+    """A learned world alone, in the place of `PairedWorlds`."""
+
+    names: ClassVar[tuple[World, ...]] = ("learned",)
+
+    def __init__(self, options: dict[str, Any], rows: int) -> None:
+        """Prepare.
+
+        Args:
+            options: Keyword arguments of the environment, see `world_options`.
+            rows: Episodes that run at a time.
+        """
+        self.rows, self._options = rows, options
+        self.world_model = WorldModel.load(options["model"])
+
+    def make(self, world: World, sees: bool = True) -> VectorEnv[Any, Any, Any]:
+        """The world; nothing is drawn where nobody looks."""
+        env: Any = gym.make_vec(WORLD_ID, num_envs=self.rows, **self._options)
+        if not sees:
+            env.unwrapped.observe_state(())
+        return env
+
+
+def find_task(env_id: str, task: str | None, goal: Path | None) -> str | None:
+    """The task that is asked for: that of a block environment, else `task`; None where success is a goal.
+
+    Raises:
+        ConfigError: Nothing says what is to be done, or two things do.
+    """
+    own = task_of(env_id)
+    if own is not None:
+        if task is not None or goal is not None:
+            raise ConfigError(f"--env {env_id} has the task {own}: --task and --goal are for {WORLD_ID}")
+        return own
+    if not is_learned(env_id):
+        raise ConfigError(
+            f"--env {env_id} names none of the tasks {', '.join(TASKS)}, so success is unknown: try GWM-BlockGrasp-v0, "
+            f"or {WORLD_ID} with the --model of your own world"
+        )
+    if (task is None) == (goal is None):
+        raise ConfigError(
+            f"--env {env_id} does not say what is to be done: give either --task, a label of the model's data or a "
+            "function FILE.py:NAME, or --goal, a picture"
+        )
+    return task
+
+
+def world_options(model: WorldModel, name: str, task: str | None, goal: Path | None) -> dict[str, Any]:
+    """Keyword arguments of `GWM-World-v0` for the model `name`.
+
+    Raises:
+        ConfigError: The model does not know that task, or there is no such function or picture.
+    """
+    options: dict[str, Any] = {"model": name}
+    if goal is not None:
+        options["goal"] = goal_picture(model, goal)
+    if task is not None:
+        if not is_function(task) and task not in model.tasks:
+            known = ", ".join(model.tasks) or "none: mark success by `gwm label` and train again"
+            raise ConfigError(f"{model.config.name} knows no --task {task}; the labels of its data are {known}")
+        options["task"] = task
+    return options
+
+
+def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
+    """A picture of what is to be reached, at the size of the model's frames.
+
+    Raises:
+        ConfigError: It has other proportions, or the model knows nothing like it.
+    """
+    picture, (height, width) = read_picture(path), (model.config.tokenizer.height, model.config.tokenizer.width)
+    rows, columns = picture.shape[:2]
+    if rows * width != columns * height:
+        raise ConfigError(
+            f"--goal {path} is {columns} x {rows} px, {model.config.name} sees {width} x {height}: take it with the "
+            "same camera and settings"
+        )
+    fitted = fit(picture, (height, width))
+    check_pictures(model, [path], [fitted])
+    return fitted
+
+
+def scored_worlds(env_id: str, name: str, rows: int, task: str | None, goal: Path | None) -> PairedWorlds | OwnWorld:
+    """Where policies are scored that act in `env_id`: in the block world the learned world beside its twin."""
+    if task_of(env_id) is not None:
+        return PairedWorlds(world_ids(str(task_of(env_id))), name, rows)
+    return OwnWorld(world_options(WorldModel.load(name), name, task, goal), rows)
+
+
+def rewards_of(
+    model: WorldModel, episode: Episode, task: str | None, goal: NDArray[np.uint8] | None
+) -> NDArray[Any] | None:
+    """Rewards (T,) of a recorded episode's steps, as a world would have given them for a task or goal picture; None
+    where it has no labels of the task."""
+    if task is not None and not is_function(task):
+        return np.asarray(episode.labels[task].reward[1:]) if task in episode.labels else None
+    frames = torch.from_numpy(side_by_side(episode.frames, model.config.cameras))
+    telemetry = torch.from_numpy(episode.telemetry)
+    if task is not None:
+        objects, _ = read_things(model, frames, telemetry)
+        return FunctionTask(task).of(model, telemetry, objects)[0][1:]
+    assert goal is not None
+    wanted = read_goal(model, goal)
+    no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
+    read = model.read(frames[:, None], telemetry[:, None], no_actions)
+    if len(wanted.objects):
+        return things_there(model, read.objects[:, 0], read.residual[:, 0], wanted)[0][1:].cpu().numpy()
+    apart = torch.stack([distance(codes, wanted.codes) for codes in read.codes[1:, 0]])
+    return (-apart / wanted.scale).cpu().numpy()
