@@ -33,14 +33,16 @@ TASKS: Final = ("stack", "grasp")
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Drive the learned world and the physics twin side by side."""
+    """Drive the learned world and the physics twin side by side, or a world of one's own beside its recordings."""
 
     model: str = "gwm-mini"
     """Name of a shipped model, or the folder of one."""
     out: Path = Path("out/demo")
     """Folder for film, picture, report and recording."""
+    data: Path | None = None
+    """Recordings of the model's own world, which is shown beside them; by default the twin of the block world."""
     episodes: int = 4
-    """Episodes of each expert."""
+    """Episodes of each expert, or of the recordings."""
     steps: int = 100
     """Length of an episode; windows of 80 steps need a few more."""
     seed: int = FIRST_EVALUATION_SEED

@@ -55,3 +55,15 @@ def test_twin_repeats_the_recording_and_the_learned_world_sets_out_from_it(
     commands = state.telemetry[0, 11:14].numpy()
     np.testing.assert_allclose(commands, episode.telemetry[-1, 11:14], atol=1e-5)  # it followed the same actions
     twin.close()
+
+
+def test_a_world_of_ones_own_is_shown_beside_its_recordings(
+    tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["demo", "--model", str(tiny_checkpoint), "--data", str(tiny_data), "--out", str(tmp_path)]
+    assert gwm([*words, "--episodes", "2"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"demo.json", "rollout.mp4", "rollout.png"}
+    report = json.loads((tmp_path / "demo.json").read_text())
+    assert set(report["env_steps_per_second"]) == {"learned"} and "1" in report["horizons"]
+    assert gwm(["demo", "--model", str(tiny_checkpoint), "--data", str(tmp_path / "none.hdf5")]) == 2
+    assert "none.hdf5" in capsys.readouterr().err
