@@ -103,6 +103,6 @@ def lacking(results: Mapping[str, dict[str, Any]]) -> str:
         for told in trained
         if not told["evaluation"]["horizons"]
     ]
-    minutes = sorted({f"{told['minutes']:g}" for told in trained})
-    made = f"Trained for {' or '.join(minutes)} minutes of one core each. `benchmarks/own_worlds.py`."
+    minutes = sorted({told["minutes"] for told in trained})
+    made = f"Trained for {' or '.join(f'{m:g}' for m in minutes)} minutes of one core each. `benchmarks/own_worlds.py`."
     return "\n".join(f"- {line}" for line in [*refused, *unmeasured, made])
