@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gwm_sim.envs.learned.goals import away, near, turned_away, turns_of
+from gwm_sim.envs.learned.goals import away, matched, near, turned_away, turns_of
 from gwm_sim.envs.learned.tasks import FunctionTask, is_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Rollout
@@ -91,7 +91,8 @@ def object_distance(model: WorldModel) -> StageCost:
     """Sum of the distances of all objects from their goals, [m] or in the image frame."""
 
     def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        return away(model, rollout.objects, _given(goal.objects, "objects")[:, None]).sum(dim=-1)
+        objects, _, wanted = _things(model, rollout, goal)
+        return away(model, objects, wanted).sum(dim=-1)
 
     return distance
 
@@ -100,7 +101,7 @@ def object_turn(model: WorldModel) -> StageCost:
     """Sum of how far all objects are turned away from their goals, 1 being half a turn."""
 
     def turn(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        cosine = turned_away(turns_of(model, rollout.residual), _given(goal.turns, "turns")[:, None])
+        cosine = turned_away(_things(model, rollout, goal)[1], _given(goal.turns, "turns")[:, None])
         return (1 - cosine).sum(dim=-1) / 2
 
     return turn
@@ -111,13 +112,24 @@ def approach(model: WorldModel) -> StageCost:
     touch it cannot move. Of its points the nearest counts."""
 
     def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
-        objects = rollout.objects
-        out_of_place = (away(model, objects, _given(goal.objects, "objects")[:, None]) / near(model)).clamp_max(1.0)
+        objects, _, wanted = _things(model, rollout, goal)
+        out_of_place = (away(model, objects, wanted) / near(model)).clamp_max(1.0)
         points = robot_points(model, rollout.telemetry)  # (R, T, N, 2 or 3)
         apart = (objects[..., None, : points.shape[-1]] - points[:, :, None]).norm(dim=-1).amin(dim=-1)
         return (out_of_place * apart.nan_to_num(0.0)).mean(dim=-1)
 
     return distance
+
+
+def _things(model: WorldModel, rollout: Rollout, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
+    """Things (R, T, K, 3) of a rollout, their turns (R, T, K, 2) and their goals (R, 1, K, 3), of those that look alike
+    each where it is nearest."""
+    wanted = _given(goal.objects, "objects")[:, None]
+    objects, turns = rollout.objects, turns_of(model, rollout.residual)
+    if model.config.dynamics.kinds:
+        flat = objects.flatten(0, 1), turns.flatten(0, 1), wanted.expand_as(objects).flatten(0, 1)
+        objects, turns = (x.unflatten(0, objects.shape[:2]) for x in matched(model, *flat))
+    return objects, turns, wanted
 
 
 def robot_points(model: WorldModel, telemetry: Tensor) -> Tensor:

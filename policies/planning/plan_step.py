@@ -24,11 +24,10 @@ from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan, sized
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
+from gwm_sim.policies.planning.via_points import GRIPPER_RATE, ViaPoints
 from gwm_sim.protocol import CONTEXT
 
-GRIPPER_RATE = "gripper"
-"""Name of the action that opens a gripper at its lowest and closes it at its highest."""
-
+AROUND = 0.25  # spread of the candidates around the best way over places that matter, in halves of the range
 SPREAD = 0.1  # of the candidates around a proposal, in halves of the range
 
 
@@ -48,6 +47,9 @@ class MpcConfig:
     """Names of actions that are either lowest, in the middle or highest, such as gripper."""
     progress: Progress = Progress()
     """When to go on to the next goal."""
+    proposals: int = 0
+    """Candidates by way of places that matter, the best of which a search begins with, where there is no guide and such
+    places are known (`ViaPoints`)."""
     time_budget: float | None = None
     """Time for a plan, reading the frames included [s]; None plans to the end."""
     chunk: int = 64
@@ -82,7 +84,8 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
 
 
 def searching_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
-    """How to plan where nobody proposes anything: some hundred candidates over 24 steps, which need no pictures.
+    """How to plan without demonstrations: some hundred candidates over 24 steps. Where the end-effector is commanded in
+    the frame of the things, half of them lead over places that matter.
 
     Args:
         model: The world to plan in.
@@ -90,9 +93,13 @@ def searching_config(model: WorldModel, planner: Settings | None = None, **chang
         changes: Replace other fields of the configuration.
     """
     names = model.config.schema.action_names
-    search = planner or sized("icem", population=128, iterations=3)
     grippers = tuple(name for name in names if name == GRIPPER_RATE)
-    return replace(MpcConfig(search, horizon=8, block=3, execute=1, three_level=grippers, chunk=1024), **changes)
+    config = MpcConfig(horizon=8, block=3, execute=1, three_level=grippers, chunk=1024)
+    search = planner or sized("icem", population=128, iterations=3)
+    if ViaPoints(model, Moves(model)).known:
+        search = replace(planner or sized("icem", population=64, iterations=2), std=AROUND)
+        config = replace(config, proposals=256)
+    return replace(config, planner=search, **changes)
 
 
 Context = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
@@ -151,6 +158,7 @@ class PlanStep:
         if unknown := sorted(set(named) - set(names)):
             raise ConfigError(f"{model.config.name} has the actions {', '.join(names)}, not {unknown}")
         self.moves = Moves(model)
+        self.via_points = ViaPoints(model, self.moves)
         low, high = self.moves.bounds
         self.bounds = Bounds(low, high, tuple(names.index(name) for name in named))
 
@@ -204,6 +212,11 @@ class PlanStep:
         if self.guide is not None:
             proposed = self.moves.of(self.guide.propose(worlds, goal, c.horizon, c.block), before, c.block)
             start = start.around(self.bounds.admit(proposed))
+        elif c.proposals and self.via_points.known and goal.objects is not None:
+            proposed = self.via_points.propose(worlds, goal, c.horizon, c.block, c.proposals, generators)
+            proposed = self.bounds.admit(proposed)
+            best = cost(proposed).nan_to_num(torch.inf, torch.inf).argmin(dim=1)
+            start = start.around(proposed[torch.arange(len(best)), best])
         plans, following = start.mean, start
         if c.planner is not None:
             deadline = None if c.time_budget is None else begun + c.time_budget

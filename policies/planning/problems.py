@@ -60,7 +60,8 @@ def make_env(env_id: str, model: WorldModel, name: str, task: str | None = None)
     if is_twin(env_id) and (schema.telemetry_names, schema.action_names) != (TELEMETRY_NAMES, ACTION_NAMES):
         raise ConfigError(
             f"--env {env_id} has another robot than {model.config.name}, which was learned from "
-            f"{schema.env_id}: plan in a model of the twin's data, or act with `gwm run`"
+            f"{schema.env_id}: act in its own world by --env {WORLD_ID}, on the robot with `gwm run`, or plan in a "
+            "model of the twin's data"
         )
     try:
         options = twin_options(model.config) if is_twin(env_id) else {"model": name}
@@ -176,15 +177,12 @@ def episode_problems(
             else:
                 problems.append(problem)
     if not problems:
-        lack = (
-            f"no demonstration in {path} fulfils {task}"
-            if task is not None
-            else (
-                f"in {path} every goal is reached where it begins"
-                if recordings.ahead is None
-                else f"no episode in {path} is {recordings.ahead} steps longer than its start, to another end"
-            )
-        )
+        if recordings.ahead is not None:
+            lack = f"no episode in {path} is {recordings.ahead} steps longer than its start, to another end"
+        elif task is not None:
+            lack = f"no demonstration in {path} fulfils {task}"
+        else:
+            lack = f"in {path} every goal is reached where it begins"
         raise ConfigError(f"{lack}: there is no goal to reach")
     return problems, skipped
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gwm_sim.envs.learned.goals import away, matched, near, turns_of
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
@@ -18,7 +19,7 @@ class Progress:
     telemetry: float = 0.008
     """Difference of every other telemetry that is asked for, such as the gripper's opening, in its own unit."""
     objects: float = 0.02
-    """Distance of each object [m]."""
+    """Distance of each object [m]; in the image frame that is `near` instead."""
     codes: float = 0.1
     """Share of a picture's codes that may differ, where the goal is a picture alone."""
     patience: float = 1.5
@@ -68,7 +69,10 @@ class SubgoalSchedule:
         """Whether the current goal is reached."""
         goal, progress = self._goals[self.current], self._progress
         if goal.telemetry is None and goal.objects is None:
-            return goal.codes is not None and float((world.codes != goal.codes).float().mean()) <= progress.codes
+            if goal.codes is None:
+                return False
+            seen = world.codes[:, : goal.codes.shape[1]]  # of the views that the goal shows
+            return float((seen != goal.codes).float().mean()) <= progress.codes
         if goal.telemetry is not None:
             difference = (world.telemetry - goal.telemetry)[0].nan_to_num(0.0)
             effector = list(self._model.config.dynamics.effector)
@@ -83,7 +87,10 @@ class SubgoalSchedule:
         wanted = self._goals[self.current].objects
         if wanted is None or not wanted.shape[1]:
             return True
-        return float((world.objects - wanted).nan_to_num(0.0).norm(dim=-1).max()) <= self._progress.objects
+        model = self._model
+        near_enough = near(model) if model.config.dynamics.object_frame == "image" else self._progress.objects
+        objects, _ = matched(model, world.objects, turns_of(model, world.residual), wanted)
+        return float(away(model, objects, wanted).max()) <= near_enough
 
     def _look_up(self, world: WorldState, now: float) -> None:
         if self._guide is not None:
