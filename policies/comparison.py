@@ -24,7 +24,7 @@ from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.statistics import confusion, kappa, mean_maximum_rank_violation, pearson, spearman
 from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
-from gwm_sim.policies.own_world import OwnWorld, find_task, scored_worlds
+from gwm_sim.policies.own_world import OwnWorld, check_task, scored_worlds
 from gwm_sim.policies.registry import PolicySpec, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.policies.worker_pool import WorkerPool
@@ -80,7 +80,7 @@ class CompareConfig:
         """The task; None where success is a goal."""
         if self.env is None:
             return self.task or DEFAULT
-        return find_task(self.env, self.task, self.goal)
+        return check_task(self.env, self.task, self.goal)
 
     def worlds(self, rows: int) -> PairedWorlds | OwnWorld:
         """Where policies run, so many episodes at a time."""

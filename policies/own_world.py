@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode
-from gwm_sim.data.images import fit
+from gwm_sim.data.images import SEEN, fit, part_of
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs import WORLD_ID, is_learned
 from gwm_sim.envs.blocks.spec import TASKS, task_of, world_ids
@@ -50,7 +50,7 @@ class OwnWorld:
         return env
 
 
-def find_task(env_id: str, task: str | None, goal: Path | None) -> str | None:
+def check_task(env_id: str, task: str | None, goal: Path | None) -> str | None:
     """The task that is asked for: that of a block environment, else `task`; None where success is a goal.
 
     Raises:
@@ -91,6 +91,19 @@ def world_options(model: WorldModel, name: str, task: str | None, goal: Path | N
     return options
 
 
+def check_tasks(model: WorldModel, task: str) -> None:
+    """Refuse a model of another world than the blocks'.
+
+    Raises:
+        ConfigError: It does not know that task.
+    """
+    if task not in model.tasks:
+        raise ConfigError(
+            f"--model {model.config.name} knows no task {task}, it learned another world than the blocks': act in that "
+            f"by --env {WORLD_ID}, and say what is to be done by --task or --goal"
+        )
+
+
 def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
     """A picture of what is to be reached, at the size of the model's frames.
 
@@ -99,7 +112,7 @@ def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
     """
     picture, (height, width) = read_picture(path), (model.config.tokenizer.height, model.config.tokenizer.width)
     rows, columns = picture.shape[:2]
-    if rows * width != columns * height:
+    if abs(part_of(picture.shape, (height, width)).stretch((height, width)) - 1) > SEEN:
         raise ConfigError(
             f"--goal {path} is {columns} x {rows} px, {model.config.name} sees {width} x {height}: take it with the "
             "same camera and settings"
@@ -111,9 +124,11 @@ def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
 
 def scored_worlds(env_id: str, name: str, rows: int, task: str | None, goal: Path | None) -> PairedWorlds | OwnWorld:
     """Where policies are scored that act in `env_id`: in the block world the learned world beside its twin."""
+    model = WorldModel.load(name)
     if task_of(env_id) is not None:
+        check_tasks(model, str(task_of(env_id)))
         return PairedWorlds(world_ids(str(task_of(env_id))), name, rows)
-    return OwnWorld(world_options(WorldModel.load(name), name, task, goal), rows)
+    return OwnWorld(world_options(model, name, task, goal), rows)
 
 
 def rewards_of(

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 from gwm_sim.data.schema import Schema
@@ -120,6 +121,11 @@ def _agent(spec: str, env: Env) -> PolicySpec:
             raise ConfigError(
                 f"{spec} is a policy for other spaces: it needs {key!r} of shape {box.shape}, got {given}"
             )
+    acts: Any = _one(seen, "action_space")
+    if acts.shape != policy.action_space.shape or not np.allclose(
+        (acts.low, acts.high), (policy.action_space.low, policy.action_space.high)
+    ):
+        raise ConfigError(f"{spec} is a policy for other actions: it acts in {policy.action_space}, here are {acts}")
     if config.ternary:
         seen = (VectorTernaryAction if many else TernaryAction)(seen, config.ternary)
     return PolicySpec(policy, seen)

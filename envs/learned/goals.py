@@ -103,7 +103,10 @@ def matched(model: WorldModel, objects: Tensor, turns: Tensor, goal: Tensor) -> 
     kinds = model.config.dynamics.kinds
     if not kinds:
         return objects, turns
-    order = nearest_order(objects, goal.expand_as(objects), kinds)[..., None]
+    low, high = model.statistics.objects_low, model.statistics.objects_high
+    far = low - 10 * (high - low)  # what is absent is nearest to what should be
+    objects_there, goal = (x.where(x.isfinite(), far) for x in (objects, goal.expand_as(objects)))
+    order = nearest_order(objects_there, goal, kinds)[..., None]
     return objects.take_along_dim(order, dim=1), turns.take_along_dim(order, dim=1)
 
 

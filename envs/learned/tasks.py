@@ -5,6 +5,7 @@ A goal image is a task too, of single rows: `goals.py`.
 
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -70,8 +71,18 @@ class FunctionTask:
         self.place, self._function = place, load_function(place)
 
     def judge(self, model: WorldModel, state: WorldState) -> Verdict:
-        """What the function says of the present."""
-        return self.of(model, state.telemetry, state.objects)
+        """What the function says of the present.
+
+        Raises:
+            ConfigError: Its reward is not a number, such as of an object that is not there.
+        """
+        reward, success = self.of(model, state.telemetry, state.objects)
+        if not np.isfinite(reward).all():
+            raise ConfigError(
+                f"--task {self.place} returned the reward {reward[~np.isfinite(reward)][0]}: an object that is not "
+                "there is NaN, say what that is worth, for example by np.nan_to_num"
+            )
+        return reward, success
 
     def of(self, model: WorldModel, telemetry: Tensor, objects: Tensor) -> Verdict:
         """What the function says of telemetry (n, P) and objects (n, K, 3).
@@ -80,7 +91,7 @@ class FunctionTask:
             ConfigError: It says something else than it should.
         """
         schema, count = model.config.schema, len(telemetry)
-        columns, places = telemetry.cpu().numpy(), objects.cpu().numpy()
+        columns, places = telemetry.cpu().numpy().copy(), objects.cpu().numpy().copy()  # to do with as one likes
         names = schema.object_names[: places.shape[1]]
         told = (
             {name: columns[:, i] for i, name in enumerate(schema.telemetry_names)},
@@ -89,18 +100,23 @@ class FunctionTask:
         try:
             said = self._function(*told)
         except KeyError as error:
+            if error.args and error.args[0] in (*told[0], *told[1]):
+                raise
             raise ConfigError(
                 f"--task {self.place} asks for {error}, which {model.config.name} does not know: it has the telemetry "
                 f"{', '.join(schema.telemetry_names)} and the objects {', '.join(names) or 'none'}"
             ) from error
-        success = np.asarray(said[1] if isinstance(said, tuple) else said)
-        reward = np.asarray(said[0] if isinstance(said, tuple) else success, np.float64)
-        if success.shape != (count,) or success.dtype != bool or reward.shape != (count,):
+        except Exception as error:
+            raise ConfigError(f"--task {self.place} failed: {error!r}") from error
+        parts = said if isinstance(said, tuple) else (said, said)
+        reward, success = (np.asarray(part) for part in (parts if len(parts) == 2 else (None, None)))
+        numbers = reward.dtype.kind in "fiub"
+        if success.shape != (count,) or success.dtype != bool or reward.shape != (count,) or not numbers:
             raise ConfigError(
                 f"--task {self.place} must return success as bool ({count},), or reward ({count},) and success; "
                 f"got {_shape(said)}"
             )
-        return reward, success
+        return reward.astype(np.float64), success
 
 
 def _shape(said: Any) -> str:
@@ -128,7 +144,11 @@ def load_function(place: str) -> Callable[..., Any]:
     spec = importlib.util.spec_from_file_location(f"gwm_sim_task_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # as dataclasses in it need
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{file}, of which {place} is to be a function, cannot be run: {error!r}") from error
     function = getattr(module, written["name"], None)
     if not callable(function):
         raise ConfigError(f"{file} has no function {written['name']}")

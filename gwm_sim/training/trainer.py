@@ -65,7 +65,7 @@ class Best:
     checked: float = 0.0  # progress at the last check
     due: float = 0.0  # progress from which the next check is due
     cooled_from: float | None = None  # progress at which the rates began to come to rest, from the best weights
-    warm: float = math.inf  # lowest loss until then
+    warm: tuple[float, float] = math.inf, 0.0  # lowest loss until then, and progress at which it was measured
 
 
 @dataclass
@@ -103,14 +103,14 @@ class EarlyStop:
 
     def cool(self, progress: float) -> None:
         """Begin to come to rest."""
-        self.best.cooled_from, self.best.warm = progress, self.best.loss
+        self.best.cooled_from, self.best.warm = progress, (self.best.loss, self.best.at)
 
     def rate(self, progress: float) -> float:
         """Learning rate as a part of its peak; 0 ends the phase."""
         if self.best.cooled_from is None:
             return schedule(progress)
         length = min(COOLING, 1 - self.best.cooled_from)
-        return schedule(self.best.at) * max(0.0, 1 - (progress - self.best.cooled_from) / length)
+        return schedule(self.best.warm[1]) * max(0.0, 1 - (progress - self.best.cooled_from) / length)
 
 
 class Every:
@@ -261,7 +261,7 @@ class Trainer:
         if best.cooled_from is not None:
             print(
                 f"{phase.name}: no better after {best.cooled_from:.0%} of its budget; brought to rest from its best "
-                f"weights, the loss on validation episodes went from {best.warm:.4g} to {best.loss:.4g}",
+                f"weights, the loss on validation episodes went from {best.warm[0]:.4g} to {best.loss:.4g}",
                 flush=True,
             )
 

@@ -44,9 +44,9 @@ class DemoConfig:
     episodes: int = 4
     """Episodes of each expert, or of the recordings."""
     steps: int = 100
-    """Length of an episode; windows of 80 steps need a few more."""
+    """Length of an episode in the twin; windows of 80 steps need a few more."""
     seed: int = FIRST_EVALUATION_SEED
-    """Seed of the first episode."""
+    """Seed of the first episode in the twin."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.steps < CONTEXT:

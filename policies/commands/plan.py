@@ -68,10 +68,11 @@ class PlanConfig:
     iterations: int | None = None
     """Rounds of a search; by default 1 with a guide and 3 without."""
     horizon: int | None = None
-    """Length of a plan [steps]; by default 8 with a guide and 24 without, where 3 steps each have the same action."""
+    """Length of a plan [steps]; by default 8 with a guide and 24 without, where 3 steps each have the same action: it
+    is rounded up to a multiple of these."""
     execute: int | None = None
-    """Steps that are executed before the next plan; by default 5 with a guide and 3 without. prior looks again after
-    every second one."""
+    """Steps that are executed before the next plan; by default 5 with a guide and 3 without, rounded up as the
+    horizon is. prior looks again after every second one."""
     plan_seconds: float | None = None
     """Time for a plan: the best that was found by then is taken; by default the search goes to its end."""
     episodes: int | None = None
@@ -101,6 +102,8 @@ def main(config: PlanConfig) -> int:
     guide = find_guide(config, model)
     if not config.goal and config.goal_episode is None and config.task is None:
         return 0
+    if not config.goal and config.goal_episode is None:
+        guide = None  # it knows ways to pictures, not to tasks
     env = make_env(config.env, model, config.model, config.task)
     problems, skipped = find_problems(config, model, guide, env)
     film: list[Picture] | None = None if config.video is None else []
@@ -128,7 +131,7 @@ def find_problems(
     config: PlanConfig, model: WorldModel, guide: Guide | None, env: gym.Env[Any, Any]
 ) -> tuple[list[Problem], int]:
     """What is asked for, and how many recorded episodes are left out."""
-    task = config.task or task_of(config.env)
+    task = config.task or (task_of(config.env) if config.ahead is None else None)
     if config.goal_episode is not None:
         asked = Recordings(
             place=config.goal_episode,
@@ -173,7 +176,10 @@ def mpc_config(config: PlanConfig, model: WorldModel, guide: Guide | None) -> Mp
         return replace(usual, planner=None, horizon=2, execute=2, seed=config.seed)
     search, block = usual.planner, usual.block
     assert search is not None
-    size = config.population or search.population, config.iterations or search.iterations
+    size = (
+        search.population if config.population is None else config.population,
+        search.iterations if config.iterations is None else config.iterations,
+    )
     changes: dict[str, Any] = {"time_budget": config.plan_seconds, "seed": config.seed}
     for name in ("horizon", "execute"):
         if (steps := getattr(config, name)) is not None:

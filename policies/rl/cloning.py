@@ -81,10 +81,14 @@ def clone(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration], seed: i
         key: torch.from_numpy(np.concatenate([d.observations[key][:-1] for d in demonstrations])).float()
         for key in demonstrations[0].observations
     }
-    actions = torch.from_numpy(np.concatenate([d.actions for d in demonstrations])).float()
+    actions = torch.from_numpy(in_reach(agent, np.concatenate([d.actions for d in demonstrations]))).float()
+    unit = 1.0 if squashed(agent) else half_range(agent)
     values = None
     if isinstance(agent, OnPolicyAlgorithm):
         values = torch.from_numpy(np.concatenate([d.returns(agent.gamma) for d in demonstrations]))
+    if not squashed(agent):  # far from 0, such as places in pixels, an actor would hardly get
+        with torch.no_grad():
+            agent.policy.action_net.bias.copy_(actions.mean(dim=0))  # type: ignore[union-attr, operator]
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(agent.policy.parameters(), LEARNING_RATE)
     agent.policy.set_training_mode(True)
@@ -92,7 +96,7 @@ def clone(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration], seed: i
         for update in range(UPDATES):
             rows = torch.randint(len(actions), (BATCH,), generator=generator)
             chosen = {key: value[rows] for key, value in observations.items()}
-            error = (act(agent, chosen) - actions[rows]).square().mean()
+            error = ((act(agent, chosen) - actions[rows]) / unit).square().mean()
             loss = error
             if values is not None:
                 missed: Tensor = agent.policy.predict_values(chosen).flatten() - values[rows]  # type: ignore[operator]
@@ -104,9 +108,27 @@ def clone(agent: BaseAlgorithm, demonstrations: Sequence[Demonstration], seed: i
     agent.policy.set_training_mode(False)
     if isinstance(agent, OnPolicyAlgorithm):
         with torch.no_grad():
-            agent.policy.log_std.fill_(float(np.log(CLONED_STD)))
+            agent.policy.log_std.copy_((CLONED_STD * half_range(agent)).log())
     else:
         agent.learning_starts = 0  # type: ignore[attr-defined]  # act by what was cloned, not at random
+
+
+def squashed(agent: BaseAlgorithm) -> bool:
+    """Whether an agent's actor acts in [-1, 1], which is scaled to the bounds of its actions afterwards."""
+    return not isinstance(agent, OnPolicyAlgorithm)
+
+
+def half_range(agent: BaseAlgorithm) -> Tensor:
+    """Half of the range of each action, (A,)."""
+    space: Any = agent.action_space
+    return torch.from_numpy((space.high - space.low) / 2)
+
+
+def in_reach(agent: BaseAlgorithm, actions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions (N, A) of demonstrations as the actor of an agent is to answer them."""
+    space: Any = agent.action_space
+    actions = actions.clip(space.low, space.high)
+    return np.asarray(agent.policy.scale_action(actions) if squashed(agent) else actions, np.float32)
 
 
 class DemonstrationReplay(DictReplayBuffer):

@@ -14,7 +14,7 @@ from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation, evaluate
-from gwm_sim.policies.own_world import find_task, world_options
+from gwm_sim.policies.own_world import check_task, check_tasks, world_options
 from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress
@@ -97,10 +97,11 @@ def read_by(config: RlEvalConfig) -> WorldModel | None:
 
 def make_world(config: RlEvalConfig, make: Callable[..., Any], **options: Any) -> Any:
     """The environment of the options, which must name a task."""
-    find_task(config.env, config.task, config.goal)
+    check_task(config.env, config.task, config.goal)
     if task_of(config.env) is None:
         options |= world_options(WorldModel.load(config.model), config.model, config.task, config.goal)
     elif not is_twin(config.env):
+        check_tasks(WorldModel.load(config.model), str(task_of(config.env)))
         options["model"] = config.model
     else:  # as what reads its pictures learned to see, or as cheaply as can be where nobody looks
         world = read_by(config)

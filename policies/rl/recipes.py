@@ -31,7 +31,7 @@ class Recipe:
         if LATENT_OBSERVATION not in wrappers:
             raise ConfigError(f"the policies made here see no pictures: add {LATENT_OBSERVATION} to env_wrapper")
         self.readings: tuple[str, ...] = tuple(wrappers[LATENT_OBSERVATION].get("keys", ()))
-        """What is observed beside `agent_pos`; nothing means what there is in a world, `usual_keys`."""
+        """What is observed beside `agent_pos`; empty where the recipe does not say."""
         self.ternary: tuple[int, ...] = ()
         if TERNARY_ACTION in wrappers:
             self.ternary = tuple(wrappers[TERNARY_ACTION].get("columns", COLUMNS))

@@ -22,13 +22,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 import gwm_sim
 from gwm_sim.envs import wrappers
 from gwm_sim.envs.blocks.spec import is_twin, task_of
-from gwm_sim.envs.learned.observations import usual_keys
+from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, usual_keys
 from gwm_sim.envs.tabletop.paired import PairedWorlds, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, keeping
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.own_world import OwnWorld, find_task, scored_worlds, world_options
+from gwm_sim.policies.own_world import OwnWorld, check_task, check_tasks, scored_worlds, world_options
 from gwm_sim.policies.registry import make_policy
 from gwm_sim.policies.rl.agents import (
     CONFIG_FILE,
@@ -113,7 +113,7 @@ class RlTrainConfig:
 
 def train(config: RlTrainConfig) -> tuple[AgentConfig, Score | None]:
     """Train, leave the policy in `config.out`, and return what it is and how it was scored last."""
-    find_task(config.env, config.task, config.goal)
+    check_task(config.env, config.task, config.goal)
     recipe = find_recipe(config.algo, config.env, config.hyperparams)
     algorithm(config.algo)
     env = make_env(config, recipe)
@@ -127,6 +127,8 @@ def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
     """The rows to learn in, as SB3 sees them."""
     model = WorldModel.load(config.model)
     own = task_of(config.env) is None
+    if not own and not is_twin(config.env):
+        check_tasks(model, str(task_of(config.env)))
     options = world_options(model, config.model, config.task, config.goal) if own else {"model": config.model}
     if is_twin(config.env):
         options = twin_options(model.config)
@@ -134,7 +136,7 @@ def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
         env: Any = gym.make_vec(config.env, num_envs=recipe.num_envs, **options)
     except gym.error.Error as error:
         raise ConfigError(f"--env {config.env} cannot be made: {error}") from error
-    env = wrappers.VectorLatentObservation(env, recipe.readings or usual_keys(model), config.model)
+    env = wrappers.VectorLatentObservation(env, readings(config, recipe, model), config.model)
     if recipe.ternary:
         env = wrappers.VectorTernaryAction(env, recipe.ternary)
     if config.truncate > 0:
@@ -144,10 +146,21 @@ def make_env(config: RlTrainConfig, recipe: Recipe) -> VecEnv:
     return VecMonitor(SB3VecEnv(env), info_keywords=("is_success",))
 
 
+def readings(config: RlTrainConfig, recipe: Recipe, model: WorldModel) -> tuple[str, ...]:
+    """What is observed beside `agent_pos`: what the recipe says, else in the block world objects and latents, and in
+    any other what its model knows."""
+    return recipe.readings or (usual_keys(model) if task_of(config.env) is None else (OBJECTS, LATENTS))
+
+
 def prepare_folder(config: RlTrainConfig) -> None:
     """Refuse to write over what is there, and to resume what is not or is another run."""
     if config.resume:
         found = load_config(config.out)
+        before = found.notes.get("options", {})
+        for name in ("task", "goal"):
+            asked = getattr(config, name)
+            if name in before and before[name] != (None if asked is None else str(asked)):
+                raise ConfigError(f"the run in {config.out} has --{name} {before[name]}, not {asked}")
         for name in ("algo", "env", "model"):
             if getattr(found, name) != getattr(config, name):
                 raise ConfigError(
@@ -180,7 +193,7 @@ def _train(
     about = AgentConfig(
         algo=config.algo,
         env=config.env,
-        readings=recipe.readings or usual_keys(world),
+        readings=readings(config, recipe, world),
         model=config.model,
         model_hash=world.digest(),
         net_arch=recipe.net_arch,

@@ -1,6 +1,7 @@
 """What reward and success mean in worlds of one's own: goal images and functions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -61,6 +62,9 @@ def test_a_function_may_say_a_reward_beside_it_and_see_where_things_are(tiny_che
         ("return objects['green'][:, 0] > 0", "the objects red, blue"),
         ("return 1.0", r"success as bool \(1,\), or reward \(1,\) and success; got float64 \(\)"),
         ("return telemetry['ee_z']", r"got float32 \(1,\)"),
+        ("return (telemetry['ee_z'] > 0,)", r"got bool \(1,\)"),
+        ("return np.nan * telemetry['ee_z'], telemetry['ee_z'] > 0", "returned the reward nan: an object that is not"),
+        ("return telemetry['ee_z'] + undefined", "failed: NameError"),
     ],
 )
 def test_a_function_that_says_something_else_is_refused(
@@ -81,6 +85,14 @@ def test_a_function_that_is_not_there_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         gym.make("GWM-World-v0", model=tiny_checkpoint, task=task)
+
+
+def test_a_function_may_do_with_its_numbers_as_it_likes(tiny_checkpoint: Path, write: Write) -> None:
+    task = write("telemetry['ee_z'] += 5; objects['red'] -= 1; return telemetry['ee_z'] > 4")
+    env, other = (gym.make("GWM-World-v0", model=tiny_checkpoint, task=name) for name in (task, "stack"))
+    seen, theirs = (world.reset(seed=0)[0]["agent_pos"] for world in (env, other))
+    np.testing.assert_array_equal(seen, theirs)
+    np.testing.assert_array_equal(*(world.step(np.zeros(4, np.float32))[0]["agent_pos"] for world in (env, other)))
 
 
 # --- goals ------------------------------------------------------------------------------------------------------------
@@ -158,3 +170,14 @@ def test_rows_have_goals_of_their_own(tiny_checkpoint: Path, model: WorldModel) 
         envs.reset(options={"reset_mask": mask, "goal": goal, "bank": row})
     reward, _ = envs._imagination.judge()
     assert reward[1] == without[1] and reward[0] < 0 and reward[2] < 0 and reward[0] != reward[2]
+
+
+def test_alike_things_may_be_exchanged_also_where_some_are_absent(model: WorldModel) -> None:
+    model.config = replace(model.config, dynamics=replace(model.config.dynamics, kinds=(0, 0)))
+    middle = (model.statistics.objects_low + model.statistics.objects_high) / 2
+    absent = torch.full((3,), torch.nan)
+    goal = of_things(model, torch.stack((middle, absent)))
+    close = middle + 0.3 * near(model) / 3**0.5
+    worlds = torch.stack([torch.stack(pair) for pair in ((close, absent), (absent, close), (absent, absent))])
+    _, there = things_there(model, worlds, torch.zeros(3, model.config.dynamics.residual), goal)
+    assert there.tolist() == [True, True, False]

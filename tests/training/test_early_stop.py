@@ -61,3 +61,12 @@ def test_rates_come_to_rest_within_the_budget() -> None:
     early_stop.cool(0.98)
     assert early_stop.rate(0.99) == pytest.approx(schedule(0.05) / 2)
     assert early_stop.rate(1.0) == 0
+
+
+def test_what_gets_better_meanwhile_does_not_cool_faster() -> None:
+    early_stop, end = watch([3, 2, *[2.5] * CHECKS], patience=0.3)
+    early_stop.cool(end)
+    before = early_stop.rate(end + COOLING / 2)
+    early_stop.loss = lambda: torch.tensor(1.0)
+    early_stop.check(end + COOLING / 2, {})
+    assert early_stop.best.loss == 1.0 and early_stop.rate(end + COOLING / 2) == before

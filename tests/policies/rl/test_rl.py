@@ -25,7 +25,7 @@ from gwm_sim.policies.blocks.collection import CollectConfig, collect
 from gwm_sim.policies.commands.rl import main
 from gwm_sim.policies.registry import make_policy, needs_pixels
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent
-from gwm_sim.policies.rl.cloning import Demonstration, act, read_demonstrations, remember
+from gwm_sim.policies.rl.cloning import Demonstration, act, clone, read_demonstrations, remember
 from gwm_sim.policies.rl.evaluation import RlEvalConfig, make_world
 from gwm_sim.policies.rl.recipes import Recipe, find_recipe
 from gwm_sim.policies.rl.training import Keeper, RlTrainConfig, build_agent, make_env, train
@@ -356,3 +356,20 @@ def test_a_trained_agent_records_data(trained: dict[str, RlTrainConfig], tmp_pat
     assert set(np.unique(episode.actions[:, 3])) <= {-1.0, 0.0, 1.0}
     with pytest.raises(ConfigError, match="folder of `gwm rl train`"):
         collect(CollectConfig(episodes=1, out=tmp_path / "no.hdf5", policy="nobody", workers=1))
+
+
+@pytest.mark.parametrize("algo", EXTRA)
+def test_cloning_answers_in_the_bounds_of_the_actions(algo: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Actors of SAC act in [-1, 1], whatever the actions are."""
+    config = configure(tmp_path, tiny_checkpoint, algo)
+    recipe = find_recipe(algo, config.env, config.hyperparams)
+    env = make_env(config, recipe)
+    env.action_space = gym.spaces.Box(np.array([-4, 0, 10, -1], np.float32), np.array([4, 8, 30, 1], np.float32))
+    agent = build_agent(config, recipe, env, about(config, recipe))
+    wanted = np.array([2, 2, 25, -0.5], np.float32)
+    observation = env.reset()
+    assert isinstance(observation, dict)
+    seen = {key: np.repeat(value[:1], 33, axis=0) for key, value in observation.items()}
+    clone(agent, [Demonstration(seen, np.tile(wanted, (32, 1)), np.zeros(32, np.float32))], 0)
+    answered, _ = agent.predict({key: value[:1] for key, value in seen.items()}, deterministic=True)
+    np.testing.assert_allclose(answered[0], wanted, atol=0.3)
