@@ -29,7 +29,6 @@ SAMPLE_EVERY = 300.0  # [s]
 REPORT_EVERY = 1.0  # [s]
 STATE_FILE = "training.safetensors"
 CHECKS = 20  # of the loss on validation episodes, per budget
-COOLING = 0.15  # share of the budget in which the rates come to rest after the best moment
 
 
 @dataclass
@@ -64,16 +63,11 @@ class Best:
     at: float = 0.0  # progress at which it was measured
     checked: float = 0.0  # progress at the last check
     due: float = 0.0  # progress from which the next check is due
-    cooled_from: float | None = None  # progress at which the rates began to come to rest, from the best weights
-    warm: tuple[float, float] = math.inf, 0.0  # lowest loss until then, and progress at which it was measured
 
 
 @dataclass
 class EarlyStop:
-    """Ends a phase with the weights of the moment at which it knew unseen episodes best, and not long after that.
-
-    Its rates are still high then: from the best weights on they come to rest, as they would have at the end.
-    """
+    """Ends a phase with the weights of the moment at which it knew unseen episodes best, and not long after that."""
 
     loss: Callable[[], Tensor]  # loss on validation episodes of the weights that the model has when it is called
     patience: float  # share of the budget without improvement after which it is enough
@@ -98,19 +92,7 @@ class EarlyStop:
     @property
     def enough(self) -> bool:
         """Whether there was no improvement for too long."""
-        best = self.best
-        return best.cooled_from is None and best.checked - max(best.at, self.since) > self.patience
-
-    def cool(self, progress: float) -> None:
-        """Begin to come to rest."""
-        self.best.cooled_from, self.best.warm = progress, (self.best.loss, self.best.at)
-
-    def rate(self, progress: float) -> float:
-        """Learning rate as a part of its peak; 0 ends the phase."""
-        if self.best.cooled_from is None:
-            return schedule(progress)
-        length = min(COOLING, 1 - self.best.cooled_from)
-        return schedule(self.best.warm[1]) * max(0.0, 1 - (progress - self.best.cooled_from) / length)
+        return self.best.checked - max(self.best.at, self.since) > self.patience
 
 
 class Every:
@@ -193,22 +175,16 @@ class Trainer:
         sample: Callable[[int], None],
         early_stop: EarlyStop | None,
     ) -> None:
-        """Take steps until the budget is used up, or until `early_stop` has had enough and come to rest."""
+        """Take steps until the budget is used up or `early_stop` has had enough."""
         parameters = phase.parameters()
         saving, sampling, reporting = Every(SAVE_EVERY), Every(SAMPLE_EVERY), Every(REPORT_EVERY)
         with progress(phase.name) as show:
             while clock.progress < 1:
-                rate = schedule(clock.progress)
-                if early_stop is not None:
-                    if early_stop.due(clock.progress):
-                        self.check(early_stop, phase, clock)
+                if early_stop is not None and early_stop.due(clock.progress):
+                    self.check(early_stop, phase, clock)
                     if early_stop.enough:
-                        self.go_back(early_stop)
-                        early_stop.cool(clock.progress)
-                    rate = early_stop.rate(clock.progress)
-                if not rate:
-                    break
-                parts = self.step(phase, clock, optimiser, rate)
+                        break
+                parts = self.step(phase, clock, optimiser)
                 self.update_average(parameters, clock.step)
                 clock.tick()
                 if reporting.due() or clock.progress >= 1:
@@ -222,14 +198,14 @@ class Trainer:
                 if saving.due():
                     self.save(phase, clock, optimiser, early_stop)
 
-    def step(self, phase: Phase, clock: PhaseClock, optimiser: torch.optim.Optimizer, rate: float) -> dict[str, Tensor]:
-        """One step of the optimiser at a part of the phase's `rate`; returns the parts of the loss.
+    def step(self, phase: Phase, clock: PhaseClock, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """One step of the optimiser; returns the parts of the loss.
 
         Raises:
             GwmError: The loss or its gradient is not finite.
         """
         for group in optimiser.param_groups:
-            group["lr"] = phase.rate * rate
+            group["lr"] = phase.rate * schedule(clock.progress)
         with self.autocast():
             loss, parts = phase.loss(clock.step, clock.progress)
         optimiser.zero_grad(set_to_none=True)
@@ -254,24 +230,17 @@ class Trainer:
 
     def settle(self, early_stop: EarlyStop, phase: Phase, clock: PhaseClock) -> None:
         """End a phase with the weights of its best moment."""
-        self.check(early_stop, phase, clock)
+        if not early_stop.enough:
+            self.check(early_stop, phase, clock)
         self.average |= early_stop.weights
         best = early_stop.best
         self.validation[phase.name] = {"loss": best.loss, "best_at": best.at, "stopped_at": best.checked}
-        if best.cooled_from is not None:
+        if early_stop.enough:
             print(
-                f"{phase.name}: no better after {best.cooled_from:.0%} of its budget; brought to rest from its best "
-                f"weights, the loss on validation episodes went from {best.warm[0]:.4g} to {best.loss:.4g}",
+                f"{phase.name}: stopped at {best.checked:.0%} of its budget, with the weights of {best.at:.0%}, which "
+                "know validation episodes best",
                 flush=True,
             )
-
-    @torch.no_grad()
-    def go_back(self, early_stop: EarlyStop) -> None:
-        """Take the best weights up again."""
-        self.average |= {name: value.clone() for name, value in early_stop.weights.items()}
-        for name, parameter in self.model.named_parameters():
-            if name in early_stop.weights:
-                parameter.copy_(early_stop.weights[name])
 
     @torch.no_grad()
     def update_average(self, parameters: list[tuple[str, nn.Parameter]], step: int) -> None:

@@ -3,10 +3,9 @@
 import math
 from dataclasses import asdict
 
-import pytest
 import torch
 
-from gwm_sim.training.trainer import CHECKS, COOLING, Best, EarlyStop, schedule
+from gwm_sim.training.trainer import CHECKS, Best, EarlyStop
 
 
 def watch(losses: list[float], patience: float) -> tuple[EarlyStop, float]:
@@ -43,30 +42,3 @@ def test_it_goes_on_from_its_state() -> None:
     early_stop, _ = watch([3, 2, *[2.5] * CHECKS], patience=0.3)
     other = EarlyStop(early_stop.loss, 0.3, Best(**asdict(early_stop.best)), early_stop.weights)
     assert other.best == early_stop.best and other.enough
-
-
-def test_rates_come_to_rest_from_the_best_moment_on_also_after_an_interruption() -> None:
-    early_stop, end = watch([3, 2, *[2.5] * CHECKS], patience=0.3)
-    assert early_stop.rate(end) == schedule(end)
-    early_stop.cool(end)
-    assert not early_stop.enough  # what is better now counts
-    resumed = EarlyStop(early_stop.loss, 0.3, Best(**asdict(early_stop.best)), early_stop.weights)
-    for watcher in (early_stop, resumed):
-        rates = [watcher.rate(end + share * COOLING) for share in (0, 0.5, 1)]
-        assert rates == pytest.approx([schedule(0.05), schedule(0.05) / 2, 0])
-
-
-def test_rates_come_to_rest_within_the_budget() -> None:
-    early_stop, _ = watch([3, 2, *[2.5] * CHECKS], patience=0.9)
-    early_stop.cool(0.98)
-    assert early_stop.rate(0.99) == pytest.approx(schedule(0.05) / 2)
-    assert early_stop.rate(1.0) == 0
-
-
-def test_what_gets_better_meanwhile_does_not_cool_faster() -> None:
-    early_stop, end = watch([3, 2, *[2.5] * CHECKS], patience=0.3)
-    early_stop.cool(end)
-    before = early_stop.rate(end + COOLING / 2)
-    early_stop.loss = lambda: torch.tensor(1.0)
-    early_stop.check(end + COOLING / 2, {})
-    assert early_stop.best.loss == 1.0 and early_stop.rate(end + COOLING / 2) == before
