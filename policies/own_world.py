@@ -18,11 +18,10 @@ from gwm_sim.data.images import SEEN, fit, part_of
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs import WORLD_ID, is_learned
 from gwm_sim.envs.blocks.spec import TASKS, task_of, world_ids
-from gwm_sim.envs.learned.goals import read_goal, read_things, things_there
+from gwm_sim.envs.learned.goals import PictureGoal, judge_goal, read_goal
 from gwm_sim.envs.learned.tasks import FunctionTask, is_function
 from gwm_sim.envs.tabletop.paired import PairedWorlds, World
 from gwm_sim.errors import ConfigError
-from gwm_sim.model.latents import distance
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goal_pictures import check_pictures, read_picture
 
@@ -131,23 +130,26 @@ def scored_worlds(env_id: str, name: str, rows: int, task: str | None, goal: Pat
     return OwnWorld(world_options(model, name, task, goal), rows)
 
 
-def rewards_of(
-    model: WorldModel, episode: Episode, task: str | None, goal: NDArray[np.uint8] | None
-) -> NDArray[Any] | None:
-    """Rewards (T,) of a recorded episode's steps, as a world would have given them for a task or goal picture; None
-    where it has no labels of the task."""
-    if task is not None and not is_function(task):
-        return np.asarray(episode.labels[task].reward[1:]) if task in episode.labels else None
+Wanted = str | FunctionTask | PictureGoal
+"""What is to be done: a label, a function or a picture."""
+
+
+def read_wanted(model: WorldModel, task: str | None, goal: NDArray[np.uint8] | None) -> Wanted:
+    """A task or goal picture, read once for many episodes."""
+    if task is not None:
+        return FunctionTask(task) if is_function(task) else task
+    assert goal is not None
+    return read_goal(model, goal)
+
+
+def rewards_of(model: WorldModel, episode: Episode, wanted: Wanted) -> NDArray[Any] | None:
+    """Rewards (T,) of a recorded episode's steps, as a world would have given them; None where it lacks the label."""
+    if isinstance(wanted, str):
+        return np.asarray(episode.labels[wanted].reward[1:]) if wanted in episode.labels else None
     frames = torch.from_numpy(side_by_side(episode.frames, model.config.cameras))
     telemetry = torch.from_numpy(episode.telemetry)
-    if task is not None:
-        objects, _ = read_things(model, frames, telemetry)
-        return FunctionTask(task).of(model, telemetry, objects)[0][1:]
-    assert goal is not None
-    wanted = read_goal(model, goal)
-    no_actions = torch.zeros(len(frames), 0, model.config.dynamics.actions)
-    read = model.read(frames[:, None], telemetry[:, None], no_actions)
-    if len(wanted.objects):
-        return things_there(model, read.objects[:, 0], read.residual[:, 0], wanted)[0][1:].cpu().numpy()
-    apart = torch.stack([distance(codes, wanted.codes) for codes in read.codes[1:, 0]])
-    return (-apart / wanted.scale).cpu().numpy()
+    read = model.read(frames[:, None], telemetry[:, None], torch.zeros(len(frames), 0, model.config.dynamics.actions))
+    if isinstance(wanted, FunctionTask):
+        return wanted.judged(model, telemetry, read.objects[:, 0])[0][1:]
+    reward, _ = judge_goal(model, read.codes[:, 0], read.objects[:, 0], read.residual[:, 0], wanted)
+    return reward[1:].cpu().numpy()

@@ -163,13 +163,20 @@ class Goals:
         codes = self._model.draw(state).codes if self.pictured else state.codes
         for goal in {id(goal): goal for goal in self._goals.values()}.values():
             rows = [row for row, own in self._goals.items() if own is goal]
-            if len(goal.objects):
-                score, there = things_there(self._model, state.objects[rows], state.residual[rows], goal)
-            else:
-                apart = torch.stack([distance(code, goal.codes) for code in codes[rows]]) / goal.scale
-                score, there = -apart, apart < ALIKE
+            score, there = judge_goal(self._model, codes[rows], state.objects[rows], state.residual[rows], goal)
             reward[rows], success[rows] = score.cpu().numpy(), there.cpu().numpy()
         return reward, success
+
+
+def judge_goal(
+    model: WorldModel, codes: Tensor, objects: Tensor, residual: Tensor, goal: PictureGoal
+) -> tuple[Tensor, Tensor]:
+    """Reward and success (n,) of worlds with latents (n, N, M), things (n, K, 3) and residuals (n, R): by where things
+    are, and by the picture where the goal says nothing of them."""
+    if len(goal.objects):
+        return things_there(model, objects, residual, goal)
+    apart = torch.stack([distance(code, goal.codes) for code in codes]) / goal.scale
+    return -apart, apart < ALIKE
 
 
 def things_there(model: WorldModel, objects: Tensor, residual: Tensor, goal: PictureGoal) -> tuple[Tensor, Tensor]:

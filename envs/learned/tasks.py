@@ -71,12 +71,16 @@ class FunctionTask:
         self.place, self._function = place, load_function(place)
 
     def judge(self, model: WorldModel, state: WorldState) -> Verdict:
-        """What the function says of the present.
+        """What the function says of the present."""
+        return self.judged(model, state.telemetry, state.objects)
+
+    def judged(self, model: WorldModel, telemetry: Tensor, objects: Tensor) -> Verdict:
+        """As `of`, for who learns from it.
 
         Raises:
             ConfigError: Its reward is not a number, such as of an object that is not there.
         """
-        reward, success = self.of(model, state.telemetry, state.objects)
+        reward, success = self.of(model, telemetry, objects)
         if not np.isfinite(reward).all():
             raise ConfigError(
                 f"--task {self.place} returned the reward {reward[~np.isfinite(reward)][0]}: an object that is not "

@@ -1,7 +1,7 @@
 """Goals that are pictures, in the form of goal-conditioned environments."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -9,15 +9,13 @@ from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gwm_sim.envs.learned.goals import read_goal
+from gwm_sim.envs.learned.goals import ALIKE, read_goal
 from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
 from gwm_sim.envs.spaces import Observation
 from gwm_sim.envs.vector_world import VectorStep
 from gwm_sim.envs.wrappers.latent_observation import Model, VectorLatentObservation
 from gwm_sim.model.world_model import WorldModel
-
-NEAR: Final = 0.25  # distance of latents at which a goal counts as reached, 1 being that of the empty scene
 
 
 class VectorGoalImage(VectorWrapper):
@@ -95,7 +93,7 @@ class VectorGoalImage(VectorWrapper):
     def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[np.float32]:
         """Rewards (...) of latents (..., L) for goals of the same shape."""
         distance = np.abs(achieved - desired).sum(axis=-1) / self._scale
-        return np.asarray(np.where(distance < NEAR, 0.0, -1.0) if self._sparse else -distance, np.float32)
+        return np.asarray(np.where(distance < ALIKE, 0.0, -1.0) if self._sparse else -distance, np.float32)
 
     def _observe(self, observation: Observation, goal: NDArray[np.float32]) -> Observation:
         kept = {key: observation[key] for key in self._keys}

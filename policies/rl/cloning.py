@@ -22,7 +22,7 @@ from gwm_sim.envs.learned.observations import read_frames
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.policies.own_world import rewards_of
+from gwm_sim.policies.own_world import read_wanted, rewards_of
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -56,7 +56,7 @@ def read_demonstrations(
     Raises:
         ConfigError: The file does not fit the model, has no rewards of the task, or holds evaluation seeds.
     """
-    demonstrations = []
+    demonstrations, wanted = [], read_wanted(model, task, goal)
     with EpisodeFile(path) as file:
         check_fit(model, file.schema, str(path))
         for k in range(len(file)):
@@ -66,7 +66,7 @@ def read_demonstrations(
                     f"{path} holds evaluation episodes (seed {episode.seed}): training takes seeds below "
                     f"{FIRST_EVALUATION_SEED}"
                 )
-            brought = rewards_of(model, episode, task, goal)
+            brought = rewards_of(model, episode, wanted)
             if brought is None:
                 raise ConfigError(f"{path} has no rewards of the task {task}: add them with `gwm label`")
             pictures = {image_key(camera): episode.frames[camera] for camera in model.config.cameras}

@@ -10,7 +10,7 @@ from gwm_sim.cli import main
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.own_world import rewards_of
+from gwm_sim.policies.own_world import read_wanted, rewards_of
 from gwm_sim.policies.rl.agents import AgentPolicy
 
 RECIPE = """
@@ -90,13 +90,13 @@ def test_recordings_are_rewarded_as_their_world_would_have(
     with EpisodeFile(tiny_data) as file:
         episode = file[0]
     steps = len(episode.actions)
-    of_function = rewards_of(model, episode, function, None)
-    of_goal = rewards_of(model, episode, None, model.renderer.exemplar_frames[2].numpy())
-    of_label = rewards_of(model, episode, "stack", None)
+    picture = model.renderer.exemplar_frames[2].numpy()
+    asked = ((function, None), (None, picture), ("stack", None))
+    of_function, of_goal, of_label = (rewards_of(model, episode, read_wanted(model, *what)) for what in asked)
     assert of_function is not None and of_goal is not None and of_label is not None
     np.testing.assert_allclose(of_function, episode.telemetry[1:, 9], rtol=1e-6)
     assert of_goal.shape == of_label.shape == (steps,) and (of_goal <= 0).all() and (of_label >= 0).all()
-    assert rewards_of(model, episode, "pour", None) is None
+    assert rewards_of(model, episode, "pour") is None
 
 
 @pytest.mark.parametrize(
