@@ -175,7 +175,7 @@ class LearnedEnv(SingleEnv):
     a function as `task`, what that says (see `tasks.py`).
     Termination: never; the time limit of the registered ids truncates, in `GWM-World-v0` that of the checkpoint.
     Info: `is_success` and `success`, bool, of this instant; `gwm/uncertainty`, the expected error of what is shown
-    ([cm] of object positions, see `WorldModel.uncertainty`); at every step and reset.
+    ([cm] or [px] of object positions, see `WorldModel.uncertainty`); at every step and reset.
     Reset options: a start: `bank` (index of an initial state), or `episode` ("FILE:K") with `step`, or `frames`
     (C, H, W, 3) of the main camera or of all side by side, with `telemetry` (C, P) and perhaps `actions` (C-1, A); by
     default an initial state is drawn. `properties` sets physics that the model is conditioned on, by name, or "random"

@@ -136,6 +136,13 @@ class DynamicsConfig:
         return self.residual - 2 * self.objects * self.turns
 
     @property
+    def error_unit(self) -> str:
+        """Unit of the expected error of a state: where things are, or without things what pixels show."""
+        if not self.objects:
+            return "grey levels"
+        return "px" if self.object_frame == "image" else "cm"
+
+    @property
     def from_pixels(self) -> bool:
         """Whether the physical state is predicted with the picture in view, the only one to say what is there."""
         return not (self.objects or self.state)

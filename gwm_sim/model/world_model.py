@@ -306,7 +306,8 @@ class WorldModel(PictureModel):
         return state.objects
 
     def uncertainty(self, state: WorldState) -> Tensor:
-        """Expected error of a state, (B,): of object positions in [cm], without objects of pixels in [grey levels].
+        """Expected error of a state, (B,): of object positions in [cm], in the image frame in [px], without objects
+        of pixels in [grey levels].
 
         It starts with how unfamiliar the real frames look and grows with every imagined step by what the dynamics
         expects to be wrong. The scale is fitted to validation episodes (`training/calibration.py`).

@@ -64,10 +64,12 @@ def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:
 
 
 def error(model: WorldModel, state: WorldState, objects: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """How far off each object (B, K, 3) is [cm], or each of the frames (B, H, W, 3) where nothing is tracked [grey
-    levels], and which of these (B, K) count: nobody can say where objects are beyond the main camera's picture."""
+    """How far off each object (B, K, 3) is [cm or, in the image frame, px], or each of the frames (B, H, W, 3) where
+    nothing is tracked [grey levels], and which of these (B, K) count: nobody can say where objects are beyond the main
+    camera's picture."""
     if objects.shape[1]:
-        return 100 * (state.objects - objects).norm(dim=-1), in_view(model, objects)
+        unit = 100 if model.config.dynamics.error_unit == "cm" else 1
+        return unit * (state.objects - objects).norm(dim=-1), in_view(model, objects)
     apart = (model.decode(state).float() - frames.float()).abs().flatten(1).mean(dim=1, keepdim=True)
     return apart, torch.ones_like(apart, dtype=torch.bool)
 

@@ -36,9 +36,8 @@ def main(config: GenerateConfig) -> int:
     with keeping(lambda: f"{config.out} was not written."):
         write_video(config.out, (enlarge(frame, scale) for frame in film.frames()), rate)
     seconds = time.perf_counter() - begun
-    unit = "cm" if model.config.dynamics.objects else "grey levels"
     print(f"{config.out}: {steps / rate:g} s of {model.config.name}, {steps / seconds:.0f} steps a second")
-    print(f"expected error at the end: {film.uncertainty:.1f} {unit}")
+    print(f"expected error at the end: {film.uncertainty:.1f} {model.config.dynamics.error_unit}")
     if config.json is not None:
         report = {
             "film": str(config.out),
