@@ -13,6 +13,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import Rollout
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.hand import robot_points
 
 StageCost = Callable[[Rollout, Tensor, Goal], Tensor]
 """Maps rollouts of R rows and T environment steps, their actions (R, T, A) and a goal of R rows to costs of each step
@@ -102,7 +103,7 @@ def object_turn(model: WorldModel) -> StageCost:
 
     def turn(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
         cosine = turned_away(_things(model, rollout, goal)[1], _given(goal.turns, "turns")[:, None])
-        return (1 - cosine).sum(dim=-1) / 2
+        return cosine.clamp(-1, 1).acos().sum(dim=-1) / torch.pi
 
     return turn
 
@@ -121,6 +122,18 @@ def approach(model: WorldModel) -> StageCost:
     return distance
 
 
+def robot_distance(model: WorldModel) -> StageCost:
+    """Mean distance of the robot's points from where they are at the goal, in the frame of the objects."""
+
+    def distance(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
+        asked = _given(goal.telemetry, "telemetry")[:, None]
+        telemetry = rollout.telemetry
+        there, here = (robot_points(model, x) for x in (asked.where(asked.isfinite(), telemetry[:, :1]), telemetry))
+        return (here - there).norm(dim=-1).mean(dim=-1)
+
+    return distance
+
+
 def _things(model: WorldModel, rollout: Rollout, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
     """Things (R, T, K, 3) of a rollout, their turns (R, T, K, 2) and their goals (R, 1, K, 3), of those that look alike
     each where it is nearest."""
@@ -130,14 +143,6 @@ def _things(model: WorldModel, rollout: Rollout, goal: Goal) -> tuple[Tensor, Te
         flat = objects.flatten(0, 1), turns.flatten(0, 1), wanted.expand_as(objects).flatten(0, 1)
         objects, turns = (x.unflatten(0, objects.shape[:2]) for x in matched(model, *flat))
     return objects, turns, wanted
-
-
-def robot_points(model: WorldModel, telemetry: Tensor) -> Tensor:
-    """Where points of the robot are that reports telemetry (R, T, P), in the frame of the objects, (R, T, N, 2 or 3);
-    none where that is not known."""
-    if model.config.dynamics.object_frame == "image":
-        return model.dynamics.points(telemetry)[..., 0, :, :]
-    return model.dynamics.effector(telemetry)
 
 
 def latent_distance(levels: int) -> StageCost:
@@ -206,6 +211,9 @@ def roughness(rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
 
 OFF = 2.5  # times the distance that is near enough, at which an object costs 1
 TURN = 4.0  # cost of an object that is turned by half a turn
+LAST = 4.0  # ramp of what is only due at the end
+DOUBT = 0.1  # of what an object costs that is as far off as is to be expected
+ROBOT = 0.5  # of what an object costs, for points of the robot as far off
 APPROACH = 0.1  # of what an object costs, as far away from the robot
 
 
@@ -231,6 +239,8 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms.append(Term("objects", object_distance(model), weight=20.0 if metres else 1 / (OFF * near(model))))
         if goal.turns is not None:
             terms.append(Term("turns", object_turn(model), weight=TURN))
+        if goal.telemetry is not None and not metres and config.dynamics.points:
+            terms.append(Term("robot", robot_distance(model), weight=ROBOT / (OFF * near(model)), ramp=LAST))
         if goal.telemetry is None and (config.dynamics.effector if metres else config.dynamics.points):
             terms.append(Term("approach", approach(model), weight=APPROACH / (OFF * near(model))))
     if goal.codes is not None and not terms:
@@ -242,5 +252,7 @@ def default_objective(model: WorldModel, goal: Goal) -> Objective:
         terms += [Term("reward", missing_reward(column), judged=True), Term("success", failure(column), judged=True)]
     if not terms:
         raise ConfigError("the goal asks for nothing: give positions, an image or a task")
-    terms += [Term("uncertainty", uncertainty, weight=0.02), Term("roughness", roughness, weight=0.01, ramp=0.0)]
+    unit = 1 / (OFF * near(model)) if config.dynamics.error_unit == "px" else 0.2  # cost of an object one unit off
+    terms.append(Term("uncertainty", uncertainty, weight=DOUBT * unit))
+    terms.append(Term("roughness", roughness, weight=0.01, ramp=0.0))
     return Objective(tuple(terms))

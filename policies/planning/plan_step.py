@@ -24,9 +24,11 @@ from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan, sized
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
-from gwm_sim.policies.planning.via_points import GRIPPER_RATE, ViaPoints
+from gwm_sim.policies.planning.via_points import ViaPoints
 from gwm_sim.protocol import CONTEXT
 
+GRIPPER_RATE = "gripper"
+"""Name of the action that opens a gripper, holds it or closes it."""
 AROUND = 0.25  # spread of the candidates around the best way over places that matter, in halves of the range
 SPREAD = 0.1  # of the candidates around a proposal, in halves of the range
 
@@ -213,7 +215,7 @@ class PlanStep:
             proposed = self.moves.of(self.guide.propose(worlds, goal, c.horizon, c.block), before, c.block)
             start = start.around(self.bounds.admit(proposed))
         elif c.proposals and self.via_points.known and goal.objects is not None:
-            proposed = self.via_points.propose(worlds, goal, c.horizon, c.block, c.proposals, generators)
+            proposed = self.via_points.propose(worlds, goal, before, c.horizon, c.block, c.proposals, generators)
             proposed = self.bounds.admit(proposed)
             best = cost(proposed).nan_to_num(torch.inf, torch.inf).argmin(dim=1)
             start = start.around(proposed[torch.arange(len(best)), best])

@@ -1,8 +1,8 @@
-"""Plans by way of places that matter: where the end-effector is commanded in the frame of things, those are known.
+"""Plans by way of places that matter: where things are, where they should be, and where one pushes them from.
 
-A search over actions seldom finds a grasp, which is a few places in the right order with the gripper open and then
-closed. Here candidates are such orders, drawn at random around where things are and should be: reach for a goal, push a
-thing along, pick it up and carry it, let go. What commands lead from place to place is computed, what comes of it a
+A search over actions seldom finds a push or a grasp, which is a few places in the right order, with the gripper open
+and then closed. Here candidates are such orders, drawn at random: reach for the goal, push a thing along, pick it up
+and carry it, let go. What actions lead from place to place follows from how they move the hand, what comes of it a
 model has to say. No demonstrations are needed, and candidates are rough: a search refines the best.
 """
 
@@ -13,119 +13,166 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
+from gwm_sim.envs.learned.goals import near
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
+from gwm_sim.policies.planning.hand import Hand, Hands, robot_points
 from gwm_sim.policies.planning.moves import Moves
 
-GRIPPER_RATE: Final = "gripper"
-"""Name of the action that opens a gripper at its lowest and closes it at its highest."""
-
-ABOVE: Final = 0.08  # [m] from which a thing is reached for, at most
-BESIDE: Final = 0.08  # [m] from which it is pushed, at most
-SCATTER: Final = 0.007  # [m] standard deviation of places
+BESIDE: Final = 4.0  # times what is near enough, from which a thing is reached for or pushed, at most
+SCATTER: Final = 0.36  # times what is near enough, standard deviation of places
 PLACES: Final = 6  # at most, in one candidate
-OPEN, HOLD, CLOSED = -1.0, 0.0, 1.0
+STRAIGHT: Final = 0.7  # share of the pushes that go toward the goal
+OPEN, CLOSED = -1.0, 1.0
 
 
-class Axis(NamedTuple):
-    """A coordinate of the end-effector, and the action that changes where it is commanded to be."""
+class Way(NamedTuple):
+    """A way to get something done, in S variants; what comes last goes on."""
 
-    action: int
-    commanded: int  # column of the telemetry
-    scale: float  # [m] per unit of action and step
-    most: float  # units in a step
+    share: float
+    """How often it is tried, beside the others."""
+    places: list[Tensor]
+    """Where to go one after the other, at most PLACES of (S, D)."""
+    grips: list[Tensor]
+    """What the gripper does on the way to each, (S,)."""
+
+
+class Trips(NamedTuple):
+    """S orders of places for points of a hand."""
+
+    places: Tensor  # (S, PLACES, D)
+    grips: Tensor  # (S, PLACES), what the gripper does on the way to each
 
 
 class ViaPoints:
     """Draws such candidates for the robot of one model."""
 
     def __init__(self, model: WorldModel, moves: Moves) -> None:
-        """Find out which actions move the end-effector, and which one the gripper."""
-        c, schema = model.config.dynamics, model.config.control
-        self._objects = c.objects
-        self._effector = list(c.effector)
-        low, high = (bound.tolist() for bound in moves.bounds)
-        found = {command.measured: command for command in c.commands}
-        self._axes = [
-            Axis(x.action, x.telemetry if x.reported and not x.absolute else x.measured, x.scale, high[x.action])
-            for x in (found.get(column) for column in c.effector)
-            if x is not None and high[x.action] == -low[x.action]
-        ]
-        names = schema.action_names
-        self._gripper = names.index(GRIPPER_RATE) if GRIPPER_RATE in names else None
-        self._actions = len(names)
+        """Prepare."""
+        self._model, self._moves = model, moves
+        self._hands = Hands(model, moves)
 
     @property
     def known(self) -> bool:
-        """Whether all coordinates of the end-effector are commanded, in the frame in which things are known."""
-        return self._objects > 0 and len(self._axes) == 3
+        """Whether the robot is known in the frame in which things are."""
+        c = self._model.config.dynamics
+        return c.objects > 0 and bool(c.points if c.object_frame == "image" else c.effector)
 
     def propose(
-        self, worlds: WorldState, goal: Goal, steps: int, block: int, count: int, generators: Sequence[torch.Generator]
+        self,
+        worlds: WorldState,
+        goal: Goal,
+        before: Tensor,
+        steps: int,
+        block: int,
+        count: int,
+        generators: Sequence[torch.Generator],
     ) -> Tensor:
-        """Candidates (B, count, steps, A) for B worlds, in each plan step `block` environment steps alike."""
+        """Moves (B, count, steps, A) for B worlds behind actions `before` (B, A), in each plan step `block` environment
+        steps alike."""
         rows = []
         for i, generator in enumerate(generators):
+            world, done = worlds.select([i]), before[i : i + 1]
+            hand = Hand(*(x.cpu() for x in self._hands.find(world, done, block)))
+            grips = self._hands.grips(world, done).cpu()
+            point = torch.multinomial(hand.answers.norm(dim=(1, 2)) + 1e-9, count, True, generator=generator)
             own = goal.select([i if goal.rows > 1 else 0])
-            rows.append(self._follow(worlds.telemetry[i], *self._draw(worlds, i, own, count, generator), steps, block))
-        return torch.stack(rows)
+            trips = self._draw(world, own, hand.places, point, bool(grips.any()), generator)
+            rows.append(self._follow(hand, point, trips, grips, steps, block))
+        return torch.stack(rows).to(worlds.telemetry.device)
 
     def _draw(
-        self, worlds: WorldState, row: int, goal: Goal, count: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Places (count, PLACES, 3) one after the other, and what the gripper does on the way, (count, PLACES)."""
-        hand = worlds.telemetry[row, self._effector].cpu()
-        things = worlds.objects[row].cpu()
-        things = things.where(things.isfinite(), hand)
-        wanted = things if goal.objects is None else goal.objects[0].cpu()
-        wanted = wanted.where(wanted.isfinite(), things)
-        end = hand if goal.telemetry is None else goal.telemetry[0, self._effector].cpu()
-        end = end.where(end.isfinite(), hand)
-
+        self, world: WorldState, goal: Goal, hand: Tensor, point: Tensor, grasps: bool, generator: torch.Generator
+    ) -> Trips:
+        """Trips for the points of a hand (N, D) that have the numbers `point` (S,)."""
+        count, across, far = len(point), hand.shape[1], BESIDE * near(self._model)
+        things, wanted, end = self._known(world, goal, hand)
+        hand, end = hand[point], end[point]
         away = (wanted - things).norm(dim=-1)
         chosen = torch.multinomial(away + 0.1 * away.mean() + 1e-6, count, replacement=True, generator=generator)
-        thing, target = things[chosen], wanted[chosen]  # (count, 3)
+        thing, target = things[chosen], wanted[chosen]  # (S, D)
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=generator)
 
-        above = thing + torch.tensor([0.0, 0.0, ABOVE]) * uniform(count, 1)
-        along = torch.nn.functional.normalize(target - thing + 1e-6, dim=-1)
-        behind, pushed = (place - BESIDE * uniform(count, 1) * along for place in (thing, target))
-        carried = target + hand - thing
-        last = end.expand(count, 3)
+        bearing = 2 * torch.pi * uniform(count)
+        level = pad(torch.stack((bearing.cos(), bearing.sin()), dim=1), (0, across - 2))
+        up = torch.tensor([0.0, -1.0] if across == 2 else [0.0, 0.0, 1.0])
+        way = target - thing
+        straight = (uniform(count, 1) < STRAIGHT) & (way.norm(dim=-1, keepdim=True) > near(self._model) / 2)
+        way = torch.where(straight, way, far * uniform(count, 1) * level)
+        along = normalize(way + 1e-6, dim=-1)
+        behind = thing - far * (1 + 0.5 * uniform(count, 1)) * along
+        pushed = thing + way - far * uniform(count, 1) * along  # by how much they touch each other is not known
+        if goal.turns is not None:  # pushed off its middle, a thing turns
+            crosswise = pad(torch.stack((-along[:, 1], along[:, 0]), dim=1), (0, across - 2))
+            aside = far * (uniform(count, 1) - 0.5) * crosswise
+            behind, pushed = behind + aside, pushed + aside
+        around = thing + 1.5 * far * level
+        above, carried = thing + far * uniform(count, 1) * up, target + hand - thing
         letting_go = torch.where(uniform(count) < 0.5, OPEN, CLOSED)
         at_will = torch.randint(-1, 2, (count,), generator=generator).float()
-        same = torch.full((count,), 1.0)
-        kinds = (
-            ([last] * PLACES, [at_will] * PLACES),
-            ([behind, pushed, *[last] * (PLACES - 2)], [at_will] * PLACES),
-            ([carried, *[last] * (PLACES - 1)], [CLOSED * same, *[letting_go] * (PLACES - 1)]),
-            ([above, thing, thing, thing, target, last], [OPEN * same] * 2 + [CLOSED * same] * 3 + [letting_go]),
+        flat, other = across == 2, torch.randperm(count, generator=generator)  # nothing leads over things, but around
+        opened, closed = torch.full((count,), OPEN), torch.full((count,), CLOSED)
+        ways = [
+            Way(0.15, [end], [at_will]),
+            Way(0.2, [behind, pushed, end], [at_will]),
+            Way(0.2 * flat, [around, behind, pushed, end], [at_will]),
+            Way(0.4 * flat, [around, behind, pushed, behind, around[other], end], [at_will]),
+            Way(0.2 * grasps, [carried, end], [closed, letting_go]),
+            Way(
+                0.45 * grasps,
+                [above, thing, thing, thing, target, end],
+                [opened, opened, closed, closed, closed, letting_go],
+            ),
+        ]
+        shares = torch.tensor([way.share for way in ways])
+        chosen, number = torch.multinomial(shares, count, replacement=True, generator=generator), torch.arange(count)
+        places, grips = (
+            torch.stack([_whole(values) for values in kind])[chosen, number]
+            for kind in ([way.places for way in ways], [way.grips for way in ways])
         )
-        places, grips = (torch.stack([torch.stack(kind[i], dim=1) for kind in kinds]) for i in (0, 1))
-        kind = torch.multinomial(torch.tensor([0.15, 0.2, 0.2, 0.45]), count, replacement=True, generator=generator)
-        number = torch.arange(count)
-        scatter = SCATTER * torch.randn(count, PLACES, 3, generator=generator)
-        return places[kind, number] + scatter, grips[kind, number]
+        scatter = SCATTER * near(self._model) * torch.randn(count, PLACES, across, generator=generator)
+        return Trips(places + scatter, grips)
 
-    def _follow(self, telemetry: Tensor, places: Tensor, grips: Tensor, steps: int, block: int) -> Tensor:
-        """What leads from place to place (S, J, 3), at most as fast as the robot may go, (S, steps, A)."""
-        count, device = len(places), telemetry.device
-        command = telemetry[[axis.commanded for axis in self._axes]].cpu().expand(count, 3)
-        scale = torch.tensor([axis.scale for axis in self._axes])
-        most = torch.tensor([axis.most for axis in self._axes])
-        actions, at = torch.zeros(count, steps, self._actions), torch.zeros(count, dtype=torch.long)
-        number, axes = torch.arange(count), [axis.action for axis in self._axes]
+    def _known(self, world: WorldState, goal: Goal, hand: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where things are and should be, (K, D), and where points of the hand should end, (N, D); what is not known
+        stays where it is."""
+        across = hand.shape[1]
+        nowhere = hand.mean(dim=0)
+        things = world.objects[0, :, :across].cpu()
+        things = things.where(things.isfinite(), nowhere)
+        wanted = things if goal.objects is None else goal.objects[0, :, :across].cpu()
+        wanted = wanted.where(wanted.isfinite(), things)
+        if goal.telemetry is None:
+            return things, wanted, hand
+        asked = goal.telemetry.where(goal.telemetry.isfinite(), world.telemetry)
+        return things, wanted, robot_points(self._model, asked[:, None])[0, 0].cpu()
+
+    def _follow(self, hand: Hand, point: Tensor, trips: Trips, grips: Tensor, steps: int, block: int) -> Tensor:
+        """Moves that lead from place to place, at most as fast as the robot may go, (S, steps, A)."""
+        count = len(point)
+        low, high = (bound.cpu() for bound in self._moves.bounds)
+        answers, place = hand.answers[point], hand.places[point]  # (S, D, A), (S, D)
+        inverse = torch.linalg.pinv(answers, rtol=0.05)
+        moves, at, number = (
+            torch.zeros(count, steps, len(low)),
+            torch.zeros(count, dtype=torch.long),
+            torch.arange(count),
+        )
         for t in range(steps):
-            way = (places[number, at] - command) / (scale * block)
-            moved = torch.minimum(torch.maximum(way, -most), most)
-            actions[:, t, axes] = moved
-            if self._gripper is not None:
-                actions[:, t, self._gripper] = grips[number, at]
-            command = command + moved * scale * block
-            there = (way == moved).all(dim=-1)
-            at = (at + there).clamp_max(places.shape[1] - 1)
-        return actions.to(device)
+            way = (trips.places[number, at] - place) / block
+            asked = (inverse @ way[..., None])[..., 0]
+            move = torch.minimum(torch.maximum(asked, low), high)
+            moves[:, t] = torch.where(grips != 0, trips.grips[number, at, None] * grips, move)
+            place = place + block * (answers @ move[..., None])[..., 0]
+            at = (at + (asked == move).all(dim=-1)).clamp_max(PLACES - 1)
+        return moves
+
+
+def _whole(values: list[Tensor]) -> Tensor:
+    """PLACES values (S, ...) as (S, PLACES, ...), the last one again for those that are missing."""
+    return torch.stack(values + values[-1:] * (PLACES - len(values)), dim=1)
