@@ -19,7 +19,7 @@ import ogbench.manipspace  # noqa: F401  (registers its environments)
 from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle
 from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-from recorders.filming import Camera
+from recorders.filming import Camera, put_back, snapshot
 from recorders.recording import Take, World
 
 STEPS = 70
@@ -28,6 +28,14 @@ SPREAD = np.array([[0.3, -0.2], [0.55, 0.2]])
 """Where cubes and targets lie [m]."""
 BEHAVIOURS = ("plan", "plan, noise 0.1", "markov, noise 0.5", "random")
 VIEW = {"lookat": np.array([0.37, 0.0, 0.10]), "distance": 0.72, "azimuth": 180.0, "elevation": -38.0}
+
+REPORTED = {
+    "robot0_joint_pos": "joint_pos",
+    "robot0_eef_pos": "effector_pos",
+    "robot0_eef_yaw": "effector_yaw",
+    "robot0_gripper_opening": "gripper_opening",
+}
+"""What the arm reports of itself, by robomimic's names and OGBench's."""
 
 
 class Wanderer:
@@ -46,36 +54,102 @@ class Wanderer:
         return np.clip(self._action + np.append(4 * away, (0, 0)), -1, 1)
 
 
-def takes(seeds: Iterable[int]) -> Iterator[Take]:
-    """Act and film, one episode per seed."""
-    env = gym.make("cube-single-v0", STEPS, mode="data_collection", visualize_info=False, terminate_at_goal=False)
-    scene: Any = env.unwrapped
-    scene._object_sampling_bounds = scene._target_sampling_bounds = SPREAD
-    camera = None
-    for seed in seeds:
+class Stage:
+    """The arm and the cube."""
+
+    def __init__(self) -> None:
+        self._env = gym.make(
+            "cube-single-v0", STEPS, mode="data_collection", visualize_info=False, terminate_at_goal=False
+        )
+        scene: Any = self._env.unwrapped
+        scene._object_sampling_bounds = scene._target_sampling_bounds = SPREAD
+        self._scene = scene
+        self._camera: Camera | None = None
+        self._yaw: Any = None
+        self.succeeded = False
+
+    def play(self, seed: int) -> Iterator[Any]:
+        """Act an episode out, and stop at each moment to say what is done next, (5,)."""
         np.random.seed(seed)  # the oracles draw from numpy's global generator
-        observation, info = env.reset(seed=seed)
-        camera = camera or Camera(scene.model, scene.data, _viewpoint(), WORLD.things, shadows=False)
-        behaviour, noise = BEHAVIOURS[seed % 4], np.random.default_rng([seed, 2])
-        actor = _actor(behaviour, env, seed)
+        observation, info = self._env.reset(seed=seed)
+        behaviour, noise, self.succeeded = BEHAVIOURS[seed % 4], np.random.default_rng([seed, 2]), False
+        actor = _actor(behaviour, self._env, seed)
         actor.reset(observation, info)
-        rows, succeeded = [], False
+        self._yaw = None
         for step in range(STEPS + 1):
             action = np.clip(actor.select_action(observation, info), -1, 1)
             if behaviour.startswith("markov"):
                 action = np.clip(action + noise.normal(0, 0.5, 5) * (1, 1, 1, 1, 0), -1, 1)
-            rows.append((camera.picture(), *_reported(info), action, camera.centres(), camera.visible()))
+            yield action
             if step < STEPS:
-                observation, _, _, _, info = env.step(action)
-                succeeded = succeeded or bool(info["success"])
-        frames, joints, hands, turns, openings, actions, centres, visible = map(np.stack, zip(*rows, strict=True))
-        telemetry = {
-            "robot0_joint_pos": joints,
-            "robot0_eef_pos": hands,
-            "robot0_eef_yaw": np.unwrap(turns, axis=0),
-            "robot0_gripper_opening": openings,
-        }
-        yield Take(seed, behaviour, frames, telemetry, actions[:-1], centres, visible, succeeded)
+                observation, _, _, _, info = self._scene.step(action)
+                self.succeeded = self.succeeded or bool(info["success"])
+
+    def step(self, action: Any) -> None:
+        """Act for a step."""
+        self._scene.step(action)
+
+    @property
+    def camera(self) -> Camera:
+        """What films it, once there is a scene."""
+        self._camera = self._camera or Camera(
+            self._scene.model, self._scene.data, _viewpoint(), WORLD.things, shadows=False
+        )
+        return self._camera
+
+    def frame(self) -> Any:
+        """What the camera sees, (H, W, 3) uint8."""
+        return self.camera.picture()
+
+    def telemetry(self) -> dict[str, Any]:
+        """What the arm reports of itself; the turn of its hand goes on beyond half a turn."""
+        info = self._scene.compute_ob_info()
+        told = {name: info[f"proprio/{key}"] for name, key in REPORTED.items()}
+        yaw = told["robot0_eef_yaw"]
+        if self._yaw is not None:
+            yaw = yaw - 2 * np.pi * np.round((yaw - self._yaw) / (2 * np.pi))
+        self._yaw = yaw  # of the moment before
+        return told | {"robot0_eef_yaw": yaw}
+
+    def save(self) -> Any:
+        """All of the simulation, and what the turn of the hand goes on from."""
+        return snapshot(self._scene.data), self._yaw
+
+    def restore(self, saved: Any) -> None:
+        """Put it back to where it was."""
+        state, self._yaw = saved
+        put_back(self._scene.model, self._scene.data, state)
+
+    def pose(self) -> Any:
+        """Where the cube is, (3,) [m]."""
+        return self._scene.data.joint("object_joint_0").qpos[:3].copy()
+
+    def reached(self, pose: Any) -> bool:
+        """Whether the cube is within 4 cm of a pose."""
+        return bool(np.linalg.norm(self.pose() - pose) <= 0.04)
+
+    @staticmethod
+    def displaced(start: Any, goal: Any) -> dict[str, float]:
+        """How far the cube is moved from one pose to another [cm]."""
+        return {"cm": float(100 * np.linalg.norm(goal - start))}
+
+    @staticmethod
+    def counts(displaced: dict[str, float]) -> bool:
+        """Whether that is far enough to be a goal."""
+        return displaced["cm"] >= 4
+
+
+def takes(seeds: Iterable[int]) -> Iterator[Take]:
+    """Act and film, one episode per seed."""
+    stage = Stage()
+    for seed in seeds:
+        rows = []
+        for action in stage.play(seed):
+            camera = stage.camera
+            rows.append((camera.picture(), *stage.telemetry().values(), action, camera.centres(), camera.visible()))
+        frames, *told, actions, centres, visible = map(np.stack, zip(*rows, strict=True))
+        telemetry = dict(zip(REPORTED, told, strict=True))
+        yield Take(seed, BEHAVIOURS[seed % 4], frames, telemetry, actions[:-1], centres, visible, stage.succeeded)
 
 
 def _actor(behaviour: str, env: Any, seed: int) -> Any:
@@ -85,11 +159,6 @@ def _actor(behaviour: str, env: Any, seed: int) -> Any:
     if behaviour.startswith("markov"):
         return CubeMarkovOracle(env=env)
     return CubePlanOracle(env=env, noise=0.1 if "noise" in behaviour else 0)
-
-
-def _reported(info: Any) -> tuple[Any, ...]:
-    """Return what the robot says of itself."""
-    return tuple(info[f"proprio/{key}"] for key in ("joint_pos", "effector_pos", "effector_yaw", "gripper_opening"))
 
 
 def _viewpoint() -> mujoco.MjvCamera:

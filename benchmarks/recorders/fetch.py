@@ -15,7 +15,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from recorders.filming import Camera
+from recorders.filming import Camera, put_back, snapshot
 from recorders.recording import Take, World
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
@@ -25,27 +25,88 @@ STEPS = 80
 WORLD = World(NAME, 25, "OSC_POSITION", ("object0",))
 
 
-def takes(seeds: Iterable[int]) -> Iterator[Take]:
-    """Act and film, one episode per seed."""
-    env = gym.make(NAME, STEPS)
-    scene: Any = env.unwrapped
-    camera = None
-    for seed in seeds:
-        observation, _ = env.reset(seed=seed)
-        scene.model.geom_rgba[scene.model.geom_bodyid == scene.model.body("robot0:mocap").id] = 0  # lines at the hand
-        camera = camera or Camera(scene.model, scene.data, _viewpoint(), WORLD.things)
-        operator, rows, succeeded = Operator(seed), [], False
+class Stage:
+    """The arm and the block."""
+
+    def __init__(self) -> None:
+        self._env = gym.make(NAME, STEPS)
+        self._scene: Any = self._env.unwrapped
+        self._camera: Camera | None = None
+        self.succeeded, self.behaviour = False, ""
+
+    def play(self, seed: int) -> Iterator[Any]:
+        """Act an episode out, and stop at each moment to say what is done next, (4,)."""
+        observation, _ = self._env.reset(seed=seed)
+        operator, self.succeeded = Operator(seed), False
+        self.behaviour = f"operator, noise {operator.noise:g}, speed {operator.speed:.2f}"
         for step in range(STEPS + 1):
             grip, block, _, fingers = np.split(observation["observation"][:11], (3, 6, 9))
             action = operator.act(grip, fingers.sum(), block, observation["desired_goal"])
-            rows.append((camera.picture(), grip, fingers, action, camera.centres(), camera.visible()))
+            yield action
             if step < STEPS:
-                observation, _, _, _, info = env.step(action)
-                succeeded = succeeded or bool(info["is_success"])
+                observation, _, _, _, info = self._scene.step(action)
+                self.succeeded = self.succeeded or bool(info["is_success"])
+
+    def step(self, action: Any) -> None:
+        """Act for a step."""
+        self._scene.step(action)
+
+    @property
+    def camera(self) -> Camera:
+        """What films it, once there is a scene."""
+        model = self._scene.model
+        if self._camera is None:
+            model.geom_rgba[model.geom_bodyid == model.body("robot0:mocap").id] = 0  # lines at the hand
+            self._camera = Camera(model, self._scene.data, _viewpoint(), WORLD.things)
+        return self._camera
+
+    def frame(self) -> Any:
+        """What the camera sees, (H, W, 3) uint8."""
+        return self.camera.picture()
+
+    def telemetry(self) -> dict[str, Any]:
+        """What the arm reports of itself."""
+        observation = self._scene._get_obs()["observation"]
+        return {"robot0_eef_pos": observation[:3], "robot0_gripper_qpos": observation[9:11]}
+
+    def save(self) -> Any:
+        """All of the simulation."""
+        return snapshot(self._scene.data)
+
+    def restore(self, saved: Any) -> None:
+        """Put it back to where it was."""
+        put_back(self._scene.model, self._scene.data, saved)
+
+    def pose(self) -> Any:
+        """Where the block is, (3,) [m]."""
+        return self._scene._get_obs()["achieved_goal"].copy()
+
+    def reached(self, pose: Any) -> bool:
+        """Whether the block is where a pose has it, by the environment's own rule (5 cm)."""
+        return bool(self._scene._is_success(self.pose(), pose))
+
+    @staticmethod
+    def displaced(start: Any, goal: Any) -> dict[str, float]:
+        """How far the block is moved from one pose to another [cm]."""
+        return {"cm": float(100 * np.linalg.norm(goal - start))}
+
+    @staticmethod
+    def counts(displaced: dict[str, float]) -> bool:
+        """Whether that is far enough to be a goal."""
+        return displaced["cm"] >= 5
+
+
+def takes(seeds: Iterable[int]) -> Iterator[Take]:
+    """Act and film, one episode per seed."""
+    stage = Stage()
+    for seed in seeds:
+        rows = []
+        for action in stage.play(seed):
+            camera = stage.camera
+            rows.append((camera.picture(), *stage.telemetry().values(), action, camera.centres(), camera.visible()))
         frames, grips, openings, actions, centres, visible = map(np.stack, zip(*rows, strict=True))
         telemetry = {"robot0_eef_pos": grips, "robot0_gripper_qpos": openings}
-        behaviour = f"operator, noise {operator.noise:g}, speed {operator.speed:.2f}"
-        yield Take(seed, behaviour, frames, telemetry, actions[:-1], centres, visible, succeeded)
+        yield Take(seed, stage.behaviour, frames, telemetry, actions[:-1], centres, visible, stage.succeeded)
 
 
 def _viewpoint() -> mujoco.MjvCamera:

@@ -4,6 +4,7 @@ How much of a thing is in sight is counted in two pictures of segments at `FINE`
 is where nothing else is drawn, and what is left of it beside everything else.
 """
 
+import copy
 from typing import Any
 
 import mujoco
@@ -20,6 +21,16 @@ WIDE = 2
 """How much wider the view is in which a thing is drawn alone: what is beyond the border belongs to its silhouette."""
 APART = 5
 """The group of geoms that things are put into to be drawn alone; neither package uses it for geoms."""
+
+
+def snapshot(data: Any) -> Any:
+    """All of a simulation, what it has worked out included: positions lag behind joints by a step of its own."""
+    return copy.copy(data)
+
+
+def put_back(model: Any, data: Any, saved: Any) -> None:
+    """Go back to what `snapshot` kept."""
+    mujoco.mj_copyData(data, model, saved)
 
 
 class Camera:

@@ -38,26 +38,87 @@ BEHAVIOURS = ("weak", "weak, aims of 5 steps", "pusher, noise 0.2")
 Act = Callable[[], Any]
 
 
+class Stage:
+    """The T and the disc that pushes it."""
+
+    def __init__(self) -> None:
+        self._env = gym.make("swm/PushT-v1", STEPS, resolution=SIDE, disable_env_checker=True)
+        self._scene: Any = self._env.unwrapped
+        self.succeeded = False
+
+    def play(self, seed: int) -> Iterator[Any]:
+        """Act an episode out, and stop at each moment to say what is done next, (2,)."""
+        self._env.reset(seed=seed)
+        act, self.succeeded = _actor(BEHAVIOURS[seed % 3], self._env, seed), False
+        for step in range(STEPS + 1):
+            agent = self.telemetry()["agent_pos"]
+            action = (np.clip(agent + self._scene.action_scale * act(), *WALLS) - agent) / self._scene.action_scale
+            yield action
+            if step < STEPS:
+                self.succeeded = bool(self._scene.step(action.astype(np.float32))[2]) or self.succeeded
+
+    def step(self, action: Any) -> None:
+        """Act for a step, within the walls."""
+        agent, scale = self.telemetry()["agent_pos"], self._scene.action_scale
+        self._scene.step((np.clip(agent + scale * action, *WALLS) - agent) / scale)
+
+    def frame(self) -> Any:
+        """What the camera sees, (H, W, 3) uint8."""
+        return _shrunk(self._scene.render())
+
+    def telemetry(self) -> dict[str, Any]:
+        """What the disc reports of itself [px of the world]."""
+        return {"agent_pos": np.array(self._scene.agent.position)}
+
+    def save(self) -> Any:
+        """Agent and block as they are."""
+        agent, block = self._scene.agent, self._scene.block
+        return agent.position, agent.velocity, block.position, block.angle, block.velocity, block.angular_velocity
+
+    def restore(self, saved: Any) -> None:
+        """Put agent and block back to where they were."""
+        agent, block = self._scene.agent, self._scene.block
+        agent.position, agent.velocity, _, block.angle, block.velocity, block.angular_velocity = saved
+        block.position = saved[2]
+        for body in (agent, block):
+            self._scene.space.reindex_shapes_for_body(body)
+
+    def pose(self) -> Any:
+        """Agent, block [px of the world] and the turn of the block, as the package's rule wants them, (7,)."""
+        return self._scene._get_obs()
+
+    def reached(self, pose: Any) -> bool:
+        """Whether agent and block together are within 20 px of a pose, and the block within 20 degrees."""
+        return bool(self._scene.eval_state(pose, self.pose())[0])
+
+    @staticmethod
+    def displaced(start: Any, goal: Any) -> dict[str, float]:
+        """How far the block is moved [px of the world] and turned [degrees] from one pose to another."""
+        turn = abs((goal[4] - start[4] + np.pi) % (2 * np.pi) - np.pi)
+        return {"px": float(np.linalg.norm(goal[2:4] - start[2:4])), "degrees": float(np.degrees(turn))}
+
+    @staticmethod
+    def counts(displaced: dict[str, float]) -> bool:
+        """Whether that is far enough to be a goal."""
+        return displaced["px"] >= 20 or displaced["degrees"] >= 15
+
+
 def takes(seeds: Iterable[int]) -> Iterator[Take]:
     """Act and film, one episode per seed."""
-    env = gym.make("swm/PushT-v1", STEPS, resolution=SIDE, disable_env_checker=True)
-    scene: Any = env.unwrapped
+    stage = Stage()
+    scene = stage._scene
     for seed in seeds:
-        _, info = env.reset(seed=seed)
-        behaviour = BEHAVIOURS[seed % 3]
-        act, rows, succeeded = _actor(behaviour, env, seed), [], False
-        for step in range(STEPS + 1):
-            agent = np.array(scene.agent.position)
-            action = (np.clip(agent + scene.action_scale * act(), *WALLS) - agent) / scene.action_scale
+        rows = []
+        for action in stage.play(seed):
             drawn = scene.render()
-            rows.append((_shrunk(drawn), agent, action, _middle(scene.block), _area(drawn, scene)))
-            if step < STEPS:
-                _, _, terminated, _, info = env.step(action.astype(np.float32))
-                succeeded = succeeded or bool(terminated)
+            rows.append(
+                (_shrunk(drawn), *stage.telemetry().values(), action, _middle(scene.block), _area(drawn, scene))
+            )
         frames, agents, actions, middles, areas = map(np.stack, zip(*rows, strict=True))
         centres = ((middles + 0.5) * SIZE / SIDE - 0.5)[:, None]
         visible = (areas / areas.max())[:, None]
-        yield Take(seed, behaviour, frames, {"agent_pos": agents}, actions[:-1], centres, visible, succeeded)
+        told = {"agent_pos": agents}
+        yield Take(seed, BEHAVIOURS[seed % 3], frames, told, actions[:-1], centres, visible, stage.succeeded)
 
 
 def _actor(behaviour: str, env: Any, seed: int) -> Act:
