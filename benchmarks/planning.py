@@ -4,7 +4,9 @@ python benchmarks/planning.py --json benchmarks/results/planning.json
 
 Full episodes: start and goal are those of a scripted demonstration, the goal being the picture of its last success and
 nothing else. Offsets: start and goal are two moments of a recording of mixed behaviour, so many steps apart; reached is
-what brings end-effector and both cubes within 2 cm. Success is sustained success, starts are unsolved. Systems that are
+what brings end-effector and both cubes within 2 cm. Moments: the same, but that nothing is in flight at the goal: each
+cube rests or is in the hand; there, a search that has neither demonstrations nor a prior is measured, in its slow form
+and with 100 ms a plan. Success is sustained success, starts are unsolved. Systems that are
 compared meet the same starts. The time of a plan is measured first, alone; then runs are spread over worker processes.
 """
 
@@ -38,7 +40,7 @@ from gwm_sim.policies.blocks.behaviours import mixed
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate
-from gwm_sim.policies.planning import Goal, Guide, MpcPolicy
+from gwm_sim.policies.planning import Goal, Guide, MpcPolicy, searching_config
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.policies.uniform import HoldPolicy
@@ -49,6 +51,8 @@ from gwm_sim.protocol import FIRST_EVALUATION_SEED
 OFFSETS: Final = (10, 25, 50)  # steps between start and goal
 FIRST_MOMENT: Final = 20  # of a recording, at which runs to an offset begin [steps]
 NEAR: Final = 0.02  # [m]
+STILL, HELD = 0.003, 0.04  # how far what rests moves in a step, and how far what is held is from the hand [m], at most
+FAST: Final = 0.1  # time for a plan in real time [s]
 PLANNERS: Final = ("icem", "prior", "cem", "mppi")
 
 
@@ -68,6 +72,8 @@ class PlanningConfig:
     """Seed of the first start."""
     workers: int | None = None
     """Processes; by default one per core."""
+    only: tuple[str, ...] = ()
+    """Do these runs alone, such as moment-25/search; by default all."""
     json: Path | None = None
     """Write the numbers here; finished systems that stand there already are kept."""
 
@@ -76,7 +82,7 @@ class Job(NamedTuple):
     """One run."""
 
     system: str
-    kind: str  # a task, or "offset-N"
+    kind: str  # a task, "offset-N" or "moment-N"
     seed: int
 
 
@@ -120,7 +126,7 @@ class Bench:
 
     def attempt(self, job: Job) -> tuple[Job, EpisodeResult | None, list[float]]:
         """Do a run; the result is None where there is nothing to reach."""
-        problem = self.offset(job) if job.kind.startswith("offset") else self.demonstration(job)
+        problem = self.offset(job) if job.kind.startswith(("offset", "moment")) else self.demonstration(job)
         if problem is None:
             return job, None, []
         env, goal = problem
@@ -132,6 +138,9 @@ class Bench:
         """The system under test."""
         if job.system == "hold":
             return HoldPolicy(action_space())
+        if job.system.startswith("search"):
+            budget = FAST if job.system.endswith("fast") else None
+            return MpcPolicy(self.model, goal, config=searching_config(self.model, seed=job.seed, time_budget=budget))
         planner: Any = job.system.partition("-")[0]
         config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model, self.guide)
         if job.system.endswith("simulator"):
@@ -151,11 +160,14 @@ class Bench:
     def offset(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
         """Two moments of a recording of mixed behaviour; None where the first is like the second."""
         twin, plain = self.twins("stack")
-        steps = int(job.kind.removeprefix("offset-"))
+        steps = int(job.kind.partition("-")[2])
         observation, _ = plain.reset(seed=job.seed)
         acting = islice(rollout(mixed(plain, job.seed), plain, observation), FIRST_MOMENT + steps)
-        snapshots = [plain.unwrapped.get_state() for _ in acting]  # type: ignore[attr-defined]
+        scene: Any = plain.unwrapped
+        snapshots, places = zip(*((scene.get_state(), scene.task_state()) for _ in acting), strict=True)
         start, end = snapshots[FIRST_MOMENT - 1], snapshots[-1]
+        if job.kind.startswith("moment") and in_flight(*places[-2:]):
+            return None
         goal = self.goal(twin, end)
         there: Any = twin.unwrapped
         effector, objects = there.task_state().end_effector, there.objects()[:, :3].astype(np.float64)
@@ -180,16 +192,26 @@ class Bench:
         return self._twins[task]
 
 
+def in_flight(before: Any, now: Any) -> bool:
+    """Whether a cube moves from one task state to the next without being in the hand."""
+    moves = np.linalg.norm(now.position - before.position, axis=-1) > STILL
+    held = np.linalg.norm(now.position - now.end_effector, axis=-1) < HELD
+    return bool((moves & ~held).any())
+
+
 def jobs_of(config: PlanningConfig) -> dict[str, list[Job]]:
     """All runs, by "kind/system"."""
     counts = {"icem": config.episodes, "icem-simulator": config.fewer, "prior": config.episodes}
     systems = [(task, system, count) for system, count in counts.items() for task in TASKS]
     systems += [(f"offset-{n}", system, config.fewer) for system in ("icem", "prior", "hold") for n in OFFSETS]
     systems += [(task, system, config.fewer) for system in ("cem", "mppi") for task in TASKS]
+    searched = config.episodes if config.fewer else 0
+    systems += [(f"moment-{n}", system, searched) for system in ("search", "search-fast") for n in OFFSETS]
+    systems += [(task, "search", searched) for task in ("grasp", "stack")]
     return {
         f"{kind}/{system}": [Job(system, kind, config.seed + i) for i in range(count)]
         for kind, system, count in systems
-        if count
+        if count and (not config.only or f"{kind}/{system}" in config.only)
     }
 
 
@@ -204,7 +226,7 @@ def main(config: PlanningConfig) -> None:
         "seed": config.seed,
     }
     report = resumed(config.json, identity, {"results": {}, "plan_ms": {}})
-    for planner in PLANNERS if config.fewer else PLANNERS[:2]:
+    for planner in () if config.only else PLANNERS if config.fewer else PLANNERS[:2]:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)
@@ -229,9 +251,11 @@ def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, 
 def run(pool: WorkerPool[Bench], name: str, jobs: list[Job]) -> dict[str, Any]:
     """Do the runs of one system."""
     results: list[EpisodeResult] = []
+    seconds: list[float] = []
     with progress(name) as show:
         attempts = pool.run(partial(Bench.attempt, job=job) for job in jobs)
-        for done, (_, result, _) in enumerate(attempts, start=1):
+        for done, (_, result, took) in enumerate(attempts, start=1):
+            seconds += took
             if result is not None:
                 results.append(result)
             show(done / len(jobs), f"{sum(r.success for r in results)} of {len(results)} solved")
@@ -243,6 +267,7 @@ def run(pool: WorkerPool[Bench], name: str, jobs: list[Job]) -> dict[str, Any]:
         "episodes": n,
         "runs": len(jobs),
         "median_steps": float(np.median(steps)) if steps else None,
+        "plan_ms": round(1000 * float(np.median(seconds)), 1) if seconds else None,
         "failed_seeds": sorted(result.seed for result in results if not result.success),
     }
 
