@@ -29,6 +29,8 @@ THROUGHPUT_KINDS = {
 }
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
+UNITS = {"px": "px of the world", "degrees": "degrees", "cm": "cm"}
+
 
 def fidelity_table(report: dict[str, Any], minute: dict[str, Any]) -> str:
     """Table of `gwm eval`'s numbers, horizons from left to right; those that `report` lacks are of longer episodes."""
@@ -116,6 +118,36 @@ def planning_table(report: dict[str, Any]) -> str:
         "without a search; `icem-simulator` searches as `icem` does but in the true simulator. "
         f"Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
         f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",
+    ]
+    return "\n".join(lines)
+
+
+def goals_text(reports: dict[str, dict[str, Any]]) -> str:
+    """Goals some steps ahead in the true worlds of others, by the names of the worlds."""
+    lines = [
+        "| world | steps ahead | acts | reached | 95 % interval | steps, median | a plan [ms] | pairs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for world, report in reports.items():
+        for name, run in report["runs"].items():
+            ahead, system = name.split("/")
+            low, high = (100 * x for x in run["wilson"])
+            steps, plan = ("" if run[key] is None else f"{run[key]:.0f}" for key in ("median_steps", "plan_ms"))
+            lines.append(
+                f"| {world} | {ahead} | {system} | {100 * run['reached']:.1f} % | {low:.1f} to {high:.1f} % | "
+                f"{steps} | {plan} | {run['pairs']} |"
+            )
+    apart = "; ".join(
+        f"{world} {ahead} steps ahead: " + ", ".join(f"{far:.0f} {UNITS[unit]}" for unit, far in moved.items())
+        for world, report in reports.items()
+        for ahead, moved in report["displacement"].items()
+    )
+    lines += [
+        "",
+        "Start and goal are moments of one held-out recording; twice as many steps to get there; what acts is the true "
+        "simulator, and its own rule counts at any step. `search` is told what the robot reports at the goal beside "
+        "its picture, `search-picture` is not. Median displacement of the thing, "
+        f"{apart}. `benchmarks/goals.py`; models are those of `own_worlds.py`.",
     ]
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from program import launch
 from sections import (
     experts_table,
     fidelity_table,
+    goals_text,
     own_robot_table,
     planning_table,
     properties_text,
@@ -180,7 +181,7 @@ def sections() -> dict[str, Section]:
     experts, own_robot = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("experts", "own_robot")
     )
-    own_worlds = own_worlds_results()
+    own_worlds, goals = world_results("own_worlds"), world_results("goals")
     return {
         "ten": Section("Ten numbers", ten_numbers(report, minute, comparison, results)),
         "models": Section("`gwm-mini` and `gwm-preview`", models_table()),
@@ -194,13 +195,15 @@ def sections() -> dict[str, Section]:
         "experts": Section("Experts and floors", experts_table(experts)),
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
         **({"own worlds": Section("Worlds of one's own", own_worlds_text(own_worlds))} if own_worlds else {}),
+        **({"goals": Section("Goals some steps ahead in others' worlds", goals_text(goals))} if goals else {}),
         **({"tracking": Section("Things found in raw recordings", tracking)} if (tracking := tracked_text()) else {}),
     }
 
 
-def own_worlds_results() -> dict[str, dict[str, Any]]:
-    """What `own_worlds.py` wrote, by the names of the worlds and in their order; no model of it is shipped."""
-    paths = {name: RESULTS / "own_worlds" / f"{name}.json" for name in WORLDS}
+def world_results(folder: str) -> dict[str, dict[str, Any]]:
+    """What `own_worlds.py` or `goals.py` wrote, by the names of the worlds and in their order; no such model is
+    shipped."""
+    paths = {name: RESULTS / folder / f"{name}.json" for name in WORLDS}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
 
 

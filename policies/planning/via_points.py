@@ -105,12 +105,12 @@ class ViaPoints:
         straight = (uniform(count, 1) < STRAIGHT) & (way.norm(dim=-1, keepdim=True) > near(self._model) / 2)
         way = torch.where(straight, way, far * uniform(count, 1) * level)
         along = normalize(way + 1e-6, dim=-1)
-        behind = thing - far * (1 + 0.5 * uniform(count, 1)) * along
-        pushed = thing + way - far * uniform(count, 1) * along  # by how much they touch each other is not known
+        behind = thing - far * uniform(count, 1) * along
         if goal.turns is not None:  # pushed off its middle, a thing turns
             crosswise = pad(torch.stack((-along[:, 1], along[:, 0]), dim=1), (0, across - 2))
             aside = far * (uniform(count, 1) - 0.5) * crosswise
-            behind, pushed = behind + aside, pushed + aside
+            behind = behind + aside
+        pushed = behind + way
         around = thing + 1.5 * far * level
         above, carried = thing + far * uniform(count, 1) * up, target + hand - thing
         letting_go = torch.where(uniform(count) < 0.5, OPEN, CLOSED)
