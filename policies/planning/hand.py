@@ -42,7 +42,8 @@ class Hands:
         self._axes = axes if told else []
 
     def find(self, world: WorldState, before: Tensor, steps: int) -> Hand:
-        """The hand in one world, behind actions `before` (1, A), from what comes of actions within so many steps."""
+        """The hand in one world, behind actions `before` (1, A), from what comes of actions within so many steps,
+        at most `TRIED`."""
         if self._axes:
             places = world.telemetry[0, [axis.telemetry for axis in self._axes]]
             answers = places.new_zeros(1, len(places), before.shape[1])
@@ -50,6 +51,7 @@ class Hands:
                 answers[0, i, axis.action] = axis.scale
             return Hand(places[None], answers)
         places = robot_points(self._model, world.telemetry[:, None])[0, 0]
+        steps = min(steps, TRIED)
         reached = robot_points(self._model, self._tried(world, before)[:, steps - 1 : steps])[:, 0]
         low, high = self._moves.bounds
         answers = (reached[1::2] - reached[::2]) / (steps * (high - low))[:, None, None]  # (A, N, D)

@@ -158,11 +158,8 @@ class ViaPoints:
         low, high = (bound.cpu() for bound in self._moves.bounds)
         answers, place = hand.answers[point], hand.places[point]  # (S, D, A), (S, D)
         inverse = torch.linalg.pinv(answers, rtol=0.05)
-        moves, at, number = (
-            torch.zeros(count, steps, len(low)),
-            torch.zeros(count, dtype=torch.long),
-            torch.arange(count),
-        )
+        moves, number = torch.zeros(count, steps, len(low)), torch.arange(count)
+        at = torch.zeros_like(number)
         for t in range(steps):
             way = (trips.places[number, at] - place) / block
             asked = (inverse @ way[..., None])[..., 0]
