@@ -46,7 +46,7 @@ BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput")
 """Results of programs here that are of the shipped gwm-mini."""
 
-OF_NO_MODEL = ("own robot", "own worlds", "tracking")
+OF_NO_MODEL = ("own robot", "own worlds", "goals", "tracking")
 """Sections that no model card has: they are of worlds that are not ours, and of no shipped model."""
 
 REPEAT = "run python benchmarks/{0}.py --json benchmarks/results/{0}.json"
