@@ -128,7 +128,7 @@ class Bench:
 
 
 def pairs_of(pool: WorkerPool[Bench], config: GoalsConfig, ahead: int) -> tuple[list[Pair], dict[str, float]]:
-    """The first pairs of a drawn order that the protocol admits, and their median displacement."""
+    """Pairs that the protocol admits, drawn in batches that are tried by episode, and their median displacement."""
     rng = np.random.default_rng([config.seed, ahead])
     found: list[tuple[Pair, dict[str, float]]] = []
     while len(found) < config.pairs:

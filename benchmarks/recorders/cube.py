@@ -19,7 +19,7 @@ import ogbench.manipspace  # noqa: F401  (registers its environments)
 from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle
 from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-from recorders.filming import Camera, put_back, snapshot
+from recorders.filming import ArmStage, Camera, put_back, snapshot
 from recorders.recording import Take, World
 
 STEPS = 70
@@ -54,8 +54,10 @@ class Wanderer:
         return np.clip(self._action + np.append(4 * away, (0, 0)), -1, 1)
 
 
-class Stage:
+class Stage(ArmStage):
     """The arm and the cube."""
+
+    least = 4
 
     def __init__(self) -> None:
         self._env = gym.make(
@@ -63,7 +65,7 @@ class Stage:
         )
         scene: Any = self._env.unwrapped
         scene._object_sampling_bounds = scene._target_sampling_bounds = SPREAD
-        self._scene = scene
+        self.scene = scene
         self._camera: Camera | None = None
         self._yaw: Any = None
         self.succeeded = False
@@ -82,18 +84,14 @@ class Stage:
                 action = np.clip(action + noise.normal(0, 0.5, 5) * (1, 1, 1, 1, 0), -1, 1)
             yield action
             if step < STEPS:
-                observation, _, _, _, info = self._scene.step(action)
+                observation, _, _, _, info = self.scene.step(action)
                 self.succeeded = self.succeeded or bool(info["success"])
-
-    def step(self, action: Any) -> None:
-        """Act for a step."""
-        self._scene.step(action)
 
     @property
     def camera(self) -> Camera:
         """What films it, once there is a scene."""
         self._camera = self._camera or Camera(
-            self._scene.model, self._scene.data, _viewpoint(), WORLD.things, shadows=False
+            self.scene.model, self.scene.data, _viewpoint(), WORLD.things, shadows=False
         )
         return self._camera
 
@@ -103,7 +101,7 @@ class Stage:
 
     def telemetry(self) -> dict[str, Any]:
         """What the arm reports of itself; the turn of its hand goes on beyond half a turn."""
-        info = self._scene.compute_ob_info()
+        info = self.scene.compute_ob_info()
         told = {name: info[f"proprio/{key}"] for name, key in REPORTED.items()}
         yaw = told["robot0_eef_yaw"]
         if self._yaw is not None:
@@ -113,30 +111,20 @@ class Stage:
 
     def save(self) -> Any:
         """All of the simulation, and what the turn of the hand goes on from."""
-        return snapshot(self._scene.data), self._yaw
+        return snapshot(self.scene.data), self._yaw
 
     def restore(self, saved: Any) -> None:
         """Put it back to where it was."""
         state, self._yaw = saved
-        put_back(self._scene.model, self._scene.data, state)
+        put_back(self.scene.model, self.scene.data, state)
 
     def pose(self) -> Any:
         """Where the cube is, (3,) [m]."""
-        return self._scene.data.joint("object_joint_0").qpos[:3].copy()
+        return self.scene.data.joint("object_joint_0").qpos[:3].copy()
 
     def reached(self, pose: Any) -> bool:
         """Whether the cube is within 4 cm of a pose."""
         return bool(np.linalg.norm(self.pose() - pose) <= 0.04)
-
-    @staticmethod
-    def displaced(start: Any, goal: Any) -> dict[str, float]:
-        """How far the cube is moved from one pose to another [cm]."""
-        return {"cm": float(100 * np.linalg.norm(goal - start))}
-
-    @staticmethod
-    def counts(displaced: dict[str, float]) -> bool:
-        """Whether that is far enough to be a goal."""
-        return displaced["cm"] >= 4
 
 
 def takes(seeds: Iterable[int]) -> Iterator[Take]:

@@ -15,7 +15,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from recorders.filming import Camera, put_back, snapshot
+from recorders.filming import ArmStage, Camera, put_back, snapshot
 from recorders.recording import Take, World
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
@@ -25,12 +25,14 @@ STEPS = 80
 WORLD = World(NAME, 25, "OSC_POSITION", ("object0",))
 
 
-class Stage:
+class Stage(ArmStage):
     """The arm and the block."""
+
+    least = 5
 
     def __init__(self) -> None:
         self._env = gym.make(NAME, STEPS)
-        self._scene: Any = self._env.unwrapped
+        self.scene: Any = self._env.unwrapped
         self._camera: Camera | None = None
         self.succeeded, self.behaviour = False, ""
 
@@ -44,20 +46,16 @@ class Stage:
             action = operator.act(grip, fingers.sum(), block, observation["desired_goal"])
             yield action
             if step < STEPS:
-                observation, _, _, _, info = self._scene.step(action)
+                observation, _, _, _, info = self.scene.step(action)
                 self.succeeded = self.succeeded or bool(info["is_success"])
-
-    def step(self, action: Any) -> None:
-        """Act for a step."""
-        self._scene.step(action)
 
     @property
     def camera(self) -> Camera:
         """What films it, once there is a scene."""
-        model = self._scene.model
+        model = self.scene.model
         if self._camera is None:
             model.geom_rgba[model.geom_bodyid == model.body("robot0:mocap").id] = 0  # lines at the hand
-            self._camera = Camera(model, self._scene.data, _viewpoint(), WORLD.things)
+            self._camera = Camera(model, self.scene.data, _viewpoint(), WORLD.things)
         return self._camera
 
     def frame(self) -> Any:
@@ -66,34 +64,24 @@ class Stage:
 
     def telemetry(self) -> dict[str, Any]:
         """What the arm reports of itself."""
-        observation = self._scene._get_obs()["observation"]
+        observation = self.scene._get_obs()["observation"]
         return {"robot0_eef_pos": observation[:3], "robot0_gripper_qpos": observation[9:11]}
 
     def save(self) -> Any:
         """All of the simulation."""
-        return snapshot(self._scene.data)
+        return snapshot(self.scene.data)
 
     def restore(self, saved: Any) -> None:
         """Put it back to where it was."""
-        put_back(self._scene.model, self._scene.data, saved)
+        put_back(self.scene.model, self.scene.data, saved)
 
     def pose(self) -> Any:
         """Where the block is, (3,) [m]."""
-        return self._scene._get_obs()["achieved_goal"].copy()
+        return self.scene._get_obs()["achieved_goal"].copy()
 
     def reached(self, pose: Any) -> bool:
         """Whether the block is where a pose has it, by the environment's own rule (5 cm)."""
-        return bool(self._scene._is_success(self.pose(), pose))
-
-    @staticmethod
-    def displaced(start: Any, goal: Any) -> dict[str, float]:
-        """How far the block is moved from one pose to another [cm]."""
-        return {"cm": float(100 * np.linalg.norm(goal - start))}
-
-    @staticmethod
-    def counts(displaced: dict[str, float]) -> bool:
-        """Whether that is far enough to be a goal."""
-        return displaced["cm"] >= 5
+        return bool(self.scene._is_success(self.pose(), pose))
 
 
 def takes(seeds: Iterable[int]) -> Iterator[Take]:

@@ -87,3 +87,24 @@ class Camera:
             eye.frustum_top, eye.frustum_bottom = wide * eye.frustum_top, wide * eye.frustum_bottom
         ids, kinds = np.moveaxis(self._segments.render(), -1, 0)
         return np.bincount(ids[kinds == int(mujoco.mjtObj.mjOBJ_GEOM)], minlength=self._model.ngeom)
+
+
+class ArmStage:
+    """What an arm's worlds of MuJoCo share: one thing is to be moved, and its place is all that counts."""
+
+    least: float
+    """How far the thing has to be moved for a goal to count [cm]."""
+    scene: Any
+
+    def step(self, action: Any) -> None:
+        """Act for a step."""
+        self.scene.step(action)
+
+    @staticmethod
+    def displaced(start: Any, goal: Any) -> dict[str, float]:
+        """How far the thing is moved from one pose to another [cm]."""
+        return {"cm": float(100 * np.linalg.norm(goal - start))}
+
+    def counts(self, displaced: dict[str, float]) -> bool:
+        """Whether that is far enough to be a goal."""
+        return displaced["cm"] >= self.least
