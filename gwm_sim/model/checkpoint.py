@@ -33,7 +33,16 @@ SHIPPED = Path(str(resources.files("gwm_sim"))) / "pretrained"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BANK_FILE = "bank.hdf5"  # initial states: an episode file of a few frames each
-COMPANIONS = (BANK_FILE, "guide.safetensors", "README.md", "report.json", "evaluation.json", "evaluation-long.json")
+STATES_FILE = "states.safetensors"  # states of recordings that were learned from, without pictures
+COMPANIONS = (
+    BANK_FILE,
+    STATES_FILE,
+    "guide.safetensors",
+    "README.md",
+    "report.json",
+    "evaluation.json",
+    "evaluation-long.json",
+)
 """What goes with configuration and weights, where there is one."""
 
 if TYPE_CHECKING:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.scene import attempt, brought_tracker
-from gwm_sim.files import exclusive, keeping, write_json, write_text
-from gwm_sim.model.checkpoint import BANK_FILE
+from gwm_sim.files import exclusive, keeping, replacing, write_json, write_text
+from gwm_sim.model.checkpoint import BANK_FILE, STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
@@ -57,6 +58,7 @@ DRIFTS = 0.01
 
 LOCK_FILE = "run.lock"
 REPORT_FILE = "report.json"
+STATES = 20_000  # frames of which states are kept
 PIXELS = 256 * 64 * 64  # of the initial states: 256 of 64 pixels, fewer of larger pictures
 
 
@@ -235,6 +237,7 @@ def finish(
     model.save(out)
     shortest = model.config.time_limit // 4
     write_initial_states(config.data, config.camera, out / BANK_FILE, shortest, bool(data.schema.object_names))
+    write_states(model, data, out / STATES_FILE)
     write_text(out / "README.md", model_card(recordings, model, data))
     report: dict[str, Any] = {
         "model": config.name,
@@ -278,6 +281,27 @@ def write_initial_states(
         begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={}, objects_confidence=None)
         writer.write(index, begins if measured else replace(begins, objects=None))
     writer.merge()
+
+
+def write_states(model: WorldModel, data: TrainingData, out: Path) -> None:
+    """Keep where robot and things were in recordings, and what was done, as examples for planners: whole episodes
+    spread over the data, some `STATES` frames at most. Nothing is kept where no things are known."""
+    c = model.config.dynamics
+    if not c.objects:
+        return
+    apart = -(-len(data.telemetry) // STATES)
+    lengths = data.lengths[::apart]
+    kept = torch.cat([torch.arange(s, s + n) for s, n in zip(data.starts[::apart], lengths, strict=True)])
+    turns = data.residual[kept, c.of_scene :] if c.turns else torch.zeros(len(kept), 2 * c.objects)
+    states = {
+        "telemetry": data.telemetry[kept],
+        "objects": data.objects[kept],
+        "turns": turns.reshape(len(kept), c.objects, 2),
+        "actions": data.actions[kept],
+        "starts": lengths.cumsum(0) - lengths,
+    }
+    with replacing(out) as temporary:
+        save_file(states, temporary)
 
 
 def overview(data: TrainingData, model: WorldModel) -> str:

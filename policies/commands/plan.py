@@ -21,7 +21,15 @@ from gwm_sim.files import write_json
 from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation
-from gwm_sim.policies.planning import GUIDE_FILE, Guide, MpcConfig, guided_config, learn_guide, searching_config
+from gwm_sim.policies.planning import (
+    GUIDE_FILE,
+    Examples,
+    Guide,
+    MpcConfig,
+    guided_config,
+    learn_guide,
+    searching_config,
+)
 from gwm_sim.policies.planning.goal_pictures import Picture
 from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.planning.problems import (
@@ -60,7 +68,8 @@ class PlanConfig:
     guide: Path | None = None
     """Demonstrations and what was learned from them; by default guide.safetensors beside the model."""
     prior: Literal["guide", "none"] = "guide"
-    """What a search begins with: the guide, where there is one, or none."""
+    """What a search begins with: the guide, where there is one, else examples from the recordings that the model was
+    learned from, or none."""
     demos: tuple[Path, ...] = ()
     """Learn the guide from these episode files first, and write it to --guide; without a goal that is all."""
     population: int | None = None
@@ -107,7 +116,8 @@ def main(config: PlanConfig) -> int:
     env = make_env(config.env, model, config.model, config.task)
     problems, skipped = find_problems(config, model, guide, env)
     film: list[Picture] | None = None if config.video is None else []
-    runs, seconds = solve(problems, model, mpc_config(config, model, guide), guide, env, film)
+    examples = Examples.beside(model, config.model) if guide is None and config.prior != "none" else None
+    runs, seconds = solve(problems, model, mpc_config(config, model, guide), guide, env, film, examples)
     env.close()
     numbers = report(config, model, runs, seconds) | {"skipped_demos": skipped}
     low, high = numbers["wilson"]

@@ -24,6 +24,7 @@ from gwm_sim.policies.planning.optimizers import (
     plan,
 )
 from gwm_sim.policies.planning.plan_step import MpcConfig, PlanStep, guided_config, searching_config
+from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import GUIDE_FILE, Guide
 from gwm_sim.policies.planning.prior.learning import LearnConfig, learn_guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
@@ -33,6 +34,7 @@ __all__ = [
     "PLANNERS",
     "Bounds",
     "CemSettings",
+    "Examples",
     "Explanation",
     "Goal",
     "Guide",

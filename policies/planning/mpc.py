@@ -17,6 +17,7 @@ from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Cost, WarmStart
 from gwm_sim.policies.planning.plan_step import ContextWindow, MpcConfig, PlanStep
+from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.policy import Observation, State
 
@@ -37,6 +38,7 @@ class MpcPolicy:
         objective: Objective | None = None,
         config: MpcConfig | None = None,
         guide: Guide | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Make the policy; the other arguments are those of `PlanStep`.
 
@@ -49,7 +51,7 @@ class MpcPolicy:
         self.objective = default_objective(model, self.goals[-1]) if objective is None else objective
         self.plan_seconds: list[float] = []
         """Duration of every plan that was made [s]."""
-        self._step = PlanStep(model, self.objective, config, guide)
+        self._step = PlanStep(model, self.objective, config, guide, examples)
         self.config = self._step.config
 
     def predict(

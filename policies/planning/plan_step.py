@@ -22,6 +22,7 @@ from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan, sized
+from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
 from gwm_sim.policies.planning.via_points import ViaPoints
@@ -86,8 +87,8 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
 
 
 def searching_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
-    """How to plan without demonstrations: some hundred candidates over 24 steps. Where the end-effector is commanded in
-    the frame of the things, half of them lead over places that matter.
+    """How to plan without demonstrations: some hundred candidates over 24 steps. Where the robot is known in the frame
+    of the things, most of them lead over places that matter.
 
     Args:
         model: The world to plan in.
@@ -139,7 +140,12 @@ class PlanStep:
     """Plans in a world model, for B present worlds at once."""
 
     def __init__(
-        self, model: WorldModel, objective: Objective | None, config: MpcConfig | None, guide: Guide | None
+        self,
+        model: WorldModel,
+        objective: Objective | None,
+        config: MpcConfig | None,
+        guide: Guide | None,
+        examples: Examples | None = None,
     ) -> None:
         """Join what a plan is made of.
 
@@ -148,6 +154,7 @@ class PlanStep:
             objective: What plans are judged by; None takes `default_objective` of each goal.
             config: How to plan.
             guide: Gives sub-goals to a single goal, and a proposal around which every search begins.
+            examples: Recordings, by whose example some candidates go where there is no guide.
 
         Raises:
             ConfigError: There is neither a planner nor a guide to follow, or no action of a name in `three_level`.
@@ -160,7 +167,7 @@ class PlanStep:
         if unknown := sorted(set(named) - set(names)):
             raise ConfigError(f"{model.config.name} has the actions {', '.join(names)}, not {unknown}")
         self.moves = Moves(model)
-        self.via_points = ViaPoints(model, self.moves)
+        self.via_points = ViaPoints(model, self.moves, examples)
         low, high = self.moves.bounds
         self.bounds = Bounds(low, high, tuple(names.index(name) for name in named))
 

@@ -27,6 +27,7 @@ from gwm_sim.policies.planning.goal_pictures import Picture, check_pictures, fit
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.mpc import MpcPolicy
 from gwm_sim.policies.planning.plan_step import MpcConfig
+from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
@@ -225,6 +226,7 @@ def solve(
     guide: Guide | None,
     env: gym.Env[Any, Any],
     film: list[Picture] | None = None,
+    examples: Examples | None = None,
 ) -> tuple[Evaluation, list[float]]:
     """Run all problems, each until its success is sustained; the first ones are filmed if there is a film.
 
@@ -235,7 +237,7 @@ def solve(
     seconds: list[float] = []
     with progress("plan") as show:
         for number, problem in enumerate(problems, start=1):
-            policy = MpcPolicy(model, problem.goals, config=config, guide=guide)
+            policy = MpcPolicy(model, problem.goals, config=config, guide=guide, examples=examples)
             watched = Filmed(policy, problem.picture, film) if film is not None and number <= FILMED else policy
             runs.append(evaluate(watched, env, 1, problem.seed, problem.options, until_sustained=True))
             seconds += policy.plan_seconds

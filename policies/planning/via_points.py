@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from gwm_sim.envs.learned.goals import near
+from gwm_sim.envs.learned.goals import near, turns_of
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.hand import Hand, Hands, robot_points
 from gwm_sim.policies.planning.moves import Moves
+from gwm_sim.policies.planning.prior.examples import Errand, Examples
 
 BESIDE: Final = 4.0  # times what is near enough, from which a thing is reached for or pushed, at most
 SCATTER: Final = 0.36  # times what is near enough, standard deviation of places
@@ -43,16 +44,16 @@ class Way(NamedTuple):
 class Trips(NamedTuple):
     """S orders of places for points of a hand."""
 
-    places: Tensor  # (S, PLACES, D)
-    grips: Tensor  # (S, PLACES), what the gripper does on the way to each
+    places: Tensor  # (S, N, D)
+    grips: Tensor  # (S, N), what the gripper does on the way to each
 
 
 class ViaPoints:
     """Draws such candidates for the robot of one model."""
 
-    def __init__(self, model: WorldModel, moves: Moves) -> None:
-        """Prepare."""
-        self._model, self._moves = model, moves
+    def __init__(self, model: WorldModel, moves: Moves, examples: Examples | None = None) -> None:
+        """Prepare; half of the candidates are by example, where there are any."""
+        self._model, self._moves, self._examples = model, moves, examples
         self._hands = Hands(model, moves)
 
     @property
@@ -78,11 +79,39 @@ class ViaPoints:
             world, done = worlds.select([i]), before[i : i + 1]
             hand = Hand(*(x.cpu() for x in self._hands.find(world, done, block)))
             grips = self._hands.grips(world, done).cpu()
-            point = torch.multinomial(hand.answers.norm(dim=(1, 2)) + 1e-9, count, True, generator=generator)
             own = goal.select([i if goal.rows > 1 else 0])
+            known = self._follow_examples(world, own, hand, grips, steps, block, count // 2)
+            point = torch.multinomial(
+                hand.answers.norm(dim=(1, 2)) + 1e-9, count - len(known), True, generator=generator
+            )
             trips = self._draw(world, own, hand.places, point, bool(grips.any()), generator)
-            rows.append(self._follow(hand, point, trips, grips, steps, block))
+            rows.append(torch.cat((known, self._follow(hand, point, trips, grips, steps, block))))
         return torch.stack(rows).to(worlds.telemetry.device)
+
+    def _follow_examples(
+        self, world: WorldState, goal: Goal, hand: Hand, grips: Tensor, steps: int, block: int, count: int
+    ) -> Tensor:
+        """Moves (S, steps, A) that lead where recordings went to get things done, at most `count`."""
+        nothing = torch.zeros(0, steps, len(grips))
+        if self._examples is None:
+            return nothing
+        things, wanted, ends = self._known(world, goal, hand.places)
+        turns = torch.stack((turns_of(self._model, world.residual)[0].cpu(), self._turns(goal, len(things))), dim=1)
+        shares = (wanted - things).norm(dim=-1) / near(self._model) + (turns[:, 0] - turns[:, 1]).norm(dim=-1)
+        shares = shares / shares.sum().clamp_min(1e-6)
+        point = int(hand.answers.norm(dim=(1, 2)).argmax())
+        found = [nothing]
+        for thing, share in enumerate(shares.tolist()):
+            errand = Errand(thing, point, things[thing], wanted[thing], turns[thing], hand.places[point], ends[point])
+            places, acts = self._examples.paths(errand, grips, steps, block, round(share * count))
+            end = ends[point].expand(len(places), 1, -1)
+            trips = Trips(torch.cat((places, end), dim=1), torch.cat((acts, acts[:, -1:]), dim=1))
+            found.append(self._follow(hand, torch.full((len(places),), point), trips, grips, steps, block))
+        return torch.cat(found)
+
+    def _turns(self, goal: Goal, things: int) -> Tensor:
+        """How things should be turned, (K, 2), 0 where that does not matter."""
+        return torch.zeros(things, 2) if goal.turns is None else goal.turns[0].cpu()
 
     def _draw(
         self, world: WorldState, goal: Goal, hand: Tensor, point: Tensor, grasps: bool, generator: torch.Generator
@@ -166,7 +195,7 @@ class ViaPoints:
             move = torch.minimum(torch.maximum(asked, low), high)
             moves[:, t] = torch.where(grips != 0, trips.grips[number, at, None] * grips, move)
             place = place + block * (answers @ move[..., None])[..., 0]
-            at = (at + (asked == move).all(dim=-1)).clamp_max(PLACES - 1)
+            at = (at + (asked == move).all(dim=-1)).clamp_max(trips.places.shape[1] - 1)
         return moves
 
 

@@ -9,6 +9,7 @@ from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Goal, MpcPolicy, guided_config, searching_config
 from gwm_sim.policies.planning.moves import Moves
+from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.via_points import ViaPoints
 
 STEPS, BLOCK, COUNT = 8, 3, 64
@@ -62,6 +63,28 @@ def test_they_lead_to_where_things_are_and_should_be(model: WorldModel, worlds: 
     assert (closing.float().mean(dim=1) > 0.2).all()
     at_goal = (path - target[:, None, None, 0]).norm(dim=-1).amin(dim=2) < 0.08
     assert (at_goal.float().mean(dim=1) > 0.4).all()
+
+
+def test_the_first_ones_are_by_example(model: WorldModel, worlds: WorldState) -> None:
+    """A recording in which the hand took the red cube along; the same from where it is now, and at most half of all."""
+    frames = 40
+    far = torch.linspace(0, 0.1, frames)
+    telemetry, objects = worlds.telemetry[:1].repeat(frames, 1), worlds.objects[:1].repeat(frames, 1, 1)
+    telemetry[:, 7] += far
+    objects[:, 0, 0] += far
+    states = {"telemetry": telemetry, "objects": objects, "turns": torch.zeros(frames, 2, 2)}
+    states |= {"actions": torch.zeros(frames, 4), "starts": torch.zeros(1, dtype=torch.long)}
+    via = ViaPoints(model, Moves(model), Examples(model, states))
+    target = worlds.objects.clone()
+    target[:, 0, 0] += 0.05
+    actions = via.propose(worlds, Goal(objects=target), BEFORE, STEPS, BLOCK, COUNT, generators())
+    blind = ViaPoints(model, Moves(model)).propose(
+        worlds, Goal(objects=target), BEFORE, STEPS, BLOCK, COUNT, generators()
+    )
+    assert actions.shape == blind.shape and not torch.equal(actions, blind)
+    way = (0.03 * BLOCK * actions[0, :5, :, :3]).sum(dim=1)  # the hand goes on from where it is commanded to be
+    commanded = worlds.telemetry[0, 11:14]
+    assert ((commanded + way)[:, 0] - worlds.telemetry[0, 7] > 0.02).all()
 
 
 def test_what_is_absent_or_does_not_matter_is_left_alone(model: WorldModel, worlds: WorldState) -> None:
