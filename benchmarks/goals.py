@@ -11,7 +11,7 @@ python benchmarks/goals.py --worlds pusht cube --folder runs/own-worlds
 
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, be
 import numpy as np
 import torch
 from program import circumstances, launch, resumed
+from worlds.cloned import ClonedPolicy
 from worlds.rows import FIRST_TEST_SEED, TESTS
 from worlds.true_world import TrueWorld
 
@@ -27,7 +28,7 @@ from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning import Goal, MpcPolicy, searching_config
+from gwm_sim.policies.planning import Examples, Goal, MpcPolicy, searching_config
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 from gwm_sim.policies.worker_pool import WorkerPool
@@ -36,7 +37,7 @@ from gwm_sim.progress import progress
 RESULTS = Path(__file__).resolve().parent / "results/goals"
 FIRST, LAST = 4, 70  # moments of a recording between which a pair lies
 
-System = Literal["search", "search-picture", "hold", "random"]
+System = Literal["search", "search-picture", "search-alone", "clone", "hold", "random"]
 World = Literal["pusht", "cube", "fetch"]
 
 
@@ -46,8 +47,9 @@ class GoalsConfig:
 
     worlds: tuple[World, ...] = ("pusht", "cube")
     """Which worlds, rows of `own_worlds.py`."""
-    systems: tuple[System, ...] = ("search", "search-picture", "hold", "random")
-    """What acts. `search` is told what the robot reports at the goal, beside the picture; `search-picture` is not."""
+    systems: tuple[System, ...] = ("search", "search-picture", "clone", "hold", "random")
+    """What acts. `search` is told what the robot reports at the goal, beside the picture; `search-picture` is not, and
+    `search-alone` does without examples of recordings; `clone` is a policy cloned from these, told as much."""
     ahead: tuple[int, ...] = (25, 50)
     """Steps between start and goal; twice as many to get there."""
     pairs: int = 200
@@ -89,6 +91,8 @@ class Bench:
     def __init__(self, world: World, folder: Path, venvs: Path, search: tuple[str, ...]) -> None:
         torch.set_num_threads(1)
         self.model = WorldModel.load(folder / world / "auto")
+        self.model_folder = folder / world / "auto"
+        self.examples = Examples.beside(self.model, self.model_folder)
         self.search: dict[str, Any] = {name: int(value) for name, _, value in (word.partition("=") for word in search)}
         config = self.model.config
         self.env = TrueWorld(world, config.schema, config.camera, venvs)
@@ -123,8 +127,17 @@ class Bench:
         if system == "random":
             return UniformPolicy(self.env.action_space, seed)
         picture, told = self.env.goal[image_key(self.model.config.camera)], self.env.goal["agent_pos"]
-        goal = Goal.image(self.model, picture, told if system == "search" else None)
-        return MpcPolicy(self.model, goal, config=searching_config(self.model, seed=seed, **self.search))
+        goal = Goal.image(self.model, picture, None if system == "search-picture" else told)
+        if system == "clone":
+            self.clone.ask(goal)
+            return self.clone
+        search = searching_config(self.model, seed=seed, **self.search)
+        return MpcPolicy(self.model, goal, config=search, examples=None if system == "search-alone" else self.examples)
+
+    @cached_property
+    def clone(self) -> ClonedPolicy:
+        """What was cloned from the recordings."""
+        return ClonedPolicy(self.model, self.model_folder)
 
 
 def pairs_of(pool: WorkerPool[Bench], config: GoalsConfig, ahead: int) -> tuple[list[Pair], dict[str, float]]:
@@ -134,8 +147,8 @@ def pairs_of(pool: WorkerPool[Bench], config: GoalsConfig, ahead: int) -> tuple[
     while len(found) < config.pairs:
         seeds, firsts = rng.integers(TESTS, size=config.pairs), rng.integers(FIRST, LAST - ahead, size=config.pairs)
         drawn = [Pair(config.seed + int(seed), int(first), ahead) for seed, first in zip(seeds, firsts, strict=True)]
-        drawn.sort()  # an episode is played once for all of its pairs
-        looks = sorted(pool.run(partial(Bench.look, number=i, pair=pair) for i, pair in enumerate(drawn)))
+        by_episode = sorted(enumerate(drawn), key=lambda job: job[1])  # which is played once for all of its pairs
+        looks = sorted(pool.run(partial(Bench.look, number=i, pair=pair) for i, pair in by_episode))
         found += [(pair, displaced) for _, pair, displaced in looks if displaced is not None]
     found = found[: config.pairs]
     units = found[0][1]
