@@ -292,7 +292,8 @@ def write_states(model: WorldModel, data: TrainingData, out: Path) -> None:
     apart = -(-len(data.telemetry) // STATES)
     lengths = data.lengths[::apart]
     kept = torch.cat([torch.arange(s, s + n) for s, n in zip(data.starts[::apart], lengths, strict=True)])
-    turns = data.residual[kept, c.of_scene :] if c.turns else torch.zeros(len(kept), 2 * c.objects)
+    told = c.turns and data.residual.shape[1]  # without the renderer's phase nobody has read them
+    turns = data.residual[kept, c.of_scene :] if told else torch.zeros(len(kept), 2 * c.objects)
     states = {
         "telemetry": data.telemetry[kept],
         "objects": data.objects[kept],
