@@ -27,6 +27,7 @@ from worlds.true_world import TrueWorld
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
+from gwm_sim.model.checkpoint import STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Examples, Goal, MpcPolicy, searching_config
 from gwm_sim.policies.policy import Policy
@@ -155,17 +156,18 @@ def pairs_of(pool: WorkerPool[Bench], config: GoalsConfig, ahead: int) -> tuple[
     return [pair for pair, _ in found], {unit: float(np.median([by[unit] for _, by in found])) for unit in units}
 
 
-def identity_of(world: World, model_hash: str, config: GoalsConfig) -> dict[str, Any]:
-    """What makes results comparable."""
-    search = list(config.search)
-    return {"world": world, "model_hash": model_hash, "seed": config.seed, "pairs": config.pairs, "search": search}
+def identity_of(world: World, model_hash: str, examples: bool, config: GoalsConfig) -> dict[str, Any]:
+    """What makes results comparable; a model may have examples beside it or not."""
+    told = {"seed": config.seed, "pairs": config.pairs, "search": list(config.search)}
+    return {"world": world, "model_hash": model_hash, "examples": examples} | told
 
 
 def main(config: GoalsConfig) -> None:
     """Do all runs; what a results file holds already is not done again."""
     for world in config.worlds:
-        model = WorldModel.load(config.folder / world / "auto")
-        identity = identity_of(world, model.digest(), config)
+        folder = config.folder / world / "auto"
+        examples = (folder / STATES_FILE).exists()
+        identity = identity_of(world, WorldModel.load(folder).digest(), examples, config)
         path = config.results / f"{world}.json"
         report = resumed(path, identity, {"runs": {}, "displacement": {}})
         venvs = config.venvs or config.folder / "venvs"

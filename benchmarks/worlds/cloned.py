@@ -1,8 +1,8 @@
 """A policy cloned from the recordings of a world, that goes to any goal: what a planner has to beat.
 
 Goal-conditioned behaviour cloning with hindsight: whatever a recording reached later was a goal of what it did before
-(Ding et al., 2019, https://arxiv.org/abs/1906.05838). It reads robot and things as the world model does, and says what
-was done in each half of the actions' range on the way (mean absolute error).
+(Ding et al., 2019, https://arxiv.org/abs/1906.05838). It reads robot and things as the world model does, and learns by
+the mean absolute error of actions.
 """
 
 from pathlib import Path
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from gwm_sim.envs.learned.goals import turns_of
 from gwm_sim.envs.spaces import Observation, picture
+from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.plan_step import ContextWindow
+from gwm_sim.policies.planning.prior.examples import last_frames
 
 WIDTH, BATCH, UPDATES, RATE = 256, 512, 6000, 1e-3
 FARTHEST = 50  # steps that a goal is away, at most
@@ -29,7 +31,13 @@ class ClonedPolicy:
     """Acts toward one goal at a time."""
 
     def __init__(self, model: WorldModel, folder: Path, seed: int = 0) -> None:
-        """Learn from the states that `gwm train` has left in the model's folder."""
+        """Learn from the states that `gwm train` has left in the model's folder.
+
+        Raises:
+            ConfigError: It has left none, as it did before it kept them.
+        """
+        if not (folder / STATES_FILE).exists():
+            raise ConfigError(f"{folder} has no {STATES_FILE} to clone a policy from: train the model anew")
         self.model = model
         torch.manual_seed(seed)
         states = load_file(folder / STATES_FILE)
@@ -76,9 +84,8 @@ class ClonedPolicy:
         return action, window
 
     def _learn(self, flat: Tensor, actions: Tensor, starts: Tensor, generator: torch.Generator) -> None:
-        frames = torch.arange(len(flat))
-        last = torch.cat((starts[1:] - 1, frames[-1:]))[torch.searchsorted(starts, frames, right=True) - 1]
-        usable = frames[frames < last]
+        last = last_frames(starts, len(flat))
+        usable = torch.nonzero(torch.arange(len(flat)) < last).flatten()
         optimiser = torch.optim.AdamW(self._policy.parameters(), RATE, weight_decay=0.01)
         rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, UPDATES)
         for _ in range(UPDATES):
@@ -92,10 +99,7 @@ class ClonedPolicy:
 
     def _act(self, now: Tensor, goal: Tensor) -> Tensor:
         """Actions (B, A) of states (B, D) toward goals."""
-        level, wanted, offset = (
-            (now - self._mean) / self._std,
-            (goal - self._mean) / self._std,
-            (goal - now) / self._std,
-        )
+        level, wanted = (((x - self._mean) / self._std).clamp(-10, 10) for x in (now, goal))
+        offset = wanted - level
         unit = self._policy(torch.cat((level, wanted, offset, (5 * offset).tanh()), dim=1)).tanh()
         return self._middle + unit * self._half

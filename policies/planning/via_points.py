@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from gwm_sim.envs.learned.goals import near, turns_of
+from gwm_sim.envs.learned.goals import near, turned_away, turns_of
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.goals import Goal
@@ -81,9 +81,8 @@ class ViaPoints:
             grips = self._hands.grips(world, done).cpu()
             own = goal.select([i if goal.rows > 1 else 0])
             known = self._follow_examples(world, own, hand, grips, steps, block, count // 2)
-            point = torch.multinomial(
-                hand.answers.norm(dim=(1, 2)) + 1e-9, count - len(known), True, generator=generator
-            )
+            reach = hand.answers.norm(dim=(1, 2)) + 1e-9
+            point = torch.multinomial(reach, count - len(known), replacement=True, generator=generator)
             trips = self._draw(world, own, hand.places, point, bool(grips.any()), generator)
             rows.append(torch.cat((known, self._follow(hand, point, trips, grips, steps, block))))
         return torch.stack(rows).to(worlds.telemetry.device)
@@ -96,22 +95,20 @@ class ViaPoints:
         if self._examples is None:
             return nothing
         things, wanted, ends = self._known(world, goal, hand.places)
-        turns = torch.stack((turns_of(self._model, world.residual)[0].cpu(), self._turns(goal, len(things))), dim=1)
-        shares = (wanted - things).norm(dim=-1) / near(self._model) + (turns[:, 0] - turns[:, 1]).norm(dim=-1)
+        lie = turns_of(self._model, world.residual)[0].cpu()
+        turns = torch.stack((lie, torch.zeros_like(lie) if goal.turns is None else goal.turns[0].cpu()), dim=1)
+        turned = 1 - turned_away(turns[:, 0], turns[:, 1])
+        shares = (wanted - things).norm(dim=-1) / near(self._model) + turned
         shares = shares / shares.sum().clamp_min(1e-6)
         point = int(hand.answers.norm(dim=(1, 2)).argmax())
         found = [nothing]
         for thing, share in enumerate(shares.tolist()):
             errand = Errand(thing, point, things[thing], wanted[thing], turns[thing], hand.places[point], ends[point])
-            places, acts = self._examples.paths(errand, grips, steps, block, round(share * count))
+            places, acts = self._examples.paths(errand, grips, steps, block, int(share * count))
             end = ends[point].expand(len(places), 1, -1)
             trips = Trips(torch.cat((places, end), dim=1), torch.cat((acts, acts[:, -1:]), dim=1))
             found.append(self._follow(hand, torch.full((len(places),), point), trips, grips, steps, block))
         return torch.cat(found)
-
-    def _turns(self, goal: Goal, things: int) -> Tensor:
-        """How things should be turned, (K, 2), 0 where that does not matter."""
-        return torch.zeros(things, 2) if goal.turns is None else goal.turns[0].cpu()
 
     def _draw(
         self, world: WorldState, goal: Goal, hand: Tensor, point: Tensor, grasps: bool, generator: torch.Generator

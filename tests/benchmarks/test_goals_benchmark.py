@@ -89,9 +89,10 @@ def test_pairs_do_not_depend_on_the_order_in_which_they_are_looked_at() -> None:
 
 
 def test_what_was_measured_by_another_search_is_measured_again(tmp_path: Path) -> None:
-    identity = goals.identity_of("pusht", "hash", goals.GoalsConfig())
+    identity = goals.identity_of("pusht", "hash", True, goals.GoalsConfig())
     path = tmp_path / "pusht.json"
     path.write_text(json.dumps({**identity, "runs": {"25/search": {}}}))
     assert resumed(path, identity, {"runs": {}})["runs"]
-    other = goals.identity_of("pusht", "hash", goals.GoalsConfig(search=("horizon=9",)))
-    assert not resumed(path, other, {"runs": {}})["runs"]
+    shorter = goals.identity_of("pusht", "hash", True, goals.GoalsConfig(search=("horizon=9",)))
+    without = goals.identity_of("pusht", "hash", False, goals.GoalsConfig())
+    assert not any(resumed(path, other, {"runs": {}})["runs"] for other in (shorter, without))

@@ -18,12 +18,12 @@ from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import Command
 from gwm_sim.errors import CheckpointError, ConfigError, GwmError
 from gwm_sim.files import exclusive
-from gwm_sim.model.checkpoint import BANK_FILE, STATES_FILE
+from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
-from gwm_sim.training import pipeline, trainer
+from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
 from gwm_sim.training.config import PRESETS, Route, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
@@ -54,23 +54,6 @@ def test_a_run_leaves_a_model_that_loads(tiny_checkpoint: Path) -> None:
         bank.check()
     assert list((tiny_checkpoint / "samples").glob("tokenizer-*.png"))
     assert list((tiny_checkpoint / "samples").glob("rollouts-*.png"))
-
-
-def test_states_of_whole_recordings_stay_with_the_model(
-    tiny_checkpoint: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states = load_file(tiny_checkpoint / STATES_FILE)
-    data = load_training_data([tiny_data])
-    assert torch.equal(states["starts"], data.starts)
-    for name in ("telemetry", "actions", "objects"):
-        assert torch.equal(states[name], getattr(data, name)), name
-    model = WorldModel.load(tiny_checkpoint)
-    data.residual = torch.rand(len(data.telemetry), model.config.dynamics.residual)
-    monkeypatch.setattr(pipeline, "STATES", len(data.telemetry) // 5)
-    pipeline.write_states(model, data, tmp_path / STATES_FILE)
-    every_fifth = load_file(tmp_path / STATES_FILE)
-    assert len(every_fifth["telemetry"]) == len(data.telemetry) / 5
-    assert torch.equal(every_fifth["telemetry"][every_fifth["starts"]], data.telemetry[data.starts[::5]])
 
 
 def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Path, tmp_path: Path) -> None:

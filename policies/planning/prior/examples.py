@@ -47,13 +47,11 @@ class Examples:
         """Take F frames: `telemetry` (F, P), `objects` (F, K, 3), `turns` (F, K, 2), `actions` (F, A), and the first
         frame of each episode, `starts` (E,)."""
         self._near = near(model)
-        telemetry, starts = states["telemetry"].to(model.device), states["starts"]
-        self._hands = robot_points(model, telemetry[None])[0].cpu()  # (F, N, D)
+        self._hands = robot_points(model, states["telemetry"][None].to(model.device))[0].cpu()  # (F, N, D)
         self._things = states["objects"][..., : self._hands.shape[-1]]  # (F, K, D)
         self._turns, self._actions = states["turns"], states["actions"]
-        frames = torch.arange(len(telemetry))
-        last = torch.cat((starts[1:] - 1, frames[-1:]))
-        self._last = last[torch.searchsorted(starts, frames, right=True) - 1]  # (F,), of the same episode
+        self._upright = self._level(self._turns)  # (F, K, D, D)
+        self._last = last_frames(states["starts"], len(self._actions))
 
     def paths(self, errand: Errand, grips: Tensor, lengths: int, block: int, count: int) -> tuple[Tensor, Tensor]:
         """The `count` stretches that are most like an errand.
@@ -102,7 +100,7 @@ class Examples:
         for length in range(block, block * lengths + 1, block):
             ends = torch.minimum(frames + length, self._last)
             unlike.append(self._unlike(errand, ends).masked_fill(frames + length > self._last, torch.inf))
-        least, chosen = torch.stack(unlike).min(dim=0)  # (F,)
+        least, chosen = (torch.stack(unlike) + self._begun_unlike(errand)).nan_to_num(torch.inf, torch.inf).min(dim=0)
         grouped = F.pad(least, (0, -len(least) % APART), value=torch.inf).view(-1, APART)
         least, which = grouped.min(dim=1)
         groups = least.topk(min(count, len(least)), largest=False).indices
@@ -110,38 +108,47 @@ class Examples:
         begins = APART * groups + which[groups]
         return begins, begins + block * (1 + chosen[begins])
 
+    def _begun_unlike(self, errand: Errand) -> Tensor:
+        """How much the hand is elsewhere beside the thing than at the outset of an errand, (F,)."""
+        beside = self._hands[:, errand.point] - self._things[:, errand.thing]
+        wanted = self._level(errand.turns[0]) @ (errand.hand - errand.place)
+        return self._apart(self._upright[:, errand.thing], beside, wanted, BESIDE)
+
     def _unlike(self, errand: Errand, ends: Tensor) -> Tensor:
-        """How much the stretches that lead from each frame to `ends` (F,) differ from an errand, (F,); NaN counts as
-        infinite."""
-        k, n = errand.thing, errand.point
-        thing, hand, turns = self._things[:, k], self._hands[:, n], self._turns[:, k]
-        back, back_end = self._level(turns), self._level(turns[ends])
-        now, then = self._level(errand.turns[:1])[0], self._level(errand.turns[1:])[0]
-
-        def apart(seen: Tensor, wanted: Tensor, unit: float) -> Tensor:
-            return ((seen - wanted) / unit).square().sum(dim=-1)
-
-        def seen(back: Tensor, offset: Tensor) -> Tensor:
-            return torch.einsum("fij,fj->fi", back, offset)
-
-        moved = apart(seen(back, thing[ends] - thing), now @ (errand.target - errand.place), self._near)
-        began = apart(seen(back, hand - thing), now @ (errand.hand - errand.place), BESIDE * self._near)
-        ended = apart(seen(back_end, (hand - thing)[ends]), then @ (errand.end - errand.target), BESIDE * self._near)
-        turned = _between(turns, turns[ends]) - _between(errand.turns[:1], errand.turns[1:])
+        """How much the stretches that lead from each frame to `ends` (F,) differ from an errand in what comes of them,
+        (F,); NaN where something was not there."""
+        k, turns, upright = errand.thing, self._turns[:, errand.thing], self._upright[:, errand.thing]
+        thing, hand = self._things[:, k], self._hands[:, errand.point]
+        now, then = (self._level(turn) for turn in errand.turns)
+        moved = self._apart(upright, thing[ends] - thing, now @ (errand.target - errand.place), 1.0)
+        ended = self._apart(upright[ends], (hand - thing)[ends], then @ (errand.end - errand.target), BESIDE)
+        turned = _between(turns, turns[ends]) - _between(*errand.turns)
         turned = (turned + torch.pi) % (2 * torch.pi) - torch.pi
         told = (turns.norm(dim=-1) > 0) & (errand.turns.norm(dim=-1) > 0).all()
-        off = torch.where(told, torch.rad2deg(turned) / TURNED, 0.0).square()
-        return (moved + off + began + ended).nan_to_num(torch.inf)
+        return moved + ended + torch.where(told, torch.rad2deg(turned) / TURNED, 0.0).square()
+
+    def _apart(self, upright: Tensor, offsets: Tensor, wanted: Tensor, unit: float) -> Tensor:
+        """Squared distances of offsets (F, D), seen from things that matrices (F, D, D) put upright, from the one that
+        is wanted, in so many times what is near enough, (F,)."""
+        seen = torch.einsum("fij,fj->fi", upright, offsets)
+        return ((seen - wanted) / (unit * self._near)).square().sum(dim=-1)
 
     def _level(self, turns: Tensor) -> Tensor:
-        """Matrices that undo turns (F, 2), (F, D, D)."""
+        """Matrices that undo turns (..., 2), (..., D, D)."""
         return self._turned(turns, torch.tensor([1.0, 0.0]).expand_as(turns))
 
     def _turned(self, turns: Tensor, wanted: Tensor) -> Tensor:
-        """Matrices that lead from turns (F, 2) to those that are wanted, (F, D, D): the identity where not told, or in
-        metres, where turns are those in the picture."""
+        """Matrices that lead from turns (..., 2) to those that are wanted, (..., D, D): the identity where not told, or
+        in metres, as turns are those in the picture."""
         across = self._hands.shape[-1]
-        return turned_back(wanted, turns) if across == 2 else torch.eye(across).expand(len(turns), -1, -1)
+        return turned_back(wanted, turns) if across == 2 else torch.eye(across).expand(*turns.shape[:-1], -1, -1)
+
+
+def last_frames(starts: Tensor, count: int) -> Tensor:
+    """The last frame of the episode to which each of so many frames belongs, (count,); episodes begin at `starts`."""
+    frames = torch.arange(count)
+    last = torch.cat((starts[1:] - 1, frames[-1:]))
+    return last[torch.searchsorted(starts, frames, right=True) - 1]
 
 
 def _between(turns: Tensor, others: Tensor) -> Tensor:
