@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from worlds import cloned
 from worlds.cloned import ClonedPolicy
 
+from gwm_sim.envs.spaces import Observation
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import STATES_FILE
 from gwm_sim.model.world_model import WorldModel
@@ -30,7 +31,7 @@ def test_it_goes_to_goals_as_recordings_went_on(tmp_path: Path, monkeypatch: pyt
     save_file(states, tmp_path / STATES_FILE)
     policy = ClonedPolicy(model, tmp_path)
     frame = np.zeros((model.config.tokenizer.height, model.config.tokenizer.width, 3), np.uint8)
-    observation = {"pixels": frame, "agent_pos": np.zeros(c.telemetry, np.float32)}
+    observation: Observation = {"pixels": frame, "agent_pos": np.zeros(c.telemetry, np.float32)}
     for way in (-1.0, 1.0):
         asked = torch.full((1, c.telemetry), torch.nan)
         asked[0, 0] = 0.5 * way
