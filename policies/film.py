@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
+from gwm_sim.envs.learned.goal_pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.envs.learned.starts import split_place
 from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import GUIDE_FILE, Guide
-from gwm_sim.policies.planning.goal_pictures import FAMILIAR, novelty, read_picture
 from gwm_sim.policies.policy import Actions
 from gwm_sim.policies.registry import PolicySpec
 from gwm_sim.policies.rollout import rollout

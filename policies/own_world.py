@@ -14,16 +14,14 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import Episode
-from gwm_sim.data.images import SEEN, fit, part_of
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs import WORLD_ID, is_learned
 from gwm_sim.envs.blocks.spec import TASKS, task_of, world_ids
 from gwm_sim.envs.learned.goals import PictureGoal, judge_goal, read_goal
-from gwm_sim.envs.learned.tasks import FunctionTask, is_function
+from gwm_sim.envs.learned.tasks import FunctionTask, is_function, world_options
 from gwm_sim.envs.tabletop.paired import PairedWorlds, World
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning.goal_pictures import check_pictures, read_picture
 
 
 class OwnWorld:
@@ -73,23 +71,6 @@ def check_task(env_id: str, task: str | None, goal: Path | None) -> str | None:
     return task
 
 
-def world_options(model: WorldModel, name: str, task: str | None, goal: Path | None) -> dict[str, Any]:
-    """Keyword arguments of `GWM-World-v0` for the model `name`.
-
-    Raises:
-        ConfigError: The model does not know that task, or there is no such function or picture.
-    """
-    options: dict[str, Any] = {"model": name}
-    if goal is not None:
-        options["goal"] = goal_picture(model, goal)
-    if task is not None:
-        if not is_function(task) and task not in model.tasks:
-            known = ", ".join(model.tasks) or "none: mark success by `gwm label` and train again"
-            raise ConfigError(f"{model.config.name} knows no --task {task}; the labels of its data are {known}")
-        options["task"] = task
-    return options
-
-
 def check_tasks(model: WorldModel, task: str) -> None:
     """Refuse a model of another world than the blocks'.
 
@@ -101,24 +82,6 @@ def check_tasks(model: WorldModel, task: str) -> None:
             f"--model {model.config.name} knows no task {task}, it learned another world than the blocks': act in that "
             f"by --env {WORLD_ID}, and say what is to be done by --task or --goal"
         )
-
-
-def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
-    """A picture of what is to be reached, at the size of the model's frames.
-
-    Raises:
-        ConfigError: It has other proportions, or the model knows nothing like it.
-    """
-    picture, (height, width) = read_picture(path), (model.config.tokenizer.height, model.config.tokenizer.width)
-    rows, columns = picture.shape[:2]
-    if abs(part_of(picture.shape, (height, width)).stretch((height, width)) - 1) > SEEN:
-        raise ConfigError(
-            f"--goal {path} is {columns} x {rows} px, {model.config.name} sees {width} x {height}: take it with the "
-            "same camera and settings"
-        )
-    fitted = fit(picture, (height, width))
-    check_pictures(model, [path], [fitted])
-    return fitted
 
 
 def scored_worlds(env_id: str, name: str, rows: int, task: str | None, goal: Path | None) -> PairedWorlds | OwnWorld:

@@ -8,6 +8,7 @@ from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.sight import cubes_among, grasped_by_sight
 from gwm_sim.envs.blocks.tasks import TaskState
 from gwm_sim.envs.learned.domain import Domain, Keys
+from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
 
@@ -43,4 +44,4 @@ KEYS: Final[dict[str, Keys]] = {
 }
 """Directions as the front camera sees them: it looks at the robot, so its right is +y and away from it is -x."""
 
-BLOCKS: Final = Domain(spec.PROPERTY_RANGES, spec.PROPERTY_DEFAULTS, believed_state, KEYS)
+BLOCKS: Final = Domain(spec.PROPERTY_RANGES, spec.PROPERTY_DEFAULTS, believed_state, KEYS, (OBJECTS, LATENTS))

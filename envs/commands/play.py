@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
@@ -16,8 +17,10 @@ import pygame
 from gwm_sim.envs import WORLD_ID
 from gwm_sim.envs.controls import Controls
 from gwm_sim.envs.gl import has_display
+from gwm_sim.envs.learned.tasks import world_options
 from gwm_sim.envs.single_env import SingleEnv
 from gwm_sim.errors import ConfigError, MissingDependency
+from gwm_sim.model.world_model import WorldModel
 
 HELP: Final = """\
 space               close the gripper, open it
@@ -27,6 +30,7 @@ escape              leave
 gamepad             sticks move the first four, its buttons are space, tab and backspace"""
 
 RATE: Final = 10.0  # steps per second of an environment that does not say its own
+SHIPPED: Final = "gwm-mini"  # the world model where none is named
 LINE: Final = 18  # height of a line of text [px]
 WIDTH: Final = 320  # least width of the window [px]
 
@@ -39,6 +43,10 @@ class PlayConfig:
     """Environment, learned or physics twin."""
     model: str | None = None
     """Name or folder of a world model, for learned environments; by default the shipped one."""
+    task: str | None = None
+    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME."""
+    goal: Path | None = None
+    """In GWM-World-v0, a picture of what is to be reached, instead of a task."""
     seed: int = 0
     """Seed of the first start; each new start uses the next one."""
     fps: float | None = None
@@ -121,8 +129,16 @@ def require_display() -> None:
 def make(config: PlayConfig) -> gym.Env[Any, Any]:
     """Make the environment without its time limit: the player decides when to begin anew."""
     model: dict[str, Any] = {} if config.model is None else {"model": config.model}
+    asked = config.task is not None or config.goal is not None
+    if config.task is not None and config.goal is not None:
+        raise ConfigError("give either --task or --goal: what is to be done is one of them")
     if config.env.rpartition(":")[2] == WORLD_ID:
         model["time_limit"] = None
+        if asked:
+            name = config.model or SHIPPED
+            model |= world_options(WorldModel.load(name), name, config.task, config.goal)
+    elif asked:
+        raise ConfigError(f"--task and --goal are for {WORLD_ID}, the world of a --model: --env is {config.env}")
     try:
         env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array", max_episode_steps=-1, **model)
     except (gym.error.Error, TypeError, ValueError) as error:

@@ -24,6 +24,7 @@ class Domain(NamedTuple):
     property_defaults: Mapping[str, float] = {}  # where nobody says; others have what was recorded
     task_state: Callable[[WorldModel, WorldState], Any] = _no_tasks  # believed of imagined worlds, indexed by row
     keys: Mapping[str, Keys] = {}  # for actions by name; others have the usual ones
+    readings: tuple[str, ...] = ()  # what is observed instead of pictures; others have `usual_keys`
 
 
 def find_domain(env_id: str) -> Domain:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from gwm_sim.envs.learned.goals import Goals, PictureGoal, Verdict, read_goal
-from gwm_sim.envs.learned.starts import Starts
-from gwm_sim.envs.learned.tasks import NoTask, find_task
+from gwm_sim.envs.learned.goals import Goals, PictureGoal, Verdict, judge_goal, read_goal
+from gwm_sim.envs.learned.starts import SOURCES, Context, Starts
+from gwm_sim.envs.learned.tasks import FunctionTask, NoTask, find_task
 from gwm_sim.envs.spaces import MAX_DEPTH, Observation, depth_key, robot_space
+from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import find_checkpoint
 from gwm_sim.model.state import Segment, WorldState
 from gwm_sim.model.world_model import WorldModel
+
+REDRAWS: Final = 100  # of a start that is solved already
 
 
 class Imagination:
@@ -152,6 +155,39 @@ class Imagination:
             np.array(b, np.float32) for b in (self.model.config.schema.action_low, self.model.config.schema.action_high)
         )
         return Box(low, high, dtype=np.float32)
+
+    def start(
+        self, options: Mapping[str, Any], goal: PictureGoal | None, rngs: Sequence[np.random.Generator]
+    ) -> tuple[list[Context], WorldState]:
+        """Where rows begin by the reset options, each with its own generator, and their states. Initial states in which
+        the goal or function is fulfilled already are drawn anew, as labels leave them out; starts that are given stay.
+
+        Raises:
+            ConfigError: It is fulfilled in all that were drawn.
+        """
+        found = [self.starts.resolve(options, rng) for rng in rngs]
+        state = self.begin([read for _, read in found], rngs)
+        if SOURCES & options.keys() or (goal is None and not isinstance(self._judge, FunctionTask)):
+            return [context for context, _ in found], state
+        for _ in range(REDRAWS):
+            solved = np.flatnonzero(self._solved(state, goal)).tolist()
+            if not solved:
+                return [context for context, _ in found], state
+            again = [self.starts.resolve(options, rngs[row]) for row in solved]
+            for row, start in zip(solved, again, strict=True):
+                found[row] = start
+            fresh = self.begin([read for _, read in again], [rngs[row] for row in solved])
+            state.assign(torch.tensor(solved), fresh)
+        raise ConfigError(
+            f"what is to be done is fulfilled in each of {REDRAWS} start states of {self.model.config.name}: ask for "
+            "something else, or give a start by the reset options"
+        )
+
+    def _solved(self, state: WorldState, goal: PictureGoal | None) -> NDArray[np.bool_]:
+        """Whether worlds are where they should be, (n,)."""
+        if goal is None:
+            return self._judge.judge(self.model, state)[1]
+        return judge_goal(self.model, state.codes, state.objects, state.residual, goal)[1].cpu().numpy()
 
     def begin(self, read: Sequence[Segment], rngs: Sequence[np.random.Generator]) -> WorldState:
         """States of rows that begin from latents read before, grouped by length of context; each row's own generator

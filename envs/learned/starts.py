@@ -24,6 +24,8 @@ from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.protocol import CONTEXT
 
 OPTIONS: Final = ("bank", "episode", "step", "frames", "telemetry", "actions", "properties")
+SOURCES: Final = frozenset({"bank", "episode", "frames"})
+"""Options that give a start, where otherwise one is drawn."""
 NEEDS: Final = {"step": "episode", "telemetry": "frames", "actions": "frames", "frames": "telemetry"}
 SLACK: Final = 0.5  # how far outside the data a property may lie: the model takes it for the nearest that it knows
 
@@ -73,7 +75,7 @@ class Starts:
             raise ValueError(
                 f"Unknown reset options {sorted(unknown)}; a learned world takes {', '.join(OPTIONS)}, goal"
             )
-        sources = [name for name in ("bank", "episode", "frames") if name in options]
+        sources = sorted(SOURCES & options.keys())
         if len(sources) > 1:
             raise ValueError(f"Reset options {sources} exclude each other: give one start")
         for name, companion in NEEDS.items():

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gwm_sim.envs.learned.goal_pictures import goal_picture
 from gwm_sim.envs.learned.goals import Verdict
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.state import WorldState
@@ -178,3 +179,20 @@ def find_task(model: WorldModel, task: str | None) -> Task:
             "FILE.py:NAME, or a goal image"
         )
     return NoTask()
+
+
+def world_options(model: WorldModel, name: str, task: str | None, goal: Path | None) -> dict[str, Any]:
+    """Keyword arguments of `GWM-World-v0` for the model `name`.
+
+    Raises:
+        ConfigError: The model does not know that task, or there is no such function or picture.
+    """
+    options: dict[str, Any] = {"model": name}
+    if goal is not None:
+        options["goal"] = goal_picture(model, goal)
+    if task is not None:
+        if not is_function(task) and task not in model.tasks:
+            known = ", ".join(model.tasks) or "none: mark success by `gwm label` and train again"
+            raise ConfigError(f"{model.config.name} knows no --task {task}; the labels of its data are {known}")
+        options["task"] = task
+    return options

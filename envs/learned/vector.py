@@ -123,10 +123,9 @@ class LearnedVectorEnv(VectorWorld):
     @torch.inference_mode()  # what lives here is never differentiated, and copies that leave are as any tensor
     def _reset_rows(self, rows: Rows, options: Options) -> None:
         rest, goal = self._imagination.split(options)
-        resolved = [self._imagination.starts.resolve(rest, self._rngs[row]) for row in rows]
+        contexts, fresh = self._imagination.start(rest, goal, [self._rngs[row] for row in rows])
         self._imagination.goals.set(rows.tolist(), goal)
-        fresh = self._imagination.begin([read for _, read in resolved], [self._rngs[row] for row in rows])
-        frames = np.stack([context.frames[-1] for context, _ in resolved])
+        frames = np.stack([context.frames[-1] for context in contexts])
         if len(rows) == self.num_envs:
             self._imagination.state, self._pixels = fresh, frames
         else:

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, read_frames, state_space
+from gwm_sim.envs.learned.domain import find_domain
+from gwm_sim.envs.learned.observations import read_frames, state_space, usual_keys
 from gwm_sim.envs.single_env import AnyVector, SingleWrapper
 from gwm_sim.envs.spaces import Observation, image_key
 from gwm_sim.envs.vector_world import VectorStep
@@ -27,23 +28,26 @@ class VectorLatentObservation(VectorWrapper):
     In the twin that takes one encoding per step for all rows, final observations included, in a learned world nothing.
     """
 
-    def __init__(self, env: AnyVector, keys: Sequence[str] = (OBJECTS, LATENTS), model: Model = "gwm-mini") -> None:
+    def __init__(self, env: AnyVector, keys: Sequence[str] | None = None, model: Model = "gwm-mini") -> None:
         """Wrap `env`.
 
         Args:
             env: An environment with the pictures that the model was trained on, or a learned one.
-            keys: What to observe.
+            keys: What to observe; None for what the domain of the model says, or else `usual_keys`.
             model: What reads the pictures; a learned world is read by its own model.
         """
         super().__init__(env)
-        self._keys = tuple(keys)
         self._model: WorldModel | None = None
         unwrapped: Any = env.unwrapped
-        if hasattr(unwrapped, "observe_state"):
-            unwrapped.observe_state(keys)
-        else:
+        imagined = hasattr(unwrapped, "observe_state")
+        if not imagined:
             self._model = _fitting(model, env.single_observation_space)
-            self.single_observation_space = state_space(self._model, env.single_observation_space, keys)
+        domain = find_domain(self.reader.config.schema.env_id)
+        self._keys = (domain.readings or usual_keys(self.reader)) if keys is None else tuple(keys)
+        if imagined:
+            unwrapped.observe_state(self._keys)
+        else:
+            self.single_observation_space = state_space(self.reader, env.single_observation_space, self._keys)
             self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     @property

@@ -15,6 +15,7 @@ from rich.console import Console
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.envs.blocks.spec import task_of
+from gwm_sim.envs.learned.goal_pictures import Picture
 from gwm_sim.envs.learned.tasks import is_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
@@ -30,7 +31,6 @@ from gwm_sim.policies.planning import (
     learn_guide,
     searching_config,
 )
-from gwm_sim.policies.planning.goal_pictures import Picture
 from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.planning.problems import (
     Problem,

@@ -17,18 +17,18 @@ from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.views import main_view
 from gwm_sim.envs import WORLD_ID, is_learned
 from gwm_sim.envs.blocks.spec import ACTION_NAMES, TASKS, TELEMETRY_NAMES, is_twin, task_of
+from gwm_sim.envs.learned.goal_pictures import Picture, check_pictures, fit_goals, read_picture
 from gwm_sim.envs.spaces import image_key
 from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet
 from gwm_sim.model.world_model import WorldModel, check_fit
 from gwm_sim.policies.evaluation import Evaluation, evaluate
-from gwm_sim.policies.planning.goal_pictures import Picture, check_pictures, fit_goals, read_goal, read_picture
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.mpc import MpcPolicy
 from gwm_sim.policies.planning.plan_step import MpcConfig
 from gwm_sim.policies.planning.prior.examples import Examples
-from gwm_sim.policies.planning.prior.guide import Guide
+from gwm_sim.policies.planning.prior.guide import Guide, read_goal
 from gwm_sim.policies.policy import Observation, State
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT

@@ -9,12 +9,13 @@ import gymnasium as gym
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import is_twin, task_of
+from gwm_sim.envs.learned.tasks import world_options
 from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import Evaluation, evaluate
-from gwm_sim.policies.own_world import check_task, check_tasks, world_options
+from gwm_sim.policies.own_world import check_task, check_tasks
 from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.progress import progress

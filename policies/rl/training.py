@@ -23,12 +23,13 @@ import gwm_sim
 from gwm_sim.envs import wrappers
 from gwm_sim.envs.blocks.spec import is_twin, task_of
 from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, usual_keys
+from gwm_sim.envs.learned.tasks import world_options
 from gwm_sim.envs.tabletop.paired import PairedWorlds, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive, keeping
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.evaluation import evaluate
-from gwm_sim.policies.own_world import OwnWorld, check_task, check_tasks, scored_worlds, world_options
+from gwm_sim.policies.own_world import OwnWorld, check_task, check_tasks, scored_worlds
 from gwm_sim.policies.registry import make_policy
 from gwm_sim.policies.rl.agents import (
     CONFIG_FILE,

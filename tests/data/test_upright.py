@@ -16,8 +16,8 @@ from gwm_sim.data.formats import open_source
 from gwm_sim.data.images import decode_levels, decode_picture
 from gwm_sim.data.pictures.upright import AS_IT_IS, turn_of_file
 from gwm_sim.data.pictures.videos import frames
+from gwm_sim.envs.learned.goal_pictures import read_picture
 from gwm_sim.policies.live.camera import OpenCVSource
-from gwm_sim.policies.planning.goal_pictures import read_picture
 
 ORIENTATIONS = range(1, 9)
 PICTURE = make_pictures(0, 1)[0]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gwm_sim.envs.learned.goals import NEAR, PictureGoal, near, read_goal, things_there, turns_of
-from gwm_sim.envs.learned.vector import LearnedVectorEnv
+from gwm_sim.envs.learned.vector import LearnedEnv, LearnedVectorEnv
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 
@@ -88,7 +88,7 @@ def test_a_function_that_is_not_there_is_refused(
 
 
 def test_a_function_may_do_with_its_numbers_as_it_likes(tiny_checkpoint: Path, write: Write) -> None:
-    task = write("telemetry['ee_z'] += 5; objects['red'] -= 1; return telemetry['ee_z'] > 4")
+    task = write("telemetry['ee_z'] += 5; objects['red'] -= 1; return telemetry['ee_z'] > 9")
     env, other = (gym.make("GWM-World-v0", model=tiny_checkpoint, task=name) for name in (task, "stack"))
     seen, theirs = (world.reset(seed=0)[0]["agent_pos"] for world in (env, other))
     np.testing.assert_array_equal(seen, theirs)
@@ -157,6 +157,36 @@ def test_a_world_is_where_its_own_picture_shows_it(tiny_checkpoint: Path, model:
     assert infos["success"].all()
     reward, _ = envs._imagination.judge()
     np.testing.assert_allclose(reward, 0, atol=1e-3)
+
+
+def test_starts_that_are_solved_already_are_drawn_anew(
+    tiny_checkpoint: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As labels leave them out; a start that is asked for stays."""
+    plain = LearnedVectorEnv(1, task="stack", model=tiny_checkpoint)
+    heights = [plain.reset(options={"bank": k})[0]["agent_pos"][0, 9] for k in range(len(plain._imagination.starts))]
+    solved = int(np.argmax(heights))
+    task = write(f"return telemetry['ee_z'] > {np.median(heights)}")
+    envs, single = LearnedVectorEnv(8, task=task, model=tiny_checkpoint), LearnedEnv(task=task, model=tiny_checkpoint)
+    observation, infos = envs.reset(seed=5)
+    assert not infos["success"].any()
+    np.testing.assert_array_equal(observation["agent_pos"][3], single.reset(seed=8)[0]["agent_pos"])
+    assert single.reset(options={"bank": solved})[1]["success"]
+    never = LearnedVectorEnv(2, task=write("return telemetry['ee_z'] > -9"), model=tiny_checkpoint)
+    with pytest.raises(ConfigError, match="fulfilled in each of 100 start states of tiny"):
+        never.reset(seed=0)
+
+
+def test_starts_that_show_the_goal_already_are_drawn_anew(
+    tiny_checkpoint: Path, model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model.renderer is not None
+    envs = LearnedVectorEnv(4, model=tiny_checkpoint, goal=model.renderer.exemplar_frames[3].numpy())
+    judged = iter(([True, False, True, False], [False] * 4))
+    monkeypatch.setattr(envs._imagination, "_solved", lambda *_: np.array(next(judged)))
+    other = LearnedVectorEnv(4, task="stack", model=tiny_checkpoint)
+    drawn, before = (world.reset(seed=0)[0]["agent_pos"] for world in (envs, other))
+    assert (drawn == before).all(axis=1).tolist() == [False, True, False, True]
 
 
 def test_rows_have_goals_of_their_own(tiny_checkpoint: Path, model: WorldModel) -> None:

@@ -97,6 +97,32 @@ def test_drives_the_learned_world_past_its_time_limit(tiny_checkpoint: Path) -> 
     assert "uncertainty " in player.captions[-1]
 
 
+def test_shows_whether_what_is_to_be_done_is_done(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text("def done(told, things): return told['ee_z'] * 0 + 0.25, told['ee_z'] > 9\n")
+    env = make(PlayConfig("GWM-World-v0", str(tiny_checkpoint), task=f"{tmp_path / 'task.py'}:done"))
+    player = Player(env, {2: [(pygame.KEYDOWN, pygame.K_ESCAPE)]})
+    try:
+        play(player, fps=FAST)
+    finally:
+        env.close()
+        pygame.quit()
+    assert "reward 0.25 | no success" in player.captions[-1]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (PlayConfig("GWM-BlockStack-v0", goal=Path("goal.png")), "--task and --goal are for GWM-World-v0"),
+        (PlayConfig("GWM-World-v0", task="pour"), "gwm-mini knows no --task pour; the labels of its data are reach"),
+        (PlayConfig("GWM-World-v0", goal=Path("nowhere.png")), "--goal nowhere.png cannot be read"),
+        (PlayConfig("GWM-World-v0", task="stack", goal=Path("goal.png")), "give either --task or --goal"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(config: PlayConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(config)
+
+
 @pytest.mark.parametrize(("env", "model"), [("NoSuchEnv-v0", None), ("MuJoCo-BlockStack-v0", "gwm-mini")])
 def test_impossible_environments_are_refused(env: str, model: str | None) -> None:
     with pytest.raises(ConfigError, match=f"--env {env} cannot be made"):

@@ -13,9 +13,10 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from gwm_sim.envs import wrappers
+from gwm_sim.envs.learned.domain import Domain
 from gwm_sim.envs.learned.imagination import Imagination
-from gwm_sim.envs.learned.observations import LATENTS, OBJECTS
-from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation
+from gwm_sim.envs.learned.observations import LATENTS, OBJECTS, TURNS
+from gwm_sim.envs.wrappers import LatentObservation, VectorLatentObservation, latent_observation
 from gwm_sim.envs.wrappers.uncertainty_penalty import last_uncertainty
 from gwm_sim.model.world_model import WorldModel
 
@@ -112,6 +113,25 @@ def test_final_observations_are_read_too(world: str, tiny_checkpoint: Path) -> N
 def test_single_environments_keep_the_contract(tiny_checkpoint: Path) -> None:
     env = gym.make("GWM-BlockReach-v0", model=tiny_checkpoint, disable_env_checker=True)
     check_env(LatentObservation(env, keys=(OBJECTS,)).unwrapped, skip_render_check=True)
+
+
+def observed(env: gym.Env[Any, Any]) -> set[str]:
+    """Keys of its observation space."""
+    space = env.observation_space
+    assert isinstance(space, gym.spaces.Dict)
+    return set(space)
+
+
+def test_what_is_observed_where_nobody_says_is_what_the_model_knows(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a recipe without keys asks for it, also by rl_zoo3: of one's own world neither all nor what it lacks."""
+    known = observed(LatentObservation(make_single("GWM", tiny_checkpoint)))
+    assert known == {"agent_pos", OBJECTS, LATENTS}
+    monkeypatch.setattr(latent_observation, "find_domain", lambda env_id: Domain())
+    own = LatentObservation(make_single("GWM", tiny_checkpoint))
+    assert observed(own) == {"agent_pos", OBJECTS, TURNS}
+    assert own.reset(seed=0)[0].keys() == observed(own)
 
 
 def test_unknown_and_missing_readings_are_refused(tiny_checkpoint: Path) -> None:

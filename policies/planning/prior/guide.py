@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -130,7 +129,10 @@ class Guide:
         now = PhysicalState(world.telemetry, world.objects)
         with threads_for(len(world) * self._work):
             actions = self.policy(now, world.previous_telemetry, wanted(goal, now)).actions
-        padded = F.pad(actions, (0, 0, 0, max(0, steps * block - actions.shape[1])))  # zeros beyond what it proposes
+        still = torch.zeros_like(actions[:, -1:])  # beyond what it proposes, and for targets the last place again
+        going = [command.action for command in self.model.config.control.targets]
+        still[..., going] = actions[:, -1:, going]
+        padded = torch.cat((actions, still.expand(-1, max(0, steps * block - actions.shape[1]), -1)), dim=1)
         return padded[:, : steps * block].unflatten(1, (steps, block)).mean(dim=2)
 
     def distance(self, rollout: Rollout, actions: Tensor, goal: Goal) -> Tensor:
@@ -220,3 +222,10 @@ def wanted(goal: Goal, like: PhysicalState) -> PhysicalState:
         torch.full_like(like.telemetry, torch.nan) if goal.telemetry is None else goal.telemetry,
         torch.full_like(like.objects, torch.nan) if goal.objects is None else goal.objects,
     )
+
+
+def read_goal(
+    model: WorldModel, guide: Guide | None, picture: NDArray[np.uint8], telemetry: NDArray[np.float32] | None = None
+) -> Goal:
+    """What a goal picture asks for: positions where there is a guide that reads them, else the picture as a whole."""
+    return Goal.image(model, picture, telemetry) if guide is None else guide.goal(picture, telemetry)

@@ -115,13 +115,21 @@ def test_goals_of_recordings_are_planned_for_in_their_own_world(
     assert near["episodes"] <= 2
 
 
-def test_a_world_of_ones_own_is_planned_in_for_a_label_or_a_function(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_world_of_ones_own_is_planned_in_for_a_label_or_a_function(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert plan_in(tiny_checkpoint, tmp_path / "a.json", "--task", "stack")["episodes"] == 2
-    (tmp_path / "task.py").write_text("def low(telemetry, objects):\n    return telemetry['ee_z'] < 9\n")
+    rules = tmp_path / "task.py"
+    rules.write_text(
+        "def under_the_bench(telemetry, objects):\n    return telemetry['ee_z'] < -9\n"
+        "def in_the_room(telemetry, objects):\n    return telemetry['ee_z'] < 9\n"
+    )
     film = tmp_path / "film.mp4"
-    task = f"{tmp_path / 'task.py'}:low"
-    numbers = plan_in(tiny_checkpoint, tmp_path / "b.json", "--task", task, "--video", str(film))
-    assert numbers["success_rate"] == 1.0 and film.exists()
+    numbers = plan_in(tiny_checkpoint, tmp_path / "b.json", "--task", f"{rules}:under_the_bench", "--video", str(film))
+    assert numbers["success_rate"] == 0.0 and film.exists()
+    words = ["plan", *QUICKLY, "--model", str(tiny_checkpoint), "--task", f"{rules}:in_the_room"]
+    assert main(words) == 2
+    assert "is fulfilled in each of 100 start states" in capsys.readouterr().err
 
 
 def test_a_plan_for_a_picture_goes_to_what_is_to_be_moved(tiny_checkpoint: Path) -> None:

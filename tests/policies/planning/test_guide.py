@@ -11,6 +11,7 @@ from recordings import make_schema
 from torch import Tensor
 from tracked import write_tracked
 
+from gwm_sim.data.schema import Command
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
@@ -108,6 +109,16 @@ def test_proposals_are_within_the_bounds_of_the_actions(model: WorldModel) -> No
         assert actions.shape == (3, steps, ACTIONS)
         assert (actions.abs() <= torch.tensor(SCHEMA.action_high) + 1e-6).all()
     assert not guide.propose(world, far.select([0, 1, 2]), 7)[:, 4:].any()  # beyond its chunk it holds
+
+
+def test_beyond_its_proposals_a_target_stays_where_it_is(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero would be a place, and far away."""
+    commands = (Command(telemetry=3, action=0, scale=1.0, measured=0, absolute=True),)
+    monkeypatch.setattr(model, "config", replace(model.config, schema=replace(SCHEMA, commands=commands)))
+    guide, world = make_guide(model), model.encode(*make_context(model, 3, 2))
+    actions = guide.propose(world, Goal.positions(model, effector=(0.9, 0.9, 0.9)).select([0, 1, 2]), 7)
+    assert actions[:, 3, 0].any() and (actions[:, 4:, 0] == actions[:, 3:4, 0]).all()
+    assert not actions[:, 4:, 1:].any()
 
 
 def test_posture_is_end_effector_and_gripper_or_everything() -> None:

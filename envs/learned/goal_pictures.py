@@ -1,4 +1,4 @@
-"""Goal pictures: read them, bring them to the model's size, and refuse those that another camera took."""
+"""Goal pictures in files: read them, bring them to the model's size, and refuse those that another camera took."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwm_sim.data.images import decode_picture, fit
+from gwm_sim.data.images import SEEN, decode_picture, fit, part_of
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning.goals import Goal
-from gwm_sim.policies.planning.prior.guide import Guide
 
 Picture = NDArray[np.uint8]
 
@@ -87,11 +85,22 @@ def check_pictures(
             )
 
 
-def read_goal(
-    model: WorldModel, guide: Guide | None, picture: Picture, telemetry: NDArray[np.float32] | None = None
-) -> Goal:
-    """What a goal picture asks for: positions where there is a guide that reads them, else the picture as a whole."""
-    return Goal.image(model, picture, telemetry) if guide is None else guide.goal(picture, telemetry)
+def goal_picture(model: WorldModel, path: Path) -> NDArray[np.uint8]:
+    """A picture of what is to be reached, at the size of the model's frames.
+
+    Raises:
+        ConfigError: It has other proportions, or the model knows nothing like it.
+    """
+    picture, (height, width) = read_picture(path), (model.config.tokenizer.height, model.config.tokenizer.width)
+    rows, columns = picture.shape[:2]
+    if abs(part_of(picture.shape, (height, width)).stretch((height, width)) - 1) > SEEN:
+        raise ConfigError(
+            f"--goal {path} is {columns} x {rows} px, {model.config.name} sees {width} x {height}: take it with the "
+            "same camera and settings"
+        )
+    fitted = fit(picture, (height, width))
+    check_pictures(model, [path], [fitted])
+    return fitted
 
 
 @torch.inference_mode()
