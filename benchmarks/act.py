@@ -2,12 +2,13 @@
 
 Runs in the environment of the world, see benchmarks/README.md, and needs numpy, h5py and tyro beside it. Lines are
 
-    {"do": "play", "seed": S}                       act the recorded episode out; answers how many moments it has
-    {"do": "begin", "first": F, "goal": G}          go to its moment F, to get to where things are at its moment G
+    {"do": "play", "seed": S, "most": N}            act an episode out, at most N moments of it; answers how many
+    {"do": "aim", "goal": G}                        want things to be where they are at its moment G, from now on
+    {"do": "begin", "first": F}                     go to its moment F
     {"do": "step", "action": [...]}                 act for a step
 
-The two last answer `frame` (base64 of the raw pixels), `shape`, `telemetry` and `reached`; `begin` says of the goal
-the same, how far things are `displaced` there, and whether that `counts`.
+The three last answer `frame` (base64 of the raw pixels), `shape`, `telemetry` and `reached`; `begin` says beside it how
+far things are `displaced` at the goal, and whether that `counts`.
 """
 
 import base64
@@ -16,6 +17,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -39,24 +41,26 @@ class Server:
         self._poses: list[Any] = []
         self._goal: Any = None
 
-    def play(self, seed: int) -> dict[str, Any]:
+    def play(self, seed: int, most: int | None) -> dict[str, Any]:
         """Act an episode out, and keep its moments."""
         self._moments, self._poses = [], []
-        for _ in self._stage.play(seed):
+        for _ in islice(self._stage.play(seed), most):
             self._stage.telemetry()  # which may count turns
             self._moments.append(self._stage.save())
             self._poses.append(self._stage.pose())
         return {"moments": len(self._moments)}
 
-    def begin(self, first: int, goal: int) -> dict[str, Any]:
-        """Look at the goal, and go to the start."""
-        start, self._goal = self._poses[first], self._poses[goal]
-        displaced = self._stage.displaced(start, self._goal)
+    def aim(self, goal: int) -> dict[str, Any]:
+        """Look at the goal of this episode and of those to come."""
+        self._goal = self._poses[goal]
         self._stage.restore(self._moments[goal])
-        wanted = self._look()
+        return self._look()
+
+    def begin(self, first: int) -> dict[str, Any]:
+        """Go to the start."""
+        displaced = self._stage.displaced(self._poses[first], self._goal)
         self._stage.restore(self._moments[first])
-        told = {"displaced": displaced, "counts": self._stage.counts(displaced), "goal": wanted}
-        return self._look() | told
+        return self._look() | {"displaced": displaced, "counts": self._stage.counts(displaced)}
 
     def step(self, action: list[float]) -> dict[str, Any]:
         """Act for a step."""

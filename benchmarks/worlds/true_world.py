@@ -20,8 +20,8 @@ from worlds.rows import HERE, environment
 class TrueWorld(gym.Env[Observation, Array]):
     """Starts where a recorded episode was at some moment, and wants to be where it was later.
 
-    `info["success"]` is the world's own rule. The episode is the seed's; where it starts is asked for by the options
-    `first` and `goal`, moments of it.
+    `info["success"]` is the world's own rule. The episode is the seed's; where it starts and what it wants is asked for
+    by the options `first` and `goal`, moments of it. Without the latter it wants what it was told by `aim`.
     """
 
     goal: Observation
@@ -36,7 +36,7 @@ class TrueWorld(gym.Env[Observation, Array]):
         self._schema, self._camera = schema, camera
         low, high = (np.array(side, np.float32) for side in (schema.action_low, schema.action_high))
         self.action_space: gym.spaces.Box = gym.spaces.Box(low, high)
-        self._episode: int | None = None
+        self._episode: tuple[int, int | None] | None = None
         self._process = subprocess.Popen(
             [environment(venvs, world), HERE / "act.py", world],
             stdin=subprocess.PIPE,
@@ -45,18 +45,26 @@ class TrueWorld(gym.Env[Observation, Array]):
             env={"MUJOCO_GL": "egl", "PYTHONWARNINGS": "ignore", **os.environ},
         )
 
-    def play(self, seed: int) -> int:
-        """Act an episode out, if that is not the last one; return how many moments it has."""
-        if seed != self._episode:
-            self._moments, self._episode = int(self._ask("play", seed=seed)["moments"]), seed
+    def play(self, seed: int, most: int | None = None) -> int:
+        """Act an episode out, up to so many moments, if that is not the last one; return how many it has."""
+        if (seed, most) != self._episode:
+            self._moments, self._episode = int(self._ask("play", seed=seed, most=most)["moments"]), (seed, most)
         return self._moments
+
+    def aim(self, seed: int, goal: int) -> None:
+        """Want to be where the episode of a seed was at a moment, whatever episode comes next."""
+        self.play(seed)
+        self.goal = self._seen(self._ask("aim", goal=goal))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Go to a moment of the episode of a seed."""
         assert seed is not None and options is not None
-        self.play(seed)
-        told = self._ask("begin", first=options["first"], goal=options["goal"])
-        self.goal, self.displaced, self.counts = self._seen(told["goal"]), told["displaced"], told["counts"]
+        if "goal" in options:
+            self.aim(seed, options["goal"])
+        else:
+            self.play(seed, options["first"] + 1)
+        told = self._ask("begin", first=options["first"])
+        self.displaced, self.counts = told["displaced"], told["counts"]
         return self._seen(told), {"success": told["reached"]}
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:

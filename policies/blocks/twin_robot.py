@@ -17,12 +17,12 @@ from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.policies.live.camera import Picture
+from gwm_sim.policies.live.env_robot import noisy
 from gwm_sim.policies.live.robots import SimulatedRobot
 from gwm_sim.policies.live.timing import Schedule
 from gwm_sim.protocol import FIRST_EVALUATION_SEED, SustainedSuccess
 
 FRAME_RATE: Final = 15.0  # of its camera [Hz]
-NOISE: Final = 0.5  # of its camera, standard deviation [grey levels]: no real sensor gives the same picture twice
 
 Positions = NDArray[np.float64]
 
@@ -96,8 +96,7 @@ class TwinCamera:
         if self._drawn is None or not np.array_equal(positions, self._drawn[0]):  # drawing takes most of the time
             self._drawn = positions, self._renderer.frame(positions, self._name)
         frame = self._drawn[1]
-        noisy = frame + self._rng.normal(0.0, NOISE, frame.shape)
-        return np.asarray(noisy.round().clip(0, 255), np.uint8)
+        return noisy(frame, self._rng)
 
     def close(self) -> None:
         """Free the graphics context, which belongs to the thread that reads."""

@@ -15,19 +15,20 @@ import numpy as np
 from rich.console import Console
 
 from gwm_sim.data.images import fit
+from gwm_sim.data.schema import Schema
+from gwm_sim.envs.learned.goal_pictures import check_pictures, fit_goals, read_picture
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
-from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.camera import Camera, FrameSource, Freshness, Picture, open_source
 from gwm_sim.policies.live.loop import LiveLoop, LoopConfig, Report, RunOptions
-from gwm_sim.policies.live.model_planner import ModelPlanner
+from gwm_sim.policies.live.model_planner import ModelPlanner, lead_of, live_config
 from gwm_sim.policies.live.recorder import LiveRecorder, check_vacant, live_schema
 from gwm_sim.policies.live.robots import Robot, connect, make_robot
-from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, touched
-from gwm_sim.policies.planning import Guide, MpcConfig, Progress, guided_config
-from gwm_sim.policies.planning.goal_pictures import check_pictures, fit_goals, read_goal, read_picture
+from gwm_sim.policies.live.safety import DeadMan, Limits, check_hold, declare, touched
+from gwm_sim.policies.planning import Examples, Guide, Progress
 from gwm_sim.policies.planning.moves import Moves
+from gwm_sim.policies.planning.prior.guide import read_goal
 
 OWN_CAMERA = "robot"
 SPACE_BAR = "space"
@@ -42,9 +43,9 @@ class RunConfig(RunOptions):
     goal: tuple[Path, ...]
     """Pictures of what the camera should see, one after the other."""
     robot: str = "null"
-    """null, mujoco, or a plug-in."""
+    """null, mujoco, gym (an environment of yours), or a plug-in."""
     robot_options: tuple[str, ...] = ()
-    """NAME=VALUE for the robot, such as seed=300000 task=grasp for mujoco."""
+    """NAME=VALUE for the robot, such as seed=300000 task=grasp for mujoco, env=my_package:MyEnv-v0 for gym."""
     model: str = "gwm-mini"
     """Name or folder of a world model."""
     rate: float | None = None
@@ -54,6 +55,8 @@ class RunConfig(RunOptions):
     again and again."""
     speed: float = 1.0
     """Largest action, as a share of the model's."""
+    zero_holds: tuple[str, ...] = ()
+    """Names of actions of which you know that zero holds the robot still, where the model's data do not say so."""
     workspace: tuple[str, ...] = ()
     """NAME=LOW:HIGH narrows the box of a commanded quantity, such as cmd_z=0.05:0.25."""
     record: Path | None = None
@@ -83,8 +86,9 @@ def main(config: RunConfig) -> int:
     pictures = [read_picture(path) for path in config.goal]
     model = WorldModel.load(config.model)
     world = model.config
-    loop_config = loop_options(config, world)
-    limits = Limits.of(world.control, config.speed, workspace, Moves(model).steps)
+    control = declare(world.control, config.zero_holds)
+    loop_config = loop_options(config, world.name, control)
+    limits = Limits.of(control, config.speed, workspace, Moves(model).steps)
     robot = make_robot(config.robot, world, config.robot_options)
     with ExitStack() as stack:
         source = find_source(config, robot)
@@ -95,14 +99,14 @@ def main(config: RunConfig) -> int:
         goals = fit_goals(config.goal, pictures, seen, size)
         if config.check_pictures:
             check_pictures(model, config.goal, goals, fit(seen, size), "--no-check_pictures")
-        planner = make_planner(model, goals, config)
+        planner = make_planner(model, goals, config, loop_config.rate)
         connect(robot, config.robot)
         stack.callback(robot.disconnect)
         recorder = LiveRecorder() if config.record else None
         dead_man = None
         if config.dead_man is not None:
             dead_man = DeadMan(None if config.dead_man == SPACE_BAR else touched(Path(config.dead_man)))
-        loop = LiveLoop(camera, robot, planner, world.control, size, loop_config, limits, dead_man, recorder)
+        loop = LiveLoop(camera, robot, planner, control, size, loop_config, limits, dead_man, recorder)
         show = None
         if config.preview:
             from gwm_sim.policies.live.preview import Preview  # late: pygame is an extra
@@ -138,17 +142,18 @@ def check_options(config: RunConfig) -> None:
         check_vacant(config.record)
 
 
-def loop_options(config: RunConfig, world: WorldModelConfig) -> LoopConfig:
-    """How the loop goes; faster than in the model's data it must not be."""
-    rate = world.schema.rate if config.rate is None else config.rate
-    if rate > world.schema.rate:
+def loop_options(config: RunConfig, name: str, control: Schema) -> LoopConfig:
+    """How the loop goes for the model of a name; faster than in its data it must not be."""
+    rate = control.rate if config.rate is None else config.rate
+    if rate > control.rate:
         raise ConfigError(
-            f"--rate {rate:g} is faster than the {world.schema.rate:g} Hz that {world.name} learned from: "
-            "each action would come before the last one is done"
+            f"--rate {rate:g} is faster than the {control.rate:g} Hz that {name} learned from: each action would come "
+            "before the last one is done"
         )
     if config.move:
-        check_hold(world.control)
-    return LoopConfig(rate=rate, **{field.name: getattr(config, field.name) for field in fields(RunOptions)})
+        check_hold(control)
+    given = {field.name: getattr(config, field.name) for field in fields(RunOptions)}
+    return LoopConfig(rate=rate, lead=lead_of(config.plan_seconds, rate), **given)
 
 
 def find_source(config: RunConfig, robot: Robot) -> FrameSource:
@@ -161,13 +166,14 @@ def find_source(config: RunConfig, robot: Robot) -> FrameSource:
     return source
 
 
-def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig) -> ModelPlanner:
-    """A planner for the goals."""
+def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig, rate: float) -> ModelPlanner:
+    """A planner for the goals, at so many steps a second."""
     guide = Guide.beside(model, config.model)
-    base = MpcConfig() if guide is None else guided_config(model)
-    progress = Progress(patience=config.goal_seconds)
-    how = replace(base, time_budget=config.plan_seconds, seed=config.seed, progress=progress)
-    return ModelPlanner(model, [read_goal(model, guide, goal) for goal in goals], config=how, guide=guide)
+    base = live_config(model, guide, config.plan_seconds, rate)
+    how = replace(base, seed=config.seed, progress=Progress(patience=config.goal_seconds))
+    wanted = [read_goal(model, guide, goal) for goal in goals]
+    examples = Examples.beside(model, config.model) if guide is None else None
+    return ModelPlanner(model, wanted, config=how, guide=guide, examples=examples)
 
 
 def parse_workspace(entries: tuple[str, ...]) -> dict[str, tuple[float, float]]:

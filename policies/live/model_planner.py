@@ -1,14 +1,52 @@
 """A planner that searches in a learned world while the robot moves."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
+from typing import Final
 
 import torch
 
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live.planner import History
 from gwm_sim.policies.live.safety import Vector
-from gwm_sim.policies.planning import Goal, Guide, MpcConfig, Objective, PlanStep
+from gwm_sim.policies.planning import (
+    Examples,
+    Goal,
+    Guide,
+    MpcConfig,
+    Objective,
+    PlanStep,
+    guided_config,
+    searching_config,
+)
+
+FEWEST: Final = 16  # candidates by way of places, however slow the machine
+SHARES: Final = 0.5, 1.1  # by how much their number changes from plan to plan, at most
+
+
+def lead_of(seconds: float, rate: float) -> int:
+    """How many steps before a plan is needed it has to be begun, if it takes so long [s], at so many steps a second."""
+    return math.ceil(seconds * rate) + 1
+
+
+def live_config(model: WorldModel, guide: Guide | None, seconds: float, rate: float) -> MpcConfig:
+    """How to plan beside a robot that moves meanwhile: around what a guide proposes or by search, each plan in so many
+    seconds, and executed for long enough that the next one is ready when it ends."""
+    usual = searching_config(model) if guide is None else guided_config(model)
+    execute = max(usual.execute, math.ceil(lead_of(seconds, rate) / usual.block))
+    return replace(usual, execute=min(execute, usual.horizon), time_budget=seconds)
+
+
+def in_time(config: MpcConfig, seconds: float, most: int) -> MpcConfig:
+    """The same with as many candidates by way of places, at `most` so many, as there is time for where the last plan
+    took so long [s]: the search that follows ends by itself, these do not."""
+    if config.time_budget is None or not config.proposals:
+        return config
+    least, share = SHARES
+    count = int(config.proposals * min(max(config.time_budget / seconds, least), share))
+    return replace(config, proposals=min(max(count, FEWEST), most))
 
 
 class ModelPlanner:
@@ -25,11 +63,13 @@ class ModelPlanner:
         objective: Objective | None = None,
         config: MpcConfig | None = None,
         guide: Guide | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Make the planner: what to reach, each goal in one row, and otherwise the arguments of `PlanStep`."""
         self.model = model
-        self._step = PlanStep(model, objective, config, guide)
+        self._step = PlanStep(model, objective, config, guide, examples)
         self.config = self._step.config
+        """How plans are made; on a slow machine with fewer candidates each."""
         self._schedule = self._step.schedule(goals)
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._goal: Goal | None = None  # of the last plan
@@ -54,4 +94,5 @@ class ModelPlanner:
             self._goal, self._start = goal, self._step.hold()
         cost = self._step.cost(world, goal, before)
         _, actions, self._start = self._step.plan(world, goal, before, self._start, [self._generator], cost, begun)
+        self._step.config = in_time(self._step.config, monotonic() - begun, self.config.proposals)
         return actions[0]

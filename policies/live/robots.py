@@ -109,6 +109,7 @@ def _null(world: WorldModelConfig) -> Robot:
 
 BUILT_IN: Final = (
     EntryPoint("null", "gwm_sim.policies.live.robots:_null", GROUP),
+    EntryPoint("gym", "gwm_sim.policies.live.env_robot:make", GROUP),
     EntryPoint("mujoco", "gwm_sim.policies.blocks.twin_robot:TwinRobot", GROUP),
 )
 """Robots that need no plug-in; like plug-ins, only the one that is asked for is imported."""
@@ -118,7 +119,7 @@ def make_robot(name: str, world: WorldModelConfig, options: Sequence[str] = ()) 
     """Make a robot by name.
 
     Args:
-        name: "null", "mujoco" or a plug-in.
+        name: "null", "gym", "mujoco" or a plug-in.
         world: Configuration of the model that will drive it.
         options: For the robot, each as NAME=VALUE.
 

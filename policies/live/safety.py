@@ -7,7 +7,7 @@ each action. None of this is an emergency stop: it is software, and can fail tog
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
@@ -163,10 +163,7 @@ def check_hold(schema: Schema) -> None:
 
     Of imported data each action says what it is. Where none does, a controller that adds actions up (`commands`) does.
     """
-    commanded = {command.action: "target" if command.absolute else "delta" for command in schema.commands}
-    others_are = "delta" if "delta" in commanded.values() else None
-    unsaid = [commanded.get(action, others_are) for action in range(len(schema.action_names))]
-    kinds = schema.settings.get("action_kinds", unsaid)
+    kinds = _kinds(schema)
     known = {schema.action_names[command.action] for command in schema.targets}
     others = {
         name: kind
@@ -182,15 +179,40 @@ def check_hold(schema: Schema) -> None:
     if targets := [name for name, kind in others.items() if kind is not None]:
         raise ConfigError(
             f"{', '.join(targets)} of the model's data are targets, and nothing in the telemetry follows them: what "
-            "holds the robot still is not known. Record what is measured of them, learn from changes or rates, or "
-            "leave out --move."
+            "holds the robot still is not known. Record what is measured of them, learn from changes or rates, say "
+            "--zero_holds where you know that zero does, or leave out --move."
         )
     if others:
         raise ConfigError(
             f"the model's data do not say whether zero holds {', '.join(others)} still: import them with --actions "
-            "delta or rate if it does (of files of your own: settings['action_kinds']) and train again, or leave out "
-            "--move."
+            "delta or rate if it does (of files of your own: settings['action_kinds']) and train again, say that you "
+            "know it by --zero_holds, or leave out --move."
         )
+
+
+def declare(schema: Schema, names: Sequence[str]) -> Schema:
+    """The schema of data whose user knows that zero, for actions of some names, holds the robot still.
+
+    Raises:
+        ConfigError: There is no such action, or it is a target, so that its zero is a place.
+    """
+    targets = [schema.action_names[command.action] for command in schema.targets]
+    for name in names:
+        if name not in schema.action_names:
+            raise ConfigError(f"--zero_holds names actions of {', '.join(schema.action_names)}, got {name!r}")
+        if name in targets:
+            raise ConfigError(f"--zero_holds {name}: it is a target that the telemetry follows, its zero is a place")
+    told = ["delta" if name in names else kind for name, kind in zip(schema.action_names, _kinds(schema), strict=True)]
+    return replace(schema, settings={**schema.settings, "action_kinds": told}) if names else schema
+
+
+def _kinds(schema: Schema) -> Sequence[str | None]:
+    """What each action is; None where nobody says."""
+    commanded = {command.action: "target" if command.absolute else "delta" for command in schema.commands}
+    others_are = "delta" if "delta" in commanded.values() else None
+    unsaid = [commanded.get(action, others_are) for action in range(len(schema.action_names))]
+    kinds: Sequence[str | None] = schema.settings.get("action_kinds", unsaid)
+    return kinds
 
 
 # --- dead-man ---------------------------------------------------------------------------------------------------------

@@ -1,50 +1,21 @@
 """`benchmarks/goals.py`: which pairs count, and true worlds that live in another process."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import act
 import goals
 import numpy as np
 import pytest
 from program import resumed
 from recordings import make_schema
-from worlds import true_world
-from worlds.true_world import TrueWorld
-
-STAGE = '''
-import numpy as np
-class Stage:
-    """A point that is pushed along a line; the camera sees it as a grey level."""
-    def play(self, seed):
-        self.x = float(seed)
-        for _ in range(30):
-            yield None
-            self.x += 1
-    def step(self, action): print("packages print"); self.x += float(action[0])
-    def frame(self): return np.full((16, 16, 3), self.x, np.uint8)
-    def telemetry(self): return {"b": np.arange(P - 1.0), "a": self.x}
-    def save(self): return self.x
-    def restore(self, saved): self.x = saved
-    def pose(self): return self.x
-    def reached(self, pose): return abs(self.x - pose) < 0.5
-    def displaced(self, start, goal): return {"px": abs(goal - start)}
-    def counts(self, displaced): return displaced["px"] >= 5
-'''
+from true_worlds import made_up
 
 
 @pytest.fixture
 def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A true world of a stage that is made up."""
-    schema = make_schema()
-    (tmp_path / "recorders").mkdir()
-    (tmp_path / "recorders/pusht.py").write_text(STAGE.replace("P", str(len(schema.telemetry_names)), 1))
-    (tmp_path / "act.py").write_text(Path(act.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(true_world, "HERE", tmp_path)
-    monkeypatch.setattr(true_world, "environment", lambda venvs, world: sys.executable)
-    env = TrueWorld("pusht", schema, "front", tmp_path)
+    env = made_up(tmp_path, monkeypatch, make_schema())
     yield env
     env.close()
 
@@ -60,6 +31,14 @@ def test_a_true_world_begins_and_is_judged_where_its_recording_was(env: Any) -> 
     observation, reward, terminated, truncated, info = env.step(action)
     assert info["success"] and reward == 1 and not terminated and not truncated
     assert env.play(10) == 30
+
+
+def test_a_true_world_may_want_what_another_recording_shows(env: Any) -> None:
+    env.aim(20, 3)
+    assert env.goal["agent_pos"][0] == 23
+    _, info = env.reset(seed=10, options={"first": 12})
+    assert env.displaced == {"px": 1} and not env.counts and not info["success"]
+    assert env.reset(seed=10, options={"first": 13})[1]["success"]
 
 
 def test_a_world_whose_process_dies_says_so(env: Any) -> None:

@@ -70,7 +70,7 @@ def test_run_on_a_video_file_records_and_reports(
     [
         ({"goal": (Path("nowhere.png"),)}, "--goal nowhere.png cannot be read: No such file"),
         ({"goal": ()}, "at least one picture"),
-        ({"robot": "nul"}, "--robot nul is unknown; there are mujoco, null. Did you mean null"),
+        ({"robot": "nul"}, "--robot nul is unknown; there are gym, mujoco, null. Did you mean null"),
         ({"camera": "no-such-film.mp4"}, "neither an index such as 0, nor a file that exists, nor a URL"),
         ({"camera": "robot"}, "--robot null has no camera of its own"),
         ({"rate": 20.0}, "--rate 20 is faster than the 10 Hz"),

@@ -82,7 +82,7 @@ def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch, model
     robot = make_robot("bench", model.config, ["port=/dev/ttyUSB0"])
     assert isinstance(robot, FakePlugin) and robot.port == "/dev/ttyUSB0"
     for name, options, message in (
-        ("bensh", [], "there are bench, mujoco, null. Did you mean bench?"),
+        ("bensh", [], "there are bench, gym, mujoco, null. Did you mean bench?"),
         ("bench", ["port"], "NAME=VALUE"),
         ("bench", ["speed=3"], "cannot be made with options"),
     ):
