@@ -230,8 +230,8 @@ def plan(
         generators: One per problem, on the CPU; nothing else is random.
         settings: Of the planner.
         deadline: Reading of `time.monotonic()` [s] after which no iteration should end: none is begun that would last
-            beyond it if it took as long as the one before. After a deadline that is past already, the first guess (or
-            the mean) is returned unevaluated.
+            beyond it if it took as long as the one before. After a deadline that is past already, the mean is
+            returned unevaluated.
     """
     search = _Search(cost, start, bounds, generators, settings, deadline)
     following = _mppi(search, settings) if isinstance(settings, MppiSettings) else _cem(search, settings)
@@ -291,12 +291,12 @@ class _Search:
     """Of the last iteration [s]."""
 
     def __post_init__(self) -> None:
-        mean, guesses = self.start.mean, self.start.guesses
+        mean = self.start.mean
         if len(self.generators) != len(mean):
             raise ValueError(f"{len(mean)} problems need as many generators, got {len(self.generators)}")
         self.colour = self.per_action("colour", self.settings.colour, unit=1.0)
         self.mean = self.bounds.clip(mean)
-        self.best = self.bounds.admit(guesses[:, 0] if guesses.shape[1] else mean)
+        self.best = self.bounds.admit(mean)
         self.best_cost = torch.full_like(self.best[:, 0, 0], torch.inf)
 
     def per_action(self, name: str, value: PerAction, unit: float | None = None) -> Tensor:

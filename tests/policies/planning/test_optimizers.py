@@ -361,13 +361,13 @@ def test_a_deadline_gives_the_best_so_far(name: str, monkeypatch: pytest.MonkeyP
 
 
 @each_planner
-def test_a_deadline_in_the_past_gives_the_warm_start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_in_the_past_gives_what_was_proposed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    guesses = draw_targets(2, 4, scale=2.0)[:, None]
-    start = WarmStart.hold(2, 4, 2).add(guesses)
-    cost = clock.charge(squared_distance(guesses[:, 0]))
+    proposed = draw_targets(2, 4, scale=2.0)
+    start = WarmStart.hold(2, 4, 2).around(proposed)
+    cost = clock.charge(squared_distance(proposed))
     found = plan(cost, start, UNIT, generators(2), PLANNERS[name], deadline=clock.now - 1.0)
     assert clock.now == 100.0
     assert found.iterations == 0
-    assert torch.equal(found.actions, UNIT.clip(guesses[:, 0]))
+    assert torch.equal(found.actions, UNIT.clip(proposed))
     assert found.cost.isinf().all()
