@@ -163,12 +163,13 @@ def identity_of(world: World, model_hash: str, examples: bool, config: GoalsConf
 
 
 def main(config: GoalsConfig) -> None:
-    """Do all runs; what a results file holds already is not done again."""
+    """Do all runs; what files hold already, of a run that was killed too, is not done again."""
     for world in config.worlds:
         folder = config.folder / world / "auto"
         examples = (folder / STATES_FILE).exists()
         identity = identity_of(world, WorldModel.load(folder).digest(), examples, config)
         path = config.results / f"{world}.json"
+        begun = path.with_suffix(".begun.json")
         report = resumed(path, identity, {"runs": {}, "displacement": {}})
         venvs = config.venvs or config.folder / "venvs"
         with WorkerPool(partial(Bench, world, config.folder, venvs, config.search), config.workers) as pool:
@@ -177,19 +178,30 @@ def main(config: GoalsConfig) -> None:
                 for system in config.systems:
                     name = f"{ahead}/{system}"
                     if name not in report["runs"]:
-                        report["runs"][name] = measure(pool, system, pairs, name)
+                        runs = measure(pool, system, pairs, begun, identity | {"of": name})
+                        report["runs"][name] = summary(pairs, runs)
                         write_json(path, report | circumstances())
+                        begun.unlink(missing_ok=True)
 
 
-def measure(pool: WorkerPool[Bench], system: System, pairs: list[Pair], name: str) -> dict[str, Any]:
-    """Do the runs of one system."""
-    found: dict[int, Run] = {}
-    with progress(name) as show:
-        jobs = (partial(Bench.attempt, number=i, system=system, pair=pair) for i, pair in enumerate(pairs))
+def measure(
+    pool: WorkerPool[Bench], system: System, pairs: list[Pair], begun: Path, identity: dict[str, Any]
+) -> list[Run]:
+    """Do the runs of one system; those that a file says were done before it was killed are not done again."""
+    report = resumed(begun, identity, {"done": {}})
+    found = {int(number): Run(*run) for number, run in report["done"].items()}
+    left = [i for i in range(len(pairs)) if i not in found]
+    with progress(identity["of"]) as show:
+        jobs = (partial(Bench.attempt, number=i, system=system, pair=pairs[i]) for i in left)
         for number, run in pool.run(jobs):
             found[number] = run
+            write_json(begun, report | {"done": {str(i): list(run) for i, run in found.items()}})
             show(len(found) / len(pairs), f"{sum(r.reached for r in found.values())} of {len(found)} reached")
-    runs = [found[i] for i in range(len(pairs))]
+    return [found[i] for i in range(len(pairs))]
+
+
+def summary(pairs: list[Pair], runs: list[Run]) -> dict[str, Any]:
+    """What came of the runs of one system."""
     reached, seconds = sum(run.reached for run in runs), [s for run in runs for s in run.seconds]
     return {
         "reached": reached / len(runs),

@@ -40,7 +40,7 @@ from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.progress import progress
 
-RESULTS = Path(__file__).resolve().parent / "results/goals"
+RESULTS = Path(__file__).resolve().parent / "results/live"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class LiveGoalsConfig:
     venvs: Path | None = None
     """Environments of the worlds, by default in FOLDER."""
     json: Path | None = None
-    """What was measured; by default `live-WORLD.json` in results/goals."""
+    """What was measured; by default `WORLD.json` in results/live."""
 
 
 class SlowClock(Clock):
@@ -145,7 +145,7 @@ def main(config: LiveGoalsConfig) -> None:
         "examples": examples is not None,
         **{name: getattr(config, name) for name in told},
     }
-    path = config.json or RESULTS / f"live-{config.world}.json"
+    path = config.json or RESULTS / f"{config.world}.json"
     report = resumed(path, identity, {"runs": {}})
     if "pairs" not in report:
         asked = GoalsConfig(pairs=config.goals, seed=config.seed)

@@ -146,8 +146,53 @@ def goals_text(reports: dict[str, dict[str, Any]]) -> str:
         "",
         "Start and goal are moments of one held-out recording; twice as many steps to get there; what acts is the true "
         "simulator, and its own rule counts at any step. `search` is told what the robot reports at the goal beside "
-        "its picture, `search-picture` is not. Median displacement of the thing, "
+        "its picture, `search-picture` is not; `clone` was cloned from the same recordings and is told as much. Median "
+        "displacement of the thing, "
         f"{apart}. `benchmarks/goals.py`; models are those of `own_worlds.py`.",
+    ]
+    return "\n".join(lines)
+
+
+def live_text(reports: dict[str, dict[str, Any]]) -> str:
+    """Goal pictures by the live loop in the true worlds of others, by the names of the worlds."""
+    lines = [
+        "| world | goals | reached | 95 % interval | late steps | steps without a plan | a plan, median / 95 % [ms] |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for world, report in reports.items():
+        run = report["summary"]
+        low, high = (100 * x for x in run["wilson"])
+        plan = f"{run['plan_ms_p50']:.0f} / {run['plan_ms_p95']:.0f}"
+        lines.append(
+            f"| {world} | {run['goals']} | {100 * run['reached']:.1f} % | {low:.1f} to {high:.1f} % | "
+            f"{100 * run['late_steps']:.1f} % | {100 * run['steps_without_a_plan']:.0f} % | {plan} |"
+        )
+    how = "; ".join(
+        f"{world}: {report['ahead']} steps ahead, {report['plan_seconds']:g} s for a plan"
+        + (f", time {report['slower']:g} times as slow" if report["slower"] != 1 else "")
+        for world, report in reports.items()
+    )
+    lines += [
+        "",
+        "The loop of `gwm run --move` with the true simulator as robot and camera: time goes on while it plans. It is "
+        f"told the picture alone. {how}. `benchmarks/live_goals.py`.",
+    ]
+    return "\n".join(lines)
+
+
+def policies_text(reports: dict[str, dict[str, Any]]) -> str:
+    """Policies that learned in worlds of one's own, in the true worlds of others, by the names of the worlds."""
+    lines = ["| world | policy | success in the true world | 95 % interval | episodes |", "|---|---|---|---|---|"]
+    for world, report in reports.items():
+        for system, run in report["true"].items():
+            low, high = (100 * x for x in run["wilson"])
+            success = f"{100 * run['success']:.1f} % | {low:.1f} to {high:.1f} %"
+            lines.append(f"| {world} | {system} | {success} | {run['episodes']} |")
+    lines += [
+        "",
+        "The goal is a picture of a held-out recording; `warm-start` is cloned from all recordings, `trained` went on "
+        "from there in the learned world alone. Starts that satisfy the goal are left out. "
+        "`benchmarks/rl_own_world.py`.",
     ]
     return "\n".join(lines)
 

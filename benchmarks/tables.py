@@ -17,8 +17,10 @@ from sections import (
     experts_table,
     fidelity_table,
     goals_text,
+    live_text,
     own_robot_table,
     planning_table,
+    policies_text,
     properties_text,
     rate,
     share,
@@ -46,7 +48,7 @@ BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput")
 """Results of programs here that are of the shipped gwm-mini."""
 
-OF_NO_MODEL = ("own robot", "own worlds", "goals", "tracking")
+OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking")
 """Sections that no model card has: they are of worlds that are not ours, and of no shipped model."""
 
 REPEAT = "run python benchmarks/{0}.py --json benchmarks/results/{0}.json"
@@ -182,6 +184,7 @@ def sections() -> dict[str, Section]:
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("experts", "own_robot")
     )
     own_worlds, goals = world_results("own_worlds"), world_results("goals")
+    live, policies = world_results("live"), world_results("rl")
     return {
         "ten": Section("Ten numbers", ten_numbers(report, minute, comparison, results)),
         "models": Section("`gwm-mini` and `gwm-preview`", models_table()),
@@ -196,12 +199,14 @@ def sections() -> dict[str, Section]:
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
         **({"own worlds": Section("Worlds of one's own", own_worlds_text(own_worlds))} if own_worlds else {}),
         **({"goals": Section("Goals some steps ahead in others' worlds", goals_text(goals))} if goals else {}),
+        **({"live": Section("Goal pictures in real time", live_text(live))} if live else {}),
+        **({"rl": Section("Policies from imagination in others' worlds", policies_text(policies))} if policies else {}),
         **({"tracking": Section("Things found in raw recordings", tracking)} if (tracking := tracked_text()) else {}),
     }
 
 
 def world_results(folder: str) -> dict[str, dict[str, Any]]:
-    """What `own_worlds.py` or `goals.py` wrote, by the names of the worlds and in their order; no such model is
+    """What `own_worlds.py` and its like wrote, by the names of the worlds and in their order; no such model is
     shipped."""
     paths = {name: RESULTS / folder / f"{name}.json" for name in WORLDS}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}

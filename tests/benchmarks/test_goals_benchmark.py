@@ -75,3 +75,25 @@ def test_what_was_measured_by_another_search_is_measured_again(tmp_path: Path) -
     shorter = goals.identity_of("pusht", "hash", True, goals.GoalsConfig(search=("horizon=9",)))
     without = goals.identity_of("pusht", "hash", False, goals.GoalsConfig())
     assert not any(resumed(path, other, {"runs": {}})["runs"] for other in (shorter, without))
+
+
+class Dies:
+    """Does a run, and is killed in the second one."""
+
+    def run(self, jobs: Any) -> Any:
+        for k, job in enumerate(jobs):
+            if k:
+                raise KeyboardInterrupt
+            yield job.keywords["number"], goals.Run(True, job.keywords["pair"].first, (0.5,))
+
+
+def test_runs_of_a_killed_measurement_are_not_done_again(tmp_path: Path) -> None:
+    pairs, begun, identity = [goals.Pair(0, first, 25) for first in (4, 5, 6)], tmp_path / "begun.json", {"of": "a"}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            goals.measure(Dies(), "hold", pairs, begun, identity)  # type: ignore[arg-type]
+    runs = goals.measure(Dies(), "hold", pairs, begun, identity)  # type: ignore[arg-type]
+    assert [run.steps for run in runs] == [4, 5, 6] and runs[0].seconds in ((0.5,), [0.5])
+    assert goals.summary(pairs, runs)["reached"] == 1.0
+    with pytest.raises(KeyboardInterrupt):
+        goals.measure(Dies(), "hold", pairs, begun, {"of": "another"})  # type: ignore[arg-type]
