@@ -10,6 +10,7 @@ python benchmarks/goals.py --worlds pusht cube --folder runs/own-worlds
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, be
 
 import numpy as np
 import torch
-from program import circumstances, launch, resumed
+from program import circumstances, launch, resumed, runs_of
 from worlds.cloned import ClonedPolicy
 from worlds.rows import FIRST_TEST_SEED, TESTS
 from worlds.true_world import TrueWorld
@@ -33,7 +34,6 @@ from gwm_sim.policies.planning import Examples, Goal, MpcPolicy, searching_confi
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
 from gwm_sim.policies.worker_pool import WorkerPool
-from gwm_sim.progress import progress
 
 RESULTS = Path(__file__).resolve().parent / "results/goals"
 FIRST, LAST = 4, 70  # moments of a recording between which a pair lies
@@ -178,7 +178,7 @@ def main(config: GoalsConfig) -> None:
                 for system in config.systems:
                     name = f"{ahead}/{system}"
                     if name not in report["runs"]:
-                        runs = measure(pool, system, pairs, begun, identity | {"of": name})
+                        runs = measure(pool, system, pairs, begun, identity | {"runs of": name})
                         report["runs"][name] = summary(pairs, runs)
                         write_json(path, report | circumstances())
                         begun.unlink(missing_ok=True)
@@ -188,16 +188,17 @@ def measure(
     pool: WorkerPool[Bench], system: System, pairs: list[Pair], begun: Path, identity: dict[str, Any]
 ) -> list[Run]:
     """Do the runs of one system; those that a file says were done before it was killed are not done again."""
-    report = resumed(begun, identity, {"done": {}})
-    found = {int(number): Run(*run) for number, run in report["done"].items()}
-    left = [i for i in range(len(pairs)) if i not in found]
-    with progress(identity["of"]) as show:
-        jobs = (partial(Bench.attempt, number=i, system=system, pair=pairs[i]) for i in left)
+
+    def do(left: list[str]) -> Iterator[tuple[str, Any]]:
+        jobs = (partial(Bench.attempt, number=int(i), system=system, pair=pairs[int(i)]) for i in left)
         for number, run in pool.run(jobs):
-            found[number] = run
-            write_json(begun, report | {"done": {str(i): list(run) for i, run in found.items()}})
-            show(len(found) / len(pairs), f"{sum(r.reached for r in found.values())} of {len(found)} reached")
-    return [found[i] for i in range(len(pairs))]
+            yield str(number), list(run)
+
+    def told(done: dict[str, Any]) -> str:
+        return f"{sum(Run(*run).reached for run in done.values())} of {len(done)} reached"
+
+    names = [str(i) for i in range(len(pairs))]
+    return [Run(*run) for run in runs_of(begun, identity, names, do, told)]
 
 
 def summary(pairs: list[Pair], runs: list[Run]) -> dict[str, Any]:

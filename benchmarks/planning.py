@@ -13,6 +13,7 @@ compared meet the same starts. The time of a plan is measured first, alone; then
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peers.simulator import SimulatorPolicy
-from program import launch, resumed
+from program import launch, resumed, runs_of
 
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, action_space, env_id
 from gwm_sim.envs.spaces import image_key
@@ -45,7 +46,6 @@ from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.policies.worker_pool import WorkerPool
-from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 OFFSETS: Final = (10, 25, 50)  # steps between start and goal
@@ -226,6 +226,7 @@ def main(config: PlanningConfig) -> None:
         "seed": config.seed,
     }
     report = resumed(config.json, identity, {"results": {}, "plan_ms": {}})
+    begun = None if config.json is None else config.json.with_suffix(".begun.json")
     for planner in () if config.only else PLANNERS if config.fewer else PLANNERS[:2]:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
@@ -233,8 +234,10 @@ def main(config: PlanningConfig) -> None:
     with WorkerPool(partial(Bench, config.model, 1), config.workers) as pool:
         for name, jobs in jobs_of(config).items():
             if report["results"].get(name, {}).get("runs", 0) < len(jobs):
-                report["results"][name] = run(pool, name, jobs)
+                report["results"][name] = run(pool, name, jobs, begun, identity)
                 write(config, report)
+                if begun is not None:
+                    begun.unlink(missing_ok=True)
 
 
 def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, float]:
@@ -248,19 +251,23 @@ def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, 
     return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "plans": len(seconds)}
 
 
-def run(pool: WorkerPool[Bench], name: str, jobs: list[Job]) -> dict[str, Any]:
-    """Do the runs of one system."""
-    results: list[EpisodeResult] = []
-    seconds: list[float] = []
-    with progress(name) as show:
-        attempts = pool.run(partial(Bench.attempt, job=job) for job in jobs)
-        for done, (_, result, took) in enumerate(attempts, start=1):
-            seconds += took
-            if result is not None:
-                results.append(result)
-            show(done / len(jobs), f"{sum(r.success for r in results)} of {len(results)} solved")
-    successes, n = sum(result.success for result in results), len(results)
-    steps = [result.steps_to_success for result in results if result.steps_to_success is not None]
+def run(pool: WorkerPool[Bench], name: str, jobs: list[Job], begun: Path | None, identity: dict[str, Any]) -> Any:
+    """Do the runs of one system; those that a file says were done before it was killed are not done again."""
+    by_name = {str(job.seed): job for job in jobs}
+
+    def do(left: list[str]) -> Iterator[tuple[str, Any]]:
+        for job, result, took in pool.run(partial(Bench.attempt, job=by_name[seed]) for seed in left):
+            yield str(job.seed), (None if result is None else [result.success, result.steps_to_success], took)
+
+    def told(done: dict[str, Any]) -> str:
+        ended = [result for result, _ in done.values() if result is not None]
+        return f"{sum(success for success, _ in ended)} of {len(ended)} solved"
+
+    runs = runs_of(begun, identity | {"runs of": name}, list(by_name), do, told)
+    ended = {job.seed: result for job, (result, _) in zip(jobs, runs, strict=True) if result is not None}
+    successes, n = sum(success for success, _ in ended.values()), len(ended)
+    steps = [steps for _, steps in ended.values() if steps is not None]
+    seconds = [second for _, took in runs for second in took]
     return {
         "success_rate": successes / n,
         "wilson": list(wilson_interval(successes, n)),
@@ -268,7 +275,7 @@ def run(pool: WorkerPool[Bench], name: str, jobs: list[Job]) -> dict[str, Any]:
         "runs": len(jobs),
         "median_steps": float(np.median(steps)) if steps else None,
         "plan_ms": round(1000 * float(np.median(seconds)), 1) if seconds else None,
-        "failed_seeds": sorted(result.seed for result in results if not result.success),
+        "failed_seeds": sorted(seed for seed, (success, _) in ended.items() if not success),
     }
 
 

@@ -88,7 +88,11 @@ class Dies:
 
 
 def test_runs_of_a_killed_measurement_are_not_done_again(tmp_path: Path) -> None:
-    pairs, begun, identity = [goals.Pair(0, first, 25) for first in (4, 5, 6)], tmp_path / "begun.json", {"of": "a"}
+    pairs, begun, identity = (
+        [goals.Pair(0, first, 25) for first in (4, 5, 6)],
+        tmp_path / "begun.json",
+        {"runs of": "a"},
+    )
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             goals.measure(Dies(), "hold", pairs, begun, identity)  # type: ignore[arg-type]
@@ -96,4 +100,4 @@ def test_runs_of_a_killed_measurement_are_not_done_again(tmp_path: Path) -> None
     assert [run.steps for run in runs] == [4, 5, 6] and runs[0].seconds in ((0.5,), [0.5])
     assert goals.summary(pairs, runs)["reached"] == 1.0
     with pytest.raises(KeyboardInterrupt):
-        goals.measure(Dies(), "hold", pairs, begun, {"of": "another"})  # type: ignore[arg-type]
+        goals.measure(Dies(), "hold", pairs, begun, {"runs of": "another"})  # type: ignore[arg-type]
