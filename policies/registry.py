@@ -7,8 +7,8 @@
                               scripted:press=1 closing or opening on where it would hold still; options add up:
                               scripted:lapse=0.2:offset=0.03
     uniform, hold             the floors
-    cem, icem, mppi           planning for the task in the world model, with neither goal picture nor demonstrations;
-                              options are population, iterations and horizon
+    cem, icem, mppi           planning in the world model, for the task without demonstrations, or for the goal picture
+                              by the search of `gwm plan`; options are population, iterations and horizon
     sac-reach, sac-grasp, sac-stack
                               shipped agents that learned inside gwm-mini
     FOLDER                    an agent as `gwm rl train` makes it
@@ -17,6 +17,7 @@ A new kind is an entry of `KINDS`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,7 @@ from gwm_sim.envs.wrappers import LatentObservation, TernaryAction, VectorLatent
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.clumsy import DISTURBANCES, disturbed_expert
-from gwm_sim.policies.planning import PLANNERS, Goal, MpcConfig, MpcPolicy
+from gwm_sim.policies.planning import PLANNERS, Examples, Goal, MpcConfig, MpcPolicy, searching_config
 from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import Env
@@ -75,7 +76,7 @@ def needs_pixels(spec: str) -> bool:
 
 
 def _plan(
-    planner: str, env: Env, seed: int, model: Any, population: float = 24, iterations: float = 3, horizon: float = 3
+    planner: str, env: Env, seed: int, model: Any, population: float = 24, iterations: float = 3, horizon: float = 0
 ) -> Policy:
     world = model if isinstance(model, WorldModel) else WorldModel.load(model)
     there: Any = env.unwrapped
@@ -83,8 +84,12 @@ def _plan(
     if task is None and picture is None:
         raise ConfigError(f"no task to plan for in {env.spec.id if env.spec else env}")
     settings = sized(planner, int(population), int(iterations))
-    goal = Goal.solve(world, str(task)) if picture is None else Goal.image(world, picture)
-    return MpcPolicy(world, goal, config=MpcConfig(settings, horizon=int(horizon), seed=seed))
+    if picture is None:
+        return MpcPolicy(world, Goal.solve(world, str(task)), config=MpcConfig(settings, int(horizon) or 3, seed=seed))
+    config = searching_config(world, settings, seed=seed)
+    examples = None if isinstance(model, WorldModel) else Examples.beside(world, model)
+    goal = Goal.image(world, picture)
+    return MpcPolicy(world, goal, config=replace(config, horizon=int(horizon) or config.horizon), examples=examples)
 
 
 def find_agent(spec: str) -> Path | None:

@@ -3,14 +3,20 @@
 import json
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from gwm_sim.cli import main
 from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.envs.learned.imagination import Imagination
+from gwm_sim.envs.learned.tasks import world_options
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.own_world import read_wanted, rewards_of
+from gwm_sim.policies.planning import MpcPolicy, searching_config
+from gwm_sim.policies.planning.optimizers import CemSettings
+from gwm_sim.policies.registry import make_policy
 from gwm_sim.policies.rl.agents import AgentPolicy
 
 RECIPE = """
@@ -28,7 +34,13 @@ OWN = ["--env", "GWM-World-v0"]
 
 
 @pytest.fixture
-def goal(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+def unsolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts are taken for unsolved: in so small a world all may be near the goal."""
+    monkeypatch.setattr(Imagination, "_solved", lambda self, state, goal: np.zeros(len(state), bool))
+
+
+@pytest.fixture
+def goal(tiny_checkpoint: Path, tmp_path: Path, unsolved: None) -> Path:
     """A picture that the model knows."""
     model = WorldModel.load(tiny_checkpoint, "cpu")
     assert model.renderer is not None
@@ -38,7 +50,8 @@ def goal(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def function(tmp_path: Path) -> str:
+def function(tmp_path: Path, unsolved: None) -> str:
+    """What is fulfilled in every state."""
     path = tmp_path / "task.py"
     path.write_text("def up(telemetry, objects):\n    return telemetry['ee_z'], telemetry['ee_z'] > 0.0\n")
     return f"{path}:up"
@@ -80,6 +93,15 @@ def test_policies_are_ranked_in_a_world_without_a_twin(
     assert page.read_text().count("<video") == 2
     planner = "icem:population=4:iterations=1:horizon=1"
     assert main([*words[:2], OWN[1], "--policies", planner, *words[5:], "--goal", str(goal)]) == 0
+
+
+def test_planners_search_for_a_goal_picture_as_a_plan_does(tiny_checkpoint: Path, goal: Path) -> None:
+    model = WorldModel.load(tiny_checkpoint, "cpu")
+    env = gym.make("GWM-World-v0", **world_options(model, str(tiny_checkpoint), None, goal))
+    policy, usual = make_policy("icem:population=4", env, 3, model).policy, searching_config(model)
+    assert isinstance(policy, MpcPolicy) and isinstance(policy.config.planner, CemSettings)
+    assert policy.config.planner.population == 4 and policy.config.seed == 3
+    assert (policy.config.horizon, policy.config.proposals) == (usual.horizon, usual.proposals)
 
 
 def test_recordings_are_rewarded_as_their_world_would_have(

@@ -136,7 +136,7 @@ def check(data: Path, model: Path, size: tuple[int, int], cameras: tuple[str, ..
         batch = envs.step(envs.action_space.sample())[0]
         assert [observation[key].shape for key in keys] == [shape] * len(keys)
         assert [batch[key].shape for key in keys] == [(3, *shape)] * len(keys)
-    env.reset(seed=0, options={"goal": observation["pixels"]})
+    env.reset(seed=0, options={"bank": 0, "goal": observation["pixels"]})
     assert float(env.step(np.zeros(2, np.float32))[1]) <= 0
 
 
