@@ -153,6 +153,23 @@ def goals_text(reports: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def unlabelled_text(
+    goals: dict[str, dict[str, Any]], learned: dict[str, dict[str, Any]], titles: dict[str, str]
+) -> str:
+    """What search reaches in worlds of others that were learned from raw recordings, in a sentence for each."""
+    sentences = []
+    for world, report in goals.items():
+        search, clone = (report["runs"].get(f"25/{system}") for system in ("search", "clone"))
+        if search and clone:
+            sentences.append(
+                f"In a world learned in {learned[world]['auto']['minutes']:.0f} minutes from raw recordings of "
+                f"{titles[world].partition(',')[0]}, search reaches {100 * search['reached']:.1f} % of "
+                f"{search['pairs']} goals 25 steps ahead in the true one, a policy cloned from the same recordings "
+                f"{100 * clone['reached']:.1f} %."
+            )
+    return " ".join(sentences)
+
+
 def live_text(reports: dict[str, dict[str, Any]]) -> str:
     """Goal pictures by the live loop in the true worlds of others, by the names of the worlds."""
     lines = [

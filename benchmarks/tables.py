@@ -28,6 +28,7 @@ from sections import (
     throughput_table,
     transfer_table,
     uncertainty_text,
+    unlabelled_text,
 )
 from worlds import by_eye
 from worlds.rows import WORLDS
@@ -185,8 +186,9 @@ def sections() -> dict[str, Section]:
     )
     own_worlds, goals = world_results("own_worlds"), world_results("goals")
     live, policies = world_results("live"), world_results("rl")
+    unlabelled = unlabelled_text(goals, own_worlds, {name: world.title for name, world in WORLDS.items()})
     return {
-        "ten": Section("Ten numbers", ten_numbers(report, minute, comparison, results)),
+        "ten": Section("Ten numbers", f"{ten_numbers(report, minute, comparison, results)}\n\n{unlabelled}".rstrip()),
         "models": Section("`gwm-mini` and `gwm-preview`", models_table()),
         "fidelity": Section("How far it strays", fidelity_table(report, minute)),
         "uncertainty": Section("Whether it knows", uncertainty_text(results["uncertainty"])),
