@@ -26,7 +26,7 @@ BEGINNINGS: Final[dict[Part, tuple[str, ...]]] = {
     "locator": ("locator.",),
     "depth": ("depth_head.",),
     "dynamics": ("dynamics.", "task_head."),
-    "painter": (RENDERS,),
+    "painter": (RENDERS, "renderer.", "turn_reader."),
 }
 
 
@@ -49,7 +49,7 @@ class JoinConfig:
 def takes(parts: tuple[Part, ...], name: str) -> bool:
     """Whether a weight belongs to the parts."""
     if name.startswith(RENDERS):
-        return "painter" in parts
+        return "painter" in parts  # though it is a part of the dynamics
     return any(name.startswith(BEGINNINGS[part]) for part in parts)
 
 

@@ -186,13 +186,14 @@ def live_text(reports: dict[str, dict[str, Any]]) -> str:
         )
     how = "; ".join(
         f"{world}: {report['ahead']} steps ahead, {report['plan_seconds']:g} s for a plan"
+        + (", told what the robot reports at the goal" if report["told"] else "")
         + (f", time {report['slower']:g} times as slow" if report["slower"] != 1 else "")
         for world, report in reports.items()
     )
     lines += [
         "",
-        "The loop of `gwm run --move` with the true simulator as robot and camera: time goes on while it plans. It is "
-        f"told the picture alone. {how}. `benchmarks/live_goals.py`.",
+        "The loop of `gwm run --move` with the true simulator as robot and camera: time goes on while it plans "
+        f"towards a picture. {how}. `benchmarks/live_goals.py`.",
     ]
     return "\n".join(lines)
 
@@ -328,7 +329,9 @@ def threads_table(report: dict[str, Any]) -> str:
                 lines.append(f"| `{model}`, {form}, {words} | " + " | ".join(times) + " |")
     starts = {model: numbers["all_threads_from_rows"] for model, numbers in models.items()}
     from_rows = "; ".join(
-        f"`{model}` {rows['picture']} for pictures, {rows['decoding']} to decode, {rows['step']} otherwise"
+        f"`{model}` "
+        + (f"{rows['picture']} for pictures, " if "picture" in rows else "")
+        + f"{rows['decoding']} to decode, {rows['step']} otherwise"
         for model, rows in starts.items()
     )
     lines += [

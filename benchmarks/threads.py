@@ -129,7 +129,7 @@ def measure(config: ThreadsConfig, show: Show = lambda share, text: None) -> dic
         stepped = subject(model, form, rows, config.seed)
         if model not in models:
             world: Any = stepped.env.unwrapped.world_model  # type: ignore[attr-defined]  # the first form is decoded
-            all_from = {part: rows_for_all(work) for part, work in world.work.items()}
+            all_from = {part: rows_for_all(work) for part, work in world.work.items() if work}
             models[model] = {"model_hash": world.digest(), "all_threads_from_rows": all_from}
         models[model].setdefault(form, {})[str(rows)] = summed_up(blocks_of(stepped, config, given))
     show(1.0, "")

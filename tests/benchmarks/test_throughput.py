@@ -40,7 +40,7 @@ def test_throughput_reports_all_systems(report: dict[str, Any], folder: Path, ti
     assert {"fast", "rich"} < set(report["twin"])
     for cell in report["devices"]["cpu"]["batches"].values():
         unwatched, latent, decoded = (cell[kind]["mflops_per_step"] for kind in KINDS)
-        assert unwatched < latent < decoded
+        assert unwatched <= latent < decoded  # what is drawn by reference is drawn when it is decoded
         for kind in KINDS:
             low, high = cell[kind]["range"]
             assert low <= cell[kind]["steps_per_second"] <= high
