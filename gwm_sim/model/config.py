@@ -13,7 +13,7 @@ from gwm_sim.errors import ConfigError
 
 FORMAT = 3  # version of the checkpoint layout
 CAME_LATER = (
-    *("views", "pack", "rides", "noise", "action_size", "in_picture", "ground"),
+    *("views", "pack", "rides", "noise", "action_size", "in_picture", "ground", "reader"),
     *("state", "object_frame", "kinds", "pairs", "gaps", "points", "residual", "turns", "reference", "exemplars"),
 )
 """Options that the first checkpoints of this format do not have."""
@@ -161,6 +161,8 @@ class HeadsConfig:
     ground: tuple[float, ...] = ()
     """Where such points mostly lie in metres: one over their depth [1/m], of which these are the constant and what a
     column and a row [tokens] of the main view add to it. Empty where the places of objects are in the image frame."""
+    reader: bool = False
+    """Whether what the robot reports is read from pictures too, of which nobody tells it."""
 
     def __post_init__(self) -> None:
         if len(self.ground) not in (0, 3) or (self.ground and not self.in_picture):

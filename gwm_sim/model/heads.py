@@ -1,8 +1,9 @@
 """Readings of a frame: where the objects are, reward and success of each task, and depth.
 
 The locator reads real frames, before they are rounded to codes: it starts the tracking of objects, which the dynamics
-goes on with. The task head looks at two consecutive frames, real or imagined: at telemetry and tracked positions, and
-at the picture where nothing is tracked. The depth head says from codes how far away what the main camera sees is.
+goes on with. The picture reader says how the robot stands in a frame of which nobody tells that. The task head looks at
+two consecutive frames, real or imagined: at telemetry and tracked positions, and at the picture where nothing is
+tracked. The depth head says from codes how far away what the main camera sees is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gwm_sim.model.config import CELL, HeadsConfig, TokenizerConfig
 from gwm_sim.model.dynamics import Dynamics
 from gwm_sim.model.latents import one_hot
 from gwm_sim.model.layers import Block, RMSNorm, begin_as_copy, fourier, perceptron, soft_argmax
-from gwm_sim.model.state import Segment
+from gwm_sim.model.state import Segment, Statistics
 from gwm_sim.model.threads import weights
 from gwm_sim.model.tokenizer import cell_decoder, products
 
@@ -27,6 +28,7 @@ NEAR_WEIGHT = 5.0  # extra loss weight of a pixel that is a metre nearer or fart
 SELDOM = -2.0  # logit of an object being held, before anything is learned
 OCTAVES = 5  # sine and cosine pairs of how far an object is from the hand in the picture
 NEAR = 1e-3  # least depth at which a point is seen [m]
+READ, PARTS = 96, 8  # channels of the picture reader, and parts of the robot that it looks for
 DEPTHS = 4.0  # things are at most so many times nearer or farther than the middle of the scene
 
 
@@ -238,6 +240,36 @@ class TaskHead(nn.Module):
             error, entropy = error * weight, entropy * weight
         share = known.float().mean().clamp_min(1 / known.numel())  # 1 if all are known, which changes no bit
         return error.where(known, 0.0).mean() / share, entropy.where(known, 0.0).mean() / share
+
+
+class PictureReader(nn.Module):
+    """What the robot reports in single frames, from the tokenizer's features: soft-argmaxes say where parts of it are
+    (Finn et al., 2016)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            nn.Conv2d(channels, READ, 3, padding=1), nn.SiLU(), nn.Conv2d(READ, READ, 3, padding=1), nn.SiLU()
+        )
+        self.maps = nn.Conv2d(READ, PARTS, 1)
+        columns = len(statistics.telemetry_mean)
+        self.out = nn.Sequential(nn.Linear(PARTS * (READ + 2), 256), nn.SiLU(), nn.Linear(256, columns))
+        self.register_buffer("mean", statistics.telemetry_mean.clone())
+        self.register_buffer("std", statistics.telemetry_std.clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Telemetry (B, P) from features (B, channels, H/8, W/8)."""
+        seen = self.look(features)
+        found = soft_argmax(seen, self.maps(seen))  # (B, PARTS, READ + 2)
+        return self.mean + self.std * self.out(found.flatten(1))
+
+    def loss(self, features: Tensor, telemetry: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean absolute error of the telemetry (B, P), in its usual spread."""
+        error = ((self(features) - telemetry) / self.std).abs().mean()
+        return error, {"misread": error.detach()}
 
 
 class DepthHead(nn.Module):

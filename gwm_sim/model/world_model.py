@@ -19,7 +19,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.dynamics import IMAGINED
-from gwm_sim.model.heads import Locator, PictureLocator, TaskHead, nearest_order
+from gwm_sim.model.heads import Locator, PictureLocator, PictureReader, TaskHead, nearest_order
 from gwm_sim.model.latents import choose
 from gwm_sim.model.rendering.pictures import PictureModel
 from gwm_sim.model.residual import ResidualEncoder, TurnReader
@@ -43,6 +43,7 @@ class WorldModel(PictureModel):
         self.locator = (
             locator(config.heads, self.tokenizer.channels, self.dynamics) if config.dynamics.objects else None
         )
+        self.picture_reader = PictureReader(self.tokenizer.channels, self.statistics) if config.heads.reader else None
         numbers = config.dynamics.of_scene
         self.residual_encoder = ResidualEncoder(config.tokenizer, numbers) if numbers else None
         self.turn_reader = TurnReader(config.dynamics.objects) if config.dynamics.turns else None
@@ -259,14 +260,9 @@ class WorldModel(PictureModel):
         return objects
 
     def guess_telemetry(self, frames: Tensor) -> Tensor | None:
-        """What the robot may report in pictures (B, H, W, 3) uint8 of the main view, or of all views, (B, P): of the
-        exemplars that the model keeps, what is known of the most similar one; None where it keeps none."""
-        if self.renderer is None or not len(self.renderer.exemplar_frames):
-            return None
-        shown = self.renderer.exemplar_frames[:, :, : frames.shape[2]].float()
-        usual = self.in_usual_light(frames.to(self.device))[0].float()
-        alike = [(shown - picture).abs().mean(dim=(1, 2, 3)).argmin() for picture in usual]
-        return self.renderer.exemplar_telemetry[torch.stack(alike)]
+        """What the robot reports in pictures (B, H, W, 3) uint8 of the main view, or of all views, (B, P), as they
+        show it; None where the model has not learned to read that."""
+        return None if self.picture_reader is None else self.picture_reader(self.features(frames))
 
     def unexplained(self, frames: Tensor, codes: Tensor, objects: Tensor) -> Tensor:
         """Residuals (B, R) of frames (B, H, V*W, 3) uint8, of which also the latents (B, N, M) and the places of things

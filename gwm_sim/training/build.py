@@ -53,7 +53,7 @@ def build(config: TrainConfig, preset: Preset, data: TrainingData, source: World
         time_limit=time_limit,
         tokenizer=tokenizer,
         dynamics=dynamics,
-        heads=heads_config(preset, data, dynamics, source),
+        heads=heads_config(config, preset, data, dynamics, source),
     )
     model = WorldModel(whole, data.statistics())
     fit_empty_scene(model, data, source if "tokenizer" in config.kept else None)
@@ -222,7 +222,7 @@ def of_image(camera: Camera, token: int, sees: bool) -> FloatArray:
 
 
 def heads_config(
-    preset: Preset, data: TrainingData, dynamics: DynamicsConfig, source: WorldModel | None
+    config: TrainConfig, preset: Preset, data: TrainingData, dynamics: DynamicsConfig, source: WorldModel | None
 ) -> HeadsConfig:
     """Shape of the heads, and where things lie."""
     heads = HeadsConfig(width=preset.head_width) if source is None else source.config.heads
@@ -231,7 +231,8 @@ def heads_config(
         heads = replace(heads, in_picture=dynamics.objects > 0, ground=())
     lifted = heads.in_picture and data.schema.object_frame == "metres"
     lies = (known or ground(data.objects, data.confidence, dynamics.view)) if lifted else ()
-    heads = replace(heads, ground=lies)
+    reads = heads.reader or "reader" in config.phases
+    heads = replace(heads, ground=lies, reader=reads and dynamics.objects > 0 and dynamics.telemetry > 0)
     return replace(heads, tasks=data.schema.tasks)
 
 

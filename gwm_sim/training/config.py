@@ -11,11 +11,11 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.protocol import CONTEXT
 
-SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.45, "painter": 0.4}
+SHARES = {"tokenizer": 0.15, "locator": 0.15, "depth": 0.05, "dynamics": 0.45, "painter": 0.4, "reader": 0.05}
 """Parts of the budget; those of phases that are left out or that a model does not have go to the others."""
 
 NEEDED = ("tokenizer", "dynamics", "painter")  # the locator learns with the tokenizer
-ALL = (*NEEDED, "depth")
+ALL = (*NEEDED, "depth", "reader")
 
 Route = Literal["auto", "objects", "video"]
 """How a model predicts: from robot, things and a residual, of which things must be known; or from pictures."""
@@ -108,7 +108,8 @@ class TrainConfig:
     with blocks, where it has the same size: it learns any other scene in half the time."""
     phases: tuple[str, ...] = ALL
     """What is learned: tokenizer (locator included), locator alone, depth (where it was measured), dynamics (with the
-    task head), painter (of worlds with tracked objects). The others stay as they are in `init`, and their time goes to
+    task head), painter (of worlds with tracked objects), reader (which says of a goal picture how the robot stands in
+    it). The others stay as they are in `init`, and their time goes to
     these: more motion of the same robot for the dynamics, more pictures for locator and painter; tokenizer and painter
     together learn to see a known world through other cameras. While the tokenizer stays, so does what was made for it,
     such as a guide."""
@@ -186,6 +187,7 @@ class TrainConfig:
         spent = spent or {}
         absent = {"painter"} if model.dynamics.from_pixels else set()
         absent |= set() if model.depth else {"depth"}
+        absent |= set() if model.heads.reader else {"reader"}
         part = SHARES[phase.partition("-")[0]] / sum(
             SHARES[name] for name in self.phases if name not in absent and name not in spent
         )

@@ -17,13 +17,18 @@ def keep_exemplars(model: WorldModel, data: TrainingData) -> Tensor:
     renderer = model.renderer
     assert renderer is not None
     frames = data.windows(1, seen=True)
-    frames = frames[torch.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).long()]
+    frames = evenly(frames, LOOKED_AT)
     postures = renderer.posture(data.telemetry[frames].to(model.device), model.dynamics).cpu()
     kept = frames[far_apart(postures, renderer.config.exemplars)]
     renderer.exemplar_frames.copy_(data.frames[kept])
     renderer.exemplar_telemetry.copy_(data.telemetry[kept])
     renderer.exemplar_objects.copy_(data.objects[kept])
     return kept
+
+
+def evenly(frames: Tensor, most: int) -> Tensor:
+    """At most so many of some frames (N,), spread over them."""
+    return frames[torch.linspace(0, len(frames) - 1, min(most, len(frames))).long()]
 
 
 def far_apart(places: Tensor, count: int) -> Tensor:

@@ -39,6 +39,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tokenizer.": (),
     "depth_head.": ("picture",),
     "locator.": ("robot", "objects"),
+    "picture_reader.": ("robot", "picture"),
     "task_head.out.": ("read pictures", "robot", "objects", "tasks"),
     "task_head.": ("read pictures", "robot", "objects"),
     "dynamics.motion_out.": ("objects",),

@@ -36,6 +36,7 @@ from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.phase import WorldModelPhase
+from gwm_sim.training.phases.reader import ReaderPhase
 from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase
 from gwm_sim.training.phases.renderer import RendererPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
@@ -166,6 +167,8 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         learn_tokenizer(config, preset, data, trainer)
     if "locator" in phases and model.locator is not None:
         learn(trainer, LocatorPhase(model, data, preset, seed), config)
+    if "reader" in phases and model.picture_reader is not None:
+        learn(trainer, ReaderPhase(model, data, preset, seed), config)
     codes = encode_all(model, data, config.out / "latents.safetensors")
     if "depth" in phases and model.depth_head is not None:
         learn(trainer, DepthPhase(model, data, codes, preset, seed), config)

@@ -15,6 +15,7 @@ from torch import Tensor
 from gwm_sim.model.tokenizer import to_images
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
+from gwm_sim.training.exemplars import evenly
 
 CELL = 4  # pixels per side of what changes
 QUIET = 0.02  # change of a cell [full range] below which it counts as none
@@ -49,8 +50,7 @@ def fit_points(model: WorldModel, data: TrainingData, updates: int, seed: int) -
 
 def pairs(data: TrainingData) -> Tensor:
     """Frames (N,) of training episodes with pictures that have another one before them."""
-    first = data.windows(2, seen=True) + 1
-    return first[torch.linspace(0, len(first) - 1, min(LOOKED_AT, len(first))).long()]
+    return evenly(data.windows(2, seen=True) + 1, LOOKED_AT)
 
 
 def changed(data: TrainingData, frames: Tensor, views: int) -> Tensor:

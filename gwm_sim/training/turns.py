@@ -14,6 +14,7 @@ from torch import Tensor
 from gwm_sim.model.residual import AROUND, TurnReader, best_angle, cut
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
+from gwm_sim.training.exemplars import evenly
 
 ROUNDS = 10
 COMMON = 3  # of the last rounds take the median, which no stranger gets into, instead of the mean
@@ -44,7 +45,7 @@ def sights(data: TrainingData, thing: int, validation: bool) -> Tensor:
     """Frames (N,) with pictures in which a thing is there, spread over training or validation episodes."""
     frames = data.windows(1, validation, seen=True)
     frames = frames[data.objects[frames, thing, 0].isfinite()]
-    return frames[torch.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).long()]
+    return evenly(frames, LOOKED_AT)
 
 
 def near(data: TrainingData, frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -71,15 +71,16 @@ class Goal:
             model: The model to plan in.
             frames: What its main camera should see, (H, W, 3) for all worlds or (B, H, W, 3), uint8, or the views of
                 all cameras side by side.
-            telemetry: What the robot reports there, (P,) or (B, P). With it the objects are located as well; of a
-                picture alone, where the model can guess it (`WorldModel.guess_telemetry`). Otherwise pictures are
-                compared as a whole, in which a cube counts as little as it is large.
+            telemetry: What the robot reports there, (P,) or (B, P); by default what the model reads from the picture
+                (`WorldModel.guess_telemetry`). With it the objects are located as well. Where it is not known, pictures
+                are compared as a whole, in which a cube counts as little as it is large.
 
         Raises:
             ValueError: The picture or the telemetry is not of the model's kind.
         """
         pictures = goal_pictures(model, frames)
-        reported = None if telemetry is None else torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
+        given = None if telemetry is None else torch.from_numpy(np.atleast_2d(np.array(telemetry, np.float32)))
+        reported = model.guess_telemetry(pictures) if given is None else given
         objects, turns = read_things(model, pictures, reported)
         seen = objects.isfinite().any()
         return cls(

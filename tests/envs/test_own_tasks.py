@@ -1,5 +1,6 @@
 """What reward and success mean in worlds of one's own: goal images and functions."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from gwm_sim.envs.learned.goals import NEAR, PictureGoal, near, read_goal, thing
 from gwm_sim.envs.learned.vector import LearnedEnv, LearnedVectorEnv
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.planning import Goal
 
 Write = Callable[[str], str]
 
@@ -137,17 +139,32 @@ def test_a_thing_has_to_lie_as_the_goal_shows_it(model: WorldModel) -> None:
 
 
 def test_a_goal_image_is_read_without_telemetry(model: WorldModel, tiny_checkpoint: Path) -> None:
-    """What the robot may report is guessed: that of the most similar exemplar."""
+    """What the robot reports is read from the picture."""
     assert model.renderer is not None
     exemplar = model.renderer.exemplar_frames[3]
     guessed = model.guess_telemetry(exemplar[None])
-    assert guessed is not None and torch.equal(guessed[0], model.renderer.exemplar_telemetry[3])
+    assert guessed is not None and guessed.shape == (1, model.config.dynamics.telemetry) and guessed.isfinite().all()
     assert read_goal(model, exemplar.numpy()).objects.shape == (2, 3)
+    asked = Goal.image(model, exemplar.numpy())
+    assert asked.telemetry is not None and torch.equal(asked.telemetry, guessed)
 
 
-def test_a_world_is_where_its_own_picture_shows_it(tiny_checkpoint: Path, model: WorldModel) -> None:
+def test_a_model_that_did_not_learn_to_read_goal_images_compares_them(model: WorldModel) -> None:
+    unread = copy.deepcopy(model)
+    unread.picture_reader = None
+    assert unread.renderer is not None
+    picture = unread.renderer.exemplar_frames[3].numpy()
+    assert unread.guess_telemetry(torch.from_numpy(picture)[None]) is None
+    goal = Goal.image(unread, picture)
+    assert goal.telemetry is None and goal.objects is None and goal.codes is not None
+
+
+def test_a_world_is_where_its_own_picture_shows_it(
+    tiny_checkpoint: Path, model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert model.renderer is not None
     exemplar, telemetry = model.renderer.exemplar_frames[3].numpy(), model.renderer.exemplar_telemetry[3].numpy()
+    monkeypatch.setattr(WorldModel, "guess_telemetry", lambda model, frames: torch.from_numpy(telemetry)[None])
     envs = LearnedVectorEnv(2, model=tiny_checkpoint)
     low, high = (
         np.array(side, np.float32) for side in (model.config.schema.telemetry_low, model.config.schema.telemetry_high)

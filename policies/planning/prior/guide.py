@@ -23,7 +23,7 @@ from gwm_sim.errors import CheckpointError
 from gwm_sim.files import replacing
 from gwm_sim.model.checkpoint import SHIPPED, find_checkpoint, shipped_models
 from gwm_sim.model.config import WorldModelConfig
-from gwm_sim.model.layers import soft_argmax
+from gwm_sim.model.heads import PictureReader
 from gwm_sim.model.state import PhysicalState, Rollout, WorldState
 from gwm_sim.model.threads import threads_for, weights
 from gwm_sim.model.world_model import WorldModel
@@ -34,42 +34,6 @@ from gwm_sim.storage import reason
 
 GUIDE_FILE = "guide.safetensors"
 DEMONSTRATIONS = "demonstrations."  # begins the names of their tensors in the file
-CHANNELS, MAPS = 96, 8  # of the reader of pictures
-
-
-class PictureReader(nn.Module):
-    """Reads the tokenizer's features: soft-argmaxes say where parts of the robot are."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: WorldModel) -> None:
-        super().__init__()
-        channels, columns = model.feature_channels, model.config.dynamics.telemetry
-        self.look = nn.Sequential(
-            nn.Conv2d(channels, CHANNELS, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
-            nn.SiLU(),
-        )
-        self.maps = nn.Conv2d(CHANNELS, MAPS, 1)
-        self.out = nn.Sequential(nn.Linear(MAPS * (CHANNELS + 2), 256), nn.SiLU(), nn.Linear(256, columns))
-        self.register_buffer("mean", model.statistics.telemetry_mean.clone())
-        self.register_buffer("std", model.statistics.telemetry_std.clone())
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Telemetry (B, P) from features (B, channels, H/8, W/8)."""
-        seen = self.look(features)
-        found = soft_argmax(seen, self.maps(seen))  # (B, maps, channels + 2)
-        return self.mean + self.std * self.out(found.flatten(1))
-
-    @torch.no_grad()
-    def read(self, model: WorldModel, frames: Tensor, telemetry: Tensor | None = None) -> PhysicalState:
-        """Telemetry (B, P), unless it is given, and object positions (B, K, 3) in frames (B, H, V*W, 3) uint8."""
-        with threads_for(len(frames) * model.tokenizer.work_of_features):  # which is most of it
-            features = model.features(frames)
-            telemetry = self(features) if telemetry is None else telemetry.to(model.device)
-            return PhysicalState(telemetry, model.locate(features, telemetry))
 
 
 class Guide:
@@ -109,8 +73,11 @@ class Guide:
             own = self.eyes.config.tokenizer
             picture = fit(main_view(picture, shown), (own.height, own.width))
         frames = torch.from_numpy(np.array(picture[None], order="C"))
-        given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
-        return self.reader.read(self.eyes, frames, given)
+        with threads_for(self.eyes.tokenizer.work_of_features):  # which is most of it
+            features = self.eyes.features(frames)
+            given = None if telemetry is None else torch.from_numpy(np.array(telemetry[None], np.float32))
+            reported = self.reader(features) if given is None else given.to(self.eyes.device)
+            return PhysicalState(reported, self.eyes.locate(features, reported))
 
     def subgoals(self, world: WorldState, goal: Goal) -> list[Goal]:
         """Goals on the way from a world of one row to a goal, from the demonstration that was most like it."""
@@ -176,7 +143,7 @@ class Guide:
                 raise CheckpointError(
                     f"{path} was learned for another model than {model.config.name}: learn a new one with --demos"
                 )
-            policy, reader = GoalPolicy(GoalPolicyConfig(**header["policy"]), model), PictureReader(eyes or model)
+            policy, reader = GoalPolicy(GoalPolicyConfig(**header["policy"]), model), reader_of(eyes or model)
             parts = {name: tensors.pop(f"{DEMONSTRATIONS}{name}").cpu() for name in Demonstrations._fields}
             modules = nn.ModuleDict({"policy": policy, "reader": reader}).to(model.device).eval()
             modules.load_state_dict(tensors)
@@ -206,6 +173,11 @@ class Guide:
             if eyes is not None and looks_alike(model.config, eyes.config):
                 return cls.load(model, path, eyes)
         return None
+
+
+def reader_of(model: WorldModel) -> PictureReader:
+    """A reader of the pictures of a model, with fresh weights."""
+    return PictureReader(model.feature_channels, model.statistics)
 
 
 def looks_alike(one: WorldModelConfig, other: WorldModelConfig) -> bool:

@@ -19,11 +19,12 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.envs.learned.observations import MISREAD
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
+from gwm_sim.model.heads import PictureReader
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning.prior.demonstrations import Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig
-from gwm_sim.policies.planning.prior.guide import Guide, PictureReader
+from gwm_sim.policies.planning.prior.guide import Guide, reader_of
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED, SUSTAINED_STEPS
 
@@ -77,7 +78,7 @@ def learn_guide(model: WorldModel, paths: Sequence[Path], config: LearnConfig | 
     torch.manual_seed(config.seed)
     experience = gather(model, paths)
     policy = GoalPolicy(config.policy, model).to(model.device)
-    reader = PictureReader(model).to(model.device)
+    reader = reader_of(model).to(model.device)
     demonstrations = Demonstrations.of(model.config.dynamics, experience.demonstrations)
     generator = torch.Generator().manual_seed(config.seed)
     clone = policy_loss(policy, experience, imagined(model, experience), generator)

@@ -18,7 +18,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.planning import Goal, Guide, Objective, Progress, SubgoalSchedule, Term, learn_guide
 from gwm_sim.policies.planning.prior.demonstrations import MOST_SUBGOALS, Demonstrations, turning_points
 from gwm_sim.policies.planning.prior.goal_policy import GoalPolicy, GoalPolicyConfig, posture
-from gwm_sim.policies.planning.prior.guide import PictureReader
+from gwm_sim.policies.planning.prior.guide import reader_of
 from gwm_sim.policies.planning.prior.learning import Experience, fit, policy_loss
 
 SCHEMA = replace(
@@ -53,7 +53,7 @@ def make_guide(model: WorldModel) -> Guide:
     torch.manual_seed(0)
     policy = GoalPolicy(GoalPolicyConfig(chunk=4, width=16, layers=1), model)
     demonstrations = Demonstrations.of(model.config.dynamics, [carry()])
-    return Guide(model, policy.eval(), PictureReader(model).eval(), demonstrations)
+    return Guide(model, policy.eval(), reader_of(model).eval(), demonstrations)
 
 
 # --- demonstrations ---------------------------------------------------------------------------------------------------
