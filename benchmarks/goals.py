@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `gwm` does, be
 import numpy as np
 import torch
 from program import circumstances, launch, resumed, runs_of
-from worlds.cloned import ClonedPolicy
+from worlds.cloned import CloneAgent
 from worlds.rows import FIRST_TEST_SEED, TESTS
 from worlds.true_world import TrueWorld
 
@@ -132,13 +132,14 @@ class Bench:
         if system == "clone":
             self.clone.ask(goal)
             return self.clone
-        search = searching_config(self.model, seed=seed, **self.search)
-        return MpcPolicy(self.model, goal, config=search, examples=None if system == "search-alone" else self.examples)
+        examples = None if system == "search-alone" else self.examples
+        search = searching_config(self.model, examples=examples, seed=seed, **self.search)
+        return MpcPolicy(self.model, goal, config=search, examples=examples)
 
     @cached_property
-    def clone(self) -> ClonedPolicy:
+    def clone(self) -> CloneAgent:
         """What was cloned from the recordings."""
-        return ClonedPolicy(self.model, self.model_folder)
+        return CloneAgent(self.model, self.model_folder)
 
 
 def pairs_of(pool: WorkerPool[Bench], config: GoalsConfig, ahead: int) -> tuple[list[Pair], dict[str, float]]:

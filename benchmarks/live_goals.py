@@ -57,7 +57,7 @@ class LiveGoalsConfig:
     """Seed of the first recording; those of tests from 300000, for choices others."""
     told: bool = False
     """Also tell the planner what the robot reports at the goal."""
-    plan_seconds: float = 0.4
+    plan_seconds: float = 0.2
     """Time for a plan, as of `gwm run`."""
     slower: float = 1.0
     """How many times as slowly time passes for the loop."""
@@ -93,8 +93,8 @@ def attempt(
     rate, budget = world.schema.rate, 2 * pair.ahead
     robot = EnvRobot(env, world, pair.seed, {"first": pair.first, "goal": pair.first + pair.ahead}, clock)
     goal = Goal.image(model, env.goal[image_key(world.camera)], env.goal["agent_pos"] if config.told else None)
-    how = replace(live_config(model, None, config.plan_seconds, rate), seed=pair.seed + 1000 * pair.first)
-    how = replace(how, time_budget=config.plan_seconds * config.slower)
+    how = live_config(model, None, config.plan_seconds, rate, examples)
+    how = replace(how, seed=pair.seed + 1000 * pair.first, time_budget=config.plan_seconds * config.slower)
     planner = ModelPlanner(model, [goal], config=how, examples=examples)
     control = declare(world.control, world.schema.action_names)  # of these robots it is known, whatever files say
     limits = Limits.of(control, steps=Moves(model).steps)

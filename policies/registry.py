@@ -86,8 +86,8 @@ def _plan(
     settings = sized(planner, int(population), int(iterations))
     if picture is None:
         return MpcPolicy(world, Goal.solve(world, str(task)), config=MpcConfig(settings, int(horizon) or 3, seed=seed))
-    config = searching_config(world, settings, seed=seed)
     examples = None if isinstance(model, WorldModel) else Examples.beside(world, model)
+    config = searching_config(world, settings, examples, seed=seed)
     goal = Goal.image(world, picture)
     return MpcPolicy(world, goal, config=replace(config, horizon=int(horizon) or config.horizon), examples=examples)
 

@@ -34,9 +34,11 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BANK_FILE = "bank.hdf5"  # initial states: an episode file of a few frames each
 STATES_FILE = "states.safetensors"  # states of recordings that were learned from, without pictures
+CLONED_FILE = "cloned.safetensors"  # a policy that was cloned from these states
 COMPANIONS = (
     BANK_FILE,
     STATES_FILE,
+    CLONED_FILE,
     "guide.safetensors",
     "README.md",
     "report.json",

@@ -117,7 +117,8 @@ def main(config: PlanConfig) -> int:
     problems, skipped = find_problems(config, model, guide, env)
     film: list[Picture] | None = None if config.video is None else []
     examples = Examples.beside(model, config.model) if guide is None and config.prior != "none" else None
-    runs, seconds = solve(problems, model, mpc_config(config, model, guide), guide, env, film, examples)
+    how = mpc_config(config, model, guide, examples)
+    runs, seconds = solve(problems, model, how, guide, env, film, examples)
     env.close()
     numbers = report(config, model, runs, seconds) | {"skipped_demos": skipped}
     low, high = numbers["wilson"]
@@ -179,9 +180,11 @@ def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
     return guide
 
 
-def mpc_config(config: PlanConfig, model: WorldModel, guide: Guide | None) -> MpcConfig:
+def mpc_config(
+    config: PlanConfig, model: WorldModel, guide: Guide | None, examples: Examples | None = None
+) -> MpcConfig:
     """How to plan, by the options of the command."""
-    usual = searching_config(model) if guide is None else guided_config(model)
+    usual = searching_config(model, examples=examples) if guide is None else guided_config(model)
     if config.planner == "prior":
         return replace(usual, planner=None, horizon=2, execute=2, seed=config.seed)
     search, block = usual.planner, usual.block
@@ -194,8 +197,10 @@ def mpc_config(config: PlanConfig, model: WorldModel, guide: Guide | None) -> Mp
     for name in ("horizon", "execute"):
         if (steps := getattr(config, name)) is not None:
             changes[name] = -(-steps // block)
-    make = searching_config if guide is None else guided_config
-    return make(model, sized(config.planner, *size), **changes)
+    settings = sized(config.planner, *size)
+    if guide is None:
+        return searching_config(model, settings, examples, **changes)
+    return guided_config(model, settings, **changes)
 
 
 def report(config: PlanConfig, model: WorldModel, runs: Evaluation, seconds: list[float]) -> dict[str, Any]:

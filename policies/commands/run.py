@@ -65,7 +65,7 @@ class RunConfig(RunOptions):
     """Show camera and goal in a window."""
     goal_seconds: float = 2.5
     """Time for each goal but the last, and for each sub-goal that is found in demonstrations."""
-    plan_seconds: float = 0.4
+    plan_seconds: float = 0.2
     """Time for a plan: the best that was found by then is taken."""
     max_age: float = 0.2
     """A picture older than this stops the run [s]."""
@@ -169,10 +169,10 @@ def find_source(config: RunConfig, robot: Robot) -> FrameSource:
 def make_planner(model: WorldModel, goals: list[Picture], config: RunConfig, rate: float) -> ModelPlanner:
     """A planner for the goals, at so many steps a second."""
     guide = Guide.beside(model, config.model)
-    base = live_config(model, guide, config.plan_seconds, rate)
+    examples = Examples.beside(model, config.model) if guide is None else None
+    base = live_config(model, guide, config.plan_seconds, rate, examples)
     how = replace(base, seed=config.seed, progress=Progress(patience=config.goal_seconds))
     wanted = [read_goal(model, guide, goal) for goal in goals]
-    examples = Examples.beside(model, config.model) if guide is None else None
     return ModelPlanner(model, wanted, config=how, guide=guide, examples=examples)
 
 

@@ -31,10 +31,12 @@ def lead_of(seconds: float, rate: float) -> int:
     return math.ceil(seconds * rate) + 1
 
 
-def live_config(model: WorldModel, guide: Guide | None, seconds: float, rate: float) -> MpcConfig:
+def live_config(
+    model: WorldModel, guide: Guide | None, seconds: float, rate: float, examples: Examples | None = None
+) -> MpcConfig:
     """How to plan beside a robot that moves meanwhile: around what a guide proposes or by search, each plan in so many
     seconds, and executed for long enough that the next one is ready when it ends."""
-    usual = searching_config(model) if guide is None else guided_config(model)
+    usual = searching_config(model, examples=examples) if guide is None else guided_config(model)
     execute = max(usual.execute, math.ceil(lead_of(seconds, rate) / usual.block))
     return replace(usual, execute=min(execute, usual.horizon), time_budget=seconds)
 

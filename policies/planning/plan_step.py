@@ -22,6 +22,7 @@ from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.moves import Moves
 from gwm_sim.policies.planning.objectives import Objective, default_objective
 from gwm_sim.policies.planning.optimizers import Bounds, Cost, IcemSettings, Settings, WarmStart, plan, sized
+from gwm_sim.policies.planning.policy_rollouts import PolicyRollouts
 from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import Guide
 from gwm_sim.policies.planning.subgoals import Progress, SubgoalSchedule
@@ -52,7 +53,8 @@ class MpcConfig:
     """When to go on to the next goal."""
     proposals: int = 0
     """Candidates by way of places that matter, the best of which a search begins with, where there is no guide and such
-    places are known (`ViaPoints`)."""
+    places are known (`ViaPoints`); or a share of them that follow a policy (`PolicyRollouts`), the best of which is the
+    plan."""
     time_budget: float | None = None
     """Time for a plan, reading the frames included [s]; None plans to the end."""
     chunk: int = 64
@@ -86,13 +88,17 @@ def guided_config(model: WorldModel, planner: Settings | None = None, **changes:
     return replace(MpcConfig(search, horizon=8, block=1, execute=5, three_level=grippers), **changes)
 
 
-def searching_config(model: WorldModel, planner: Settings | None = None, **changes: Any) -> MpcConfig:
+def searching_config(
+    model: WorldModel, planner: Settings | None = None, examples: Examples | None = None, **changes: Any
+) -> MpcConfig:
     """How to plan without demonstrations: some hundred candidates over 24 steps. Where the robot is known in the frame
-    of the things, most of them lead over places that matter.
+    of the things, most of them lead over places that matter; of a robot with a gripper, some follow what recordings
+    show, step by step.
 
     Args:
         model: The world to plan in.
         planner: Replaces the search.
+        examples: Those that the plans will be made with.
         changes: Replace other fields of the configuration.
     """
     names = model.config.schema.action_names
@@ -102,6 +108,8 @@ def searching_config(model: WorldModel, planner: Settings | None = None, **chang
     if ViaPoints(model, Moves(model)).known:
         search = replace(planner or sized("icem", population=64, iterations=2), std=AROUND)
         config = replace(config, proposals=256)
+    if examples is not None and examples.policy is not None:
+        config = replace(config, horizon=24, block=1, execute=3, proposals=256)
     return replace(config, planner=search, **changes)
 
 
@@ -168,6 +176,8 @@ class PlanStep:
             raise ConfigError(f"{model.config.name} has the actions {', '.join(names)}, not {unknown}")
         self.moves = Moves(model)
         self.via_points = ViaPoints(model, self.moves, examples)
+        policy = None if examples is None else examples.policy
+        self.followed = None if policy is None else PolicyRollouts(model, self.moves, policy)
         low, high = self.moves.bounds
         self.bounds = Bounds(low, high, tuple(names.index(name) for name in named))
 
@@ -191,6 +201,12 @@ class PlanStep:
         """What plans cost that begin in some worlds, each with its row of the goal, behind actions `before` (B, A)."""
         objective = self.objective or default_objective(self.model, goal)
         return ModelCost(self.model, worlds, objective, goal, self.config.block, self.config.chunk, self.moves, before)
+
+    def proposer(self, goal: Goal) -> ViaPoints | PolicyRollouts | None:
+        """What draws the first candidates, where there is no guide: of goals for things."""
+        if not self.config.proposals or goal.objects is None:
+            return None
+        return self.followed or (self.via_points if self.via_points.known else None)
 
     def plan(
         self,
@@ -218,16 +234,17 @@ class PlanStep:
             the next plan; and where the next search begins, these left behind.
         """
         c = self.config
+        proposer = None if self.guide is not None else self.proposer(goal)
         if self.guide is not None:
             proposed = self.moves.of(self.guide.propose(worlds, goal, c.horizon, c.block), before, c.block)
             start = start.around(self.bounds.admit(proposed))
-        elif c.proposals and self.via_points.known and goal.objects is not None:
-            proposed = self.via_points.propose(worlds, goal, before, c.horizon, c.block, c.proposals, generators)
+        elif proposer is not None:
+            proposed = proposer.propose(worlds, goal, before, c.horizon, c.block, c.proposals, generators)
             proposed = self.bounds.admit(proposed)
             best = cost(proposed).nan_to_num(torch.inf, torch.inf).argmin(dim=1)
             start = start.around(proposed[torch.arange(len(best)), best])
         plans, following = start.mean, start
-        if c.planner is not None:
+        if c.planner is not None and not isinstance(proposer, PolicyRollouts):  # a search would lead away from it
             deadline = None if c.time_budget is None else begun + c.time_budget
             found = plan(cost, start, self.bounds, generators, c.planner, deadline)
             plans, following = found.actions, found.start

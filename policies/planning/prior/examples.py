@@ -19,10 +19,11 @@ from torch import Tensor
 
 from gwm_sim.envs.learned.goals import TURNED, near
 from gwm_sim.errors import CheckpointError
-from gwm_sim.model.checkpoint import STATES_FILE, find_checkpoint
+from gwm_sim.model.checkpoint import CLONED_FILE, STATES_FILE, find_checkpoint
 from gwm_sim.model.residual import turned_back
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning.hand import robot_points
+from gwm_sim.policies.planning.hand import openings, robot_points
+from gwm_sim.policies.planning.prior.cloned import ClonedPolicy, last_frames
 
 BESIDE: Final = 4.0  # times what is near enough: where the hand begins and ends counts so much less than the thing
 APART: Final = 3  # frames between which no more than one stretch begins
@@ -43,9 +44,13 @@ class Errand(NamedTuple):
 class Examples:
     """States of recordings, and the stretches that begin in each."""
 
-    def __init__(self, model: WorldModel, states: dict[str, Tensor]) -> None:
+    policy: ClonedPolicy | None
+    """Cloned from these recordings, of robots with a gripper."""
+
+    def __init__(self, model: WorldModel, states: dict[str, Tensor], policy: ClonedPolicy | None = None) -> None:
         """Take F frames: `telemetry` (F, P), `objects` (F, K, 3), `turns` (F, K, 2), `actions` (F, A), and the first
         frame of each episode, `starts` (E,)."""
+        self.policy = policy
         self._near = near(model)
         self._hands = robot_points(model, states["telemetry"][None].to(model.device))[0].cpu()  # (F, N, D)
         self._things = states["objects"][..., : self._hands.shape[-1]]  # (F, K, D)
@@ -80,7 +85,7 @@ class Examples:
     @classmethod
     def beside(cls, model: WorldModel, name: str | Path) -> Examples | None:
         """Those of the recordings that a checkpoint was learned from, given by name or folder as for `WorldModel.load`;
-        None where it brought none.
+        None where it brought none. For a robot with a gripper a policy is cloned from them the first time.
 
         Raises:
             CheckpointError: They cannot be read.
@@ -89,9 +94,13 @@ class Examples:
         if not path.exists():
             return None
         try:
-            return cls(model, load_file(path))
+            states = load_file(path)
+            examples = cls(model, states)
         except (OSError, KeyError, ValueError, IndexError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{path} does not hold states of recordings: {error}") from error
+        if openings(model.config.schema):
+            examples.policy = ClonedPolicy.beside(model, path.with_name(CLONED_FILE), states)
+        return examples
 
     def _alike(self, errand: Errand, lengths: int, block: int, count: int) -> tuple[Tensor, Tensor]:
         """First and last frame of the stretches that are most like an errand, (S,) each."""
@@ -142,13 +151,6 @@ class Examples:
         in metres, as turns are those in the picture."""
         across = self._hands.shape[-1]
         return turned_back(wanted, turns) if across == 2 else torch.eye(across).expand(*turns.shape[:-1], -1, -1)
-
-
-def last_frames(starts: Tensor, count: int) -> Tensor:
-    """The last frame of the episode to which each of so many frames belongs, (count,); episodes begin at `starts`."""
-    frames = torch.arange(count)
-    last = torch.cat((starts[1:] - 1, frames[-1:]))
-    return last[torch.searchsorted(starts, frames, right=True) - 1]
 
 
 def _between(turns: Tensor, others: Tensor) -> Tensor:
