@@ -89,7 +89,9 @@ def _plan(
     examples = None if isinstance(model, WorldModel) else Examples.beside(world, model)
     config = searching_config(world, settings, examples, seed=seed)
     goal = Goal.image(world, picture)
-    return MpcPolicy(world, goal, config=replace(config, horizon=int(horizon) or config.horizon), examples=examples)
+    steps = int(horizon) or config.horizon
+    config = replace(config, horizon=steps, execute=min(config.execute, steps))
+    return MpcPolicy(world, goal, config=config, examples=examples)
 
 
 def find_agent(spec: str) -> Path | None:

@@ -259,6 +259,7 @@ class WorldModel(PictureModel):
             objects = objects.where(there[..., None] > 0, torch.nan)
         return objects
 
+    @torch.no_grad()
     def guess_telemetry(self, frames: Tensor) -> Tensor | None:
         """What the robot reports in pictures (B, H, W, 3) uint8 of the main view, or of all views, (B, P), as they
         show it; None where the model has not learned to read that."""

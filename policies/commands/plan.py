@@ -197,6 +197,7 @@ def mpc_config(
     for name in ("horizon", "execute"):
         if (steps := getattr(config, name)) is not None:
             changes[name] = -(-steps // block)
+    changes.setdefault("execute", min(usual.execute, changes.get("horizon", usual.horizon)))
     settings = sized(config.planner, *size)
     if guide is None:
         return searching_config(model, settings, examples, **changes)

@@ -136,7 +136,10 @@ def test_a_plan_for_a_picture_goes_to_what_is_to_be_moved(tiny_checkpoint: Path)
     model = WorldModel.load(tiny_checkpoint, "cpu")
     assert model.renderer is not None
     goal = Goal.image(model, model.renderer.exemplar_frames[0].numpy())
-    assert goal.objects is not None and goal.telemetry is None
+    assert goal.objects is not None and goal.telemetry is not None  # as read from the picture
+    terms = [term.name for term in default_objective(model, goal).terms]
+    assert terms == ["effector", "opening", "objects", "turns", "uncertainty", "roughness"]
+    goal = replace(goal, telemetry=None)
     terms = [term.name for term in default_objective(model, goal).terms]
     assert terms == ["objects", "turns", "approach", "uncertainty", "roughness"]
 
