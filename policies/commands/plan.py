@@ -62,7 +62,8 @@ class PlanConfig:
     goal_telemetry: bool = False
     """Also use what the robot reported at the goal; by default it is read from the picture."""
     planner: Literal["icem", "cem", "mppi", "prior"] = "icem"
-    """How to search; prior follows the cloned policy without a search."""
+    """How to search; prior follows the cloned policy of a guide without a search. A robot with a gripper follows what
+    recordings show in a world of one's own, and nothing is searched, unless with --prior none."""
     model: str = "gwm-mini"
     """Name or folder of the world model to plan in."""
     guide: Path | None = None
@@ -111,12 +112,13 @@ def main(config: PlanConfig) -> int:
     guide = find_guide(config, model)
     if not config.goal and config.goal_episode is None and config.task is None:
         return 0
-    if not config.goal and config.goal_episode is None:
-        guide = None  # it knows ways to pictures, not to tasks
+    pictured = bool(config.goal) or config.goal_episode is not None
+    guide = guide if pictured else None  # it knows ways to pictures, not to tasks, and so do examples
     env = make_env(config.env, model, config.model, config.task)
     problems, skipped = find_problems(config, model, guide, env)
     film: list[Picture] | None = None if config.video is None else []
-    examples = Examples.beside(model, config.model) if guide is None and config.prior != "none" else None
+    by_example = pictured and guide is None and config.prior != "none"
+    examples = Examples.beside(model, config.model) if by_example else None
     how = mpc_config(config, model, guide, examples)
     runs, seconds = solve(problems, model, how, guide, env, film, examples)
     env.close()

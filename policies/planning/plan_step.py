@@ -243,8 +243,8 @@ class PlanStep:
             proposed = self.bounds.admit(proposed)
             best = cost(proposed).nan_to_num(torch.inf, torch.inf).argmin(dim=1)
             start = start.around(proposed[torch.arange(len(best)), best])
-        plans, following = start.mean, start
-        if c.planner is not None and not isinstance(proposer, PolicyRollouts):  # a search would lead away from it
+        plans, following = start.mean, WarmStart(start.mean, start.guesses[:, :0])
+        if c.planner is not None and (proposer is None or proposer.refined):
             deadline = None if c.time_budget is None else begun + c.time_budget
             found = plan(cost, start, self.bounds, generators, c.planner, deadline)
             plans, following = found.actions, found.start

@@ -8,7 +8,7 @@ which of them is best.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ WORK: Final = 4  # plans by way of places that take as long as one of these, whi
 
 class PolicyRollouts:
     """Draws such plans in the world of one model."""
+
+    refined: ClassVar[bool] = False
+    """A search around the best of them would lead away from the policy."""
 
     def __init__(self, model: WorldModel, moves: Moves, policy: ClonedPolicy) -> None:
         """Take the policy that is followed."""

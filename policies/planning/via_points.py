@@ -9,7 +9,7 @@ model has to say. No demonstrations are needed, and candidates are rough: a sear
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,9 @@ class Trips(NamedTuple):
 
 class ViaPoints:
     """Draws such candidates for the robot of one model."""
+
+    refined: ClassVar[bool] = True
+    """They are rough."""
 
     def __init__(self, model: WorldModel, moves: Moves, examples: Examples | None = None) -> None:
         """Prepare; half of the candidates are by example, where there are any."""

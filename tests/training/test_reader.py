@@ -1,14 +1,17 @@
 """What the robot reports is read from pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.phases.reader import ReaderPhase
+from gwm_sim.training.pipeline import train
 
 
 @pytest.fixture
@@ -51,8 +54,28 @@ def read_by_hand(phase: ReaderPhase, frames: torch.Tensor) -> float:
     return float(model.picture_reader.loss(features, data.telemetry[frames])[0])
 
 
-def test_only_worlds_with_things_learn_it(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_only_worlds_with_things_learn_it(tmp_path: Path, tiny_data: Path, tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint, "cpu").config
-    config = TrainConfig(data=(tmp_path,), out=tmp_path, steps=100)
+    config = TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=100)
     assert model.heads.reader and config.share("reader", model)[1] == 5
-    assert config.share("dynamics", model)[1] == 43
+    data = load_training_data([tiny_data])
+    data = replace(data, schema=replace(data.schema, object_names=()), objects=data.objects[:, :0])
+    without = build(config, PRESETS["tiny"], data)
+    assert not without.config.heads.reader and without.picture_reader is None
+    assert config.share("dynamics", without.config)[1] == 45  # which the others share
+
+
+def test_a_model_without_one_learns_it_alone(tmp_path: Path, tiny_data: Path, tiny_checkpoint: Path) -> None:
+    whole = WorldModel.load(tiny_checkpoint, "cpu")
+    unread = WorldModel(replace(whole.config, heads=replace(whole.config.heads, reader=False)), whole.statistics)
+    unread.load_state_dict({name: x for name, x in whole.state_dict().items() if not name.startswith("picture_reader")})
+    unread.save(tmp_path / "before")
+    config = TrainConfig(
+        data=(tiny_data,), out=tmp_path / "after", init=str(tmp_path / "before"), phases=("reader",), steps=5
+    )
+    train(config, tell=lambda line: None)
+    before, after = (WorldModel.load(tmp_path / name, "cpu") for name in ("before", "after"))
+    assert before.picture_reader is None and after.picture_reader is not None
+    kept, own = before.state_dict(), after.state_dict()
+    moved = {name for name in kept if not torch.equal(kept[name], own[name])}
+    assert not {name for name in moved if name.startswith(("tokenizer.", "locator.", "dynamics.", "renderer."))}
