@@ -24,7 +24,6 @@ Knows numpy and h5py; nothing of environments, policies or models.
 """
 
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -66,26 +65,6 @@ def resumable(path: Path) -> Iterator[None]:
 
     with keeping(kept):
         yield
-
-
-def pack(index: int, episode: Episode, schema: Schema) -> bytes:
-    """Make the part file of an episode in memory, perhaps on another machine than that of `EpisodeWriter.add`.
-
-    Args:
-        index: Number of the episode in the file: it becomes `demo_<index>`.
-        episode: The recording; shapes, types and finite numbers are checked against the schema.
-        schema: That of the file.
-    """
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
-        _fill(file, index, episode, schema)
-    return memory.getvalue()
-
-
-def _fill(file: h5py.File, index: int, episode: Episode, schema: Schema) -> None:
-    data = demos.write_head(file, schema)
-    demos.write_demo(data, f"demo_{index}", episode, schema)
-    data.attrs["total"] = len(episode)
 
 
 class EpisodeWriter:
@@ -130,10 +109,10 @@ class EpisodeWriter:
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
         with replacing(self._part(index)) as temporary, new_file(temporary) as file:
-            _fill(file, index, episode, self.schema)
+            demos.write_part(file, index, episode, self.schema)
 
     def add(self, index: int, part: bytes) -> None:
-        """Store an episode as `write` does, of which another process has made the part by `pack`."""
+        """Store an episode as `write` does, of which another process has made the part by `demos.pack`."""
         with replacing(self._part(index)) as temporary:
             temporary.write_bytes(part)
 

@@ -19,7 +19,8 @@ import gymnasium as gym
 import numpy as np
 
 import gwm_sim
-from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, pack, resumable
+from gwm_sim.data.demos import pack
+from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, resumable
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
 from gwm_sim.envs.blocks import spec

@@ -1,6 +1,6 @@
 """Options that say where the workers of a command live, the same for all that have some."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Final, Literal, TypeVar
 
@@ -11,6 +11,7 @@ from gwm_sim.policies.engines.ray_cluster import RayEngine
 from gwm_sim.policies.worker_pool import WorkerPool
 
 Worker = TypeVar("Worker")
+Result = TypeVar("Result")
 
 ENGINES: Final = ("local", "ray")
 
@@ -42,3 +43,26 @@ class EngineOptions:
         """A pool of workers that live there."""
         engine: Engine = LocalEngine() if self.engine == "local" else RayEngine(self.address)
         return WorkerPool(make_worker, self.workers, engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalWorkers(EngineOptions):
+    """The same for what one process can do as well, with all its threads."""
+
+    workers: int | None = None
+    """Workers at most, each with one thread; by default this process alone does it, or with --engine ray one worker for
+    every core of the cluster."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody asked for workers."""
+        return self.engine == "local" and self.workers is None
+
+    def run(self, jobs: Iterable[Callable[[Worker], Result]], make_worker: Callable[[], Worker]) -> Iterator[Result]:
+        """Do jobs as `WorkerPool.run` does, here where nobody asked for workers."""
+        if self.alone:
+            worker = make_worker()
+            yield from (job(worker) for job in jobs)
+        else:
+            with self.pool(make_worker) as pool:
+                yield from pool.run(jobs)
