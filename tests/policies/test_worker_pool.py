@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from gwm_sim.errors import ConfigError, GwmError
-from gwm_sim.policies.engines.engine import Engine
+from gwm_sim.policies.engines.engine import Engine, EngineWorker, Reply
 from gwm_sim.policies.engines.local import LocalEngine
 from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.testing.engine import Doubler, EngineConformance, doubles
@@ -85,3 +86,34 @@ class Passing:
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         EngineOptions(**options)  # type: ignore[arg-type]
+
+
+class Absent(EngineWorker):
+    """A worker that a busy cluster promises and does not bring."""
+
+    started = False
+
+    def give(self, job: Callable[[Any], Any]) -> None:
+        """It waits."""
+
+    def take(self) -> Reply:
+        raise AssertionError("it has not begun")
+
+    def stop(self) -> None:
+        """It is given up."""
+
+
+class BusyEngine(LocalEngine):
+    """A machine with one core to spare, whatever is asked for."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def start(self, make_worker: Callable[[], Any]) -> EngineWorker:
+        self.begun += 1
+        return super().start(make_worker) if self.begun == 1 else Absent()
+
+
+def test_jobs_do_not_wait_for_workers_that_never_come() -> None:
+    with WorkerPool(Doubler, workers=3, engine=BusyEngine()) as pool:
+        assert sorted(pool.run(doubles(range(1, 8)))) == [2 * number - 1 for number in range(1, 8)]
