@@ -34,6 +34,8 @@ OBJECT_STORE: Final = 512 * 2**20  # of a cluster on this machine [bytes]; what 
 PASSED_ON: Final = ("GOMP_SPINCOUNT", "MUJOCO_GL", "PYOPENGL_PLATFORM")
 """Variables of the environment that workers take over from the head."""
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
+IMPATIENT: Final = {"RAY_NUM_REDIS_GET_RETRIES": "5"}
+"""How often Ray tries to be let into a cluster that answers and refuses, once in a second."""
 
 
 class RayEngine(Engine):
@@ -140,9 +142,13 @@ class RayEngine(Engine):
         if address != "auto":
             _knock(address)
         try:
-            self._ray.init(address=address, log_to_driver=False, logging_level=CRITICAL)
+            with _hushed():
+                self._ray.init(address=address, log_to_driver=False, logging_level=CRITICAL)
         except Exception as error:
-            raise ConfigError(f"--address {address}: {_first_line(error)}") from error
+            raise ConfigError(
+                f"--address {address}: {_first_line(error).rstrip('.')}. A cluster must have the same Ray and Python; "
+                "for one that asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
+            ) from error
         _silence(self._ray)
 
 
@@ -190,7 +196,7 @@ def _import_ray(guarded: bool) -> Any:
         guarded: Whether a cluster is going to be started. Its ports are open to the network, so that it needs a token:
             one that nobody else knows, unless the environment has one or Ray has been imported and sees to it.
     """
-    wanted = dict(QUIET)
+    wanted = QUIET | ({} if guarded else IMPATIENT)
     if guarded and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
@@ -251,6 +257,20 @@ def _silence(ray: Any) -> None:
     worker: Any = import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_, **__: None
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Let the errors that Ray prints of a connection, once in a second, be told by the exception alone."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

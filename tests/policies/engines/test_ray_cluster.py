@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,6 +29,15 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 unwatched = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves ends of pipes to the collector
 
 RECORD = "collect --episodes 20 --steps 40 --seed 300000 --rendering fast --workers 2".split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def guarded() -> Iterator[None]:
+    """Let nobody else use a cluster of these tests; Ray reads this when it is imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        yield
 
 
 @pytest.fixture(scope="module")
