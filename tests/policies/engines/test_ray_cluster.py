@@ -183,7 +183,7 @@ def test_numbers_are_the_same_on_ray(tiny_checkpoint: Path, tmp_path: Path) -> N
     for name, words in commands.items():
         found = {}
         for way, more in ways.items():
-            path = tmp_path / f"{name}-{way}.json"
+            path = tmp_path / f"{name}.json"  # which some reports name
             ended = gwm(*words, "--episodes", "5", *more, "--json", path)
             assert ended.returncode == 0, ended.stderr
             lines = path.read_text(encoding="utf-8").splitlines()
