@@ -34,8 +34,9 @@ OBJECT_STORE: Final = 512 * 2**20  # of a cluster on this machine [bytes]; what 
 PASSED_ON: Final = ("GOMP_SPINCOUNT", "MUJOCO_GL", "PYOPENGL_PLATFORM")
 """Variables of the environment that workers take over from the head."""
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
-IMPATIENT: Final = {"RAY_NUM_REDIS_GET_RETRIES": "5"}
-"""How often Ray tries to be let into a cluster that answers and refuses, once in a second."""
+IMPATIENT: Final = {"RAY_NUM_REDIS_GET_RETRIES": "5", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "5"}
+"""How long Ray tries to be let into a cluster that answers and refuses: seconds, or three times as many for ray://."""
+REMEDY: Final = "Start one with `ray start --head`, or leave --address out to start one for this command."
 
 
 class RayEngine(Engine):
@@ -139,8 +140,7 @@ class RayEngine(Engine):
         Raises:
             ConfigError: There is none, or it refuses.
         """
-        if address != "auto":
-            _knock(address)
+        _knock(_found() if address == "auto" else address)
         try:
             with _hushed():
                 self._ray.init(address=address, log_to_driver=False, logging_level=CRITICAL)
@@ -222,6 +222,19 @@ def _check_versions(machine: str, theirs: dict[str, str]) -> None:
         )
 
 
+def _found() -> str:
+    """Address of the cluster that this machine belongs to, which may be one of yesterday.
+
+    Raises:
+        ConfigError: It belongs to none.
+    """
+    services: Any = import_module("ray._private.services")
+    try:
+        return str(services.get_ray_address_from_environment("auto", None))
+    except ConnectionError as error:
+        raise ConfigError(f"--address auto: this machine belongs to no Ray cluster. {REMEDY}") from error
+
+
 def _knock(address: str) -> None:
     """See whether anybody listens at an address, which Ray itself tries for minutes.
 
@@ -234,10 +247,7 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERING).close()
     except OSError as error:
-        raise ConfigError(
-            f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`, or leave --address out "
-            "to start one on this machine"
-        ) from error
+        raise ConfigError(f"no Ray cluster answers at {address} ({error}). {REMEDY}") from error
 
 
 def _first_line(error: BaseException) -> str:

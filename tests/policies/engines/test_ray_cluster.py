@@ -205,7 +205,7 @@ def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1:1", r"no Ray cluster answers at 127.0.0.1:1 .*refused.*ray start --head"),
+        ("127.0.0.1:1", r"no Ray cluster answers at 127.0.0.1:1 .*refused.*Start one"),
         ("ray://127.0.0.1:1", r"no Ray cluster answers at ray://127.0.0.1:1 "),
         ("cluster", r"--address must be auto, HOST:PORT or ray://HOST:PORT, got 'cluster'"),
     ],
