@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from program import launch
 
 import gwm_sim
+from gwm_sim.data.demos import pack
 from gwm_sim.data.episode_file import Episode, EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.data.schema import Schema
 from gwm_sim.envs.blocks import spec
@@ -29,7 +30,7 @@ from gwm_sim.envs.spaces import image_key
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.worker_pool import WorkerPool
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.progress import progress
 
 SQUARE: Final = 0.04  # side of a place [m]
@@ -37,7 +38,7 @@ FEW: Final = 100  # moments; places with fewer of them are shown less often, or 
 
 
 @dataclass(frozen=True)
-class ClipsConfig:
+class ClipsConfig(EngineOptions):
     """Draw clips of recorded motion."""
 
     motion: tuple[Path, ...]
@@ -58,17 +59,16 @@ class ClipsConfig:
     """Height and width of the shadow map in pixels; MuJoCo's default is 4096."""
     seed: int = 0
     """Which moments."""
-    workers: int | None = None
-    """Processes that draw; by default one per core."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("clips", "steps", "size", "shadows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
 
 
 class Studio:
-    """Draws clips, in a worker process, by number and stores each as a part of the file."""
+    """Draws clips, in a worker process, by number, each as a part of the file."""
 
     def __init__(self, config: ClipsConfig) -> None:
         self._config = config
@@ -96,9 +96,9 @@ class Studio:
         self._fingers = [model.joint(f"{side}_finger").qposadr[0] for side in ("left", "right")]
         self._cubes = [model.joint(name).qposadr[0] for name in spec.OBJECT_NAMES]
 
-    def store(self, index: int) -> None:
-        """Draw clip `index` as a part of the file."""
-        self._writer.write(index, self.draw(index))
+    def part(self, index: int) -> tuple[int, bytes]:
+        """Draw clip `index` as a part of the file, which the process that writes it adds under this number."""
+        return index, pack(index, self.draw(index), self._schema)
 
     def draw(self, index: int) -> Episode:
         """Draw clip `index`."""
@@ -179,20 +179,21 @@ class Studio:
         )
 
     @cached_property
-    def _writer(self) -> EpisodeWriter:
-        return EpisodeWriter(self._config.out, self.schema())
+    def _schema(self) -> Schema:
+        return self.schema()
 
 
 def main(config: ClipsConfig) -> int:
     """Draw what is missing in `config.out` and finish the file."""
-    with WorkerPool(partial(Studio, config), config.workers) as pool:
+    with config.pool(partial(Studio, config)) as pool:
         (schema,) = pool.run([Studio.schema])
         writer = EpisodeWriter(config.out, schema)
         with exclusive(parts_folder(config.out) / "lock", str(config.out)):
             missing = [index for index in range(config.clips) if not writer.has(index)]
             with progress("draw") as show:
-                jobs = [partial(Studio.store, index=index) for index in missing]
-                for done, _ in enumerate(pool.run(jobs), start=1):
+                jobs = [partial(Studio.part, index=index) for index in missing]
+                for done, part in enumerate(pool.run(jobs), start=1):
+                    writer.add(*part)
                     show(done / len(missing), f"{done} of {len(missing)} clips")
             writer.merge()
     print(f"{config.out}: {config.clips} clips of {config.steps} steps, digest {EpisodeFile(config.out).digest()}")

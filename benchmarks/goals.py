@@ -30,6 +30,7 @@ from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
 from gwm_sim.model.checkpoint import STATES_FILE
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.planning import Examples, Goal, MpcPolicy, searching_config
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
@@ -43,7 +44,7 @@ World = Literal["pusht", "cube", "fetch"]
 
 
 @dataclass(frozen=True)
-class GoalsConfig:
+class GoalsConfig(EngineOptions):
     """Measure how often goals some steps ahead are reached in worlds that are not ours."""
 
     worlds: tuple[World, ...] = ("pusht", "cube")
@@ -61,8 +62,6 @@ class GoalsConfig:
     """Where `own_worlds.py` has made data and models."""
     venvs: Path | None = None
     """Environments of the worlds, by default in FOLDER."""
-    workers: int | None = None
-    """Processes; by default one per core."""
     results: Path = RESULTS
     """Folder for what was measured, one JSON file per world."""
     search: tuple[str, ...] = ()
@@ -173,7 +172,7 @@ def main(config: GoalsConfig) -> None:
         begun = path.with_suffix(".begun.json")
         report = resumed(path, identity, {"runs": {}, "displacement": {}})
         venvs = config.venvs or config.folder / "venvs"
-        with WorkerPool(partial(Bench, world, config.folder, venvs, config.search), config.workers) as pool:
+        with config.pool(partial(Bench, world, config.folder, venvs, config.search)) as pool:
             for ahead in config.ahead:
                 pairs, report["displacement"][str(ahead)] = pairs_of(pool, config, ahead)
                 for system in config.systems:

@@ -40,6 +40,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.blocks.behaviours import mixed
 from gwm_sim.policies.blocks.experts import expert
 from gwm_sim.policies.commands.plan import PlanConfig, mpc_config
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.planning import Goal, Guide, MpcPolicy, searching_config
 from gwm_sim.policies.policy import Policy
@@ -57,7 +58,7 @@ PLANNERS: Final = ("icem", "prior", "cem", "mppi")
 
 
 @dataclass(frozen=True)
-class PlanningConfig:
+class PlanningConfig(EngineOptions):
     """Measure goal-image planning in the physics twin."""
 
     model: str = "gwm-mini"
@@ -70,8 +71,6 @@ class PlanningConfig:
     """Episodes of each task in which plans are timed."""
     seed: int = FIRST_EVALUATION_SEED
     """Seed of the first start."""
-    workers: int | None = None
-    """Processes; by default one per core."""
     only: tuple[str, ...] = ()
     """Do these runs alone, such as moment-25/search; by default all."""
     json: Path | None = None
@@ -231,7 +230,7 @@ def main(config: PlanningConfig) -> None:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)
-    with WorkerPool(partial(Bench, config.model, 1), config.workers) as pool:
+    with config.pool(partial(Bench, config.model, 1)) as pool:
         for name, jobs in jobs_of(config).items():
             if report["results"].get(name, {}).get("runs", 0) < len(jobs):
                 report["results"][name] = run(pool, name, jobs, begun, identity)

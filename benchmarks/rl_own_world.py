@@ -29,6 +29,7 @@ from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rl.agents import SeeingAgent
@@ -43,7 +44,7 @@ SYSTEMS: tuple[System, ...] = ("warm-start", "trained", "random", "hold")
 
 
 @dataclass(frozen=True)
-class RlOwnWorldConfig:
+class RlOwnWorldConfig(EngineOptions):
     """Measure what learning in a world of one's own is worth outside."""
 
     world: Literal["fetch", "cube"] = "fetch"
@@ -68,8 +69,6 @@ class RlOwnWorldConfig:
     """Environments of the worlds, by default in FOLDER."""
     out: Path = Path("runs/rl-own-world")
     """Folder for goal picture and policies."""
-    workers: int | None = None
-    """Processes that judge; by default one per core."""
     json: Path | None = None
     """What was measured; by default `WORLD.json` in results/rl."""
 
@@ -175,7 +174,7 @@ def main(config: RlOwnWorldConfig) -> None:
         goal.parent.mkdir(parents=True, exist_ok=True)
         write_png(goal, Judge(config).goal)
     report["imagined"] = train(config, goal)
-    with WorkerPool(partial(Judge, config), config.workers) as pool:
+    with config.pool(partial(Judge, config)) as pool:
         if "starts" not in report:
             report["starts"], report["solved_starts"] = starts(pool, config)
         for system in SYSTEMS:

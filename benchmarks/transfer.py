@@ -25,6 +25,7 @@ from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.compare import CompareConfig
 from gwm_sim.policies.comparison import compare
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.rl.curve import read_curve
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -41,7 +42,7 @@ REACHED = 0.8  # success in the twin to which the wall-clock time is taken
 
 
 @dataclass(frozen=True)
-class TransferConfig:
+class TransferConfig(EngineOptions):
     """Score trained and graded policies in both worlds."""
 
     runs: Path
@@ -97,7 +98,8 @@ def score(config: TransferConfig, task: Task, known: dict[str, dict[str, Any]]) 
     missing = tuple(spec for spec, name in names.items() if name not in done)
     if not missing:
         return
-    options = CompareConfig(missing, task, episodes=config.episodes, seed=config.seed, model=config.model)
+    engine = {name: getattr(config, name) for name in EngineOptions.names()}
+    options = CompareConfig(missing, task, episodes=config.episodes, seed=config.seed, model=config.model, **engine)
     for duel in compare(options, PairedWorlds(world_ids(task), config.model, min(options.rows, config.episodes))):
         numbers = duel.to_json()
         done[names[duel.policy]] = {

@@ -15,6 +15,7 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "viz",
     "pygame": "viz",
     "huggingface_hub": "hub",
+    "ray": "ray",
     "gymnasium_robotics": "fetch",
 }
 """Extra by the name under which a package is imported; of several the one that brings least."""

@@ -23,11 +23,12 @@ from gwm_sim.envs.blocks.spec import TASKS, env_id, is_twin, world_ids
 from gwm_sim.envs.tabletop.paired import WORLDS, PairedWorlds, World
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.evaluation.statistics import confusion, kappa, mean_maximum_rank_violation, pearson, spearman
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.own_world import OwnWorld, check_task, scored_worlds
 from gwm_sim.policies.registry import PolicySpec, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
-from gwm_sim.policies.worker_pool import WorkerPool
+from gwm_sim.policies.worker_pool import Job
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -36,7 +37,7 @@ DEFAULT: Final = "grasp"
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(EngineOptions):
     """Run policies in both worlds from the same starts, or in the world of a model alone."""
 
     policies: tuple[str, ...]
@@ -62,6 +63,7 @@ class CompareConfig:
     """Write a page with plots and films here, complete in one file."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(episodes=self.episodes, rows=self.rows)
         if self.env is None and (self.task or DEFAULT) not in TASKS:
             raise ConfigError(
@@ -116,7 +118,7 @@ def compare(config: CompareConfig, worlds: PairedWorlds | OwnWorld) -> Iterator[
     jobs = len(config.policies) * len(worlds.names)
     unseen: dict[World, VectorEnv[Any, Any, Any]] = {}  # worlds that draw nothing serve all policies that do not look
     with (
-        WorkerPool(partial(Spectator, str(config.about), config.model, config.seed)) as pool,
+        config.pool(partial(Spectator, str(config.about), config.model, config.seed)) as pool,
         ExitStack() as stack,
         progress("compare") as show,
     ):
@@ -126,7 +128,10 @@ def compare(config: CompareConfig, worlds: PairedWorlds | OwnWorld) -> Iterator[
                 show((len(worlds.names) * i + j) / jobs, f"{spec} in the {world} world".replace("twin world", "twin"))
                 if needs_pixels(spec) and world == "twin":
                     starts = range(config.seed, config.seed + config.episodes)
-                    runs = pool.run([partial(Spectator.watch, spec=spec, seed=seed) for seed in starts])
+                    runs = pool.run(
+                        Job(f"{spec} from seed {seed}", partial(Spectator.watch, spec=spec, seed=seed))
+                        for seed in starts
+                    )
                     results[world] = Evaluation(tuple(sorted(runs, key=lambda run: run.seed)))
                 elif needs_pixels(spec):
                     with closing(worlds.make(world)) as env:
@@ -169,7 +174,7 @@ def summarise(config: CompareConfig, worlds: PairedWorlds | OwnWorld, duels: lis
         "task": config.about or f"goal {config.goal}",
         "model": worlds.world_model.config.name,
         "model_hash": worlds.world_model.digest(),
-        "options": asdict(config),
+        "options": {name: value for name, value in asdict(config).items() if name not in EngineOptions.names()},
         "worlds": list(worlds.names),
         "policies": [duel.to_json() for duel in duels],
     }

@@ -79,7 +79,7 @@ is_ours() {
 if ! is_up_to_date; then
     is_ours || make_venv
     echo "setup: installing gwm_sim with every extra into .venv (a minute or two)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[all,fetch,dev]' -c constraints.txt ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[all,ray,fetch,dev]' -c constraints.txt ||
         fail "pip could not install the packages; its message is above. Is the package index reachable?"
     printf '%s' "$PWD" >$stamp
 fi

@@ -3,6 +3,7 @@
 `episode_file` draws the layout.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,21 @@ def write_head(file: h5py.File, schema: Schema) -> h5py.Group:
     data.attrs["env_args"] = env_args(schema)
     data.attrs["gwm_schema"] = json.dumps(schema.to_json())
     return data
+
+
+def write_part(file: h5py.File, index: int, episode: Episode, schema: Schema) -> None:
+    """Write what a file of one episode holds, which becomes `demo_<index>` of a whole one."""
+    data = write_head(file, schema)
+    write_demo(data, f"demo_{index}", episode, schema)
+    data.attrs["total"] = len(episode)
+
+
+def pack(index: int, episode: Episode, schema: Schema) -> bytes:
+    """Return such a file, made in memory: another process, which may be on another machine, stores it."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        write_part(file, index, episode, schema)
+    return memory.getvalue()
 
 
 def write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) -> None:

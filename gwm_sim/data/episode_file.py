@@ -109,9 +109,12 @@ class EpisodeWriter:
             episode: The recording; shapes, types and finite numbers are checked against the schema.
         """
         with replacing(self._part(index)) as temporary, new_file(temporary) as file:
-            data = demos.write_head(file, self.schema)
-            demos.write_demo(data, f"demo_{index}", episode, self.schema)
-            data.attrs["total"] = len(episode)
+            demos.write_part(file, index, episode, self.schema)
+
+    def add(self, index: int, part: bytes) -> None:
+        """Store an episode as `write` does, of which another process has made the part by `demos.pack`."""
+        with replacing(self._part(index)) as temporary:
+            temporary.write_bytes(part)
 
     def attach(self, name: str, arrays: Mapping[str, Array]) -> None:
         """Store arrays beside the episodes, completely or, when killed meanwhile, not at all.

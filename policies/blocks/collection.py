@@ -19,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 import gwm_sim
+from gwm_sim.data.demos import pack
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, EpisodeFile, EpisodeWriter, TaskLabels, resumable
 from gwm_sim.data.inspection import Summary, summarize
 from gwm_sim.data.schema import Command, Schema
@@ -28,10 +29,11 @@ from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.policies.blocks.behaviours import let_loose, mixed, wander_on
 from gwm_sim.policies.blocks.clumsy import build, handle
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, ScriptFactory, expert
+from gwm_sim.policies.engines.options import EngineOptions
 from gwm_sim.policies.registry import SHIPPED, find_agent
 from gwm_sim.policies.rollout import rollout
 from gwm_sim.policies.uniform import HoldPolicy
-from gwm_sim.policies.worker_pool import WorkerPool
+from gwm_sim.policies.worker_pool import Job
 from gwm_sim.progress import progress
 
 Behaviour = Callable[[Any, int], Any]
@@ -39,7 +41,7 @@ Behaviour = Callable[[Any, int], Any]
 
 
 @dataclass(frozen=True)
-class CollectConfig:
+class CollectConfig(EngineOptions):
     """Record episodes in the physics twin; the same command resumes an interrupted recording."""
 
     episodes: int
@@ -67,8 +69,6 @@ class CollectConfig:
     time where no GPU draws."""
     properties: Literal["default", "random"] = "default"
     """Draw friction and gravity anew for every episode, or keep the defaults."""
-    workers: int | None = None
-    """Processes that record; by default one per core."""
     json: Path | None = None
     """Write the printed numbers here."""
 
@@ -171,14 +171,13 @@ class Recorder:
             },
         )
 
-    def store(self, index: int) -> None:
-        """Record episode `index` as a part of the file, which must have been accepted."""
-        self.writer.write(index, self.record(index))
+    def part(self, index: int) -> tuple[int, bytes]:
+        """Record episode `index` as a part of the file, which the process that writes it adds under this number."""
+        return index, pack(index, self.record(index), self._schema)
 
     @cached_property
-    def writer(self) -> EpisodeWriter:
-        """Writes the file that these episodes belong to."""
-        return EpisodeWriter(self._config.out, self.schema())
+    def _schema(self) -> Schema:
+        return self.schema()
 
     def close(self) -> None:
         """Close the environment."""
@@ -237,19 +236,20 @@ def collect(config: CollectConfig) -> Collection:
     Raises:
         ConfigError: The options are impossible, or `config.out` was made with others.
     """
-    check_at_least_one(episodes=config.episodes, steps=config.steps, workers=config.workers)
+    check_at_least_one(episodes=config.episodes, steps=config.steps)
     if config.seed < 0:
         raise ConfigError(f"--seed must not be negative, got {config.seed}")
     begin = time.perf_counter()
-    with resumable(config.out), WorkerPool(partial(Recorder, config), config.workers) as pool:
+    with resumable(config.out), config.pool(partial(Recorder, config)) as pool:
         (schema,) = pool.run([Recorder.schema])  # of a worker, so that nothing is written if there can be none
         writer = EpisodeWriter(config.out, schema)
         with writer.finishing():
             missing = [index for index in range(config.episodes) if not writer.has(index)]
-            jobs = [partial(Recorder.store, index=index) for index in missing]
+            jobs = [Job(f"episode {index}", partial(Recorder.part, index=index)) for index in missing]
             steps = schema.settings["steps"]
             with progress("collect") as show:
-                for done, _ in enumerate(pool.run(jobs), start=1):
+                for done, part in enumerate(pool.run(jobs), start=1):
+                    writer.add(*part)
                     speed = done * steps / (time.perf_counter() - begin)
                     show(done / len(missing), f"{done} of {len(missing)} episodes, {speed:,.0f} steps/s")
     seconds = time.perf_counter() - begin

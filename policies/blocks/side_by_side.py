@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from gwm_sim.data.episode_file import Episode, parts_folder
+from gwm_sim.data.episode_file import Episode, EpisodeWriter, parts_folder
 from gwm_sim.envs.spaces import picture
 from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
@@ -73,9 +73,10 @@ def record(config: DemoConfig, world: WorldModelConfig) -> Path:
         episodes=count, out=path, seed=config.seed, policy="scripted", steps=config.steps, **twin_options(world)
     )
     recorder = Recorder(settings, behaviour)
+    writer = EpisodeWriter(path, recorder.schema())
     for index in range(count):
-        recorder.store(index)
-    recorder.writer.merge()
+        writer.write(index, recorder.record(index))
+    writer.merge()
     recorder.close()
     return path
 

@@ -5,22 +5,25 @@ fulfilled the task, or its last frame of all where no task is named: the picture
 what the robot reported with it. `--task` alone plans for a label or a function, without any picture.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import gymnasium as gym
 import numpy as np
+import torch
 from rich.console import Console
 
 import gwm_sim.envs  # noqa: F401  # registers the ids
 from gwm_sim.envs.blocks.spec import task_of
-from gwm_sim.envs.learned.goal_pictures import Picture
 from gwm_sim.envs.learned.tasks import is_function
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import write_json
 from gwm_sim.media.video import write_video
 from gwm_sim.model.world_model import WorldModel
+from gwm_sim.policies.engines.options import OptionalWorkers
 from gwm_sim.policies.evaluation import Evaluation
 from gwm_sim.policies.planning import (
     GUIDE_FILE,
@@ -35,17 +38,20 @@ from gwm_sim.policies.planning.optimizers import sized
 from gwm_sim.policies.planning.problems import (
     Problem,
     Recordings,
+    Run,
     episode_problems,
     make_env,
     picture_problems,
     solve,
     task_problems,
 )
+from gwm_sim.policies.worker_pool import Job
+from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 
 @dataclass(frozen=True)
-class PlanConfig:
+class PlanConfig(OptionalWorkers):
     """Reach goal images by planning in a learned world."""
 
     env: str = "MuJoCo-BlockStack-v0"
@@ -95,6 +101,7 @@ class PlanConfig:
     """Write a film of the first runs: now, imagined and goal."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = bool(self.goal) + (self.goal_episode is not None)
         if given == 2 or (given == 0 and not self.demos and self.task is None):
             raise ConfigError("give either --goal PICTURE... or --goal-episode FILE[:K], or a --task")
@@ -105,24 +112,28 @@ class PlanConfig:
         if self.episodes is not None and self.episodes < 1:
             raise ConfigError(f"--episodes must be at least 1, got {self.episodes}")
 
+    @property
+    def pictured(self) -> bool:
+        """Whether goals are pictures."""
+        return bool(self.goal) or self.goal_episode is not None
+
+
+FILMED: Final = 5  # runs in a film
+
 
 def main(config: PlanConfig) -> int:
     """Run `gwm plan`."""
-    model = WorldModel.load(config.model)
-    guide = find_guide(config, model)
-    if not config.goal and config.goal_episode is None and config.task is None:
+    if config.demos:
+        learn_demos(config)
+    if not config.pictured and config.task is None:
         return 0
-    pictured = bool(config.goal) or config.goal_episode is not None
-    guide = guide if pictured else None  # it knows ways to pictures, not to tasks, and so do examples
-    env = make_env(config.env, model, config.model, config.task)
-    problems, skipped = find_problems(config, model, guide, env)
-    film: list[Picture] | None = None if config.video is None else []
-    by_example = pictured and guide is None and config.prior != "none"
-    examples = Examples.beside(model, config.model) if by_example else None
-    how = mpc_config(config, model, guide, examples)
-    runs, seconds = solve(problems, model, how, guide, env, film, examples)
-    env.close()
-    numbers = report(config, model, runs, seconds) | {"skipped_demos": skipped}
+    solver = Solver(config)
+    problems, skipped = find_problems(config, solver.model, solver.guide, solver.env)
+    runs = solve_all(config, problems, solver)
+    solver.env.close()
+    seconds = [second for run in runs for second in run.plan_seconds]
+    evaluation = Evaluation(tuple(run.result for run in runs))
+    numbers = report(config, solver.model, evaluation, seconds) | {"skipped_demos": skipped}
     low, high = numbers["wilson"]
     Console().print(
         f"{config.env}: sustained success {numbers['success_rate']:.1%} ({low:.1%} to {high:.1%}), "
@@ -132,12 +143,49 @@ def main(config: PlanConfig) -> int:
     )
     if skipped:
         print(f"skipped {skipped} episodes that show no goal, or one that is reached where they begin")
-    if config.video is not None and film is not None:
-        write_video(config.video, film, model.config.schema.rate)
+    if config.video is not None:
+        write_video(config.video, [picture for run in runs for picture in run.film], solver.model.config.schema.rate)
         print(f"film: {config.video}")
     if config.json is not None:
         write_json(config.json, numbers)
     return 0
+
+
+class Solver:
+    """Acts and plans as the options say: one in this process, others in those of workers."""
+
+    def __init__(self, config: PlanConfig, threads: int | None = None) -> None:
+        """Load everything; compute with so many `threads`, or as many as are usual."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.model = WorldModel.load(config.model)
+        guide = find_guide(config, self.model)
+        self.guide = guide if config.pictured else None  # it knows ways to pictures, not to tasks, and so do examples
+        self.env = make_env(config.env, self.model, config.model, config.task)
+        by_example = config.pictured and self.guide is None and config.prior != "none"
+        self._examples = Examples.beside(self.model, config.model) if by_example else None
+        self._how = mpc_config(config, self.model, self.guide, self._examples)
+
+    def solve(self, number: int, problem: Problem, filmed: bool) -> tuple[int, Run]:
+        """Run a problem; returns its number with what came of it."""
+        return number, solve(problem, self.model, self._how, self.guide, self.env, self._examples, filmed)
+
+
+def solve_all(config: PlanConfig, problems: Sequence[Problem], solver: Solver) -> list[Run]:
+    """Run all problems, in this process by its `solver` unless workers are asked for."""
+    film = 0 if config.video is None else FILMED
+    jobs = [
+        Job(f"run {i} from seed {problem.seed}", partial(Solver.solve, number=i, problem=problem, filmed=i < film))
+        for i, problem in enumerate(problems)
+    ]
+    make_solver: Callable[[], Solver] = (lambda: solver) if config.alone else partial(Solver, config, threads=1)
+    runs: dict[int, Run] = {}
+    with progress("plan") as show:
+        for number, run in config.run(jobs, make_solver):
+            runs[number] = run
+            solved = sum(run.result.success for run in runs.values())
+            show(len(runs) / len(problems), f"{solved} of {len(runs)} solved")
+    return [runs[number] for number in sorted(runs)]
 
 
 def find_problems(
@@ -162,16 +210,17 @@ def find_problems(
     return task_problems(model, str(task), config.seed, runs), 0
 
 
+def learn_demos(config: PlanConfig) -> None:
+    """Learn the guide that is asked for."""
+    assert config.guide is not None
+    if config.guide.exists():
+        raise ConfigError(f"--guide {config.guide} exists already: leave --demos out to use it, or name another file")
+    learn_guide(WorldModel.load(config.model), config.demos).save(config.guide)
+    print(f"learned a guide: {config.guide}")
+
+
 def find_guide(config: PlanConfig, model: WorldModel) -> Guide | None:
-    """The guide that is asked for, learned first if it has to be; the one beside the model by default."""
-    if config.demos:
-        assert config.guide is not None
-        if config.guide.exists():
-            raise ConfigError(
-                f"--guide {config.guide} exists already: leave --demos out to use it, or name another file"
-            )
-        learn_guide(model, config.demos).save(config.guide)
-        print(f"learned a guide: {config.guide}")
+    """The guide that is asked for; the one beside the model by default."""
     if config.prior == "none":
         return None
     if config.guide is not None:

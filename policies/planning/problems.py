@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -23,14 +23,13 @@ from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import contact_sheet
 from gwm_sim.model.world_model import WorldModel, check_fit
-from gwm_sim.policies.evaluation import Evaluation, evaluate
+from gwm_sim.policies.evaluation import EpisodeResult, evaluate
 from gwm_sim.policies.planning.goals import Goal
 from gwm_sim.policies.planning.mpc import MpcPolicy
 from gwm_sim.policies.planning.plan_step import MpcConfig
 from gwm_sim.policies.planning.prior.examples import Examples
 from gwm_sim.policies.planning.prior.guide import Guide, read_goal
 from gwm_sim.policies.policy import Observation, State
-from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT
 
 
@@ -216,33 +215,32 @@ def task_problems(model: WorldModel, task: str, seed: int, runs: int) -> list[Pr
 
 # --- solving them -----------------------------------------------------------------------------------------------------
 
-FILMED: Final = 5  # runs in a film
+
+class Run(NamedTuple):
+    """What came of a problem."""
+
+    result: EpisodeResult
+    plan_seconds: list[float]
+    """Duration of every plan [s]."""
+    film: list[Picture]
+    """Every step, if it was filmed."""
 
 
 def solve(
-    problems: Sequence[Problem],
+    problem: Problem,
     model: WorldModel,
     config: MpcConfig,
     guide: Guide | None,
     env: gym.Env[Any, Any],
-    film: list[Picture] | None = None,
     examples: Examples | None = None,
-) -> tuple[Evaluation, list[float]]:
-    """Run all problems, each until its success is sustained; the first ones are filmed if there is a film.
-
-    Returns:
-        Their results, and the duration of every plan [s].
-    """
-    runs: list[Evaluation] = []
-    seconds: list[float] = []
-    with progress("plan") as show:
-        for number, problem in enumerate(problems, start=1):
-            policy = MpcPolicy(model, problem.goals, config=config, guide=guide, examples=examples)
-            watched = Filmed(policy, problem.picture, film) if film is not None and number <= FILMED else policy
-            runs.append(evaluate(watched, env, 1, problem.seed, problem.options, until_sustained=True))
-            seconds += policy.plan_seconds
-            show(number / len(problems), f"{sum(run.successes for run in runs)} of {number} solved")
-    return Evaluation(tuple(episode for run in runs for episode in run.episodes)), seconds
+    filmed: bool = False,
+) -> Run:
+    """Run a problem until its success is sustained."""
+    policy = MpcPolicy(model, problem.goals, config=config, guide=guide, examples=examples)
+    film: list[Picture] = []
+    watched = Filmed(policy, problem.picture, film) if filmed else policy
+    (result,) = evaluate(watched, env, 1, problem.seed, problem.options, until_sustained=True).episodes
+    return Run(result, policy.plan_seconds, film)
 
 
 class Filmed:

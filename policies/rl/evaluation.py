@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from gwm_sim.envs.blocks.spec import is_twin, task_of
 from gwm_sim.envs.learned.tasks import world_options
@@ -14,10 +16,12 @@ from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.media.sheets import write_film
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.evaluation import Evaluation, evaluate
+from gwm_sim.policies.engines.options import OptionalWorkers
+from gwm_sim.policies.evaluation import EpisodeResult, Evaluation, evaluate
 from gwm_sim.policies.own_world import check_task, check_tasks
 from gwm_sim.policies.registry import find_agent, make_policy, needs_pixels
 from gwm_sim.policies.rollout import rollout
+from gwm_sim.policies.worker_pool import Job
 from gwm_sim.progress import progress
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
@@ -25,7 +29,7 @@ FILMED = 8  # episodes in a film
 
 
 @dataclass(frozen=True)
-class RlEvalConfig:
+class RlEvalConfig(OptionalWorkers):
     """Score a policy in an environment."""
 
     policy: str
@@ -52,21 +56,43 @@ class RlEvalConfig:
     """Write a film of the first episodes here."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(episodes=self.episodes, rows=self.rows)
 
 
 def evaluate_policy(config: RlEvalConfig) -> Evaluation:
-    """Run the episodes."""
-    worlds = make_world(config, gym.make_vec, num_envs=min(config.rows, config.episodes))
-    if not needs_pixels(config.policy) and hasattr(worlds.unwrapped, "observe_state"):
-        worlds.unwrapped.observe_state(())
-    policy, env = make_policy(config.policy, worlds, config.seed, config.model)
+    """Run the episodes, `config.rows` at a time, whoever does it."""
+    seeds = range(config.seed, config.seed + config.episodes, config.rows)
+    jobs = [Job(f"the episodes from seed {seed}", partial(Scorer.score, seed=seed)) for seed in seeds]
+    episodes: list[EpisodeResult] = []
     with progress(f"{config.policy} in {config.env}") as show:
         show(0.0, "")
-        evaluation = evaluate(policy, env, config.episodes, config.seed, deterministic=not config.stochastic)
-        show(1.0, "")
-    env.close()
-    return evaluation
+        for found in config.run(jobs, partial(Scorer, config)):
+            episodes += found
+            show(len(episodes) / config.episodes, f"{sum(run.success for run in episodes)} of {len(episodes)} solved")
+    return Evaluation(tuple(sorted(episodes, key=lambda run: run.seed)))
+
+
+class Scorer:
+    """Runs a policy in an environment, perhaps in a worker process."""
+
+    def __init__(self, config: RlEvalConfig) -> None:
+        """Make the environment."""
+        if not config.alone:
+            torch.set_num_threads(1)  # there is one of these on every core
+        self._config = config
+        self._worlds = make_world(config, gym.make_vec, num_envs=min(config.rows, config.episodes))
+        if not needs_pixels(config.policy) and hasattr(self._worlds.unwrapped, "observe_state"):
+            self._worlds.unwrapped.observe_state(())
+
+    def score(self, seed: int) -> tuple[EpisodeResult, ...]:
+        """Run the episodes from a seed on, one in every row, with a policy that draws from that seed."""
+        config = self._config
+        if config.stochastic:
+            torch.manual_seed(seed)  # an agent draws from torch's own numbers
+        policy, env = make_policy(config.policy, self._worlds, seed, config.model)
+        left = config.seed + config.episodes - seed
+        return evaluate(policy, env, min(config.rows, left), seed, deterministic=not config.stochastic).episodes
 
 
 def film(config: RlEvalConfig, path: Path) -> None:

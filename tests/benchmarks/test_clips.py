@@ -8,7 +8,7 @@ import clips
 import numpy as np
 import pytest
 
-from gwm_sim.data.episode_file import EpisodeFile, parts_folder
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError
 from gwm_sim.policies.blocks.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
@@ -54,8 +54,9 @@ def test_killed_drawing_goes_on_to_the_same_file(tiny_data: Path, tmp_path: Path
     whole, broken = config("whole.hdf5"), config("broken.hdf5")
     assert clips.main(whole) == 0
     studio = clips.Studio(broken)
+    writer = EpisodeWriter(broken.out, studio.schema())
     for index in (0, 2):  # what was done when it was killed
-        studio.store(index)
+        writer.add(*studio.part(index))
     assert len(list(parts_folder(broken.out).glob("*.hdf5"))) == 2
     drawn: list[int] = []
     run = WorkerPool.run
