@@ -76,9 +76,9 @@ def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | 
     if known is not None and known.shape == own.background.shape:
         own.background.copy_(known)
     factors = []
-    for frames in data.frames.split(AT_ONCE):
-        usual, light = model.in_usual_light(frames)
-        frames.copy_(usual)
+    for rows in torch.arange(len(data.frames)).split(AT_ONCE):
+        usual, light = model.in_usual_light(data.frames[rows])
+        data.take_light(rows, usual, light)
         factors.append(light.log().mean(dim=(1, 2, 3)))
     data.light = float(torch.cat(factors).std())
     if known is None:

@@ -29,6 +29,7 @@ from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
 from gwm_sim.training.model_card import known_objects, model_card
@@ -77,7 +78,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     recordings = prepare(config, source, tell)
     files = recordings.config
-    data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path)
+    data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path, config.memory)
     data.digest = recordings.digest or data.digest
     torch.manual_seed(config.seed)
     preset = config.sizes
@@ -211,7 +212,7 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
 
 
 @torch.no_grad()
-def unexplained(model: WorldModel, data: TrainingData, codes: Tensor) -> Tensor:
+def unexplained(model: WorldModel, data: TrainingData, codes: Latents) -> Tensor:
     """Residuals (F, R) of all frames, of which those with pictures have latents (S, N, M); of the others 0."""
     residual = torch.zeros(len(data.telemetry), model.config.dynamics.residual)
     for rows in torch.arange(len(codes)).split(1024):
@@ -312,11 +313,13 @@ def overview(data: TrainingData, model: WorldModel) -> str:
     """What there is to learn from, and what learns."""
     unseen = len(data.telemetry) - len(data.frames)
     masked = int((data.split == 1).sum())
+    outside = f"; pictures need {data.lacking:.2g} GB more than --memory leaves: they stay in files"
     return (
         f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(data.cameras)}"
         + (f" and {unseen} without pictures; " if unseen else "; ")
         + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
+        + (outside if data.lacking else "")
     )
 
 

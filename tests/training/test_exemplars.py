@@ -97,7 +97,7 @@ def test_a_residual_that_is_not_worth_it_is_left_out(tiny_data: Path, tmp_path: 
     phase = ReferenceRendererPhase(model, data, encode_all(model, data, tmp_path / "x"), PRESETS["tiny"], seed=0)
     encoder = model.residual_encoder
     assert encoder is not None and float(encoder.worth) == 1 and abs(phase.worth()) < 1e-3, "nothing listens to it yet"
-    seen = data.frames[:4], phase.codes[:4], data.objects[:4]
+    seen = data.frames[some := torch.arange(4)], phase.codes[some], data.objects[some]
     scene = model.config.dynamics.of_scene
     assert model.unexplained(*seen)[:, :scene].any()
     encoder.worth.fill_(phase.worth())

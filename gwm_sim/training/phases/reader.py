@@ -34,7 +34,7 @@ class ReaderPhase(WorldModelPhase):
     def look(self, frames: Tensor) -> Tensor:
         """Features of frames (N,), (N, channels, H/8, W/8), as half floats."""
         tokenizer, width = self.model.tokenizer, self.model.config.tokenizer.width
-        parts = [self.data.frames[index, :, :width] for index in frames.split(ENCODED_AT_ONCE)]
+        parts = [self.data.frames[index][:, :, :width] for index in frames.split(ENCODED_AT_ONCE)]
         return torch.cat([tokenizer.features(main.to(self.model.device))[:, 0].half() for main in parts])
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
