@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.episode import VALIDATION_MASKS
 from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.schema import RAW, ObjectFrame, Schema
 from gwm_sim.data.views import side_by_side
@@ -20,6 +19,7 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.training.config import Route
 from gwm_sim.training.dataset.checks import check_file, check_objects, learns_objects
 from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
+from gwm_sim.training.dataset.split import split_of
 from gwm_sim.training.dataset.training_data import TrainingData
 
 MARGINS: dict[ObjectFrame, float] = {"metres": 0.1, "image": 4.0}
@@ -135,7 +135,7 @@ def allocate(
         starts=lengths.cumsum(0) - lengths,
         lengths=lengths,
         weights=torch.tensor(weights or [1.0] * len(files)).repeat_interleave(torch.tensor([len(f) for f in files])),
-        split=torch.cat([split_of(file) for file in files]),
+        split=split_of(files),
     )
 
 
@@ -214,12 +214,6 @@ def take_in(data: TrainingData, number: int, episode: Episode) -> None:
         data.success[rows, i] = torch.from_numpy(episode.labels[task].success)
     for i, name in enumerate(data.property_names):
         data.properties[number, i] = episode.properties.get(name, np.nan)
-
-
-def split_of(file: EpisodeFile) -> Tensor:
-    """What a mask such as `valid` says of the episodes of a file (E,), see `TrainingData.split`."""
-    spared = torch.tensor([not set(VALIDATION_MASKS).isdisjoint(masks) for masks in file.masks])
-    return spared.long() if spared.any() and not spared.all() else torch.full_like(spared, -1, dtype=torch.long)
 
 
 def scene_box(objects: Tensor, margin: float) -> tuple[Tensor, Tensor]:
