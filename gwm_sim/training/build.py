@@ -20,8 +20,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
-from gwm_sim.training.points import fit_points
-from gwm_sim.training.turns import fit_turns
+from gwm_sim.training.fitting.points import fit_points
+from gwm_sim.training.fitting.turns import fit_turns
 
 POINTS = 6  # of the robot
 AT_ONCE = 1024  # frames

@@ -25,13 +25,13 @@ from gwm_sim.model.checkpoint import BANK_FILE, STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
-from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
+from gwm_sim.training.fitting.calibration import calibrate
 from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase

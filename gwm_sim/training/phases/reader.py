@@ -9,7 +9,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.encoding import ENCODED_AT_ONCE
-from gwm_sim.training.exemplars import evenly
+from gwm_sim.training.fitting.exemplars import evenly
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 PIXELS = 4000 * 64 * 64  # that are looked at: 4,000 frames of 64 pixels, fewer of larger ones

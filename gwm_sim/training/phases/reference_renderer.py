@@ -16,7 +16,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.dataset.latents import Latents
-from gwm_sim.training.exemplars import keep_exemplars
+from gwm_sim.training.fitting.exemplars import keep_exemplars
 from gwm_sim.training.phases.phase import MISPLACED, VALIDATION_BATCHES, Loss, WorldModelPhase, batch_generator
 
 FARTHEST = 60  # frames between a reference and what is drawn from it, at most; near ones are as frequent as far ones

@@ -13,7 +13,7 @@ from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.encoding import encode_all
-from gwm_sim.training.exemplars import far_apart, keep_exemplars
+from gwm_sim.training.fitting.exemplars import far_apart, keep_exemplars
 from gwm_sim.training.phases import reference_renderer as phases
 from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase, exchange
 from gwm_sim.training.summary import explaining
