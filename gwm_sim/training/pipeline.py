@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, episode_files
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.scene import attempt, brought_tracker
@@ -266,7 +266,7 @@ def write_initial_states(
     """
     if out.exists():
         return
-    files = [EpisodeFile(path) for path in paths]
+    files = episode_files(paths)
     episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
     schema = files[0].schema
@@ -282,7 +282,9 @@ def write_initial_states(
     count = min(PIXELS // size, len(places))
     chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={}, objects_confidence=None)
+        with file:
+            read = file.read(k, 0, CONTEXT, cameras=cameras)
+        begins = replace(read, depth={}, sightings={}, objects_confidence=None)
         writer.write(index, begins if measured else replace(begins, objects=None))
     writer.merge()
 

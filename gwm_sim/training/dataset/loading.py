@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.episode_file import Episode, EpisodeFile
+from gwm_sim.data.episode_file import Episode, EpisodeFile, episode_files
 from gwm_sim.data.schema import RAW, ObjectFrame, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
@@ -58,7 +58,7 @@ def load_training_data(
     count = len(paths) + len(motion)
     if weights and (len(weights) != count or min(weights) <= 0):
         raise ConfigError(f"--weights must be {count} positive numbers, one per file, got {list(weights)}")
-    files = [EpisodeFile(path) for path in (*paths, *motion)]
+    files = episode_files((*paths, *motion))
     objects = learns_objects(files[0], path)
     if motion and not objects:
         raise ConfigError(
