@@ -16,8 +16,8 @@ from program import launch
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.fitting.calibration import calibrate
 from gwm_sim.training.phases.phase import RENDERS, SEES_FRAMES
 
 Part = Literal["tokenizer", "locator", "depth", "dynamics", "painter"]

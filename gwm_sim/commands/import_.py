@@ -38,6 +38,14 @@ class ImportConfig(Selection):
     json: Path | None = None
     """Write the printed numbers here."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.track and self.shard is not None:
+            raise ConfigError(
+                "--track looks for the things of one file, and --shard imports a part: import all parts, find the "
+                "things of one by gwm track, and follow them in the others by gwm track --like"
+            )
+
 
 class Import(NamedTuple):
     """What a call of `import_episodes` did."""

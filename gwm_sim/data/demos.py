@@ -5,6 +5,8 @@
 
 import io
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +83,13 @@ _CHUNK_BYTES = 100_000
 """Target size of a chunk of frames: neighbours compress together, yet a short window reads little it does not need."""
 
 
+def frames_per_chunk(shape: Sequence[int]) -> int:
+    """Return how many pictures of this shape, (H, W, 3) or (H, W, 1), are compressed together."""
+    return max(1, _CHUNK_BYTES // math.prod(shape))
+
+
 def frame_storage(shape: tuple[int, ...]) -> dict[str, Any]:
-    frames = max(1, _CHUNK_BYTES // int(np.prod(shape[1:])))
+    frames = frames_per_chunk(shape[1:])
     return {"chunks": (min(frames, shape[0]), *shape[1:]), "compression": "gzip", "compression_opts": 1}
 
 
@@ -212,6 +219,31 @@ def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
     check_finite(array, rows.start, where)
     check_shares(name, array, where)
     return array
+
+
+_DIGEST_ROWS = 256
+"""Rows hashed at a time, which bounds memory for long episodes of large frames."""
+
+
+def add_to_digest(
+    content: Any, group: h5py.Group, layout: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], path: Path
+) -> None:
+    """Take name, attributes and arrays of a demo into a hash, `content`."""
+    attributes = {name: _plain(group.attrs[name]) for name in group.attrs}
+    content.update(canonical([group.name.rsplit("/", 1)[-1], attributes]))
+    for name, (shape, dtype) in sorted(layout.items()):
+        content.update(canonical([name, shape, dtype.str]))
+        for start in range(0, shape[0], _DIGEST_ROWS):
+            content.update(read_array(group, name, slice(start, start + _DIGEST_ROWS), path).tobytes())
+
+
+def canonical(value: object) -> bytes:
+    """Return a value as the one JSON text that stands for it in digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_finite(array: Array, first_row: int, where: str) -> None:

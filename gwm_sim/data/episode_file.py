@@ -26,13 +26,12 @@ Knows numpy and h5py; nothing of environments, policies or models.
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import h5py
-import numpy as np
 
 from gwm_sim.arrays import Array
 from gwm_sim.data import attachments, demos
@@ -206,6 +205,8 @@ class EpisodeFile:
     """
 
     schema: Schema
+    numbers: list[int]
+    """Of each episode, as in `demo_3`; one that was left out is missing here."""
     lengths: list[int]
     """Number of actions N of each episode."""
     seeds: list[int | None]
@@ -221,6 +222,7 @@ class EpisodeFile:
         self._file: h5py.File | None = None
         self._demos = self._find_demos()
         self.schema = demos.read_schema(self._open(self._demos[0][0]), self._demos[0][0])
+        self.numbers = [demos.demo_number(demo) for _, demo in self._demos]
         self.lengths, self.seeds, self.policies, self.masks, self.labelled = [], [], [], [], []
         for file, demo in self._demos:
             group = self._open(file)["data"][demo]
@@ -301,6 +303,11 @@ class EpisodeFile:
             objects_confidence=load("objects_confidence") if self.schema.tracked else None,
         )
 
+    def rows(self, k: int, name: str, start: int, stop: int) -> Array:
+        """Read rows `start` to `stop` (exclusive) of one array of the k-th episode, such as `frames/front`."""
+        file, demo = self._demos[k]
+        return demos.read_array(self._open(file)["data"][demo], name, slice(start, stop), file)
+
     @property
     def attachments(self) -> list[str]:
         """Names of what is attached to the file."""
@@ -329,17 +336,12 @@ class EpisodeFile:
         """Return a fingerprint (SHA-256) of the content, which does not depend on how it was written or compressed."""
         content = hashlib.sha256()
         schema = {key: value for key, value in self.schema.to_json().items() if key != "versions"}
-        content.update(_canonical(schema))
+        content.update(demos.canonical(schema))
         for k, (file, demo) in enumerate(self._demos):
-            group = self._open(file)["data"][demo]
-            attributes = {name: _plain(group.attrs[name]) for name in group.attrs}
-            content.update(_canonical([demo, attributes]))
-            for name, (shape, dtype) in sorted(self.schema.layout(self.lengths[k], self.labelled[k]).items()):
-                content.update(_canonical([name, shape, dtype.str]))
-                for start in range(0, shape[0], _DIGEST_ROWS):
-                    content.update(demos.read_array(group, name, slice(start, start + _DIGEST_ROWS), file).tobytes())
+            layout = self.schema.layout(self.lengths[k], self.labelled[k])
+            demos.add_to_digest(content, self._open(file)["data"][demo], layout, file)
         for name in self.attachments:
-            content.update(_canonical([name, attachments.digest_of(self.attached(name) or {})]))
+            content.update(demos.canonical([name, attachments.digest_of(self.attached(name) or {})]))
         return content.hexdigest()
 
     def close(self) -> None:
@@ -386,13 +388,10 @@ class EpisodeFile:
         return names
 
 
-_DIGEST_ROWS = 256
-"""Rows hashed at a time, which bounds memory for long episodes of large frames."""
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+def episode_files(paths: Iterable[str | Path]) -> list[EpisodeFile]:
+    """Return the files at some paths, each open only from when it is read: thousands cannot be open at once."""
+    files = []
+    for path in paths:
+        with EpisodeFile(path) as file:
+            files.append(file)
+    return files

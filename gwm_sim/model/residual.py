@@ -50,7 +50,7 @@ class TurnReader(nn.Module):
     What it is compared with is the picture less the empty scene, so that nothing else that lies there points anywhere.
     """
 
-    looks: Tensor  # (K, 3, CROP, CROP), of things at angle 0, see `training/turns.py`
+    looks: Tensor  # (K, 3, CROP, CROP), of things at angle 0, see `training/fitting/turns.py`
     turning: Tensor  # (K,), 1 of things of which a turn can be told, else 0
     window: Tensor  # (CROP, CROP), a disc with a soft edge: what is in it stays in it at all angles
 

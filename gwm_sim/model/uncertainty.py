@@ -1,7 +1,7 @@
 """How wrong an imagined world may be: the expected error of its start, and what every step adds to it.
 
 Both are in the unit of `WorldModel.uncertainty` once they are multiplied by the model's `calibration`, which training
-fits to validation episodes (`training/calibration.py`).
+fits to validation episodes (`training/fitting/calibration.py`).
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ class WorldModel(PictureModel):
         of pixels in [grey levels].
 
         It starts with how unfamiliar the real frames look and grows with every imagined step by what the dynamics
-        expects to be wrong. The scale is fitted to validation episodes (`training/calibration.py`).
+        expects to be wrong. The scale is fitted to validation episodes (`training/fitting/calibration.py`).
         """
         return state.uncertainty
 

@@ -20,8 +20,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.finetune import SIZES
-from gwm_sim.training.points import fit_points
-from gwm_sim.training.turns import fit_turns
+from gwm_sim.training.fitting.points import fit_points
+from gwm_sim.training.fitting.turns import fit_turns
 
 POINTS = 6  # of the robot
 AT_ONCE = 1024  # frames
@@ -76,9 +76,9 @@ def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | 
     if known is not None and known.shape == own.background.shape:
         own.background.copy_(known)
     factors = []
-    for frames in data.frames.split(AT_ONCE):
-        usual, light = model.in_usual_light(frames)
-        frames.copy_(usual)
+    for rows in torch.arange(len(data.frames)).split(AT_ONCE):
+        usual, light = model.in_usual_light(data.frames[rows])
+        data.take_light(rows, usual, light)
         factors.append(light.log().mean(dim=(1, 2, 3)))
     data.light = float(torch.cat(factors).std())
     if known is None:

@@ -17,7 +17,7 @@ from gwm_sim.files import write_json
 from gwm_sim.training.config import TrainConfig
 
 RUN_FILE = "run.json"
-MAY_DIFFER = ("data", "motion", "out", "resume", "json")
+MAY_DIFFER = ("data", "motion", "out", "resume", "json", "memory")
 """Options that a run which is resumed may be given anew; what the data hold is compared by their digest."""
 
 

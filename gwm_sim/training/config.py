@@ -137,6 +137,9 @@ class TrainConfig:
     """Camera that the model sees through, or several, the main one first; their pictures must have one size."""
     seed: int = 0
     """Seed of the initial weights and of the batches."""
+    memory: float = 3.0
+    """What the data may take of the memory of a process [GB]. Pictures that do not fit are read from the files whenever
+    they are needed, and those used last are kept; what is learned does not depend on it."""
     device: str = "auto"
     """cpu, cuda or auto."""
     json: Path | None = None
@@ -160,6 +163,8 @@ class TrainConfig:
             raise ConfigError(f"--rollouts must be above the {CONTEXT} frames that are given, got {min(self.rollouts)}")
         if self.rate is not None and self.rate <= 0:
             raise ConfigError(f"--rate must be positive, got {self.rate:g}")
+        if self.memory <= 0:
+            raise ConfigError(f"--memory must be positive, in GB, got {self.memory:g}")
         if not 0 < self.patience <= 1:
             raise ConfigError(f"--patience must be above 0 and at most 1, got {self.patience:g}")
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, episode_files
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.scene import attempt, brought_tracker
@@ -25,12 +25,13 @@ from gwm_sim.model.checkpoint import BANK_FILE, STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
-from gwm_sim.training.calibration import calibrate
 from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
+from gwm_sim.training.fitting.calibration import calibrate
 from gwm_sim.training.model_card import known_objects, model_card
 from gwm_sim.training.phases.depth import DepthPhase
 from gwm_sim.training.phases.locator import LocatorPhase
@@ -77,7 +78,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     recordings = prepare(config, source, tell)
     files = recordings.config
-    data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path)
+    data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path, config.memory)
     data.digest = recordings.digest or data.digest
     torch.manual_seed(config.seed)
     preset = config.sizes
@@ -211,7 +212,7 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
 
 
 @torch.no_grad()
-def unexplained(model: WorldModel, data: TrainingData, codes: Tensor) -> Tensor:
+def unexplained(model: WorldModel, data: TrainingData, codes: Latents) -> Tensor:
     """Residuals (F, R) of all frames, of which those with pictures have latents (S, N, M); of the others 0."""
     residual = torch.zeros(len(data.telemetry), model.config.dynamics.residual)
     for rows in torch.arange(len(codes)).split(1024):
@@ -265,7 +266,7 @@ def write_initial_states(
     """
     if out.exists():
         return
-    files = [EpisodeFile(path) for path in paths]
+    files = episode_files(paths)
     episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
     schema = files[0].schema
@@ -281,7 +282,9 @@ def write_initial_states(
     count = min(PIXELS // size, len(places))
     chosen = torch.linspace(0, len(places) - 1, max(1, count)).long().tolist()
     for index, (file, k) in enumerate(places[i] for i in chosen):
-        begins = replace(file.read(k, 0, CONTEXT, cameras=cameras), depth={}, sightings={}, objects_confidence=None)
+        with file:
+            read = file.read(k, 0, CONTEXT, cameras=cameras)
+        begins = replace(read, depth={}, sightings={}, objects_confidence=None)
         writer.write(index, begins if measured else replace(begins, objects=None))
     writer.merge()
 
@@ -312,11 +315,13 @@ def overview(data: TrainingData, model: WorldModel) -> str:
     """What there is to learn from, and what learns."""
     unseen = len(data.telemetry) - len(data.frames)
     masked = int((data.split == 1).sum())
+    outside = f"; pictures need {data.lacking:.2g} GB more than --memory leaves: they stay in files"
     return (
         f"{data.episodes} episodes, {len(data.frames)} frames of {', '.join(data.cameras)}"
         + (f" and {unseen} without pictures; " if unseen else "; ")
         + (f"{masked} episodes are for validation alone, as their masks say; " if masked else "")
         + f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters on {model.device}"
+        + (outside if data.lacking else "")
     )
 
 

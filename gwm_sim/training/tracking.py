@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gwm_sim.data.episode_file import EpisodeFile
+from gwm_sim.data.episode_file import EpisodeFile, episode_files
 from gwm_sim.data.schema import TRACKER
 from gwm_sim.data.tracking import readiness
 from gwm_sim.data.tracking.tracked_file import Tracking
@@ -82,7 +82,7 @@ def prepare(config: TrainConfig, source: WorldModel | None, tell: Callable[[str]
     paths = (*config.data, *config.motion)
     if config.path == "video" or not paths:
         return Recordings(config)
-    files = [EpisodeFile(path) for path in paths]
+    files = episode_files(paths)
     for number, file in enumerate(files):
         check_file(file, files[0], config.camera if number < len(config.data) else ())
     raw = [path for path, file in zip(paths, files, strict=True) if not file.schema.object_names]

@@ -20,6 +20,7 @@ from peers.report import comparison_table, peer_over_model
 from peers.rssm import RSSM, RSSMPredictor, World
 from peers.training import MODEL_CONFIGS, RSSM_CONFIGS, TINY, Budget, RSSMPhase, cut, search, train_rssm
 from safetensors.torch import load_file
+from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
@@ -39,12 +40,17 @@ def data(tiny_data: Path) -> TrainingData:
     return load_training_data([tiny_data])
 
 
+def empty(data: TrainingData) -> Tensor:
+    """The scene without robot and things, as the peers begin with it."""
+    return median_background(data.frames[torch.arange(0, len(data.frames), 10)])
+
+
 @pytest.fixture(scope="module")
 def peer(data: TrainingData) -> RSSM:
     """A peer that has learned nothing."""
     torch.manual_seed(0)
     world = World(data.schema, "front", data.property_names)
-    return RSSM(TINY, world, data.statistics(), median_background(data.frames[::10])).eval()
+    return RSSM(TINY, world, data.statistics(), empty(data)).eval()
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def windows(tiny_data: Path, data: TrainingData) -> Window:
 def test_the_peer_learns_a_batch_by_heart(data: TrainingData) -> None:
     torch.manual_seed(0)
     world = World(data.schema, "front", data.property_names)
-    model = RSSM(TINY, world, data.statistics(), median_background(data.frames[::10]))
+    model = RSSM(TINY, world, data.statistics(), empty(data))
     phase = RSSMPhase(model, data, seed=0)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     course = []

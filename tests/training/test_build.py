@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gwm_sim.model.rendering.exposure import relit
 from gwm_sim.training.build import build, ground
@@ -38,6 +39,7 @@ def test_light_that_changes_is_taken_out_of_what_is_drawn_from_a_reference(tiny_
     for drawing in ("reference", "latents"):
         config = TrainConfig(data=(tiny_data,), out=tmp_path / "world", preset="tiny", steps=1, drawing=drawing)
         even, uneven = load_training_data(config.data), load_training_data(config.data)
+        assert isinstance(even.frames, Tensor) and isinstance(uneven.frames, Tensor)
         dim = uneven.frames[::2]
         dim.copy_(relit(dim, torch.tensor(0.8)))
         build(config, PRESETS["tiny"], even), build(config, PRESETS["tiny"], uneven)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from recordings import write_file
+from torch import Tensor
 
 from gwm_sim.training import pipeline
 from gwm_sim.training.build import build
@@ -39,6 +40,7 @@ def test_nothing_in_sight_weighs_nothing() -> None:
 def test_what_changes_within_a_moment_weighs_more(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.hdf5")
     data = load_training_data([path])
+    assert isinstance(data.frames, Tensor)
     data.frames[:] = 100
     start, length = int(data.starts[1]), int(data.lengths[1])
     data.frames[start : start + length, 3, 4] = 100 + 10 * torch.arange(length)[:, None].to(torch.uint8)

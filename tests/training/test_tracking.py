@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from drawings import CAMERA
-from safetensors.torch import load_file
 from trackers import EPISODES, ColorTracker, by_color, write_raw
 
 from gwm_sim import cli
@@ -24,10 +23,8 @@ from gwm_sim.data.tracking.metres.positions import Places
 from gwm_sim.errors import ConfigError, MissingDependency
 from gwm_sim.evaluation import scene
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.training import encoding, pipeline, tracking
+from gwm_sim.training import pipeline, tracking
 from gwm_sim.training.config import TrainConfig
-from gwm_sim.training.dataset import load_training_data
-from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.pipeline import train
 from gwm_sim.training.tracking import Recordings
 
@@ -225,35 +222,6 @@ def test_tracking_is_part_of_the_minutes_and_no_steps(tmp_path: Path) -> None:
     assert Recordings(config, seconds=3600.0).learning.minutes == pytest.approx(5.0)
     steps = config_for(tmp_path / "raw.hdf5", out=tmp_path)
     assert Recordings(steps, seconds=120.0).learning == steps
-
-
-def test_frames_that_were_encoded_are_not_encoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(config_for(write_raw(tmp_path / "raw.hdf5"), out=tmp_path / "world"))
-    model, cache = WorldModel.load(tmp_path / "world", "cpu"), tmp_path / "latents.safetensors"
-    data = load_training_data([tmp_path / "world/tracked/raw.hdf5"])
-    monkeypatch.setattr(encoding, "FRAMES_OF_A_PART", 40)
-    most = 60
-    whole, tokenize, asked = encode_all(model, data, tmp_path / "whole.safetensors"), model.tokenize, list[int]()
-
-    def watched(frames: Any) -> Any:
-        asked.append(len(frames))
-        if sum(asked) > most:
-            raise KeyboardInterrupt
-        return tokenize(frames)
-
-    monkeypatch.setattr(model, "tokenize", watched)
-    with pytest.raises(KeyboardInterrupt):
-        encode_all(model, data, cache)
-    assert not cache.exists()
-    asked.clear()
-    most = 10_000
-    assert (encode_all(model, data, cache) == whole).all()
-    assert sum(asked) == len(data.frames) - 40 and not cache.with_name(f"{cache.name}.parts").exists()
-    assert (load_file(cache)["codes"] == whole).all()
-    asked.clear()
-    assert (encode_all(model, data, cache) == whole).all() and asked == []
-    encode_all(model, dataclasses.replace(data, digest="other"), cache)
-    assert sum(asked) == len(data.frames)
 
 
 def test_an_evaluation_uses_the_tracker_that_training_made(

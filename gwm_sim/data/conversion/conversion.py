@@ -17,6 +17,7 @@ import gwm_sim
 from gwm_sim.data.cameras import Camera
 from gwm_sim.data.conversion.continuity import Continuity
 from gwm_sim.data.conversion.resampling import UNEVEN, aggregate, cuts, rate_of, rows_at
+from gwm_sim.data.conversion.shards import parse_shard
 from gwm_sim.data.conversion.sizes import USUAL, Size, parse_size, size_of, what_became
 from gwm_sim.data.episode_file import DEPTH_UNIT, Episode, TaskLabels
 from gwm_sim.data.images import fit, fit_depth, shrink, shrink_depth
@@ -51,12 +52,16 @@ class Selection(SourceOptions):
     """Frames per second, by default the source's. Fewer leave frames out and join the actions between."""
     limit: int | None = None
     """Take only the first recordings."""
+    shard: str | None = None
+    """Import one part of the recordings, such as 2/3 for the second of three, each into a file of its own: processes or
+    machines that import one each have together what one import has, with the same numbers of episodes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_one(limit=self.limit)
         check_rate(fps=self.fps)
         parse_size(self.size)
+        parse_shard(self.shard)
 
 
 class Clip(NamedTuple):
@@ -72,7 +77,8 @@ class Conversion:
 
     schema: Schema
     clips: dict[int, Clip]
-    """Where each episode comes from, by its number; one that was left out keeps a number for when it is mended."""
+    """Where each episode comes from, by its number; one that was left out keeps a number for when it is mended. Where
+    one part of the recordings is wanted, of that part alone; all else, such as bounds, is of all."""
 
     def __init__(self, source: Source, selection: Selection, name: str, show: Show) -> None:
         """Read all numbers of the source once; `name` is what the file calls it, such as `lerobot pusht`."""
@@ -88,6 +94,7 @@ class Conversion:
         self._marks: dict[int, Array] = {}  # by which the numbers of each episode are known again
         found = _Found(source.layout)
         count = min(len(source), selection.limit or len(source))
+        part = parse_shard(selection.shard).part_of(count)
         self._continuity = Continuity(source.layout, self._actions)
         kept = self._look_for_angles(count, show) if self._continuity.watches else {}
         for k in range(count):
@@ -107,6 +114,7 @@ class Conversion:
         self._found = found
         self._jumps = self._continuity.notes(done=True)  # now: each episode is made continuous again when it is read
         self.schema = self._make_schema(name, found)
+        self.clips = {index: clip for index, clip in self.clips.items() if clip.recording in part}
 
     @property
     def notes(self) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from gwm_sim.data.episode_file import DEPTH_UNIT
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 
@@ -20,7 +20,7 @@ class DepthPhase(WorldModelPhase):
     rate = 1.5e-3
     learned = ("depth_head.",)
 
-    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Latents, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed)
         assert model.depth_head is not None
         self.codes, self.head = codes, model.depth_head

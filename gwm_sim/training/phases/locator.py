@@ -24,7 +24,7 @@ class LocatorPhase(WorldModelPhase):
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         index = windows.draw(2 * self.preset.frames_per_batch, generator)
         with torch.no_grad():
-            main = self.data.frames[index, :, : self.model.config.tokenizer.width]
+            main = self.data.frames[index][:, :, : self.model.config.tokenizer.width]
             features = self.model.tokenizer.features(main.to(self.model.device))
         return misplacement(self.model, self.data, index, features)
 

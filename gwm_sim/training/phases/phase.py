@@ -20,7 +20,7 @@ from gwm_sim.training.dataset import TrainingData, WindowSampler
 
 SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 RENDERS = "dynamics.painter."
-POINTS = "dynamics.robot_points."  # found beforehand, see `points.py`
+POINTS = "dynamics.robot_points."  # found beforehand, see `fitting/points.py`
 MISPLACED: dict[ObjectFrame, float] = {"metres": 0.002, "image": 0.3}
 """How far the locator places objects from where they are, in [m] and in [px]."""
 VALIDATION_BATCHES = 4  # on which a loss on validation episodes is taken

@@ -9,7 +9,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.encoding import ENCODED_AT_ONCE
-from gwm_sim.training.exemplars import evenly
+from gwm_sim.training.fitting.exemplars import evenly
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 PIXELS = 4000 * 64 * 64  # that are looked at: 4,000 frames of 64 pixels, fewer of larger ones
@@ -34,7 +34,7 @@ class ReaderPhase(WorldModelPhase):
     def look(self, frames: Tensor) -> Tensor:
         """Features of frames (N,), (N, channels, H/8, W/8), as half floats."""
         tokenizer, width = self.model.tokenizer, self.model.config.tokenizer.width
-        parts = [self.data.frames[index, :, :width] for index in frames.split(ENCODED_AT_ONCE)]
+        parts = [self.data.frames[index][:, :, :width] for index in frames.split(ENCODED_AT_ONCE)]
         return torch.cat([tokenizer.features(main.to(self.model.device))[:, 0].half() for main in parts])
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:

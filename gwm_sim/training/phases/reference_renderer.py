@@ -15,7 +15,8 @@ from gwm_sim.model.tokenizer import to_images, worst_pixels
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
-from gwm_sim.training.exemplars import keep_exemplars
+from gwm_sim.training.dataset.latents import Latents
+from gwm_sim.training.fitting.exemplars import keep_exemplars
 from gwm_sim.training.phases.phase import MISPLACED, VALIDATION_BATCHES, Loss, WorldModelPhase, batch_generator
 
 FARTHEST = 60  # frames between a reference and what is drawn from it, at most; near ones are as frequent as far ones
@@ -47,7 +48,7 @@ class ReferenceRendererPhase(WorldModelPhase):
     rate = 1.5e-3
     learned = ("renderer.", "residual_encoder.")
 
-    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Latents, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed)
         self.codes = codes
         self.off = MISPLACED[model.config.dynamics.object_frame]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from gwm_sim.model.latents import choose
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.phases.phase import MISPLACED, RENDERS, Loss, WorldModelPhase, misplace
 
 ALONE = 0.4  # share of the pictures that are rendered from the physical state alone
@@ -23,7 +23,7 @@ class RendererPhase(WorldModelPhase):
     rate = 1e-3
     learned = (RENDERS,)
 
-    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Latents, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed, length=OWN_PICTURES + 2)
         self.codes = codes
         self.off = MISPLACED[model.config.dynamics.object_frame]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from gwm_sim.model.state import Segment
 from gwm_sim.model.video_dynamics import VideoDynamics
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase, batch_generator, drop_properties, mean
 
 TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
@@ -24,7 +24,7 @@ class VideoDynamicsPhase(WorldModelPhase):
     rate = 8e-4
     learned = ("dynamics.", "task_head.")
 
-    def __init__(self, model: WorldModel, data: TrainingData, codes: Tensor, preset: Preset, seed: int) -> None:
+    def __init__(self, model: WorldModel, data: TrainingData, codes: Latents, preset: Preset, seed: int) -> None:
         super().__init__(model, data, preset, seed, length=preset.frames_per_window + 1)
         assert isinstance(model.dynamics, VideoDynamics)
         self.codes, self.dynamics = codes, model.dynamics

@@ -14,7 +14,7 @@ from torch import Tensor
 from gwm_sim.model.residual import AROUND, TurnReader, best_angle, cut
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
-from gwm_sim.training.exemplars import evenly
+from gwm_sim.training.fitting.exemplars import evenly
 
 ROUNDS = 10
 COMMON = 3  # of the last rounds take the median, which no stranger gets into, instead of the mean

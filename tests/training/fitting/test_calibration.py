@@ -7,8 +7,8 @@ import torch
 
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
-from gwm_sim.training.calibration import HORIZON, calibrate, error, in_view, mean, spread
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.fitting.calibration import HORIZON, calibrate, error, in_view, mean, spread
 
 STEPS = 13 - CONTEXT  # the episodes of the tiny recording are shorter than the horizon
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from gwm_sim.model.tokenizer import to_images
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData
-from gwm_sim.training.exemplars import evenly
+from gwm_sim.training.fitting.exemplars import evenly
 
 CELL = 4  # pixels per side of what changes
 QUIET = 0.02  # change of a cell [full range] below which it counts as none

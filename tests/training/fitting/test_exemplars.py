@@ -13,7 +13,7 @@ from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.encoding import encode_all
-from gwm_sim.training.exemplars import far_apart, keep_exemplars
+from gwm_sim.training.fitting.exemplars import far_apart, keep_exemplars
 from gwm_sim.training.phases import reference_renderer as phases
 from gwm_sim.training.phases.reference_renderer import ReferenceRendererPhase, exchange
 from gwm_sim.training.summary import explaining
@@ -97,7 +97,7 @@ def test_a_residual_that_is_not_worth_it_is_left_out(tiny_data: Path, tmp_path: 
     phase = ReferenceRendererPhase(model, data, encode_all(model, data, tmp_path / "x"), PRESETS["tiny"], seed=0)
     encoder = model.residual_encoder
     assert encoder is not None and float(encoder.worth) == 1 and abs(phase.worth()) < 1e-3, "nothing listens to it yet"
-    seen = data.frames[:4], phase.codes[:4], data.objects[:4]
+    seen = data.frames[some := torch.arange(4)], phase.codes[some], data.objects[some]
     scene = model.config.dynamics.of_scene
     assert model.unexplained(*seen)[:, :scene].any()
     encoder.worth.fill_(phase.worth())

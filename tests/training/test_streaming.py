@@ -1,0 +1,132 @@
+"""Pictures that do not fit into memory are read from their files, and nothing depends on how many are kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from interruption import compute_alike
+from recordings import make_camera, make_episode, make_schema
+from torch import Tensor
+
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
+from gwm_sim.errors import ConfigError
+from gwm_sim.training.build import build
+from gwm_sim.training.config import PRESETS, TrainConfig
+from gwm_sim.training.dataset import TrainingData, load_training_data, pictures
+from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
+from gwm_sim.training.pipeline import train
+
+NOTHING = 1e-9  # GB
+SIDE, ROWS = 48, 33  # pictures of which 14 are compressed together
+VIEWS = ("front", "side")
+
+
+def write(path: Path, seeds: range) -> Path:
+    """Episodes of two cameras of one size, of which one measured depth."""
+    cameras = dict.fromkeys(VIEWS, make_camera(SIDE))
+    schema = replace(make_schema(), cameras=cameras, depth=("front",), tasks=(), task=None, object_names=())
+    writer = EpisodeWriter(path, schema)
+    for index, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        episode = replace(
+            make_episode(seed),
+            frames={view: rng.integers(0, 256, (ROWS, SIDE, SIDE, 3), np.uint8) for view in VIEWS},
+            depth={"front": rng.integers(0, 2**16, (ROWS, SIDE, SIDE, 1), np.uint16)},
+            telemetry=rng.normal(size=(ROWS, 3)).astype(np.float32),
+            actions=rng.uniform(-1, 1, (ROWS - 1, 2)).astype(np.float32),
+            labels={},
+            objects=None,
+        )
+        writer.write(index, episode)
+    writer.merge()
+    return path
+
+
+def dimmed(source: Path, path: Path, count: int) -> Path:
+    """The first episodes of a file, every second of them in less light."""
+    with EpisodeFile(source) as file:
+        writer = EpisodeWriter(path, file.schema)
+        for k in range(count):
+            darker = {name: (frames * (1 - 0.2 * (k % 2))).astype(np.uint8) for name, frames in file[k].frames.items()}
+            writer.write(k, replace(file[k], frames=darker))
+        writer.merge()
+    return path
+
+
+def both(*paths: Path, cameras: tuple[str, ...] = ("front",)) -> Iterator[TrainingData]:
+    """The same data with all pictures in memory, and with hardly any."""
+    return (load_training_data(paths, cameras, memory=room) for room in (1.0, NOTHING))
+
+
+def test_pictures_in_files_are_those_in_memory(tmp_path: Path) -> None:
+    inside, outside = both(write(tmp_path / "a.hdf5", range(3)), write(tmp_path / "b.hdf5", range(3, 5)), cameras=VIEWS)
+    assert isinstance(inside.frames, Tensor) and isinstance(outside.frames, StoredPictures)
+    assert torch.equal(outside.seen(), inside.seen()) and torch.equal(outside.measured, inside.measured)
+    for stored, loaded in ((outside.frames, inside.frames), (outside.depth, inside.depth)):
+        assert stored.shape == loaded.shape and len(stored) == 5 * ROWS
+        for shape in ((40,), (6, 4), (0,)):
+            index = torch.randint(len(loaded), shape, generator=torch.Generator().manual_seed(0))
+            assert torch.equal(stored[index], loaded[index])
+
+
+def test_light_is_taken_out_of_pictures_in_files_too(tiny_data: Path, tmp_path: Path) -> None:
+    path = dimmed(tiny_data, tmp_path / "dimmed.hdf5", 12)
+    config = TrainConfig(data=(path,), out=tmp_path, preset="tiny", steps=1)
+    inside, outside = both(path)
+    models = [build(config, PRESETS["tiny"], data) for data in (inside, outside)]
+    assert inside.light == outside.light > 0.05
+    every = torch.arange(len(inside.frames))
+    assert torch.equal(outside.frames[every], inside.frames[every])
+    for name, value in models[0].tokenizer.named_buffers():
+        assert torch.equal(models[1].tokenizer.get_buffer(name), value)
+
+
+def test_what_is_learned_does_not_depend_on_what_is_kept(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute_alike(monkeypatch)
+    path = dimmed(tiny_data, tmp_path / "dimmed.hdf5", 12)
+    hashes = []
+    for room in (1.0, NOTHING):
+        out, told = tmp_path / f"world-{room}", list[str]()
+        config = TrainConfig(
+            data=(path,), out=out, preset="tiny", steps=12, device="cpu", memory=room, name="world", patience=1.0
+        )
+        hashes.append(train(config, told.append)["model_hash"])
+        assert any("--memory" in line for line in told) == (room == NOTHING)
+    assert hashes[0] == hashes[1]
+
+
+def test_blocks_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, rows = list[tuple[int, int]](), EpisodeFile.rows
+
+    def watched(file: EpisodeFile, k: int, name: str, start: int, stop: int) -> object:
+        read.append((k, start))
+        return rows(file, k, name, start, stop)
+
+    monkeypatch.setattr(EpisodeFile, "rows", watched)
+    file = EpisodeFile(write(tmp_path / "a.hdf5", range(2)))
+    blocks = Blocks([(file, 0), (file, 1)], room=2 * 14 * SIDE * SIDE * 3)
+    for episode, start in ((0, 0), (0, 14), (0, 0), (1, 0), (0, 0), (0, 14)):
+        blocks.block("frames/front", episode, start, 14)
+    assert read == [(0, 0), (0, 14), (1, 0), (0, 14)]
+
+
+def test_few_files_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "OPEN_FILES", 2)
+    paths = [write(tmp_path / f"{number}.hdf5", range(number, number + 1)) for number in range(4)]
+    data = load_training_data(paths, memory=NOTHING)
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("this system does not tell what is open")
+    data.frames[torch.arange(len(data.frames))]
+    opened = [item.resolve() for item in descriptors.iterdir()]
+    assert sum(path.is_relative_to(tmp_path.resolve()) for path in opened) == 2
+
+
+def test_a_budget_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--memory must be positive"):
+        TrainConfig(data=(tmp_path,), out=tmp_path, steps=1, memory=0.0)
