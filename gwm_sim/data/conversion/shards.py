@@ -9,10 +9,10 @@ from gwm_sim.errors import ConfigError
 
 
 class Shard(NamedTuple):
-    """One of `count` parts, by its number from 1."""
+    """One of `total` parts, by its number from 1."""
 
     number: int
-    count: int
+    total: int
 
     def part_of(self, recordings: int) -> range:
         """Return which of so many recordings are in this part: neighbours, and in all parts nearly as many.
@@ -20,10 +20,10 @@ class Shard(NamedTuple):
         Raises:
             ConfigError: There are more parts than recordings, and this one is empty.
         """
-        part = range(recordings * (self.number - 1) // self.count, recordings * self.number // self.count)
+        part = range(recordings * (self.number - 1) // self.total, recordings * self.number // self.total)
         if not part:
             raise ConfigError(
-                f"--shard {self.number}/{self.count} is empty: there are {recordings} recordings. Make fewer parts."
+                f"--shard {self.number}/{self.total} is empty: there are {recordings} recordings. Make fewer parts."
             )
         return part
 
@@ -42,7 +42,7 @@ def parse_shard(text: str | None) -> Shard:
         return WHOLE
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     shard = Shard(*map(int, match.groups())) if match else Shard(0, 0)
-    if not 1 <= shard.number <= shard.count:
+    if not 1 <= shard.number <= shard.total:
         raise ConfigError(
             f"--shard must be I/N, the I-th of N parts, such as 1/3, 2/3 and 3/3 for three parts, got {text!r}"
         )
