@@ -25,7 +25,7 @@ from gwm_sim.policies.planning.prior.examples import Errand, Examples
 
 BESIDE: Final = 4.0  # times what is near enough, from which a thing is reached for or pushed, at most
 SCATTER: Final = 0.36  # times what is near enough, standard deviation of places
-PLACES: Final = 6  # at most, in one candidate
+PLACES: Final = 7  # at most, in one candidate
 STRAIGHT: Final = 0.7  # share of the pushes that go toward the goal
 OPEN, CLOSED = -1.0, 1.0
 
@@ -142,6 +142,7 @@ class ViaPoints:
         pushed = behind + way
         around = thing + 1.5 * far * level
         above, carried = thing + far * uniform(count, 1) * up, target + hand - thing
+        over = far * uniform(count, 1) * up
         letting_go = torch.where(uniform(count) < 0.5, OPEN, CLOSED)
         at_will = torch.randint(-1, 2, (count,), generator=generator).float()
         flat, other = across == 2, torch.randperm(count, generator=generator)  # nothing leads over things, but around
@@ -151,11 +152,17 @@ class ViaPoints:
             Way(0.2, [behind, pushed, end], [at_will]),
             Way(0.2 * flat, [around, behind, pushed, end], [at_will]),
             Way(0.4 * flat, [around, behind, pushed, behind, around[other], end], [at_will]),
-            Way(0.2 * grasps, [carried, end], [closed, letting_go]),
+            Way(0.1 * grasps, [carried, end], [closed, letting_go]),
+            Way(0.1 * grasps, [carried + over, carried, carried, end], [closed, closed, opened, opened]),
             Way(
-                0.45 * grasps,
+                0.25 * grasps,
                 [above, thing, thing, thing, target, end],
                 [opened, opened, closed, closed, closed, letting_go],
+            ),
+            Way(
+                0.25 * grasps,
+                [above, thing, thing, target + over, target, target, end],
+                [opened, opened, closed, closed, closed, opened, opened],
             ),
         ]
         shares = torch.tensor([way.share for way in ways])
