@@ -75,12 +75,12 @@ def fit_empty_scene(model: WorldModel, data: TrainingData, source: WorldModel | 
         return
     if known is not None and known.shape == own.background.shape:
         own.background.copy_(known)
-    factors = []
+    factors = torch.empty(len(data.frames))  # at once: what is kept in between leaves holes in the memory of a process
     for rows in torch.arange(len(data.frames)).split(AT_ONCE):
         usual, light = model.in_usual_light(data.frames[rows])
         data.take_light(rows, usual, light)
-        factors.append(light.log().mean(dim=(1, 2, 3)))
-    data.light = float(torch.cat(factors).std())
+        factors[rows] = light.log().mean(dim=(1, 2, 3))
+    data.light = float(factors.std())
     if known is None:
         own.fit_background(data.frames[spread])
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,12 @@ from recordings import make_camera, make_episode, make_schema
 from torch import Tensor
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
-from gwm_sim.errors import ConfigError
+from gwm_sim.data.hdf5 import read_chunk
+from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data, pictures
-from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
+from gwm_sim.training.dataset.pictures import BlockReader, Blocks, StoredPictures
 from gwm_sim.training.pipeline import train
 
 NOTHING = 1e-9  # GB
@@ -54,6 +57,12 @@ def dimmed(source: Path, path: Path, count: int) -> Path:
             writer.write(k, replace(file[k], frames=darker))
         writer.merge()
     return path
+
+
+def reader_of(path: Path) -> BlockReader:
+    """Reads the front camera's pictures of two episodes."""
+    file = EpisodeFile(path)
+    return BlockReader({0: (file, 0), 1: (file, 1)}, ["frames/front"], (SIDE, SIDE, 3))
 
 
 def both(*paths: Path, cameras: tuple[str, ...] = ("front",)) -> Iterator[TrainingData]:
@@ -101,18 +110,39 @@ def test_what_is_learned_does_not_depend_on_what_is_kept(
 
 
 def test_blocks_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, rows = list[tuple[int, int]](), EpisodeFile.rows
+    reader, read = reader_of(write(tmp_path / "a.hdf5", range(2))), list[tuple[int, int]]()
 
-    def watched(file: EpisodeFile, k: int, name: str, start: int, stop: int) -> object:
-        read.append((k, start))
-        return rows(file, k, name, start, stop)
+    def watched(descriptor: int, path: Path, offset: int, size: int, expected: int) -> bytes:
+        read.append(asked)
+        return read_chunk(descriptor, path, offset, size, expected)
 
-    monkeypatch.setattr(EpisodeFile, "rows", watched)
-    file = EpisodeFile(write(tmp_path / "a.hdf5", range(2)))
-    blocks = Blocks([(file, 0), (file, 1)], room=2 * 14 * SIDE * SIDE * 3)
-    for episode, start in ((0, 0), (0, 14), (0, 0), (1, 0), (0, 0), (0, 14)):
-        blocks.block("frames/front", episode, start, 14)
-    assert read == [(0, 0), (0, 14), (1, 0), (0, 14)]
+    monkeypatch.setattr(pictures, "read_chunk", watched)
+    blocks = Blocks(reader, room=2 * reader.rows * SIDE * SIDE * 3)
+    for asked in ((0, 0), (0, 1), (0, 0), (1, 0), (0, 0), (0, 1)):
+        blocks.block(asked[0], "frames/front", asked[1])
+    assert read == [(0, 0), (0, 1), (1, 0), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "storage", [{}, {"compression": "lzf"}, {"compression": "gzip", "shuffle": True}, {"chunks": (5, SIDE, SIDE, 3)}]
+)
+def test_files_that_others_made_anew_are_read_too(storage: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.hdf5", range(2))
+    with h5py.File(path, "r+") as file:
+        frames = file["data/demo_1/frames/front"][...]
+        del file["data/demo_1/frames/front"]
+        file["data/demo_1/frames"].create_dataset("front", data=frames, **storage)
+    inside, outside = both(path)
+    every = torch.arange(len(inside.frames))
+    assert torch.equal(outside.frames[every], inside.frames[every])
+
+
+def test_a_file_that_is_changed_meanwhile_is_named(tmp_path: Path) -> None:
+    data = load_training_data([write(tmp_path / "a.hdf5", range(2))], memory=NOTHING)
+    with (tmp_path / "a.hdf5").open("r+b") as file:
+        file.truncate(3000)
+    with pytest.raises(DataError, match=r"a\.hdf5 is damaged, or was changed while it was read"):
+        data.frames[torch.arange(len(data.frames))]
 
 
 def test_few_files_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

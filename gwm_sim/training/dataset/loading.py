@@ -18,7 +18,7 @@ from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.training.config import Route
 from gwm_sim.training.dataset.checks import check_file, check_objects, learns_objects
-from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
+from gwm_sim.training.dataset.pictures import BlockReader, Blocks, StoredPictures
 from gwm_sim.training.dataset.split import split_of
 from gwm_sim.training.dataset.training_data import TrainingData
 
@@ -158,29 +158,25 @@ def originals(contents: Sequence[str], counts: Sequence[int]) -> Tensor:
 def add_pictures(data: TrainingData, places: Sequence[tuple[EpisodeFile, int]], pictured: int, memory: float) -> bool:
     """Make room for the pictures of the first `pictured` episodes, or leave them in their files; return whether there
     is room. `places` (E,) says of each episode in which file it is, and where in that."""
-    camera = data.cameras[0]
-    measured = torch.tensor([camera in file.schema.depth for file, _ in places[:pictured]])
-    starts, lengths = data.starts[:pictured], data.lengths[:pictured]
-    data.measured = torch.nonzero(measured.repeat_interleave(lengths)).flatten()
-    seen = int(lengths.sum())
-    frames, depth = (seen, *data.frames.shape[1:]), (len(data.measured), *data.depth.shape[1:])
+    told = torch.tensor([data.cameras[0] in file.schema.depth for file, _ in places[:pictured]])
+    lengths = data.lengths[:pictured]
+    data.measured = torch.nonzero(told.repeat_interleave(lengths)).flatten()
+    frames, depth = (int(lengths.sum()), *data.frames.shape[1:]), (len(data.measured), *data.depth.shape[1:])
     taken = sum(value.nbytes for value in vars(data).values() if isinstance(value, Tensor)) + MORE * len(data.telemetry)
-    room = memory * 1e9 - taken
-    data.lacking = max(0.0, math.prod(frames) + 4 * math.prod(depth) - room) / 1e9
+    room, needed = memory * 1e9 - taken, math.prod(frames) + 4 * math.prod(depth)
+    data.lacking = max(0.0, needed - room) / 1e9
     if not data.lacking:
         data.frames, data.depth = torch.empty(frames, dtype=torch.uint8), torch.empty(depth, dtype=torch.int32)
         return True
-
-    def place(numbers: Tensor) -> tuple[Tensor, Tensor]:
-        episodes = data.episode_of(numbers)
-        return episodes, numbers - starts[episodes]
-
-    blocks = Blocks(places, room)
-    names = [f"frames/{name}" for name in data.cameras]
-    data.frames = StoredPictures(blocks, names, frames, torch.uint8, place)
-    data.depth = StoredPictures(
-        blocks, [f"depth/{camera}"], depth, torch.int32, lambda numbers: place(data.measured[numbers])
+    height, width = depth[1:3]
+    views = BlockReader(
+        dict(enumerate(places[:pictured])), [f"frames/{name}" for name in data.cameras], (height, width, 3)
     )
+    deep = {episode: places[episode] for episode in torch.nonzero(told).flatten().tolist()}
+    deeps = BlockReader(deep, [f"depth/{data.cameras[0]}"], (height, width, 1))
+    share = room * math.prod(frames) / needed
+    data.frames = StoredPictures(Blocks(views, share), frames[0], data.starts)
+    data.depth = StoredPictures(Blocks(deeps, room - share), depth[0], data.starts, data.measured)
     return False
 
 
