@@ -26,7 +26,7 @@ Knows numpy and h5py; nothing of environments, policies or models.
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -392,12 +392,3 @@ class EpisodeFile:
         if unknown:
             raise DataError(f"{self.path} has no camera {unknown[0]!r}; it has {', '.join(self.schema.cameras)}.")
         return names
-
-
-def episode_files(paths: Iterable[str | Path]) -> list[EpisodeFile]:
-    """Return the files at some paths, each open only from when it is read: thousands cannot be open at once."""
-    files = []
-    for path in paths:
-        with EpisodeFile(path) as file:
-            files.append(file)
-    return files

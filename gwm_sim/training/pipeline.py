@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, episode_files
+from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
 from gwm_sim.data.schema import RAW
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.scene import attempt, brought_tracker
@@ -28,6 +28,7 @@ from gwm_sim.training.build import build
 from gwm_sim.training.claim import claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.dataset.latents import Latents
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gwm_sim.data.episode_file import EpisodeFile, episode_files
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.schema import TRACKER
 from gwm_sim.data.tracking import readiness
 from gwm_sim.data.tracking.tracked_file import Tracking
@@ -25,6 +25,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.claim import begun, check_claim
 from gwm_sim.training.config import TrainConfig
 from gwm_sim.training.dataset import TrainingData, check_file
+from gwm_sim.training.dataset.checks import episode_files
 
 FOLDER = "tracked"
 """Of a run: the recordings that it was given, with the things that were found in them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
@@ -14,6 +15,15 @@ ONE_ROBOT = (
     *("commands", "effector", "tasks"),
 )
 """What the files of one model must have in common, beside their objects: the model keeps these of the first file."""
+
+
+def episode_files(paths: Iterable[str | Path]) -> list[EpisodeFile]:
+    """Return the files at some paths, each open only from when it is read: thousands cannot be open at once."""
+    files = []
+    for path in paths:
+        with EpisodeFile(path) as file:
+            files.append(file)
+    return files
 
 
 def check_file(file: EpisodeFile, first: EpisodeFile, cameras: Sequence[str]) -> None:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from gwm_sim.arrays import Array
-from gwm_sim.data.episode_file import Episode, EpisodeFile, episode_files
+from gwm_sim.data.episode_file import Episode, EpisodeFile
 from gwm_sim.data.schema import RAW, ObjectFrame, Schema
 from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.training.config import Route
-from gwm_sim.training.dataset.checks import check_file, check_objects, learns_objects
+from gwm_sim.training.dataset.checks import check_file, check_objects, episode_files, learns_objects
 from gwm_sim.training.dataset.pictures import BlockReader, Blocks, StoredPictures
 from gwm_sim.training.dataset.split import split_of
 from gwm_sim.training.dataset.training_data import TrainingData
