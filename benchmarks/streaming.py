@@ -49,14 +49,8 @@ THING: Final = 0.08  # edge [m]
 NAMES: Final = ("red", "blue")
 COLOURS: Final = np.array([[90, 90, 90], [220, 40, 40], [40, 60, 220]], np.uint8)  # of the hand and of these
 
-PHASES: Final = (
-    "tokenizer",
-    "locator",
-    "reader",
-    "depth",
-    "painter",
-    "dynamics",
-)  # those that a way has not are left out
+PHASES: Final = ("tokenizer", "locator", "reader", "depth", "painter", "dynamics")
+"""Which learn, those left out that a way has not."""
 BETWEEN: Final = 0.2  # looks at the memory [s]
 
 ROUTES: Final[Mapping[str, tuple[Route, Drawing]]] = {
