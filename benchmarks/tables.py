@@ -15,6 +15,7 @@ from peers.report import comparison_table
 from program import launch
 from sections import (
     experts_table,
+    exported_table,
     fidelity_table,
     goals_text,
     live_text,
@@ -46,7 +47,7 @@ README, NUMBERS = ROOT / "README.md", ROOT / "benchmarks/README.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
-OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput")
+OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput", "exported")
 """Results of programs here that are of the shipped gwm-mini."""
 
 OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking")
@@ -197,6 +198,7 @@ def sections() -> dict[str, Section]:
         "planning": Section("Planning to goal pictures", planning_table(results["planning"])),
         "transfer": Section("Policies from imagination", transfer_table(results["transfer"])),
         "throughput": Section("Speed", speed_text(results["throughput"], steps_by_threads(shipped))),
+        "exported": Section("Without torch", exported_table(results["exported"])),
         "experts": Section("Experts and floors", experts_table(experts)),
         "own robot": Section("A robot that is not ours", own_robot_table(own_robot)),
         **({"own worlds": Section("Worlds of one's own", own_worlds_text(own_worlds))} if own_worlds else {}),

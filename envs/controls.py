@@ -6,7 +6,6 @@ one before, a little with every step, and stays where it is put. What opens and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,14 +17,12 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from gwm_sim.data.schema import Schema
+from gwm_sim.data.targets import switched
 from gwm_sim.envs.learned.domain import Keys, find_domain
 from gwm_sim.errors import ConfigError
 
 PAIRS: Final[Sequence[Keys]] = [((up,), (down,)) for up, down in zip("qwertyuio", "asdfghjkl", strict=True)]
 """Keys that raise and lower the axes of a world that does not say otherwise, so many at a time."""
-
-SWITCHED: Final = re.compile(r"(^|[^a-z])(grip|gripper)([^a-z]*(pos|cmd|command|opening))?[^a-z]*$")
-"""How an action is called that is at one of its ends, such as of a gripper, and not where a gripper goes."""
 
 STEP: Final = 0.01  # of a target's range, by which a held key moves it in one step
 DEAD: Final = 0.15  # of a stick, around its middle
@@ -65,7 +62,7 @@ class Controls:
         names = env.metadata.get("action_names") or [f"action {i}" for i in range(space.shape[0])]
         targets = {command.action for command in self.schema.targets} if self.schema else set()
         self.space, self.group, self.names = space, 0, names
-        self.switched = [i for i, action in enumerate(names) if SWITCHED.search(action.lower())]
+        self.switched = [i for i, action in enumerate(names) if switched(action)]
         own = find_domain(name if self.schema is None else self.schema.env_id).keys
         axes, free = [], 0
         for i, action in enumerate(names):

@@ -15,6 +15,9 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "viz",
     "pygame": "viz",
     "huggingface_hub": "hub",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
     "ray": "ray",
     "gymnasium_robotics": "fetch",
 }

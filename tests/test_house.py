@@ -18,6 +18,7 @@ LAYERS = (
     {"model"},
     {"evaluation"},
     {"training"},
+    {"export"},
     {"commands", "cli", "testing"},
     {"envs"},
     {"policies"},

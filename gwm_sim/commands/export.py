@@ -1,4 +1,5 @@
-"""`gwm export`: an episode file becomes a dataset of others, for their training code, or a recording without labels.
+"""`gwm export`: an episode file becomes a dataset of others, for their training code, or a recording without labels; a
+world model becomes ONNX files, for runtimes without torch.
 
 One episode at a time is in memory. What is written appears under its name when it is complete, or not at all.
 """
@@ -7,31 +8,42 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import tyro
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.exporters.recordings import Recordings
 from gwm_sim.data.exporters.videos import Codec
-from gwm_sim.data.formats import EXPORT_FORMATS, Writable, require
+from gwm_sim.data.formats import EXPORT_FORMATS, require
 from gwm_sim.errors import ConfigError, check_at_least_one
+from gwm_sim.extras import missing
 from gwm_sim.files import keeping, write_json
 from gwm_sim.progress import progress
+
+MODEL_FORMATS: Final = {"onnx": ("starts",)}
+"""What world models are written as, and the options that are for that."""
+
+if TYPE_CHECKING:
+    Format = str
+else:  # the choice that the command offers
+    Format = Literal[(*EXPORT_FORMATS, *MODEL_FORMATS)]
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write an episode file in the format of others, or `raw`: as a recording without labels."""
+    """Write an episode file in the format of others, or `raw`: as a recording without labels. Or a world model as
+    `onnx`, for runtimes without torch."""
 
-    format: tyro.conf.Positional[Writable]
+    format: tyro.conf.Positional[Format]
     """Who shall read it."""
     file: tyro.conf.Positional[Path]
-    """Episode file: collected, imported or imagined."""
+    """Episode file: collected, imported or imagined. onnx: name of a shipped model, or the folder of one."""
     out: tyro.conf.Positional[Path]
-    """What to write, which must not exist yet: a file for robomimic and raw, a folder for the others."""
+    """What to write, which must not exist yet: a file for robomimic, raw and onnx, a folder for the others."""
     codec: Codec = "av1"
     """lerobot: video codec. AV1 is smaller, H.264 plays everywhere and takes pictures below 64 pixels."""
     task: str | None = None
@@ -43,17 +55,22 @@ class ExportConfig:
     """raw: keep where the cameras stand and how much they see, where the file says so."""
     limit: int | None = None
     """Take only the first episodes."""
+    starts: int | None = None
+    """onnx: how many initial states go along, 16 by default."""
     json: Path | None = None
     """Write the printed numbers here."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.valid < 1:
             raise ConfigError(f"--valid must be a share from 0 to below 1, got {self.valid:g}")
-        for name in ("valid", "task", "calibration"):
-            if getattr(self, name) and name not in EXPORT_FORMATS[self.format].options:
-                owners = ", ".join(format.name for format in EXPORT_FORMATS.values() if name in format.options)
+        options = {name: format.options for name, format in EXPORT_FORMATS.items()} | MODEL_FORMATS
+        for name in ("valid", "task", "calibration", "starts"):
+            if getattr(self, name) and name not in options[self.format]:
+                owners = ", ".join(format for format, own in options.items() if name in own)
                 raise ConfigError(f"--{name} is for {owners}; {self.format} has no place for it")
-        check_at_least_one(limit=self.limit)
+        if self.limit is not None and self.format in MODEL_FORMATS:
+            raise ConfigError(f"--limit is for episodes; {self.format} is a world model's")
+        check_at_least_one(limit=self.limit, starts=self.starts)
 
 
 def export_episodes(config: ExportConfig) -> dict[str, Any]:
@@ -86,6 +103,38 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
         }
 
 
+def export_model(config: ExportConfig) -> dict[str, Any]:
+    """Write the world model `config.file` to `config.out` and return the numbers to print: number of `starts`, and of
+    `bytes` in `files`.
+
+    Raises:
+        CheckpointError: There is no such model.
+        ConfigError: `config.out` exists, or the model cannot be exported.
+        MissingDependency: A package is not installed.
+    """
+    for needed in ("onnx", "onnxscript"):
+        if find_spec(needed) is None:
+            raise missing(needed, f"`gwm export {config.format}`")
+    from gwm_sim.export import onnx  # late: episodes need neither these packages nor torch
+    from gwm_sim.export.starts import STARTS
+    from gwm_sim.model.world_model import WorldModel
+
+    model = WorldModel.load(str(config.file), "cpu")
+    starts = STARTS if config.starts is None else config.starts
+    files = onnx.beside(config.out)
+    for path in files:
+        _refuse_existing(path)
+    with progress("export") as show, keeping(lambda: f"{config.out} was not written."):
+        count = onnx.export_onnx(model, config.out, starts, show)
+    return {
+        "out": str(config.out),
+        "format": config.format,
+        "model": model.config.name,
+        "starts": count,
+        "files": {str(path): path.stat().st_size for path in files},
+    }
+
+
 @contextmanager
 def _appearing_whole(out: Path) -> Iterator[Path]:
     """Give a path in a hidden folder beside `out`; it is renamed to `out` at the end, or removed when that fails."""
@@ -109,7 +158,24 @@ def _refuse_existing(out: Path) -> None:
 
 def main(config: ExportConfig) -> int:
     """Run `gwm export`."""
-    result = export_episodes(config)
+    if config.format in MODEL_FORMATS:
+        result = export_model(config)
+        _say_model(result)
+    else:
+        result = export_episodes(config)
+        _say_episodes(config, result)
+    if config.json is not None:
+        write_json(config.json, result)
+    return 0
+
+
+def _say_model(result: dict[str, Any]) -> None:
+    size = sum(result["files"].values()) / 1e6
+    print(f"{result['out']}: {result['model']} with {result['starts']} initial states, {size:.1f} MB")
+    print(f"files: {', '.join(result['files'])}; examples/onnx_rollout.py steps them")
+
+
+def _say_episodes(config: ExportConfig, result: dict[str, Any]) -> None:
     content = f"{result['episodes']} episodes, {result['frames']:,} frames of {', '.join(result['cameras'])}"
     print(f"{config.out}: {content}, {result['rate']:g} Hz")
     if result["left_out"]:
@@ -118,6 +184,3 @@ def main(config: ExportConfig) -> int:
         print("positions of objects were tracked, not measured; the metadata say so")
     if who := result["imagined"]:
         print(f"imagined by {who['model']} ({who['hash']}); the metadata say so")
-    if config.json is not None:
-        write_json(config.json, result)
-    return 0

@@ -7,8 +7,9 @@ the action changed before, not the other way around.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,14 @@ NEAR = 0.7  # largest mean distance from the target, over that from where the te
 FEWEST = 50  # instants that are needed to tell
 MOST = 50_000  # instants that are looked at
 STILL = 1e-6  # a column that spreads less, compared with its largest number, is constant
+
+SWITCHED: Final = re.compile(r"(^|[^a-z])(grip|gripper)([^a-z]*(pos|cmd|command|opening))?[^a-z]*$")
+"""How an action is called that is at one of its ends, such as of a gripper, and not where a gripper goes."""
+
+
+def switched(action: str) -> bool:
+    """Whether hands switch an action of that name between its ends, instead of moving it."""
+    return SWITCHED.search(action.lower()) is not None
 
 
 @dataclass(frozen=True)

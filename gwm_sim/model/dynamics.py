@@ -142,7 +142,7 @@ class Dynamics(nn.Module, ABC):
 
     # --- the picture --------------------------------------------------------------------------------------------------
 
-    def next_picture(self, made: NextFrame | Segment, segment: Segment) -> Tensor:
+    def next_picture(self, made: PhysicalState | NextFrame | Segment, segment: Segment) -> Tensor:
         """Logits (B, T, N, M, L) of the picture of a state, with the past one of `segment` in view."""
         return self.painter.render(self.painter.embed(segment), self.conditioning(made, segment), segment)
 

@@ -132,6 +132,7 @@ class PictureLocator(Locator):
     numbers: ClassVar[int] = 5  # how far beside the middle of the map, in columns and rows [tokens]; how much nearer,
     # or the size; logits of being held, and of being in sight
     view: Tensor
+    lifts: Tensor  # what takes the picture back to the scene, (3, 3), or in the image frame to pixels, (2, 2)
 
     def __init__(self, config: HeadsConfig, channels: int, dynamics: Dynamics) -> None:
         super().__init__(config, channels, dynamics)
@@ -142,7 +143,10 @@ class PictureLocator(Locator):
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             begin_as_copy(last).bias[3] = SELDOM
-        self.register_buffer("view", torch.tensor(c.view[:12]).view(3, 4), persistent=False)
+        view = torch.tensor(c.view[:12]).view(3, 4)
+        self.register_buffer("view", view, persistent=False)
+        seen_by = view[:, :3] if self.ground else view[:2, :2]
+        self.register_buffer("lifts", torch.linalg.inv(seen_by), persistent=False)
 
     def read(self, features: Tensor, telemetry: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor | None]:
         seen = self.look(features)
@@ -157,7 +161,7 @@ class PictureLocator(Locator):
         place, low, high = place + beside, dynamics.objects_low, dynamics.objects_high
         if not self.ground:
             size = low[2] + (nearer + 1) / 2 * (high[2] - low[2])
-            across = solve(self.view[:2, :2], place - self.view[:2, 3])
+            across = times(self.lifts, place - self.view[:2, 3])
             return torch.cat((across, size), dim=-1), in_sight
         depth = self.depth_of_ground(place, (low + high) / 2) - (high - low).mean() / 2 * nearer
         if self.hand is not None:
@@ -179,12 +183,12 @@ class PictureLocator(Locator):
     def lift(self, place: Tensor, depth: Tensor) -> Tensor:
         """Points (B, K, 3) [m] that are seen at places (B, K, 2) [tokens] in a depth (B, K, 1) [m]."""
         seen = torch.cat((depth * place, depth), dim=-1) - self.view[:, 3]
-        return solve(self.view[:, :3], seen)
+        return times(self.lifts, seen)
 
 
-def solve(matrix: Tensor, values: Tensor) -> Tensor:
-    """What a matrix (N, N) takes to `values` (..., N), in single precision whatever multiplies matrices."""
-    return (torch.linalg.inv(matrix) * values[..., None, :]).sum(dim=-1)
+def times(matrix: Tensor, values: Tensor) -> Tensor:
+    """What a matrix (N, N) makes of `values` (..., N), in single precision whatever multiplies matrices."""
+    return (matrix * values[..., None, :]).sum(dim=-1)
 
 
 def middle_of(maps: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -23,6 +23,6 @@ def risk(predicted: NextFrame, from_pixels: bool) -> Tensor:
     if predicted.spread.shape[-1]:
         return predicted.spread[:, 0].mean(dim=-1)
     if not from_pixels:
-        return predicted.telemetry.new_ones(len(predicted.telemetry))
+        return predicted.telemetry.new_ones(predicted.telemetry.shape[:1])
     assert predicted.logits is not None
     return normalised_entropy(predicted.logits[:, 0])

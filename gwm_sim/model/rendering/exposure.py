@@ -36,7 +36,8 @@ def exposure(frames: Tensor, empty: Tensor, still: Sequence[bool]) -> Tensor:
     shared.scatter_add_(-1, bins.clamp(0, count - 1), inside.float())
     most = F.avg_pool1d(shared.flatten(1, 2), 3, stride=1, padding=1).argmax(dim=-1).unflatten(1, shared.shape[1:3])
     near = inside & ((bins - most[..., None]).abs() <= 1)
-    factor = off.where(near, torch.nan).nanmedian(dim=-1).values.exp()
+    ordered, middle = off.where(near, torch.inf).sort(dim=-1).values, (near.sum(dim=-1, keepdim=True) - 1) // 2
+    factor = ordered.gather(-1, middle.clamp_min(0))[..., 0].exp()  # the median, as runtimes without torch know it
     told = (bright.float().mean(dim=-1) > ENOUGH) & (near.sum(dim=-1) > AGREE * bright.sum(dim=-1))
     told &= torch.tensor(still, device=off.device)[:, None]
     return factor.where(told, 1.0).repeat_interleave(width, dim=1)[:, None]

@@ -92,13 +92,18 @@ class PictureModel(StoredModel):
     ) -> Tensor:
         """Pictures (B, H, V*W, 3) uint8 of `wanted` states and residuals (B, R), from references that are `shown`, in
         the light of these."""
+        usual, light = self.in_usual_light(reference)
+        return relit(self.drawn_in_usual_light(usual, shown, wanted), light)
+
+    def drawn_in_usual_light(
+        self, reference: Tensor, shown: tuple[PhysicalState, Tensor], wanted: tuple[PhysicalState, Tensor]
+    ) -> Tensor:
+        """The same from references that are as bright as the empty scene."""
         assert self.renderer is not None
         views = self.config.tokenizer.views
-        usual, light = self.in_usual_light(reference)
         with threads_for(len(reference) * views * self.renderer.work):
-            images = to_images(usual, views)
-            drawn = to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
-        return relit(drawn, light)
+            images = to_images(reference, views)
+            return to_frames(self.renderer(images, self.tokenizer.backgrounds, shown, wanted, self.dynamics))
 
     def in_usual_light(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, H, V*W, 3) uint8, of all views or the main one, as bright as the empty scene, and how many times

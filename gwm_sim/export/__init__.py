@@ -1,0 +1,1 @@
+"""Worlds for runtimes without torch, as ONNX files."""
