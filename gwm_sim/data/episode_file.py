@@ -40,7 +40,7 @@ from gwm_sim.data.episode import Episode as Episode
 from gwm_sim.data.episode import TaskLabels as TaskLabels
 from gwm_sim.data.episode import arrays_of as arrays_of
 from gwm_sim.data.episode import write_attributes as write_attributes
-from gwm_sim.data.hdf5 import chunks_of, new_file, open_file
+from gwm_sim.data.hdf5 import new_file, open_file
 from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.files import exclusive, keeping, replacing
@@ -307,12 +307,6 @@ class EpisodeFile:
         """Read rows `start` to `stop` (exclusive) of one array of the k-th episode, such as `frames/front`."""
         file, demo = self._demos[k]
         return demos.read_array(self._open(file)["data"][demo], name, slice(start, stop), file)
-
-    def chunks(self, k: int, name: str, rows: int) -> tuple[Path, Array, Array] | None:
-        """Return the file of one array of the k-th episode, and where its chunks lie as `chunks_of` says."""
-        file, demo = self._demos[k]
-        found = chunks_of(self._open(file)["data"][demo][name], rows)
-        return None if found is None else (file, *found)
 
     @property
     def attachments(self) -> list[str]:

@@ -4,17 +4,13 @@ The HDF5 library does not survive a write that fails: it tries again whenever an
 of that, and at times ends the process. So it writes to what never fails, and what the disk refused is raised after.
 """
 
-import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
-from gwm_sim.arrays import Array
 from gwm_sim.errors import DataError
 from gwm_sim.storage import lacks_locks, reason
 
@@ -44,49 +40,6 @@ def open_file(path: Path) -> h5py.File:
         if (why := reason(error)) is not None:
             raise DataError(f"{path} cannot be read: {why}.") from error
         raise DataError(f"{path} is truncated or no HDF5 file: {error}. Copy it again.") from error
-
-
-def chunks_of(dataset: h5py.Dataset, rows: int) -> tuple[Array, Array] | None:
-    """Return where the chunks of so many rows of a dataset lie in its file, for `read_chunk`.
-
-    Returns:
-        Where they begin, and how large they are [bytes], (N,) each, in the order of the rows; None where something else
-        than gzip made them, or they have another shape.
-    """
-    made, found = dataset.id.get_create_plist(), list[Any]()
-    whole = dataset.chunks == (min(rows, len(dataset)), *dataset.shape[1:])
-    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())] if whole else []
-    if filters != [h5py.h5z.FILTER_DEFLATE] or dataset.file.userblock_size:
-        return None
-    dataset.id.chunk_iter(found.append)
-    found.sort(key=lambda chunk: chunk.chunk_offset)
-    if len(found) != -(-len(dataset) // dataset.chunks[0]) or any(chunk.filter_mask for chunk in found):
-        return None
-    return np.array([chunk.byte_offset for chunk in found]), np.array([chunk.size for chunk in found])
-
-
-def read_chunk(descriptor: int, path: Path, offset: int, size: int, expected: int) -> bytes:
-    """Read a chunk that `chunks_of` found, without the HDF5 library.
-
-    Args:
-        descriptor: Of the open file.
-        path: Its name, for messages.
-        offset: Where the chunk begins.
-        size: How large it is [bytes].
-        expected: How large it is once it is decompressed [bytes].
-
-    Raises:
-        DataError: It is not there.
-    """
-    try:
-        content = zlib.decompress(os.pread(descriptor, size, offset), bufsize=expected)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error) or error}.") from error
-    except zlib.error as error:
-        raise DataError(f"{path} is damaged, or was changed while it was read: {error}.") from error
-    if len(content) != expected:
-        raise DataError(f"{path} was changed while it was read.")
-    return content
 
 
 class NewFile(h5py.File):  # type: ignore[misc]  # h5py has no types

@@ -29,6 +29,7 @@ USUAL = 64 * 64  # pixels of a frame
 DRAWING = ("points", "residual", "turns", "reference", "exemplars")
 FAR = 100.0  # tokens
 REWEIGHTED = 30  # times, until a plane leans on most of the points
+AT_MOST = 4_000_000  # points that a plane is laid through
 FLAT = 1e-4  # share of its depth that a point may lie off a plane and count as on it
 ASKEW = 0.02  # share of its largest number that the matrix of a camera on the arm may be off
 
@@ -241,7 +242,8 @@ def ground(objects: Tensor, confidence: Tensor, view: Sequence[float]) -> tuple[
     `view`, the inverse depths of a plane are linear in columns and rows. Of more and more weight is what lies on it, so
     that a third of the objects may be in the air, and each counts by the square of its confidence."""
     matrix = torch.tensor(view[:12], dtype=torch.float64).view(3, 4)
-    places, surely = objects.flatten(0, 1).double(), confidence.flatten().double()
+    thin = confidence.numel() // AT_MOST + 1  # frames of which one counts
+    places, surely = objects[::thin].flatten(0, 1).double(), confidence[::thin].flatten().double()
     seen = places @ matrix[:, :3].T + matrix[:, 3]
     good = seen.isfinite().all(dim=-1) & (seen[:, 2] > 0) & (surely > 0)
     if not good.any():

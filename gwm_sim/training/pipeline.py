@@ -241,7 +241,8 @@ def finish(
     out = config.out
     model.save(out)
     shortest = model.config.time_limit // 4
-    write_initial_states(config.data, config.camera, out / BANK_FILE, shortest, bool(data.schema.object_names))
+    files = episode_files(config.data)
+    write_initial_states(files, config.camera, out / BANK_FILE, shortest, bool(data.schema.object_names))
     write_states(model, data, out / STATES_FILE)
     write_text(out / "README.md", model_card(recordings, model, data))
     report: dict[str, Any] = {
@@ -251,14 +252,14 @@ def finish(
         "held_out": trainer.validation,
         "objects": known_objects(recordings, data),
         "raw": bool(data.schema.settings.get(RAW)),
-        **closing_report(model, config.data, data.validation().tolist()),
+        **closing_report(model, files, data.validation().tolist()),
     }
     write_json(out / REPORT_FILE, report)
     return report
 
 
 def write_initial_states(
-    paths: Sequence[Path], cameras: Sequence[str], out: Path, shortest: int = 0, objects: bool = True
+    files: Sequence[EpisodeFile], cameras: Sequence[str], out: Path, shortest: int = 0, objects: bool = True
 ) -> None:
     """Cut the first frames of episodes spread over the data into an episode file.
 
@@ -267,7 +268,6 @@ def write_initial_states(
     """
     if out.exists():
         return
-    files = episode_files(paths)
     episodes = [(file, k) for file in files for k in range(len(file)) if file.lengths[k] >= CONTEXT - 1]
     places = [(file, k) for file, k in episodes if file.lengths[k] >= shortest] or episodes
     schema = files[0].schema

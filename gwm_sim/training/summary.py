@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # a tracker needs an extra
     from gwm_sim.data.tracking.tracker import Tracker
 
 HORIZONS = (1, 5, 10, 25, 50)  # [steps]
+FILES = 16  # at most, spread over all that there are
 WINDOWS = 256  # at most, shared between the files,
 FEWEST = 40  # but not less of each
 LISTENS, HARDLY_LISTENS = 1.5, 1.1  # times the error, when the actions are those of other windows
@@ -81,24 +82,39 @@ def share_kept(model: WorldModel, data: TrainingData, tracker: Tracker) -> float
     return float(kept.mean()) if len(kept) else 1.0
 
 
-def closing_report(model: WorldModel, paths: Sequence[Path], validation: Sequence[bool]) -> dict[str, Any]:
-    """Test a model on the `validation` episodes of its data, file after file: `files`, the numbers of each file,
-    and `words`, what they mean, in lines."""
-    files = []
-    words = []
-    chosen = iter(validation)
-    most = max(FEWEST, WINDOWS // len(paths))
+def closing_report(model: WorldModel, files: Sequence[EpisodeFile], validation: Sequence[bool]) -> dict[str, Any]:
+    """Test a model on the `validation` episodes of its data, file after file, of at most `FILES` of them.
+
+    Returns:
+        files: The numbers of each file that was looked at.
+        words: What they mean, in lines.
+    """
+    ends = np.cumsum([len(file) for file in files]).tolist()
+    chosen = looked_at(files, validation)
+    words = [] if len(chosen) == len(files) else [f"looked at {len(chosen)} of {len(files)} files, spread over them."]
+    reports = []
+    most = max(FEWEST, WINDOWS // len(chosen))
     with progress("test") as show:
-        for number, path in enumerate(paths):
-            show(number / len(paths), path.name)
-            with EpisodeFile(path) as file:
-                episodes = [k for k in range(len(file)) if next(chosen)]
-                numbers = measure_file(model, file, episodes, most)
-            files.append({"file": path.name, **numbers})
-            about = f"{path.name}: " if len(paths) > 1 else ""
+        for done, number in enumerate(chosen):
+            file, end = files[number], ends[number]
+            show(done / len(chosen), file.path.name)
+            spared = validation[end - len(file) : end]
+            with file:
+                numbers = measure_file(model, file, [k for k in range(len(file)) if spared[k]], most)
+            reports.append({"file": file.path.name, **numbers})
+            about = f"{file.path.name}: " if len(files) > 1 else ""
             words += [f"{about}{sentence}" for sentence in describe(numbers, model)]
-        show(1, f"{len(paths)} files")
-    return {"words": words, "files": files}
+        show(1, f"{len(chosen)} files")
+    return {"words": words, "files": reports}
+
+
+def looked_at(files: Sequence[EpisodeFile], validation: Sequence[bool]) -> list[int]:
+    """Places of the files that are looked at: all, or `FILES` of those that hold `validation` episodes."""
+    if len(files) <= FILES:
+        return list(range(len(files)))
+    owners = np.repeat(np.arange(len(files)), [len(file) for file in files])
+    holding = np.unique(owners[np.array(validation[: len(owners)])])
+    return np.unique(holding[np.linspace(0, len(holding) - 1, FILES).round().astype(int)]).tolist()
 
 
 def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], most: int) -> dict[str, Any]:
@@ -108,7 +124,7 @@ def measure_file(model: WorldModel, file: EpisodeFile, episodes: Sequence[int], 
         nothing: dict[str, Any] = {"horizons": {}, "controllability": None, "reconstruction": None}
         return {"episodes": len(episodes), "windows": 0, **nothing}
     config = model.config
-    trained = [k for k in range(len(file)) if k not in set(episodes)]
+    trained = sorted(set(range(len(file))) - set(episodes))
     # Where positions were measured they say more than a tracker could, and finding things takes its time.
     found = not file.schema.object_names or bool(file.schema.tracked)
     scene = find_scene(file, config.cameras[0], file if trained else None, trained, track=found)

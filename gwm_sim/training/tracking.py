@@ -26,6 +26,7 @@ from gwm_sim.training.claim import begun, check_claim
 from gwm_sim.training.config import TrainConfig
 from gwm_sim.training.dataset import TrainingData, check_file
 from gwm_sim.training.dataset.checks import episode_files
+from gwm_sim.training.dataset.loading import digests
 
 FOLDER = "tracked"
 """Of a run: the recordings that it was given, with the things that were found in them."""
@@ -93,7 +94,7 @@ def prepare(config: TrainConfig, source: WorldModel | None, tell: Callable[[str]
     before = begun(config)
     if (why := reason_against(config, source, before)) is not None:
         return Recordings(config, why=why)
-    digest = "-".join(file.digest()[:16] for file in files)
+    digest = "-".join(digest[:16] for digest in digests(files))
     check_claim(config, digest)
     clock = Clock(config.out / FOLDER / CLOCK_FILE)
     copies = dict(zip(raw, copy_paths(config.out / FOLDER, raw), strict=True))

@@ -15,6 +15,7 @@ from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
+from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.summary import (
     HORIZONS,
     choose,
@@ -33,7 +34,7 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
     model = WorldModel.load(tiny_checkpoint, "cpu")
     with EpisodeFile(tiny_data) as file:
         validation = [k % 10 == 9 for k in range(len(file))]
-    report = closing_report(model, [tiny_data], validation)
+    report = closing_report(model, episode_files([tiny_data]), validation)
     (numbers,) = report["files"]
     assert numbers["file"] == "tiny.hdf5"
     assert numbers["episodes"] == 5
@@ -45,7 +46,7 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
 
 def test_too_few_episodes_are_named(tiny_data: Path, tiny_checkpoint: Path) -> None:
     model = WorldModel.load(tiny_checkpoint, "cpu")
-    report = closing_report(model, [tiny_data, tiny_data], [k == 3 for k in range(100)])
+    report = closing_report(model, episode_files([tiny_data, tiny_data]), [k == 3 for k in range(100)])
     assert all("too little was left for validation" in sentence for sentence in report["words"])
     assert report["words"][0].startswith("tiny.hdf5: ")
 
@@ -168,14 +169,14 @@ def test_it_looks_for_things_where_nobody_measured_them(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Tracker, "fit", lambda *_, **__: make_tracker(red=(203, 10, 10), blue=(10, 26, 217)))
     monkeypatch.setattr(PoseLibrary, "of", poses)
-    report = closing_report(model, [path], [k % 2 == 1 for k in range(12)])
+    report = closing_report(model, episode_files([path]), [k % 2 == 1 for k in range(12)])
     assert asked == [[0, 2, 4, 6, 8, 10]]  # episodes that were trained on alone
     words = " ".join(report["words"])
     for said in ("things that move: after 10 steps", "robot overlap by", "copying the last frame", "empty scene with"):
         assert said in words
     monkeypatch.setattr(Tracker, "fit", nothing)
     assert "whether it keeps things is not known: all is still" in " ".join(
-        closing_report(model, [path], [True] * 12)["words"]
+        closing_report(model, episode_files([path]), [True] * 12)["words"]
     )
 
 

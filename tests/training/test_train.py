@@ -27,6 +27,7 @@ from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length
 from gwm_sim.training.config import PRESETS, Route, TrainConfig
 from gwm_sim.training.dataset import WindowSampler, load_training_data
+from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.phases.object_dynamics import ObjectDynamicsPhase
 from gwm_sim.training.phases.tokenizer import TokenizerPhase
@@ -61,10 +62,10 @@ def test_short_pieces_decide_neither_the_time_limit_nor_the_starts(tiny_data: Pa
     assert usual_length(torch.tensor([13])) == 13
     pieces = tmp_path / "pieces.hdf5"
     collect(CollectConfig(episodes=6, steps=5, out=pieces, workers=1, rendering="fast", seed=70))
-    write_initial_states([pieces, tiny_data], ["front"], tmp_path / "bank.hdf5", shortest=6)
+    write_initial_states(episode_files([pieces, tiny_data]), ["front"], tmp_path / "bank.hdf5", shortest=6)
     assert min(seed for seed in EpisodeFile(tmp_path / "bank.hdf5").seeds if seed is not None) == 0
     assert len(EpisodeFile(tmp_path / "bank.hdf5")) == 50
-    write_initial_states([pieces], ["front"], tmp_path / "none-longer.hdf5", shortest=6)
+    write_initial_states(episode_files([pieces]), ["front"], tmp_path / "none-longer.hdf5", shortest=6)
     assert len(EpisodeFile(tmp_path / "none-longer.hdf5")) == 6
 
 

@@ -59,11 +59,13 @@ class PoseLibrary:
         stride = -(-total // min(_MOST_FRAMES, _MOST_PIXELS // (view.height * view.width)))
         frames, telemetry, owners = [], [], []
         for k in chosen:
-            episode = file.read(k, cameras=(camera,), depth=False)
-            rows = slice((k * 7) % stride, None, stride)
-            frames.append(episode.frames[camera][rows])
-            telemetry.append(episode.telemetry[rows])
-            owners.append(np.full(len(telemetry[-1]), k))
+            rows = range((k * 7) % stride, file.lengths[k] + 1, stride)
+            if not rows:
+                continue
+            # A copy, so that what was read beside these rows does not stay in memory.
+            frames.append(file.rows(k, f"frames/{camera}", rows[0], rows[-1] + 1)[::stride].copy())
+            telemetry.append(file.rows(k, "telemetry", rows[0], rows[-1] + 1)[::stride].copy())
+            owners.append(np.full(len(rows), k))
         return cls.from_arrays(np.concatenate(frames), np.concatenate(telemetry), np.concatenate(owners))
 
     @classmethod

@@ -18,7 +18,7 @@ from gwm_sim.data.views import side_by_side
 from gwm_sim.errors import ConfigError
 from gwm_sim.training.config import Route
 from gwm_sim.training.dataset.checks import check_file, check_objects, episode_files, learns_objects
-from gwm_sim.training.dataset.pictures import BlockReader, Blocks, StoredPictures
+from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
 from gwm_sim.training.dataset.split import split_of
 from gwm_sim.training.dataset.training_data import TrainingData
 
@@ -107,7 +107,7 @@ def allocate(
     if len(sizes) > 1:
         raise ConfigError(f"cameras {', '.join(cameras)} have pictures of different sizes, {sorted(sizes)}")
     ((height, width),) = sizes
-    names = tuple(sorted({name for file in files for name in file.read(0, cameras=()).properties}))
+    names = tuple(sorted({name for file in files for name in properties_of(file)}))
     episodes = len(lengths)
     contents = digests(files)
     return TrainingData(
@@ -139,6 +139,12 @@ def allocate(
     )
 
 
+def properties_of(file: EpisodeFile) -> list[str]:
+    """Names of the physics properties that a file tells of its first episode."""
+    with file:
+        return list(file.read(0, cameras=()).properties)
+
+
 def digests(files: Sequence[EpisodeFile]) -> list[str]:
     """Digests of the contents of some files; one that is named several times is read once."""
     known: dict[Path, str] = {}
@@ -151,8 +157,9 @@ def digests(files: Sequence[EpisodeFile]) -> list[str]:
 
 def originals(contents: Sequence[str], counts: Sequence[int]) -> Tensor:
     """The first episode (E,) that holds the same as each, of files with these digests and numbers of episodes."""
-    starts = np.cumsum([0, *counts])
-    return torch.cat([torch.arange(counts[i]) + starts[contents.index(digest)] for i, digest in enumerate(contents)])
+    starts = np.cumsum([0, *counts]).tolist()
+    first = dict(zip(reversed(contents), reversed(starts[:-1]), strict=True))
+    return torch.cat([torch.arange(first[digest], first[digest] + counts[i]) for i, digest in enumerate(contents)])
 
 
 def add_pictures(data: TrainingData, places: Sequence[tuple[EpisodeFile, int]], pictured: int, memory: float) -> bool:
@@ -169,14 +176,14 @@ def add_pictures(data: TrainingData, places: Sequence[tuple[EpisodeFile, int]], 
         data.frames, data.depth = torch.empty(frames, dtype=torch.uint8), torch.empty(depth, dtype=torch.int32)
         return True
     height, width = depth[1:3]
-    views = BlockReader(
-        dict(enumerate(places[:pictured])), [f"frames/{name}" for name in data.cameras], (height, width, 3)
-    )
+    seen = dict(enumerate(places[:pictured]))
     deep = {episode: places[episode] for episode in torch.nonzero(told).flatten().tolist()}
-    deeps = BlockReader(deep, [f"depth/{data.cameras[0]}"], (height, width, 1))
     share = room * math.prod(frames) / needed
-    data.frames = StoredPictures(Blocks(views, share), frames[0], data.starts)
-    data.depth = StoredPictures(Blocks(deeps, room - share), depth[0], data.starts, data.measured)
+    names = [f"frames/{name}" for name in data.cameras]
+    views = Blocks(seen, names, (height, width, 3), share)
+    deeps = Blocks(deep, [f"depth/{data.cameras[0]}"], (height, width, 1), room - share)
+    data.frames = StoredPictures(views, frames[0], data.starts)
+    data.depth = StoredPictures(deeps, depth[0], data.starts, data.measured)
     return False
 
 

@@ -11,6 +11,7 @@ from gwm_sim.model.uncertainty import strangeness
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.dataset import TrainingData
+from gwm_sim.training.fitting.exemplars import evenly
 
 HORIZON = 20  # steps over which the expected error is made to agree with the true one
 WINDOWS = 512
@@ -56,9 +57,10 @@ def calibrate(model: WorldModel, data: TrainingData, familiar: bool = False) -> 
 
 
 def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:
-    """At most so many of some windows (W,), as many of each of their episodes (W,), at least one."""
-    kinds = episodes.unique()
-    each = max(1, most // len(kinds))
+    """At most so many of some windows (W,), as many of each of their episodes (W,), at least one; of episodes spread
+    over them where there are more than that."""
+    kinds = evenly(episodes.unique(), most)
+    each = most // len(kinds)
     parts = [first[episodes == kind] for kind in kinds]
     return torch.cat([part[torch.linspace(0, len(part) - 1, min(each, len(part))).long()] for part in parts])
 
