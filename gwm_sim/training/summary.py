@@ -91,7 +91,9 @@ def closing_report(model: WorldModel, files: Sequence[EpisodeFile], validation: 
     """
     ends = np.cumsum([len(file) for file in files]).tolist()
     chosen = looked_at(files, validation)
-    words = [] if len(chosen) == len(files) else [f"looked at {len(chosen)} of {len(files)} files, spread over them."]
+    words = (
+        [] if len(chosen) == len(files) else [f"{len(chosen)} of {len(files)} files were looked at, spread over them."]
+    )
     reports = []
     most = max(FEWEST, WINDOWS // len(chosen))
     with progress("test") as show:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
 
 
-def test_the_ground_is_where_most_things_are(tiny_data: Path, tmp_path: Path) -> None:
+def test_the_ground_is_where_most_things_are(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_training_data([tiny_data])
     view = data.schema.cameras["front"].matrix(16).flatten().tolist()
     generator = torch.Generator().manual_seed(0)
@@ -28,6 +29,8 @@ def test_the_ground_is_where_most_things_are(tiny_data: Path, tmp_path: Path) ->
     depth = torch.from_numpy(camera.depth(lying))
     off = 1 / (constant + column * across[:, 0] + row * across[:, 1]) - depth
     assert off.abs().max() < 1e-4
+    monkeypatch.setattr("gwm_sim.training.build.AT_MOST", 200)
+    assert ground(objects, confidence, view) == pytest.approx((constant, column, row), abs=1e-6)
     heads = build(
         TrainConfig(data=(tiny_data,), out=tmp_path, preset="tiny", steps=1), PRESETS["tiny"], data
     ).config.heads

@@ -1,5 +1,6 @@
 """Pictures that do not fit into memory are read from their files, and nothing depends on how many are kept."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,15 @@ from interruption import compute_alike
 from recordings import make_camera, make_episode, make_schema
 from torch import Tensor
 
+from gwm_sim.data import episode_file
+from gwm_sim.data.demos import frames_per_chunk
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter
-from gwm_sim.data.hdf5 import read_chunk
+from gwm_sim.data.hdf5 import open_file
 from gwm_sim.errors import ConfigError, DataError
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
-from gwm_sim.training.dataset import TrainingData, load_training_data, pictures
-from gwm_sim.training.dataset.pictures import BlockReader, Blocks, StoredPictures
+from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.dataset.pictures import Blocks, StoredPictures
 from gwm_sim.training.pipeline import train
 
 NOTHING = 1e-9  # GB
@@ -59,10 +62,12 @@ def dimmed(source: Path, path: Path, count: int) -> Path:
     return path
 
 
-def reader_of(path: Path) -> BlockReader:
-    """Reads the front camera's pictures of two episodes."""
-    file = EpisodeFile(path)
-    return BlockReader({0: (file, 0), 1: (file, 1)}, ["frames/front"], (SIDE, SIDE, 3))
+def opened(folder: Path) -> int:
+    """How many files of a folder this process has open."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("this system does not tell what is open")
+    return sum(item.resolve().is_relative_to(folder.resolve()) for item in descriptors.iterdir())
 
 
 def both(*paths: Path, cameras: tuple[str, ...] = ("front",)) -> Iterator[TrainingData]:
@@ -110,16 +115,18 @@ def test_what_is_learned_does_not_depend_on_what_is_kept(
 
 
 def test_blocks_that_were_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, read = reader_of(write(tmp_path / "a.hdf5", range(2))), list[tuple[int, int]]()
+    file, read, rows = EpisodeFile(write(tmp_path / "a.hdf5", range(2))), list[tuple[int, int]](), EpisodeFile.rows
 
-    def watched(descriptor: int, path: Path, offset: int, size: int, expected: int) -> bytes:
-        read.append(asked)
-        return read_chunk(descriptor, path, offset, size, expected)
+    def watched(self: EpisodeFile, *asked: Any) -> Any:
+        read.append((asked[0], asked[2] // blocks.rows))
+        return rows(self, *asked)
 
-    monkeypatch.setattr(pictures, "read_chunk", watched)
-    blocks = Blocks(reader, room=2 * reader.rows * SIDE * SIDE * 3)
-    for asked in ((0, 0), (0, 1), (0, 0), (1, 0), (0, 0), (0, 1)):
-        blocks.block(asked[0], "frames/front", asked[1])
+    monkeypatch.setattr(EpisodeFile, "rows", watched)
+    view = (SIDE, SIDE, 3)
+    room = 2 * frames_per_chunk(view) * math.prod(view)
+    blocks = Blocks({0: (file, 0), 1: (file, 1)}, ["frames/front"], view, room)
+    for episode, number in ((0, 0), (0, 1), (0, 0), (1, 0), (0, 0), (0, 1)):
+        blocks.block(episode, "frames/front", number)
     assert read == [(0, 0), (0, 1), (1, 0), (0, 1)]
 
 
@@ -141,20 +148,26 @@ def test_a_file_that_is_changed_meanwhile_is_named(tmp_path: Path) -> None:
     data = load_training_data([write(tmp_path / "a.hdf5", range(2))], memory=NOTHING)
     with (tmp_path / "a.hdf5").open("r+b") as file:
         file.truncate(3000)
-    with pytest.raises(DataError, match=r"a\.hdf5 is damaged, or was changed while it was read"):
+    with pytest.raises(DataError, match=r"a\.hdf5 is truncated or no HDF5 file"):
         data.frames[torch.arange(len(data.frames))]
 
 
-def test_few_files_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "OPEN_FILES", 2)
+@pytest.mark.parametrize("room", [1.0, NOTHING])
+def test_one_file_is_open_at_a_time(room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands not all may be open, and what HDF5 keeps of an open one leaves holes in the memory of a process."""
     paths = [write(tmp_path / f"{number}.hdf5", range(number, number + 1)) for number in range(4)]
-    data = load_training_data(paths, memory=NOTHING)
-    descriptors = Path("/proc/self/fd")
-    if not descriptors.exists():
-        pytest.skip("this system does not tell what is open")
+    most = []
+
+    def watched(path: Path) -> h5py.File:
+        file = open_file(path)
+        most.append(opened(tmp_path))
+        return file
+
+    monkeypatch.setattr(episode_file, "open_file", watched)
+    data = load_training_data(paths, memory=room)
+    assert opened(tmp_path) == 0
     data.frames[torch.arange(len(data.frames))]
-    opened = [item.resolve() for item in descriptors.iterdir()]
-    assert sum(path.is_relative_to(tmp_path.resolve()) for path in opened) == 2
+    assert opened(tmp_path) == 0 and max(most) == 1
 
 
 def test_a_budget_of_nothing_is_refused(tmp_path: Path) -> None:

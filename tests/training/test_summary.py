@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from color_trackers import drawn_poses, make_tracker
 from drawings import make_episode, make_schema, table
@@ -12,17 +13,20 @@ from gwm_sim.data.tracking.poses import PoseLibrary
 from gwm_sim.data.tracking.tracker import NothingToTrack, Tracker
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
+from gwm_sim.training import summary
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import load_training_data
 from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.summary import (
+    FILES,
     HORIZONS,
     choose,
     closing_report,
     copying,
     keeping,
     listening,
+    looked_at,
     looking_up,
     moving,
     reconstructing,
@@ -42,6 +46,27 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
     assert set(numbers["horizons"]) == {"1", "5"}  # fewer than 20 windows reach 10 steps
     assert len(report["words"]) >= 3
     assert "listens to the actions is not known" in report["words"][0]
+
+
+def test_of_many_files_some_are_looked_at(
+    tiny_data: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, files = WorldModel.load(tiny_checkpoint, "cpu"), [EpisodeFile(tiny_data)] * 7
+    spared = [k % 10 == 9 for k in range(50)]
+    every = closing_report(model, files[:2], spared * 2)
+    monkeypatch.setattr(summary, "FILES", 2)
+    report = closing_report(model, files, spared * 7)
+    assert report["words"][0] == "2 of 7 files were looked at, spread over them."
+    assert report["words"][1:] == every["words"]
+    assert report["files"] == every["files"]
+
+
+def test_files_of_which_nothing_was_left_for_validation_give_way_to_others(tiny_data: Path) -> None:
+    files, none = [EpisodeFile(tiny_data)] * 40, [False] * 50
+    few = [*none[1:], True]
+    assert looked_at(files[:FILES], none * FILES) == list(range(FILES))
+    assert looked_at(files, (none + few) * 20 + few) == sorted({round(x) * 2 + 1 for x in np.linspace(0, 19, FILES)})
+    assert looked_at(files, none * 39 + few) == [39]
 
 
 def test_too_few_episodes_are_named(tiny_data: Path, tiny_checkpoint: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.tracking.poses import PoseLibrary
 
 FRAMES, EPISODES = 40, 12
@@ -45,3 +49,16 @@ def test_telemetry_that_never_changes_tells_nothing_and_breaks_nothing() -> None
     constant = np.full((60, 1), 0.1, np.float32)
     poses = PoseLibrary.from_arrays(frames, constant, np.repeat(np.arange(6), 10))
     assert poses.picture(constant[:5], without=2).shape == (5, 4, 6, 3)
+
+
+@pytest.mark.parametrize("most", [20, 100, 10_000])
+def test_of_many_frames_those_of_a_stride_are_kept(most: int, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gwm_sim.data.tracking.poses._MOST_FRAMES", most)
+    with EpisodeFile(tiny_data) as file:
+        poses, stride = PoseLibrary.of(file, "front"), -(-50 * 13 // most)
+        whole = [file.read(k, cameras=("front",)) for k in range(len(file))]
+    rows = [slice(k * 7 % stride, None, stride) for k in range(len(whole))]
+    kept = [episode.frames["front"][some] for episode, some in zip(whole, rows, strict=True)]
+    assert len(poses.frames) <= 1.2 * most
+    assert np.array_equal(poses.frames, np.concatenate(kept))
+    assert poses.episodes.tolist() == [k for k, frames in enumerate(kept) for _ in frames]

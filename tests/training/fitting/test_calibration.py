@@ -66,4 +66,8 @@ def test_a_long_episode_counts_no_more_than_others() -> None:
     first, episodes = torch.arange(100), torch.tensor([3] * 91 + [5] * 9)
     assert spread(first, episodes, 6).tolist() == [0, 45, 90, 91, 95, 99]
     assert spread(first, episodes, 40).tolist()[20:] == list(range(91, 100))  # all that there are
-    assert spread(first, episodes, 1).tolist() == [0, 91]
+
+
+def test_of_more_episodes_than_windows_some_are_left_out() -> None:
+    first, episodes = torch.arange(100), torch.arange(50).repeat_interleave(2)
+    assert spread(first, episodes, 5).tolist() == [0, 24, 48, 72, 98]
