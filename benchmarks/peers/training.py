@@ -29,8 +29,9 @@ from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 from gwm_sim.training.config import PRESETS, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
+from gwm_sim.training.distributed import own_device
 from gwm_sim.training.phases.phase import batch_generator
-from gwm_sim.training.pipeline import LOCK_FILE, pick_device
+from gwm_sim.training.pipeline import LOCK_FILE
 from gwm_sim.training.trainer import Trainer
 from peers.rssm import RSSM, Labels, RSSMConfig, RSSMPredictor, Sequences, World
 
@@ -142,7 +143,7 @@ def train_rssm(
         spread = torch.linspace(0, len(data.frames) - 1, 256).long()
         world = World(data.schema, camera, data.property_names)
         model = RSSM(config, world, data.statistics(), median_background(data.frames[spread]))
-        model = model.to(pick_device("auto"))
+        model = model.to(own_device("auto"))
         trainer = Trainer(out, cast(Any, model), resume=True)  # the loop asks for parameters and a device, no more
         trainer.run(RSSMPhase(model, data, seed), budget.seconds, budget.steps, sample=lambda step: None)
         model.save(out)

@@ -231,18 +231,25 @@ class TaskHead(nn.Module):
         return reward, success
 
     def loss(
-        self, logits: tuple[Tensor, Tensor], reward: Tensor, success: Tensor, weight: Tensor | None = None
+        self,
+        logits: tuple[Tensor, Tensor],
+        reward: Tensor,
+        success: Tensor,
+        weight: Tensor | None = None,
+        judged: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Squared error of the reward and cross-entropy of success, for targets (B, T, tasks) that count `weight`.
 
-        Where the reward is NaN the task was judged by nobody, and nothing is learned of it.
+        Where the reward is NaN the task was judged by nobody, and nothing is learned of it. Means are over what was
+        judged; `judged` says which share of a whole batch that is, of which these targets are a part.
         """
         known = ~reward.isnan()
         error = (logits[0].sigmoid() - reward.where(known, 0.0)).square()
         entropy = F.binary_cross_entropy_with_logits(logits[1], success.float(), reduction="none")
         if weight is not None:
             error, entropy = error * weight, entropy * weight
-        share = known.float().mean().clamp_min(1 / known.numel())  # 1 if all are known, which changes no bit
+        share = known.float().mean() if judged is None else judged  # 1 if all are known, which changes no bit
+        share = share.clamp_min(torch.finfo(share.dtype).tiny)
         return error.where(known, 0.0).mean() / share, entropy.where(known, 0.0).mean() / share
 
 

@@ -47,6 +47,7 @@ class Preset:
     reference: int = 32
     exemplars: int = 256  # of 64x64 pixels, fewer of larger ones
     rollouts_per_batch: int = 64
+    postures_per_batch: int = 64
     rollouts: tuple[int, ...] = (20,)
     free_after: float = 0.3
     """Progress after which robot and objects go on from their own predictions in three of four steps; 0 for a model

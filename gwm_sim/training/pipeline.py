@@ -8,6 +8,7 @@ what another model may give.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,22 @@ from gwm_sim.model.checkpoint import BANK_FILE, STATES_FILE
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.build import build
-from gwm_sim.training.claim import claim
+from gwm_sim.training.claim import RUN_FILE, claim
 from gwm_sim.training.config import Preset, TrainConfig
 from gwm_sim.training.dataset import TrainingData, load_training_data
 from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.dataset.latents import Latents
+from gwm_sim.training.distributed import (
+    ProcessLost,
+    by_first,
+    check_batches,
+    first_then_others,
+    is_first,
+    joined,
+    own_parts,
+    processes,
+    unite_,
+)
 from gwm_sim.training.encoding import encode_all
 from gwm_sim.training.finetune import Inheritance, become, borrow_tokenizer, inherit
 from gwm_sim.training.fitting.calibration import calibrate
@@ -76,27 +88,37 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         The report, as `report.json` holds it.
     """
     config = replace(config, name=config.name or config.out.resolve().name)
+    with joined(config.device) as device:
+        return train_here(config, device, tell if is_first() else (lambda line: None))
+
+
+def train_here(config: TrainConfig, device: torch.device, tell: Callable[[str], None]) -> dict[str, Any]:
+    """What this process has to do of `train`, on its device."""
+    preset = config.sizes
+    check_batches([size for name, size in vars(preset).items() if name.endswith("_per_batch")], config.batch)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
-    recordings = prepare(config, source, tell)
+    recordings = by_first(lambda: prepare(config, source, tell))
     files = recordings.config
     data = load_training_data(files.data, config.camera, config.weights, files.motion, config.path, config.memory)
     data.digest = recordings.digest or data.digest
     torch.manual_seed(config.seed)
-    preset = config.sizes
     model, inheritance = begin(config, preset, data, source)
     borrowed = source is None and not config.fresh and borrow_tokenizer(model, EYES)
     if inheritance is not None and {"robot inputs and outputs", "objects"} <= set(inheritance.kept):
         preset = replace(preset, free_after=0.0)
-    claim(config, data.digest, recordings.to_json())
+    by_first(lambda: claim(config, data.digest, recordings.to_json()))
+    check_shared(config.out)
 
     def kept() -> str:
         what = (
             "What was learned until the last save" if (config.out / STATE_FILE).exists() else "Nothing but the settings"
         )
-        return f"{what} is kept in {config.out}: the same command with --resume goes on."
+        others = ", with any number of processes" if processes() > 1 else ""
+        return f"{what} is kept in {config.out}: the same command with --resume goes on{others}."
 
-    with exclusive(config.out / LOCK_FILE, f"the run in {config.out}"), keeping(kept):
-        model = model.to(pick_device(config.device))
+    lock = exclusive(config.out / LOCK_FILE, f"the run in {config.out}") if is_first() else nullcontext()
+    with lock, keeping(kept):
+        model = model.to(device)
         if source is not None and source.config.depth and not model.config.depth:
             tell(f"depth was not measured in these data: unlike {config.init}, the model will not predict it")
         tell(overview(data, model))
@@ -111,10 +133,21 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
             tell(f"kept {inheritance}")
         if borrowed:
             tell(f"the tokenizer begins with the weights of {EYES}; --fresh begins with none")
-        trainer = Trainer(config.out, model, config.resume)
-        run_phases(recordings.learning, preset, data, trainer)
-        calibrate(model, data, familiar="tokenizer" in config.kept)
-        return finish(recordings, data, trainer, inheritance)
+        try:
+            trainer = Trainer(config.out, model, config.resume)
+            run_phases(recordings.learning, preset, data, trainer)
+            return by_first(lambda: finish(recordings, data, trainer, inheritance))
+        except ProcessLost as error:
+            raise ProcessLost(f"{error} {kept()}") from error
+
+
+def check_shared(folder: Path) -> None:
+    """Refuse a folder of a run that this process does not see as the first one left it."""
+    if not (folder / RUN_FILE).exists():
+        raise ConfigError(
+            f"{folder} is not what the first of the {processes()} processes sees: all of them read from it, so --out "
+            "must be on storage that their machines share"
+        )
 
 
 def begin(
@@ -171,7 +204,7 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         learn(trainer, LocatorPhase(model, data, preset, seed), config)
     if "reader" in phases and model.picture_reader is not None:
         learn(trainer, ReaderPhase(model, data, preset, seed), config)
-    codes = encode_all(model, data, config.out / "latents.safetensors")
+    codes = first_then_others(lambda: encode_all(model, data, config.out / "latents.safetensors"))
     if "depth" in phases and model.depth_head is not None:
         learn(trainer, DepthPhase(model, data, codes, preset, seed), config)
     if model.config.dynamics.from_pixels:
@@ -208,7 +241,7 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
         if number:
             phase.name, phase.rate, phase.since = f"{phase.name}-{number + 1}", AGAIN * phase.rate, 1.0
         learn(trainer, phase, config, lambda step: sample_tokenizer(model, data, samples, step))
-        if tracker is None or share_kept(model, data, tracker) >= RECONSTRUCTED:
+        if by_first(lambda: tracker is None or share_kept(model, data, tracker) >= RECONSTRUCTED):
             return
 
 
@@ -216,9 +249,10 @@ def learn_tokenizer(config: TrainConfig, preset: Preset, data: TrainingData, tra
 def unexplained(model: WorldModel, data: TrainingData, codes: Latents) -> Tensor:
     """Residuals (F, R) of all frames, of which those with pictures have latents (S, N, M); of the others 0."""
     residual = torch.zeros(len(data.telemetry), model.config.dynamics.residual)
-    for rows in torch.arange(len(codes)).split(1024):
+    for rows in own_parts(torch.arange(len(codes)).split(1024)):
         seen = (data.frames[rows], codes[rows], data.objects[rows])
         residual[rows] = model.unexplained(*(x.to(model.device) for x in seen)).cpu()
+    unite_(residual)
     return residual
 
 
@@ -236,9 +270,10 @@ def learn(
 def finish(
     recordings: Recordings, data: TrainingData, trainer: Trainer, inheritance: Inheritance | None
 ) -> dict[str, Any]:
-    """Write the checkpoint with its initial states, card and report; return the report."""
+    """Calibrate, write the checkpoint with its initial states, card and report; return the report."""
     config, model = recordings.config, trainer.model
     out = config.out
+    calibrate(model, data, familiar="tokenizer" in config.kept)
     model.save(out)
     shortest = model.config.time_limit // 4
     files = episode_files(config.data)
@@ -334,9 +369,3 @@ def about_targets(model: WorldModel) -> str | None:
     names = ((schema.action_names[c.action], schema.telemetry_names[c.telemetry]) for c in commands)
     told = ", ".join(action if action == column else f"{action} of {column}" for action, column in names)
     return f"{len(commands)} of {len(schema.action_names)} actions are targets that telemetry follows: {told}"
-
-
-def pick_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

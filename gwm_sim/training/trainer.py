@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gwm_sim.extras import install_command
 from gwm_sim.files import replacing
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
+from gwm_sim.training.distributed import average_, by_first, is_first, replicate_, time_of_first
 from gwm_sim.training.phases.phase import Phase
 
 SAVE_EVERY = 60.0  # [s]
@@ -44,6 +45,8 @@ class PhaseClock:
     def tick(self) -> None:
         now = time.monotonic()
         self.elapsed, self._since = self.elapsed + now - self._since, now
+        if self.seconds is not None:  # all processes must end alike
+            self.elapsed = time_of_first(self.elapsed)
         self.step += 1
 
     @property
@@ -116,10 +119,11 @@ class Trainer:
     def __init__(self, folder: Path, model: WorldModel, resume: bool) -> None:
         """Prepare to train in a run folder, from a saved state when there is one and `resume` asks for it."""
         self.model = model
+        replicate_(model)
         self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.state_path = folder / STATE_FILE
-        self.log = ScalarLog(folder / "logs")
-        self.precision = faster_precision(model.device)
+        self.log = ScalarLog(folder / "logs") if is_first() else None
+        self.precision = by_first(lambda: faster_precision(model.device))
         self.saved: dict[str, Any] = {}
         self.spent: dict[str, float] = {}
         """What each finished phase took of the budget, in seconds or in steps; the next ones share what it left."""
@@ -144,9 +148,11 @@ class Trainer:
             phase: What to learn.
             seconds: Budget in [s], or None.
             steps: Budget in optimiser steps where `seconds` is None.
-            sample: Called now and then with the step; the model has the averaged weights meanwhile.
+            sample: Called now and then with the step, in the first process; the model has the averaged weights
+                meanwhile.
             early_stop: Chooses the moment whose averaged weights are kept; None keeps those of the end.
         """
+        replicate_(self.model)
         parameters = phase.parameters()
         tensors = [p for _, p in parameters]
         optimiser = torch.optim.AdamW(tensors, lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -164,8 +170,9 @@ class Trainer:
                 self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
         self.spent[phase.name] = clock.elapsed if steps is None else clock.step
-        self.save(phase, clock, optimiser)
-        sample(clock.step)
+        if is_first():
+            self.save(phase, clock, optimiser)
+            sample(clock.step)
 
     def fit(
         self,
@@ -178,7 +185,7 @@ class Trainer:
         """Take steps until the budget is used up or `early_stop` has had enough."""
         parameters = phase.parameters()
         saving, sampling, reporting = Every(SAVE_EVERY), Every(SAMPLE_EVERY), Every(REPORT_EVERY)
-        with progress(phase.name) as show:
+        with progress(phase.name) if is_first() else nullcontext() as show:
             while clock.progress < 1:
                 if early_stop is not None and early_stop.due(clock.progress):
                     self.check(early_stop, phase, clock)
@@ -187,11 +194,13 @@ class Trainer:
                 parts = self.step(phase, clock, optimiser)
                 self.update_average(parameters, clock.step)
                 clock.tick()
+                if show is None:
+                    continue
                 if reporting.due() or clock.progress >= 1:
                     values = {name: value.item() for name, value in parts.items()}
                     text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
                     show(clock.progress, f"{clock.elapsed:.0f} s  step {clock.step}  {text}")
-                    self.log.scalars(phase.name, values, clock.step)
+                    self.write_down(phase.name, values, clock.step)
                 if sampling.due():
                     with self.averaged():
                         sample(clock.step)
@@ -210,7 +219,10 @@ class Trainer:
             loss, parts = phase.loss(clock.step, clock.progress)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
+        learned = [p for group in optimiser.param_groups for p in group["params"]]
+        gradients = [p.grad for p in learned if p.grad is not None]
+        average_([*gradients, loss.detach(), *parts.values()])
+        norm = nn.utils.clip_grad_norm_(learned, 1.0)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise GwmError(
                 f"The {phase.name} broke down at step {clock.step}: loss {loss.item()}, gradient norm "
@@ -226,7 +238,12 @@ class Trainer:
         with self.averaged(), self.autocast():
             weights = dict(self.model.named_parameters())
             loss = early_stop.check(clock.progress, {name: weights[name] for name in names})
-        self.log.scalars(phase.name, {"held_out": loss}, clock.step)
+        self.write_down(phase.name, {"held_out": loss}, clock.step)
+
+    def write_down(self, phase: str, values: dict[str, float], step: int) -> None:
+        """Add values to the curves, which the first process keeps."""
+        if self.log is not None:
+            self.log.scalars(phase, values, step)
 
     def settle(self, early_stop: EarlyStop, phase: Phase, clock: PhaseClock) -> None:
         """End a phase with the weights of its best moment."""
@@ -235,7 +252,7 @@ class Trainer:
         self.average |= early_stop.weights
         best = early_stop.best
         self.validation[phase.name] = {"loss": best.loss, "best_at": best.at, "stopped_at": best.checked}
-        if early_stop.enough:
+        if early_stop.enough and is_first():
             print(
                 f"{phase.name}: stopped at {best.checked:.0%} of its budget, with the weights of {best.at:.0%}, which "
                 "know validation episodes best",

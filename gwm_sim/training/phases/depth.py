@@ -10,6 +10,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.dataset.latents import Latents
+from gwm_sim.training.distributed import mine
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 
@@ -34,7 +35,7 @@ class DepthPhase(WorldModelPhase):
         self.head.background.copy_(middle.permute(2, 0, 1) * DEPTH_UNIT)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
-        chosen = windows.draw(self.preset.frames_per_batch, generator)
+        chosen = mine(windows.draw(self.preset.frames_per_batch, generator))
         codes = self.codes[self.data.measured[chosen]].to(self.model.device)
         depth = self.data.depth[chosen].to(self.model.device) * DEPTH_UNIT
         return self.head.loss(self.model.tokenizer.unpack(codes)[:, 0], depth)

@@ -9,6 +9,7 @@ from torch import Tensor
 from gwm_sim.model.heads import nearest_order
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.distributed import everywhere, mine
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 SIGHT_WEIGHT = 0.2  # of the cross-entropy of being in sight
@@ -22,7 +23,7 @@ class LocatorPhase(WorldModelPhase):
     learned = ("locator.",)
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
-        index = windows.draw(2 * self.preset.frames_per_batch, generator)
+        index = mine(windows.draw(2 * self.preset.frames_per_batch, generator))
         with torch.no_grad():
             main = self.data.frames[index][:, :, : self.model.config.tokenizer.width]
             features = self.model.tokenizer.features(main.to(self.model.device))
@@ -41,7 +42,7 @@ def misplacement(model: WorldModel, data: TrainingData, index: Tensor, features:
         objects, confidence = objects.gather(1, order[..., None].expand_as(objects)), confidence.gather(1, order)
     there = objects.isfinite().all(dim=-1)
     surely = (confidence.square() * there)[..., None]
-    error = ((found - objects.nan_to_num(0.0)).abs() * surely).mean() / surely.mean().clamp_min(1e-3)
+    error = ((found - objects.nan_to_num(0.0)).abs() * surely).mean() / everywhere(surely.mean()).clamp_min(1e-3)
     half = (model.dynamics.objects_high - model.dynamics.objects_low).mean() / 2
     unit, scale = ("px", 1) if data.schema.object_frame == "image" else ("mm", 1000)
     loss, parts = error / half, {f"located_{unit}": scale * error.detach()}

@@ -15,6 +15,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.distributed import drawn, everywhere, mine, processes
 from gwm_sim.training.phases.cuda_graph import Capture
 from gwm_sim.training.phases.phase import (
     MISPLACED,
@@ -24,6 +25,7 @@ from gwm_sim.training.phases.phase import (
     WorldModelPhase,
     batch_generator,
     drop_properties,
+    judged,
     mean,
     misplace,
 )
@@ -67,7 +69,8 @@ class ObjectDynamicsPhase(WorldModelPhase):
     def follow(self, windows: WindowSampler, generator: torch.Generator, free: bool) -> Loss:
         """Loss of some windows, which after their context go on from true states or, `free`, from predicted ones."""
         batch = self.draw(windows, generator, free)
-        if self.model.device.type != "cuda" or not torch.is_grad_enabled():
+        replays = self.model.device.type == "cuda" and processes() == 1  # a graph that talks to others is untried
+        if not replays or not torch.is_grad_enabled():
             return self.weigh(free, *batch)
         kind = free, windows.length, len(batch)
         if kind not in self.captured:
@@ -76,7 +79,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
 
     def draw(self, windows: WindowSampler, generator: torch.Generator, free: bool) -> tuple[Tensor, ...]:
         """Some windows: frames as they are and as shown, reward, success, and noise where futures are drawn."""
-        first = windows.draw(self.preset.rollouts_per_batch, generator)
+        first = mine(windows.draw(self.preset.rollouts_per_batch, generator))
         segment, reward, success = self.data.batch(None, first, windows.length)
         segment = drop_properties(misplace(segment, generator, self.off), generator)
         confidence = self.data.confidence[first[:, None] + torch.arange(windows.length)]
@@ -102,16 +105,16 @@ class ObjectDynamicsPhase(WorldModelPhase):
             total, parts[name] = total + extra, extra.detach()
         if self.model.task_head is not None:
             lived = live(shown, made) if free else shown
-            judged = self.judge(lived, true, reward, success)
-            total = total + judged[0] + 0.2 * judged[1]
-            parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
+            verdicts = self.judge(lived, true, reward, success)
+            total = total + verdicts[0] + 0.2 * verdicts[1]
+            parts |= {"reward": verdicts[0].detach(), "success": verdicts[1].detach()}
         return total, parts
 
     def noise(self, rows: int, length: int, generator: torch.Generator) -> Tensor:
         """What chance has for windows of `length` frames, (B, length - 1, 1 + K, noise)."""
         c = self.dynamics.config
         shape = (rows, length - 1, 1 + c.objects, c.noise)
-        noise = torch.randn(shape, generator=generator)
+        noise = drawn(torch.randn, shape, generator=generator)
         noise[:, : CONTEXT - 1] = 0  # what was seen was not left to chance
         return noise
 
@@ -180,7 +183,7 @@ class ObjectDynamicsPhase(WorldModelPhase):
         away = torch.zeros_like(lived.corruption)  # (B, T)
         if self.dynamics.config.objects:
             away = known(lived.objects - true.objects).abs().amax(dim=(-2, -1)) / self.dynamics.objects_change
-        return head.loss(head(lived, self.dynamics), reward, success, (away < SURE).float()[..., None])
+        return head.loss(head(lived, self.dynamics), reward, success, (away < SURE).float()[..., None], judged(reward))
 
 
 def follower(present: Segment, made: NextFrame, moment: Segment) -> Segment:
@@ -220,7 +223,9 @@ def live(shown: Segment, made: NextFrame) -> Segment:
 
 def jitter(segment: Segment, generator: torch.Generator, off: float) -> Segment:
     """Objects a little off, as the locator sees them in real frames."""
-    return segment.changed(objects=segment.objects + off * torch.randn(segment.objects.shape, generator=generator))
+    return segment.changed(
+        objects=segment.objects + off * drawn(torch.randn, segment.objects.shape, generator=generator)
+    )
 
 
 def known(apart: Tensor) -> Tensor:
@@ -233,7 +238,7 @@ def weighted(errors: Tensor, surely: Tensor) -> Tensor:
     if not errors.numel():
         return errors.sum()
     weights = surely if errors.dim() == surely.dim() else surely[..., None]
-    return (errors * weights).mean() / surely.mean().clamp_min(1e-3)
+    return (errors * weights).mean() / everywhere(surely.mean()).clamp_min(1e-3)
 
 
 def robust(error: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from gwm_sim.model.state import Segment
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.distributed import drawn, everywhere
 
 SEES_FRAMES = ("tokenizer.", "locator.", "depth_head.")  # the parts that learn from single frames
 RENDERS = "dynamics.painter."
@@ -69,11 +70,15 @@ class WorldModelPhase(ABC):
         """Mean of the losses of `VALIDATION_BATCHES` steps on validation episodes."""
         assert self.validation is not None
         steps = range(VALIDATION_BATCHES)
-        return torch.stack([self.loss_on(self.validation, batch_generator(0, step), step)[0] for step in steps]).mean()
+        losses = [self.loss_on(self.validation, batch_generator(0, step), step)[0] for step in steps]
+        return everywhere(torch.stack(losses).mean())
 
     @abstractmethod
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
-        """Loss of a batch of some windows, late in the phase."""
+        """Loss of this process's rows of a batch of some windows, late in the phase.
+
+        Batches are of one size, so that the mean over processes is the loss of the whole batch.
+        """
 
 
 def batch_generator(seed: int, step: int) -> torch.Generator:
@@ -86,13 +91,18 @@ def mean(errors: Tensor) -> Tensor:
     return errors.mean() if errors.numel() else errors.sum()
 
 
+def judged(reward: Tensor) -> Tensor:
+    """Which share of the rewards (B, T, tasks) of the whole batch is known."""
+    return everywhere((~reward.isnan()).float().mean())
+
+
 def misplace(segment: Segment, generator: torch.Generator, off: float) -> Segment:
     """Move the objects of each window by one small offset, as the locator does that starts a rollout."""
     b, _, k, _ = segment.objects.shape
-    return segment.changed(objects=segment.objects + off * torch.randn(b, 1, k, 3, generator=generator))
+    return segment.changed(objects=segment.objects + off * drawn(torch.randn, (b, 1, k, 3), generator=generator))
 
 
 def drop_properties(segment: Segment, generator: torch.Generator) -> Segment:
     """Make the properties of one row in four unknown, so that "unknown" is a valid condition."""
-    known = torch.rand(len(segment.properties), 1, generator=generator) > 0.25
+    known = drawn(torch.rand, (len(segment.properties), 1), generator=generator) > 0.25
     return segment._replace(properties=torch.where(known, segment.properties, torch.nan))

@@ -8,12 +8,12 @@ from torch import Tensor
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.distributed import mine
 from gwm_sim.training.encoding import ENCODED_AT_ONCE
 from gwm_sim.training.fitting.exemplars import evenly
 from gwm_sim.training.phases.phase import Loss, WorldModelPhase
 
 PIXELS = 4000 * 64 * 64  # that are looked at: 4,000 frames of 64 pixels, fewer of larger ones
-AT_ONCE = 64  # frames per batch
 
 
 class ReaderPhase(WorldModelPhase):
@@ -40,7 +40,7 @@ class ReaderPhase(WorldModelPhase):
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         validation = windows is self.validation
         frames, features = self.frames[validation], self.features[validation]
-        chosen = torch.randint(len(frames), (AT_ONCE,), generator=generator)
+        chosen = mine(torch.randint(len(frames), (self.preset.postures_per_batch,), generator=generator))
         reader, device = self.model.picture_reader, self.model.device
         assert reader is not None
         return reader.loss(features[chosen.to(device)].float(), self.data.telemetry[frames[chosen]].to(device))

@@ -16,6 +16,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.dataset.latents import Latents
+from gwm_sim.training.distributed import drawn, everywhere, mine
 from gwm_sim.training.fitting.exemplars import keep_exemplars
 from gwm_sim.training.phases.phase import MISPLACED, VALIDATION_BATCHES, Loss, WorldModelPhase, batch_generator
 
@@ -70,12 +71,13 @@ class ReferenceRendererPhase(WorldModelPhase):
             for i, told in enumerate((True, False)):
                 before, after = (x if told else x * of_things for x in pairs.residuals)
                 losses[i] += self.compare(pairs, before, after)[0].cpu()
+        losses = everywhere(losses)
         return float(1 - losses[0] / losses[1])
 
     def draw(self, windows: WindowSampler, generator: torch.Generator) -> Pairs:
         """Some frames, and others of their episodes as references."""
         model, device = self.model, self.model.device
-        wanted = windows.draw(self.preset.frames_per_batch // 2, generator)
+        wanted = mine(windows.draw(self.preset.frames_per_batch // 2, generator))
         shown = self.reference(wanted, generator)
         views = model.config.tokenizer.views
         reference, true = (to_images(self.data.frames[index].to(device), views) for index in (shown, wanted))
@@ -104,8 +106,8 @@ class ReferenceRendererPhase(WorldModelPhase):
 
     def reference(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         """A frame of the same episode for each of some frames (B,)."""
-        far = (torch.rand(len(frames), generator=generator) * math.log(FARTHEST)).exp().long()
-        back = torch.rand(len(frames), generator=generator) < FORWARD
+        far = (drawn(torch.rand, frames.shape, generator=generator) * math.log(FARTHEST)).exp().long()
+        back = drawn(torch.rand, frames.shape, generator=generator) < FORWARD
         episode = self.data.episode_of(frames)
         first, last = self.data.starts[episode], self.data.starts[episode] + self.data.lengths[episode] - 1
         return (frames + torch.where(back, -far, far)).clamp(first, last)
@@ -114,17 +116,17 @@ class ReferenceRendererPhase(WorldModelPhase):
         """The states of some frames (B,), a little off, with things in some order (K,)."""
         telemetry, objects = self.data.telemetry[frames], self.data.objects[frames][:, order]
         spread = NOISE * self.model.dynamics.telemetry_std.cpu()
-        telemetry = telemetry + spread * torch.randn(telemetry.shape, generator=generator)
-        objects = objects + self.off * torch.randn(objects.shape, generator=generator)
+        telemetry = telemetry + spread * drawn(torch.randn, telemetry.shape, generator=generator)
+        objects = objects + self.off * drawn(torch.randn, objects.shape, generator=generator)
         return PhysicalState(telemetry.to(self.model.device), objects.to(self.model.device))
 
     def told(self, before: Tensor, after: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What is told of the residuals of references and of what is drawn, (B, R): of the scene often those of the
         reference alone, so that they stand for what stays, sometimes none; always how things are turned."""
-        chance = torch.rand(2, len(before), 1, generator=generator).to(before.device)
+        chance = drawn(torch.rand, (2, len(before), 1), dim=1, generator=generator).to(before.device)
         of_things = self.of_things(before)
         after = after.where((chance[0] > EARLIER) | of_things, before)
-        blur = BLUR * torch.randn(2, *before.shape, generator=generator).to(before.device)
+        blur = BLUR * drawn(torch.randn, (2, *before.shape), dim=1, generator=generator).to(before.device)
         told = (chance[1] > UNTOLD) | of_things
         return (before + blur[0]).where(told, 0.0), (after + blur[1]).where(told, 0.0)
 

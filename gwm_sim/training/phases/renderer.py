@@ -10,6 +10,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.dataset.latents import Latents
+from gwm_sim.training.distributed import drawn, mine
 from gwm_sim.training.phases.phase import MISPLACED, RENDERS, Loss, WorldModelPhase, misplace
 
 ALONE = 0.4  # share of the pictures that are rendered from the physical state alone
@@ -30,7 +31,8 @@ class RendererPhase(WorldModelPhase):
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         dynamics, device, count = self.model.dynamics, self.model.device, step % (OWN_PICTURES + 1)
-        first = windows.draw(self.preset.windows_per_batch * self.preset.frames_per_window // 2, generator)
+        rows = self.preset.windows_per_batch * self.preset.frames_per_window // 2
+        first = mine(windows.draw(rows, generator))
         segment = self.data.batch(self.codes, first, count + 2)[0]
         segment = misplace(segment, generator, self.off).to(device)
         moments = [segment.crop(slice(t, t + 1)) for t in range(count + 2)]
@@ -39,7 +41,7 @@ class RendererPhase(WorldModelPhase):
             for moment in moments[1:-1]:
                 codes = choose(dynamics.next_picture(moment, past)[:, 0], None)[:, None]
                 past = moment._replace(codes=codes, previous_codes=past.codes)
-        alone = torch.rand(len(first), 1, generator=generator).to(device) < ALONE
+        alone = drawn(torch.rand, (len(first), 1), generator=generator).to(device) < ALONE
         logits = dynamics.painter.render_mixed(dynamics.conditioning(last, past), past, alone)
         image = F.cross_entropy(logits.flatten(0, -2), last.codes.long().flatten())
         return image, {"image": image.detach()}

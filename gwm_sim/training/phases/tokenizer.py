@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gwm_sim.model.tokenizer import to_images
 from gwm_sim.training.dataset import TrainingData, WindowSampler
+from gwm_sim.training.distributed import mine
 from gwm_sim.training.phases.locator import misplacement
 from gwm_sim.training.phases.phase import SEES_FRAMES, Loss, WorldModelPhase
 
@@ -30,7 +31,7 @@ class TokenizerPhase(WorldModelPhase):
 
     def loss_on(self, windows: WindowSampler, generator: torch.Generator, step: int) -> Loss:
         model = self.model
-        index = windows.draw(self.preset.frames_per_batch // 2, generator)  # twice as many updates teach more
+        index = mine(windows.draw(self.preset.frames_per_batch // 2, generator))  # twice as many updates teach more
         frames = self.data.frames[index].to(model.device)
         features = model.tokenizer.features(frames)
         total, parts = model.tokenizer.loss(frames, features, self.emphasis(index, frames))

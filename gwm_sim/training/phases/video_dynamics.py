@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -11,7 +13,8 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.training.config import Preset
 from gwm_sim.training.dataset import TrainingData, WindowSampler
 from gwm_sim.training.dataset.latents import Latents
-from gwm_sim.training.phases.phase import Loss, WorldModelPhase, batch_generator, drop_properties, mean
+from gwm_sim.training.distributed import drawn, mine
+from gwm_sim.training.phases.phase import Loss, WorldModelPhase, batch_generator, drop_properties, judged, mean
 
 TELEMETRY_WEIGHT = 0.1  # of its loss, beside that of a picture
 IMAGINE_AFTER = 0.3  # progress of the dynamics after which histories contain the model's own predictions
@@ -38,7 +41,7 @@ class VideoDynamicsPhase(WorldModelPhase):
 
     def predict(self, windows: WindowSampler, generator: torch.Generator, imagining: bool) -> Loss:
         """Loss of what follows the histories of some windows: true, corrupted or, `imagining`, imagined ones."""
-        first = windows.draw(self.preset.windows_per_batch, generator)
+        first = mine(windows.draw(self.preset.windows_per_batch, generator))
         segment, reward, success = self.data.batch(self.codes, first, self.preset.frames_per_window + 1)
         segment = drop_properties(segment, generator)
         true = segment.to(self.model.device)
@@ -58,10 +61,10 @@ class VideoDynamicsPhase(WorldModelPhase):
             length = self.preset.frames_per_window
             moments = torch.randint(length, (max(1, length // 4),), generator=generator)
             logits = self.model.task_head(history.crop(moments), self.dynamics)
-            targets = (x[:, moments].to(self.model.device) for x in (reward, success))
-            judged = self.model.task_head.loss(logits, *targets)
-            total = total + judged[0] + 0.2 * judged[1]
-            parts |= {"reward": judged[0].detach(), "success": judged[1].detach()}
+            reward, success = (x[:, moments].to(self.model.device) for x in (reward, success))
+            verdicts = self.model.task_head.loss(logits, reward, success, judged=judged(reward))
+            total = total + verdicts[0] + 0.2 * verdicts[1]
+            parts |= {"reward": verdicts[0].detach(), "success": verdicts[1].detach()}
         return total, parts
 
     def imagined(self, true: Segment, history: Segment, generator: torch.Generator) -> Segment:
@@ -88,12 +91,14 @@ def corrupt(segment: Segment, model: WorldModel, generator: torch.Generator) -> 
     Half of the windows stay clean.
     """
     b, t = segment.corruption.shape
-    level = torch.rand(b, t, generator=generator) * (torch.rand(b, 1, generator=generator) < 0.5)
+    level = drawn(torch.rand, (b, t), generator=generator)
+    level = level * (drawn(torch.rand, (b, 1), generator=generator) < 0.5)
     dynamics = model.dynamics
     change = dynamics.telemetry_change.cpu()
-    random_codes = torch.randint(dynamics.config.levels, segment.codes.shape, generator=generator, dtype=torch.uint8)
-    hit = torch.rand(segment.codes.shape, generator=generator) < 0.1 * level[..., None, None]
-    noise = torch.randn(segment.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
+    randint = partial(torch.randint, dynamics.config.levels, dtype=torch.uint8)
+    random_codes = drawn(randint, segment.codes.shape, generator=generator)
+    hit = drawn(torch.rand, segment.codes.shape, generator=generator) < 0.1 * level[..., None, None]
+    noise = drawn(torch.randn, segment.telemetry.shape, generator=generator) * change * 0.3 * level[..., None]
     noise[..., dynamics.reported_telemetry.cpu()] = 0  # commands are known exactly
     codes = torch.where(hit, random_codes, segment.codes)
     return segment.changed(codes=codes, telemetry=segment.telemetry + noise, corruption=level)
