@@ -53,6 +53,11 @@ class Preset:
     """Progress after which robot and objects go on from their own predictions in three of four steps; 0 for a model
     that already did."""
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Of batches of which all others are multiples; tokenizer and renderer take half of the frames at once."""
+        return self.frames_per_batch // 2, self.windows_per_batch, self.rollouts_per_batch, self.postures_per_batch
+
 
 PRESETS = {
     "mini": Preset(channels=32, width=192, layers=6, heads=6, head_width=128),

@@ -56,6 +56,11 @@ def launched() -> Launched | None:
     Raises:
         ConfigError: It says that there are several, and not how to find them.
     """
+    if "WORLD_SIZE" not in os.environ and {"ACCELERATE_USE_CPU", "MASTER_PORT"} <= os.environ.keys():
+        raise ConfigError(
+            "accelerate launch --cpu starts one process, whatever its --num_processes is: give it --multi_gpu in place "
+            "of --cpu, which starts all of them on a machine without GPUs too, or start them by torchrun"
+        )
     processes = os.environ.get("WORLD_SIZE", "1")
     if processes == "1":
         return None
@@ -70,6 +75,11 @@ def launched() -> Launched | None:
 def processes() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among those that train together."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_first() -> bool:
@@ -190,7 +200,7 @@ def mine(rows: Tensor, dim: int = 0) -> Tensor:
     """The rows of this process, of a batch that all of them have drawn."""
     if processes() == 1:
         return rows
-    own = part(rows.shape[dim], dist.get_rank(), processes())
+    own = part(rows.shape[dim], rank(), processes())
     return rows.narrow(dim, own.start, own.stop - own.start)
 
 
@@ -233,7 +243,7 @@ def replicate_(module: nn.Module) -> None:
 
 def own_parts(parts: Sequence[Made]) -> Sequence[Made]:
     """Those of some parts of the work that this process does, see `unite_`."""
-    return parts if processes() == 1 else parts[dist.get_rank() :: processes()]
+    return parts[rank() :: processes()]
 
 
 def unite_(tensor: Tensor) -> None:
@@ -263,11 +273,8 @@ def by_first(make: Callable[[], Made]) -> Made:
     return found[0]  # type: ignore[return-value]
 
 
-def first_then_others(make: Callable[[], Made]) -> Made:
-    """What every process makes, the others after the first, of which they find files."""
-    if is_first():
-        made = make()
-        by_first(lambda: None)
-        return made
-    by_first(lambda: None)
-    return make()
+def wait_for_all() -> None:
+    """Go on when all processes have come so far."""
+    if processes() > 1:
+        with _talking():
+            dist.barrier(group=_Group.patient)

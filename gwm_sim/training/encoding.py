@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from gwm_sim.model.world_model import WorldModel
 from gwm_sim.progress import progress
 from gwm_sim.training.dataset import TrainingData
 from gwm_sim.training.dataset.latents import Latents, SharedLatents
+from gwm_sim.training.distributed import by_first, is_first, processes, rank, wait_for_all
 
 ENCODED_AT_ONCE = 8  # frames; what many more make does not fit the caches of a CPU, which takes twice as long
 FRAMES_OF_A_PART = 4096  # which is lost where encoding is interrupted
@@ -28,12 +30,13 @@ FRAMES_OF_A_PART = 4096  # which is lost where encoding is interrupted
 def encode_all(model: WorldModel, data: TrainingData, cache: Path) -> Latents:
     """Latents of all frames, (S, N, M) uint8, from a cache beside the run when it fits tokenizer and data.
 
-    Where it was interrupted, it goes on with the parts that were finished.
+    Where it was interrupted, it goes on with the parts that were finished. Processes that train together share them.
     """
     encoding = Encoding(model, data, cache)
-    if not encoding.done:
-        encoding.make()
-        encoding.join()
+    if not by_first(lambda: encoding.done):
+        encoding.make(rank(), processes())
+        wait_for_all()
+        by_first(encoding.join)
     return encoding.open()
 
 
@@ -59,7 +62,7 @@ class Encoding:
     def make(self, share: int = 0, shares: int = 1) -> None:
         """Encode what is missing in one of several shares of the parts."""
         parts, count = self._frames.split(FRAMES_OF_A_PART), len(self._frames)
-        with progress("encode") as show:
+        with progress("encode") if is_first() else nullcontext(lambda share, text: None) as show:
             for number in range(share, len(parts), shares):
                 if load_codes(self._part(number), self._key, len(parts[number])) is not None:
                     continue

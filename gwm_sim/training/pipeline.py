@@ -35,7 +35,6 @@ from gwm_sim.training.distributed import (
     ProcessLost,
     by_first,
     check_batches,
-    first_then_others,
     is_first,
     joined,
     own_parts,
@@ -95,7 +94,7 @@ def train(config: TrainConfig, tell: Callable[[str], None]) -> dict[str, Any]:
 def train_here(config: TrainConfig, device: torch.device, tell: Callable[[str], None]) -> dict[str, Any]:
     """What this process has to do of `train`, on its device."""
     preset = config.sizes
-    check_batches([size for name, size in vars(preset).items() if name.endswith("_per_batch")], config.batch)
+    check_batches(preset.rows, config.batch)
     source = WorldModel.load(config.init, "cpu") if config.init is not None else None
     recordings = by_first(lambda: prepare(config, source, tell))
     files = recordings.config
@@ -204,7 +203,7 @@ def run_phases(config: TrainConfig, preset: Preset, data: TrainingData, trainer:
         learn(trainer, LocatorPhase(model, data, preset, seed), config)
     if "reader" in phases and model.picture_reader is not None:
         learn(trainer, ReaderPhase(model, data, preset, seed), config)
-    codes = first_then_others(lambda: encode_all(model, data, config.out / "latents.safetensors"))
+    codes = encode_all(model, data, config.out / "latents.safetensors")
     if "depth" in phases and model.depth_head is not None:
         learn(trainer, DepthPhase(model, data, codes, preset, seed), config)
     if model.config.dynamics.from_pixels:
