@@ -61,13 +61,13 @@ IMAGINED: Final = {"undrawn": 256, "decoded": 16}
 class ScalingConfig:
     """Measure training and imagining in one process and in several."""
 
-    updates: int = 4
+    updates: int = 5
     """That are clocked, of each phase, way and round."""
     rounds: int = 2
     """In which all ways take a turn."""
     seconds: float = 2.0
     """For which worlds are imagined, in each form, way and round."""
-    frames: int = 2000
+    frames: int = 1000
     """Of the recording."""
     preset: str = "mini"
     """Size of the model and of the batches."""
@@ -180,6 +180,9 @@ def clock_training(config: ScalingConfig) -> dict[str, dict[str, float]]:
         torch.manual_seed(config.seed)
         model, _ = begin(options, preset, data, None)
         trainer = Trainer(out, model, resume=False)
+        trainer.precision = (
+            torch.float32
+        )  # which one is faster is measured anew each time, and may come out differently
         codes = encode_all(model, data, out / "latents.safetensors")
         for name, phase in phases_of(route, model, data, codes, preset, config.seed):
             found[name] = clock_phase(trainer, phase, config.updates)
@@ -270,6 +273,7 @@ def measure(config: ScalingConfig) -> dict[str, Any]:
         "rows": IMAGINED,
         "preset": config.preset,
         "model": MODEL,
+        "model_hash": WorldModel.load(MODEL, "cpu").digest(),
         "seed": config.seed,
         **circumstances(),
     }

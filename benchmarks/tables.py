@@ -1,6 +1,7 @@
 """Write the measured tables into the READMEs and the model cards, from results and for the shipped models only.
 
-The page of numbers has them all, the project's README ten of them, a model card those of its model.
+The page of numbers has them all, the project's README ten of them, a model card those of its model, `docs/scale.md`
+those of several processes.
 
 python benchmarks/tables.py            write
 python benchmarks/tables.py --check    exit 1 if what is written is not what the results say
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from peers.report import comparison_table
 from program import launch
+from scaling_table import paper_text, scaling_text
 from sections import (
     experts_table,
     exported_table,
@@ -43,14 +45,14 @@ from gwm_sim.model.world_model import WorldModel
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
-README, NUMBERS = ROOT / "README.md", ROOT / "benchmarks/README.md"
+README, NUMBERS, SCALE = ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/scale.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
 
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput", "exported")
 """Results of programs here that are of the shipped gwm-mini."""
 
-OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking")
+OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking", "scaling", "paper")
 """Sections that no model card has: they are of worlds that are not ours, and of no shipped model."""
 
 REPEAT = "run python benchmarks/{0}.py --json benchmarks/results/{0}.json"
@@ -206,6 +208,16 @@ def sections() -> dict[str, Section]:
         **({"live": Section("Goal pictures in real time", live_text(live))} if live else {}),
         **({"rl": Section("Policies from imagination in others' worlds", policies_text(policies))} if policies else {}),
         **({"tracking": Section("Things found in raw recordings", tracking)} if (tracking := tracked_text()) else {}),
+        **scaling_sections(shipped),
+    }
+
+
+def scaling_sections(shipped: str) -> dict[str, Section]:
+    """What `scaling.py` measured, and what follows from it on paper."""
+    report = read_result(RESULTS / "scaling.json", shipped, REPEAT.format("scaling"))
+    return {
+        "scaling": Section("Training on several processes", scaling_text(report)),
+        "paper": Section("The same on more machines, on paper", paper_text(report)),
     }
 
 
@@ -341,7 +353,8 @@ def main(config: TablesConfig) -> int:
     parts = sections()
     ten, both, *rest = parts.values()
     of_mini = [section for section in rest if section not in [parts.get(name) for name in OF_NO_MODEL]]
-    pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both]}
+    scale = [parts["scaling"], parts["paper"]]
+    pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both], SCALE: scale}
     outdated = []
     for path, shown in pages.items():
         text = path.read_text(encoding="utf-8")

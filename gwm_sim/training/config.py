@@ -90,7 +90,7 @@ class TrainConfig:
     data: tuple[Path, ...]
     """Episode files, as made by `gwm collect` or `gwm import`."""
     out: Path
-    """Folder of the run and of the finished model."""
+    """Folder of the run and of the finished model; all processes must see it."""
     motion: tuple[Path, ...] = ()
     """More episode files, of which only the motion of robot and objects is learned, not the pictures: those may look
     different, such as with `--rendering fast`."""
@@ -126,7 +126,8 @@ class TrainConfig:
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
     batch: int = 1
-    """Size of the batches, as a multiple of the usual one, for a GPU."""
+    """Size of the batches, as a multiple of the usual one, for a GPU. Where torchrun or accelerate launch starts several
+    processes, it is that of all together, and they share each batch equally: with N GPUs, N keeps each as busy."""
     rollouts: tuple[int, ...] = ()
     """Frames of the rollouts that robot and tracked objects learn from, by default 20 of mini. Longer ones teach what
     comes of an error after seconds, but leave out episodes that are shorter: several lengths take turns."""
@@ -136,7 +137,7 @@ class TrainConfig:
     """Share of its budget after which a phase ends that got no better on validation episodes; its best weights are
     kept. 1 uses the whole budget and keeps the last weights."""
     resume: bool = False
-    """Go on with the run in `out`."""
+    """Go on with the run in `out`, with any number of processes; begin one where there is none."""
     name: str = ""
     """Name of the model, in its card and in all that it is measured by; by default that of the folder."""
     camera: tuple[str, ...] = ("front",)
@@ -147,7 +148,7 @@ class TrainConfig:
     """What the data may take of the memory of a process [GB]. Pictures that do not fit are read from the files whenever
     they are needed, and those used last are kept; what is learned does not depend on it."""
     device: str = "auto"
-    """cpu, cuda or auto."""
+    """cpu, cuda or auto. Of several processes on a machine each takes a GPU of its own."""
     json: Path | None = None
     """File to write the closing numbers to."""
 

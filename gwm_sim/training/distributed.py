@@ -140,13 +140,26 @@ def joined(device: str) -> Iterator[torch.device]:
 
 
 def _join(told: Launched, device: torch.device) -> Store:
-    """Meet the other processes; returns what all of them can read and write."""
-    store, rank, count = next(rendezvous("env://", told.rank, told.processes, timeout=PROMPT))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PROMPT)
-    _Group.patient = dist.new_group(backend="gloo", timeout=PATIENT)
+    """Meet the other processes; returns what all of them can read and write.
+
+    Raises:
+        ProcessLost: They are not there.
+    """
+    try:
+        store, rank, count = next(rendezvous("env://", told.rank, told.processes, timeout=PROMPT))
+        # Under torchrun what is stored outlives processes that it starts anew, and so would where they once were.
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PROMPT)
+        _Group.patient = dist.new_group(backend="gloo", timeout=PATIENT)
+    except RuntimeError as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise ProcessLost(
+            f"the {told.processes} processes did not find each other at {where}: look whether all of them were started "
+            "and that is an address of the first, which the others reach"
+        ) from error
     return store
 
 

@@ -1,6 +1,7 @@
 """Several processes train as one does: they share each batch, one writes, and all of them end together."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -169,6 +171,27 @@ def test_a_launcher_that_starts_one_process_in_place_of_several_is_refused(monke
         distributed.launched()
 
 
+def test_processes_that_do_not_find_each_other_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "PROMPT", timedelta(seconds=1))
+    with (
+        pytest.raises(
+            distributed.ProcessLost, match=f"the 2 processes did not find .* at 127.0.0.1:{told['MASTER_PORT']}"
+        ),
+        distributed.joined("cpu"),
+    ):
+        pass
+
+
+def free_port() -> str:
+    """A port at which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
 # --- trainings --------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +298,26 @@ def test_a_killed_process_ends_all_and_one_goes_on(killed: str, tiny_data: Path,
 
 
 @pytest.mark.slow
+def test_torchrun_starts_lost_processes_anew_and_they_go_on(tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    launcher = ["torch.distributed.run", "--standalone", "--max-restarts", "1", "--nproc-per-node", "2"]
+    told = [sys.executable, "-m", *launcher, *command(tiny_data, out, "--resume")]
+    with subprocess.Popen(told, stderr=subprocess.PIPE, text=True) as launched:
+        children = Path(f"/proc/{launched.pid}/task/{launched.pid}/children")
+        try:
+            wait_for(out / STATE_FILE, [launched])
+            if not children.exists():
+                pytest.skip("this system does not tell which processes others started")
+            os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
+            said = launched.communicate(timeout=240)[1]
+        finally:
+            launched.terminate()
+    assert launched.returncode == 0, said
+    assert len([line for line in said.splitlines() if line.startswith("gwm: ")]) == 1
+    assert WorldModel.load(out, "cpu").config.name == "run"
+
+
+@pytest.mark.slow
 def test_budgets_in_minutes_and_early_stops_hold_for_all(tiny_data: Path, tmp_path: Path) -> None:
     for minutes, patience in ((0.15, 1.0), (0.15, 0.06)):
         out = tmp_path / f"{patience}"
@@ -294,14 +337,11 @@ def test_budgets_in_minutes_and_early_stops_hold_for_all(tiny_data: Path, tmp_pa
 def test_launchers_start_the_same_training(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     data = ranks.record(tmp_path / "data.hdf5")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     launchers = {
         "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
         "accelerate": [
             *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
-            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port),
+            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", free_port()),
         ],
     }
     found = []
