@@ -126,8 +126,9 @@ class TrainConfig:
     steps: int | None = None
     """Budget in optimiser steps instead of minutes, tokenizer included."""
     batch: int = 1
-    """Size of the batches, as a multiple of the usual one, for a GPU. Where torchrun or accelerate launch starts several
-    processes, it is that of all together, and they share each batch equally: with N GPUs, N keeps each as busy."""
+    """Size of the batches, as a multiple of the usual one, for a GPU. Where torchrun or accelerate launch starts
+    several processes, it is that of all together, and they share each batch equally: with N GPUs, N keeps each as
+    busy."""
     rollouts: tuple[int, ...] = ()
     """Frames of the rollouts that robot and tracked objects learn from, by default 20 of mini. Longer ones teach what
     comes of an error after seconds, but leave out episodes that are shorter: several lengths take turns."""

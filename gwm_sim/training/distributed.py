@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import Store
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gwm_sim.errors import ConfigError, GwmError
@@ -145,12 +145,12 @@ def _join(told: Launched, device: torch.device) -> Store:
     Raises:
         ProcessLost: They are not there.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     try:
         store, rank, count = next(rendezvous("env://", told.rank, told.processes, timeout=PROMPT))
         # Under torchrun what is stored outlives processes that it starts anew, and so would where they once were.
-        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
+        store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PROMPT)
         _Group.patient = dist.new_group(backend="gloo", timeout=PATIENT)
@@ -158,7 +158,7 @@ def _join(told: Launched, device: torch.device) -> Store:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise ProcessLost(
             f"the {told.processes} processes did not find each other at {where}: look whether all of them were started "
-            "and that is an address of the first, which the others reach"
+            "and whether that is an address of the first, which the others reach"
         ) from error
     return store
 

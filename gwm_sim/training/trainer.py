@@ -169,6 +169,7 @@ class Trainer:
             for name, parameter in parameters:
                 self.average[name].copy_(self.average[name].half())
                 parameter.copy_(self.average[name])
+        replicate_(self.model)  # machines of different kinds may round differently
         self.spent[phase.name] = clock.elapsed if steps is None else clock.step
         if is_first():
             self.save(phase, clock, optimiser)
