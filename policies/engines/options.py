@@ -17,22 +17,35 @@ ENGINES: Final = ("local", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """Where workers live, and how many; results do not depend on it."""
+class EngineChoice:
+    """Where workers live; results do not depend on it."""
 
     engine: Literal["local", "ray"] = "local"
     """Where workers live: local, processes of this machine, or ray, a Ray cluster."""
     address: str | None = None
     """Ray cluster to use: auto, HOST:PORT or ray://HOST:PORT; by default one is started on this machine."""
-    workers: int | None = None
-    """Workers at most; by default one for every core, of this machine or of the cluster."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(workers=self.workers)
         if self.engine not in ENGINES:
             raise ConfigError(f"--engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.address is not None and self.engine != "ray":
             raise ConfigError(f"--address {self.address} is of a Ray cluster: add --engine ray")
+
+    def make_engine(self) -> Engine:
+        """The engine, which is not open."""
+        return LocalEngine() if self.engine == "local" else RayEngine(self.address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(EngineChoice):
+    """Where workers live, and how many, for what workers always do."""
+
+    workers: int | None = None
+    """Workers at most; by default one for every core, of this machine or of the cluster."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(workers=self.workers)
 
     @staticmethod
     def names() -> set[str]:
@@ -41,17 +54,20 @@ class EngineOptions:
 
     def pool(self, make_worker: Callable[[], Worker]) -> WorkerPool[Worker]:
         """A pool of workers that live there."""
-        engine: Engine = LocalEngine() if self.engine == "local" else RayEngine(self.address)
-        return WorkerPool(make_worker, self.workers, engine)
+        return WorkerPool(make_worker, self.workers, self.make_engine())
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptionalWorkers(EngineOptions):
-    """The same for what one process can do as well, with all its threads."""
+class OptionalWorkers(EngineChoice):
+    """Where workers live, and how many, for what one process can do as well, with all its threads."""
 
     workers: int | None = None
     """Workers at most, each with one thread; by default this process alone does it, or with --engine ray one worker for
     every core of the cluster."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(workers=self.workers)
 
     @property
     def alone(self) -> bool:
@@ -64,5 +80,5 @@ class OptionalWorkers(EngineOptions):
             worker = make_worker()
             yield from (job(worker) for job in jobs)
         else:
-            with self.pool(make_worker) as pool:
+            with WorkerPool(make_worker, self.workers, self.make_engine()) as pool:
                 yield from pool.run(jobs)

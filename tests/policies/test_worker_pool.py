@@ -13,7 +13,7 @@ import pytest
 from gwm_sim.errors import ConfigError, GwmError
 from gwm_sim.policies.engines.engine import Engine, EngineWorker, Reply
 from gwm_sim.policies.engines.local import LocalEngine
-from gwm_sim.policies.engines.options import EngineOptions
+from gwm_sim.policies.engines.options import EngineChoice, EngineOptions, OptionalWorkers
 from gwm_sim.policies.testing.engine import Doubler, EngineConformance, doubles
 from gwm_sim.policies.worker_pool import WorkerPool
 
@@ -83,9 +83,10 @@ class Passing:
         ({"workers": 0}, "--workers must be at least 1, got 0"),
     ],
 )
-def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
+@pytest.mark.parametrize("kind", [EngineOptions, OptionalWorkers])
+def test_impossible_options_are_refused(kind: type[EngineChoice], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        EngineOptions(**options)  # type: ignore[arg-type]
+        kind(**options)
 
 
 class Absent(EngineWorker):
