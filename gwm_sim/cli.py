@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gwm_sim import __version__
 from gwm_sim.errors import GwmError
@@ -123,19 +123,27 @@ def _run(name: str, options: list[str], final: bool) -> int:
 
 
 def _call(name: str, options: list[str]) -> int:
-    import tyro  # late: the overview must not wait for it
-
     # Before torch loads OpenMP: threads that wait actively for long stall whenever another program wants a core, and
     # threads that never do lose time at every small operation.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    module = import_module(module_of(name))
-    options_class = getattr(module, config_of(name))
-    config = tyro.cli(options_class, args=options, prog=f"gwm {name}", description=f"{VERBS[name].help}.")
+    config = parse(name, options)
     if getattr(config, "json", None) is not None:
         check_json(config.json)  # before hours of work
-    code: int = module.main(config)
+    code: int = import_module(module_of(name)).main(config)
     sys.stdout.flush()  # here, where a full disk or a closed pipe is an error with a message
     return code
+
+
+def parse(name: str, options: Sequence[str]) -> Any:
+    """The options of a verb, as its `main` takes them; help and usage errors end the process.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    import tyro  # late: the overview must not wait for it
+
+    options_class = getattr(import_module(module_of(name)), config_of(name))
+    return tyro.cli(options_class, args=options, prog=f"gwm {name}", description=f"{VERBS[name].help}.")
 
 
 def _overview() -> str:
