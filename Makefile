@@ -3,7 +3,7 @@
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format build clean
+.PHONY: help setup demo test lint check format build image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ build: setup ## Build wheel and sdist, install each in an empty environment and 
 	rm -rf build dist
 	$(VENV)/python -m build --outdir dist .
 	$(VENV)/python scripts/check_distributions.py dist
+
+image: ## Build the Docker image and ask it what it lacks, where there is a builder
+	@if docker info >/dev/null 2>&1; then \
+		docker build -f examples/clusters/Dockerfile -t gwm --build-arg TORCH=https://download.pytorch.org/whl/cpu . && \
+		docker run --rm gwm; \
+	else echo "image: no Docker engine here; the tests lint the file alone"; fi
 
 clean: ## Remove what the other targets make, except .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache *.egg-info
