@@ -14,6 +14,7 @@ _ENTRY_POINTS = {
 DOMAINS = {"Block": "gwm_sim.envs.blocks.domain:BLOCKS"}
 """What is known of a world beside its data, by the word that the ids of its environments have after the dash."""
 WORLD_ID = "GWM-World-v0"
+REMOTE_ID = "GWM-Remote-v0"
 
 
 def is_learned(env_id: str) -> bool:
@@ -41,6 +42,12 @@ def register_envs() -> None:
         entry_point=single,
         vector_entry_point=vector,
         kwargs={"model": "gwm-mini", "time_limit": "checkpoint"},
+    )
+    register(
+        REMOTE_ID,
+        entry_point="gwm_sim.envs.remote.vector:RemoteEnv",
+        vector_entry_point="gwm_sim.envs.remote.vector:RemoteVectorEnv",
+        kwargs={"time_limit": "checkpoint"},
     )
 
 

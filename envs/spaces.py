@@ -16,6 +16,7 @@ Observation = dict[str, NDArray[Any]]
 Ranges = Mapping[str, tuple[float, float]]
 
 UNCERTAINTY: Final = "gwm/uncertainty"  # key of an info
+RENDER_SIZE: Final = 512  # least height of what an imagined world renders for people [px]
 MAX_DEPTH: Final = 10.0  # farther depths are given as this [m]
 
 
@@ -41,6 +42,12 @@ def picture(observation: Mapping[str, NDArray[Any]], cameras: Sequence[str]) -> 
 def observed(pictures: NDArray[np.uint8], cameras: Sequence[str]) -> Observation:
     """Entries of an observation that show pictures (..., H, V*W, 3)."""
     return {image_key(camera): view for camera, view in apart(pictures, cameras).items()}
+
+
+def large(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) with its pixels repeated until it is large enough to look at."""
+    factor = -(-RENDER_SIZE // frame.shape[0])
+    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def robot_space(

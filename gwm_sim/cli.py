@@ -48,6 +48,7 @@ VERBS = {
     "rl": Verb(POLICIES, "Train a policy inside a world (train) or score one (eval)"),
     "compare": Verb(POLICIES, "Rank policies in both worlds from the same starts"),
     "play": Verb(ENVS, "Drive any environment by keyboard in a window"),
+    "serve": Verb(POLICIES, "Serve learned worlds to any client, and a page to play them"),
     "demo": Verb(POLICIES, "Drive the learned world and the physics twin side by side"),
 }
 

@@ -29,6 +29,19 @@ class StorageError(GwmError):
     """The storage refuses, as a full disk does; the message says what is kept."""
 
 
+class RemoteError(GwmError):
+    """A server is gone, or does not do what was asked."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        """Say what is wrong, and the server's word for it, if it said one."""
+        super().__init__(message)
+        self.code = code
+
+
+class RefusedRequest(RemoteError, ValueError):
+    """A server was asked for something that makes no sense; in an environment on this machine a ValueError."""
+
+
 class MissingDependency(GwmError, ImportError):
     """An optional package or system library is needed; the message names the command that installs it."""
 

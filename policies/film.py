@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.images import shrink
-from gwm_sim.envs.learned.goal_pictures import FAMILIAR, novelty, read_picture
+from gwm_sim.envs.learned.goal_pictures import read_picture
 from gwm_sim.envs.learned.starts import split_place
 from gwm_sim.envs.learned.vector import LearnedVectorEnv
 from gwm_sim.errors import ConfigError, check_at_least_one
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.planning import GUIDE_FILE, Guide
+from gwm_sim.policies.picture_start import picture_start
+from gwm_sim.policies.planning import Guide
 from gwm_sim.policies.policy import Actions
 from gwm_sim.policies.registry import PolicySpec
 from gwm_sim.policies.rollout import rollout
@@ -112,22 +113,12 @@ def start(config: GenerateConfig, model: WorldModel) -> dict[str, Any]:
         return {"episode": config.episode} | ({} if config.step is None else {"step": config.step})
     if config.image is None:
         return {}
-    guide = Guide.beside(model, config.model, borrow=True)
-    if guide is None:
-        raise ConfigError(f"{config.model} has no {GUIDE_FILE}, which reads the robot from a picture: use --episode")
     height, width = model.config.tokenizer.height, model.config.tokenizer.width
     if height != width:
         raise ConfigError(f"--image is for models of square pictures, {config.model} has {width} x {height}")
     picture = shrink(read_picture(config.image, "--image"), height)
-    if (unknown := novelty(model, picture)) > FAMILIAR:
-        raise ConfigError(
-            f"--image {config.image} looks like nothing that {config.model} was trained on: its novelty is "
-            f"{unknown:.1f}, usual is 1. Take it with the model's camera, from its place and in its light."
-        )
-    telemetry = guide.read(picture).telemetry[0].cpu().numpy()
-    for command in model.config.schema.commands:  # a robot that stands still is where it was told to be
-        telemetry[command.telemetry] = telemetry[command.measured]
-    return {"frames": picture, "telemetry": telemetry}
+    guide = Guide.beside(model, config.model, borrow=True)
+    return picture_start(model, guide, picture, f"--image {config.image}")
 
 
 def follow(config: GenerateConfig, model: WorldModel) -> Actions | None:

@@ -30,19 +30,19 @@ class Imagination:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | WorldModel,
         task: str | None,
         reward: str,
         device: str | None,
         goal: NDArray[np.uint8] | None,
     ) -> None:
-        """Load the model and open its start states."""
-        folder = find_checkpoint(model)
-        self.model = WorldModel.load(folder, device)
+        """Load the model, unless it is loaded already, and open its start states."""
+        self.model = model if isinstance(model, WorldModel) else WorldModel.load(find_checkpoint(model), device)
         config = self.model.config
         self.task = task if task is not None else config.schema.task
         self._judge = find_task(self.model, task)
-        self.starts = Starts(self.model, folder, self.task)
+        assert self.model.folder is not None
+        self.starts = Starts(self.model, self.model.folder, self.task)
         self._state: WorldState | None = None
         self._sparse = reward == "sparse"
         self.goal = goal

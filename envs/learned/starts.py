@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.data.views import side_by_side
 from gwm_sim.envs.learned.domain import find_domain
-from gwm_sim.envs.spaces import resolve_properties
+from gwm_sim.envs.spaces import Ranges, resolve_properties
 from gwm_sim.errors import CheckpointError
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.state import Segment
@@ -105,13 +105,34 @@ class Starts:
 
     def _told(self, context: Context, requested: Mapping[str, float] | str, rng: np.random.Generator) -> Context:
         """A context with the properties that somebody asks for; what nobody says is the domain's default."""
+        defaults = {**context.properties, **self._domain.property_defaults}
+        ranges = self.property_ranges
+        return replace(context, properties=resolve_properties(requested, defaults, ranges, rng, self._slack))
+
+    @property
+    def property_ranges(self) -> Ranges:
+        """Least and greatest value of every physics property that the model is conditioned on."""
         config, statistics = self._model.config, self._model.statistics
         bounds = zip(statistics.properties_low.tolist(), statistics.properties_high.tolist(), strict=True)
         of_data = dict(zip(config.properties, bounds, strict=True))
-        ranges = {name: self._domain.property_ranges.get(name, of_data[name]) for name in config.properties}
-        defaults = {**context.properties, **self._domain.property_defaults}
-        slack = 0.0 if self._domain.property_ranges else SLACK
-        return replace(context, properties=resolve_properties(requested, defaults, ranges, rng, slack))
+        return {name: self._domain.property_ranges.get(name, of_data[name]) for name in config.properties}
+
+    @property
+    def property_defaults(self) -> Mapping[str, float]:
+        """Values of those that nobody asks for, where they are not what was recorded."""
+        return self._domain.property_defaults
+
+    def changed(self, properties: Mapping[str, float], requested: Mapping[str, float]) -> dict[str, float]:
+        """Properties of an episode with those that somebody asks for, while it goes on.
+
+        Raises:
+            ValueError: An unknown name, or a value outside its range.
+        """
+        return resolve_properties(requested, properties, self.property_ranges, np.random.default_rng(), self._slack)
+
+    @property
+    def _slack(self) -> float:
+        return 0.0 if self._domain.property_ranges else SLACK
 
     def _draw(self, rng: np.random.Generator) -> int:
         if not self._unsolved:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,10 @@ from gwm_sim.envs.learned.domain import find_domain
 from gwm_sim.envs.learned.imagination import Imagination
 from gwm_sim.envs.learned.observations import LATENTS, read_state, state_space
 from gwm_sim.envs.single_env import SingleEnv, first
-from gwm_sim.envs.spaces import UNCERTAINTY, Observation, check_words, observed
+from gwm_sim.envs.spaces import UNCERTAINTY, Observation, check_words, large, observed
 from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
-from gwm_sim.media.video import enlarge
 from gwm_sim.model.state import WorldState
 from gwm_sim.model.world_model import WorldModel
-
-RENDER_SIZE: Final = 512  # least size of the frames of render() [px]
 
 
 class LearnedVectorEnv(VectorWorld):
@@ -159,7 +156,7 @@ class LearnedVectorEnv(VectorWorld):
         return self._steps
 
     def _draw(self) -> tuple[Frame, ...]:
-        return tuple(enlarge(frame, -(-RENDER_SIZE // frame.shape[0])) for frame in self.frames())
+        return tuple(map(large, self.frames()))
 
 
 class LearnedEnv(SingleEnv):

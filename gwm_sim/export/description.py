@@ -47,7 +47,7 @@ def describe(model: WorldModel) -> dict[str, Any]:
         "cameras": list(config.cameras),
         "height": config.tokenizer.height,
         "width": config.tokenizer.width,
-        "actions": _actions(config.control),
+        "actions": actions_of(config.control),
         "telemetry": _columns(
             schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
         ),
@@ -56,7 +56,7 @@ def describe(model: WorldModel) -> dict[str, Any]:
         "tasks": list(model.tasks),
         "task": schema.task if schema.task in model.tasks else None,
         "properties": _properties(model),
-        "uncertainty": {"unit": config.dynamics.error_unit, "limit": _limit(model)},
+        "uncertainty": {"unit": config.dynamics.error_unit, "limit": unsure_from(model)},
     }
 
 
@@ -65,7 +65,8 @@ def _columns(*columns: Any) -> list[dict[str, Any]]:
     return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _actions(schema: Schema) -> list[dict[str, Any]]:
+def actions_of(schema: Schema) -> list[dict[str, Any]]:
+    """What each action means, and in `raise` and `lower` the keys of a world that has its own."""
     units = schema.settings.get("action_units", ("",) * len(schema.action_names))
     actions = _columns(schema.action_names, units, schema.action_low, schema.action_high)
     own = resolve_name(DOMAIN)(schema.env_id).keys
@@ -90,8 +91,8 @@ def _properties(model: WorldModel) -> list[dict[str, Any]]:
     return properties
 
 
-def _limit(model: WorldModel) -> float:
-    """Expected error, in its own unit, that is as large as a thing."""
+def unsure_from(model: WorldModel) -> float:
+    """Expected error, in its own unit, that is as large as a thing: what is imagined then may be anywhere near."""
     config, statistics = model.config, model.statistics
     if not config.dynamics.objects:
         return GREY_LEVELS

@@ -4,6 +4,7 @@ Frames are uint8 (H, W, 3) here as everywhere. Files are written by PyAV, which 
 use a small pixel font of our own, so nothing else has to be installed to look at results.
 """
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -112,18 +113,30 @@ def write_video(path: str | Path, frames: Iterable[Array], rate: float) -> None:
     Raises:
         ConfigError: No container has that suffix.
     """
+    with replacing(path, f".tmp{Path(path).suffix}") as temporary, _film(temporary) as container:
+        _encode(container, frames, rate)
+
+
+def encode_video(frames: Iterable[Array], rate: float) -> bytes:
+    """Return frames as the bytes of an MP4 file, see `write_video`."""
+    film = io.BytesIO()
+    with av.open(film, "w", format="mp4") as container:
+        _encode(container, frames, rate)
+    return film.getvalue()
+
+
+def _encode(container: av.container.OutputContainer, frames: Iterable[Array], rate: float) -> None:
     frames = iter(frames)
     first = next(frames)
     height, width = first.shape[:2]
     padding = ((0, height % 2), (0, width % 2), (0, 0))
-    with replacing(path, f".tmp{Path(path).suffix}") as temporary, _film(temporary) as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
-        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
-        stream.options = {"crf": "18"}
-        for frame in chain([first], frames):
-            padded = np.pad(frame, padding, constant_values=_PAPER)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
-        container.mux(stream.encode(None))
+    stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
+    stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+    stream.options = {"crf": "18"}
+    for frame in chain([first], frames):
+        padded = np.pad(frame, padding, constant_values=_PAPER)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+    container.mux(stream.encode(None))
 
 
 def _film(path: Path) -> av.container.OutputContainer:
