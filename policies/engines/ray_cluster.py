@@ -236,18 +236,25 @@ def _found() -> str:
 
 
 def _knock(address: str) -> None:
-    """See whether anybody listens at an address, which Ray itself tries for minutes.
+    """See whether anybody listens at an address and speaks as Ray does, which Ray itself tries for minutes.
 
     Raises:
-        ConfigError: It is no address, or nobody does.
+        ConfigError: It is no address, nobody does, or something else.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    place = address.removeprefix("ray://")
+    host, _, port = place.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"--address must be auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERING).close()
     except OSError as error:
         raise ConfigError(f"no Ray cluster answers at {address} ({error}). {REMEDY}") from error
+    grpc: Any = import_module("grpc")
+    with import_module("ray._private.grpc_utils").init_grpc_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(ANSWERING)
+        except grpc.FutureTimeoutError as error:
+            raise ConfigError(f"what answers at {address} is no Ray cluster. {REMEDY}") from error
 
 
 def _first_line(error: BaseException) -> str:

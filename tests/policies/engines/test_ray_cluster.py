@@ -215,3 +215,13 @@ def test_a_cluster_that_cannot_be_reached_is_told_at_once(address: str, message:
     with pytest.raises(ConfigError, match=message), WorkerPool(Doubler, 1, RayEngine(address)):
         pass
     assert time.monotonic() - before < 30
+
+
+@needs_ray
+@unwatched
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_what_listens_and_is_no_cluster_is_told(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"what answers at {address} is no Ray cluster. Start one"):
+            RayEngine(address).open(1)
