@@ -35,8 +35,8 @@ build: setup ## Build wheel and sdist, install each in an empty environment and 
 
 image: ## Build the Docker image and ask it what it lacks, where there is a builder
 	@if docker info >/dev/null 2>&1; then \
-		docker build -f examples/clusters/Dockerfile -t gwm --build-arg TORCH=https://download.pytorch.org/whl/cpu . && \
-		docker run --rm gwm; \
+		docker build -f examples/clusters/Dockerfile -t gwm-sim --build-arg TORCH=https://download.pytorch.org/whl/cpu . && \
+		docker run --rm gwm-sim; \
 	else echo "image: no Docker engine here; the tests lint the file alone"; fi
 
 clean: ## Remove what the other targets make, except .venv

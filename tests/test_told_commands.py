@@ -58,16 +58,14 @@ def test_told_commands_are_taken(file: str, words: list[str]) -> None:
 def test_commands_are_found_wherever_they_are_told() -> None:
     text = """
 gwm inspect a.hdf5   # gwm label
-image gwm gwm eval --model m > log && docker run gwm gwm doctor
+docker run gwm-sim gwm eval --model m > log && gwm doctor
 sh -c 'gwm train --data $DATA \\
     --out b && cp -r b c'
 torchrun -m gwm_sim train "$@"
 """
     assert [" ".join(words) for words in commands(text)] == [
         "inspect a.hdf5",
-        "gwm eval --model m",
         "eval --model m",
-        "gwm doctor",
         "doctor",
         "train --data $DATA --out b",
         "train $@",
