@@ -29,7 +29,7 @@ from gwm_sim.policies.engines.engine import Engine, EngineWorker, Reply, WorkerD
 from gwm_sim.policies.engines.job_runner import FAILED
 
 ANSWERING: Final = 5.0  # time for a cluster to accept a connection, and for an idle worker to answer [s]
-NOTE_AFTER: Final = 20.0  # time for the first worker to come, after which the user is told what is waited for [s]
+LOOKING_EVERY: Final = 20.0  # time without a reply, after which the user is told if no worker has come yet [s]
 OBJECT_STORE: Final = 512 * 2**20  # of a cluster on this machine [bytes]; what does not fit goes to its folder
 PASSED_ON: Final = ("GOMP_SPINCOUNT", "MUJOCO_GL", "PYOPENGL_PLATFORM")
 """Variables of the environment that workers take over from the head."""
@@ -52,6 +52,7 @@ class RayEngine(Engine):
         self._address = address
         self._ray: Any = None
         self._folder: str | None = None
+        self._place: str | None = None  # at which the cluster of others answers
         self._terminate: Any = None
         self._begun = False
 
@@ -103,14 +104,20 @@ class RayEngine(Engine):
         return _ActorWorker(self._ray, actor)
 
     def wait(self, workers: Collection[EngineWorker]) -> list[EngineWorker]:
-        """Wait for replies; says so once if no worker comes."""
+        """Wait for replies; says so once if no worker comes.
+
+        Raises:
+            ConfigError: The cluster has gone, of which Ray would make the end of this process, a minute later.
+        """
         replies = {worker.reply: worker for worker in workers if isinstance(worker, _ActorWorker)}
-        timeout = None if self._begun else NOTE_AFTER
-        done, _ = self._ray.wait(list(replies), num_returns=1, timeout=timeout)
-        if not done:
-            if not any(worker.started for worker in workers):
+        done, _ = self._ray.wait(list(replies), num_returns=1, timeout=LOOKING_EVERY)
+        while not done:
+            if self._place is not None:
+                _knock(self._place)
+            if not self._begun and not any(worker.started for worker in workers):
                 print("note: waiting for a free core of the Ray cluster", file=sys.stderr, flush=True)
-            done, _ = self._ray.wait(list(replies), num_returns=1)
+                self._begun = True
+            done, _ = self._ray.wait(list(replies), num_returns=1, timeout=LOOKING_EVERY)
         self._begun = True
         return [replies[reply] for reply in done]
 
@@ -140,7 +147,8 @@ class RayEngine(Engine):
         Raises:
             ConfigError: There is none, or it refuses.
         """
-        _knock(_found() if address == "auto" else address)
+        self._place = _found() if address == "auto" else address
+        _knock(self._place)
         try:
             with _hushed():
                 self._ray.init(address=address, log_to_driver=False, logging_level=CRITICAL)
