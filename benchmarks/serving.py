@@ -91,21 +91,22 @@ class Player:
     def __init__(self, socket: ClientConnection, actions: NDArray[np.float32]) -> None:
         """Talk over a socket; actions (N, A) are taken in turns."""
         self._socket, self._actions = socket, actions
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], memoryview]]] = {}
         self._asked = 0
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for message in self._socket:
             assert isinstance(message, bytes)
-            self._answers.pop(unpack(message)[0]["id"]).set_result(message)
+            header, tail = unpack(message)
+            self._answers.pop(header["id"]).set_result((header, tail))
 
     async def ask(self, **asked: Any) -> tuple[dict[str, Any], memoryview]:
         """Ask, and wait for the answer."""
         self._asked += 1
         answer = self._answers[self._asked] = asyncio.get_running_loop().create_future()
         await self._socket.send(json.dumps({**asked, "id": self._asked}))
-        return unpack(await answer)
+        return await answer
 
     async def step(self, session: str, number: int) -> NDArray[Any]:
         """Step a session, and return its picture."""

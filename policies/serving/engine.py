@@ -66,8 +66,10 @@ class Engine:
             self._companions = {id(row) for turn in turns for row in turn.rows}
             self.ticks, self.steps = self.ticks + 1, self.steps + len(self._companions)
             begun = time.monotonic()
-            await self.call(tick, turns)
+            outcomes = await self.call(tick, turns)
             self._seconds = time.monotonic() - begun
+            for turn, outcome in outcomes:
+                tell(turn, outcome)
 
     async def _gather(self) -> None:
         """Wait for those who came along in the last tick, but not for long."""
@@ -85,8 +87,9 @@ class Engine:
         self._thread.shutdown(cancel_futures=True)
 
 
-def tick(turns: Sequence[Turn]) -> None:
-    """Step everybody who waits, each model's rows in one pass, and tell them."""
+def tick(turns: Sequence[Turn]) -> list[tuple[Turn, list[Shown] | Exception]]:
+    """Step everybody who waits, each model's rows in one pass, and return what became of each turn."""
+    outcomes: list[tuple[Turn, list[Shown] | Exception]] = []
     for worlds in dict.fromkeys(turn.worlds for turn in turns):
         some = [turn for turn in turns if turn.worlds is worlds]
         rows = [row for turn in some for row in turn.rows]
@@ -94,23 +97,19 @@ def tick(turns: Sequence[Turn]) -> None:
         try:
             shown = worlds.advance(rows, np.concatenate([turn.actions for turn in some]), see)
         except Exception as error:
-            for turn in some:
-                tell(turn, error)
+            outcomes += [(turn, error) for turn in some]
             continue
         for turn in some:
-            tell(turn, shown[: len(turn.rows)])
+            outcomes.append((turn, shown[: len(turn.rows)]))
             shown = shown[len(turn.rows) :]
+    return outcomes
 
 
 def tell(turn: Turn, outcome: list[Shown] | Exception) -> None:
     """Hand over what became of a turn, to whoever still waits."""
-
-    def hand_over() -> None:
-        if turn.done.cancelled():
-            return
-        if isinstance(outcome, Exception):
-            turn.done.set_exception(outcome)
-        else:
-            turn.done.set_result(outcome)
-
-    turn.done.get_loop().call_soon_threadsafe(hand_over)
+    if turn.done.cancelled():
+        return
+    if isinstance(outcome, Exception):
+        turn.done.set_exception(outcome)
+    else:
+        turn.done.set_result(outcome)

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -191,7 +192,7 @@ class Worlds:
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def action_space(self) -> Box:
         """Space of one action."""
         return self.imagination(Kind(None, "dense")).action_space()
