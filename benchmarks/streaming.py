@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from program import circumstances, launch
+from program import launch, resumed
 from safetensors import safe_open
 
 from gwm_sim.data.cameras import Camera
@@ -84,7 +84,7 @@ class StreamingConfig:
     seed: int = 0
     """Of what is recorded and learned."""
     json: Path | None = None
-    """Write the numbers here."""
+    """Write the numbers here; ways that are there already are not measured again."""
 
     def __post_init__(self) -> None:
         if not self.routes or not set(self.routes) <= set(ROUTES):
@@ -251,18 +251,14 @@ def main(config: StreamingConfig) -> int:
     """Record, train and measure; 1 where a training took more than `LIMIT`."""
     paths = record(config)
     frames = config.copies * max(1, config.frames // (STEPS + 1)) * (STEPS + 1)
-    routes = {route: measure(config, paths, route) for route in config.routes}
-    report = {
-        "frames": frames,
-        "files": len(paths),
-        "pictures_gb": frames * config.size**2 * 3 / 1e9,
-        "depth_gb": frames * config.size**2 * 4 / 1e9,
-        "memory_gb": config.memory,
-        "routes": routes,
-        **circumstances(),
-    }
-    if config.json is not None:
-        write_json(config.json, report)
+    asked = {name: getattr(config, name) for name in ("updates", "size", "memory", "preset", "seed")}
+    stored = {"pictures_gb": frames * config.size**2 * 3 / 1e9, "depth_gb": frames * config.size**2 * 4 / 1e9}
+    report = resumed(config.json, {"frames": frames, "files": len(paths), **stored, **asked}, {"routes": {}})
+    routes: dict[str, dict[str, Any]] = report["routes"]
+    for route in (route for route in config.routes if route not in routes):
+        routes[route] = measure(config, paths, route)
+        if config.json is not None:
+            write_json(config.json, report)
     shutil.rmtree(config.folder)
     worst = max(found["peak_gb"] for found in routes.values())
     print(f"{frames:,} frames: at most {worst:.2f} GB; the limit is {LIMIT:g} GB")

@@ -1,7 +1,7 @@
 """Write the measured tables into the READMEs and the model cards, from results and for the shipped models only.
 
 The page of numbers has them all, the project's README ten of them, a model card those of its model, `docs/scale.md`
-those of several processes.
+those of several processes and what training on many files takes.
 
 python benchmarks/tables.py            write
 python benchmarks/tables.py --check    exit 1 if what is written is not what the results say
@@ -33,6 +33,7 @@ from sections import (
     uncertainty_text,
     unlabelled_text,
 )
+from streaming_table import streaming_text
 from worlds import by_eye
 from worlds.rows import WORLDS
 from worlds.table import own_worlds_text
@@ -48,6 +49,7 @@ RESULTS = ROOT / "benchmarks/results"
 README, NUMBERS, SCALE = ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/scale.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
+STREAMING = "<!-- streaming: made by benchmarks/tables.py -->", "<!-- /streaming -->"
 
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput", "exported")
 """Results of programs here that are of the shipped gwm-mini."""
@@ -339,13 +341,22 @@ def check_model(report: dict[str, Any], path: Path, shipped: str, remedy: str) -
         raise GwmError(f"{path.name} is of model {report['model_hash']}, but {shipped} is shipped: {remedy}")
 
 
-def with_tables(text: str, content: str) -> str:
+def with_tables(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
     """The text with everything between its markers replaced; a fresh model card has none yet."""
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n## Measured\n\n{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n## Measured\n\n{begin}\n{end}\n"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def of_streaming() -> list[tuple[Path, str, str, str]]:
+    """Page, content and markers of what `streaming.py` wrote, if anything."""
+    path = RESULTS / "streaming.json"
+    if not path.exists():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return [(SCALE, streaming_text(report), *STREAMING)]
 
 
 def main(config: TablesConfig) -> int:
@@ -355,10 +366,11 @@ def main(config: TablesConfig) -> int:
     of_mini = [section for section in rest if section not in [parts.get(name) for name in OF_NO_MODEL]]
     scale = [parts["scaling"], parts["paper"]]
     pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both], SCALE: scale}
+    written = [(path, "\n\n".join(map(str, shown)), BEGIN, END) for path, shown in pages.items()]
     outdated = []
-    for path, shown in pages.items():
+    for path, content, begin, end in written + of_streaming():
         text = path.read_text(encoding="utf-8")
-        new = with_tables(text, "\n\n".join(map(str, shown)))
+        new = with_tables(text, content, begin, end)
         if new != text:
             outdated.append(path.name)
             if not config.check:

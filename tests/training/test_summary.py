@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from gwm_sim.training.dataset.checks import episode_files
 from gwm_sim.training.summary import (
     FILES,
     HORIZONS,
+    WINDOWS,
     choose,
     closing_report,
     copying,
@@ -51,14 +53,23 @@ def test_it_measures_the_validation_episodes_alone(tiny_data: Path, tiny_checkpo
 def test_of_many_files_some_are_looked_at(
     tiny_data: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, files = WorldModel.load(tiny_checkpoint, "cpu"), [EpisodeFile(tiny_data)] * 7
-    spared = [k % 10 == 9 for k in range(50)]
-    every = closing_report(model, files[:2], spared * 2)
-    monkeypatch.setattr(summary, "FILES", 2)
-    report = closing_report(model, files, spared * 7)
-    assert report["words"][0] == "2 of 7 files were looked at, spread over them."
-    assert report["words"][1:] == every["words"]
-    assert report["files"] == every["files"]
+    asked: list[tuple[EpisodeFile, list[int], int]] = []
+
+    def measured(model: WorldModel, file: EpisodeFile, episodes: list[int], most: int) -> dict[str, Any]:
+        asked.append((file, episodes, most))
+        return {"episodes": len(episodes), "windows": 0, "horizons": {}}
+
+    monkeypatch.setattr(summary, "measure_file", measured)
+    monkeypatch.setattr(summary, "FILES", 3)
+    model, files = WorldModel.load(tiny_checkpoint, "cpu"), [EpisodeFile(tiny_data) for _ in range(7)]
+    report = closing_report(model, files, [k % 50 == number for number in range(7) for k in range(50)])
+    assert asked == [(files[number], [number], WINDOWS // 3) for number in (0, 3, 6)]
+    assert len(report["files"]) == 3
+    assert report["words"][0] == "3 of 7 files were looked at, spread over them."
+    asked.clear()
+    report = closing_report(model, files[:3], [True] * 150)
+    assert asked == [(file, list(range(50)), WINDOWS // 3) for file in files[:3]]
+    assert len(report["words"]) == 3
 
 
 def test_files_of_which_nothing_was_left_for_validation_give_way_to_others(tiny_data: Path) -> None:

@@ -26,8 +26,8 @@ class Blocks:
     """Blocks of neighbouring pictures of many episodes, those used last in memory, of which they share one piece.
 
     One file is open at a time, and none while something else is done: the HDF5 library keeps small pieces for an open
-    file, and between the tensors that come and go meanwhile they leave holes in the memory of a process, which grows
-    by a gigabyte in a pass through a million frames.
+    file, which leave holes between the tensors that come and go meanwhile, and the process grows without end. See
+    `benchmarks/reading.py`.
     """
 
     def __init__(
