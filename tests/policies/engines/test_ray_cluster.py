@@ -20,6 +20,7 @@ from verbs import gwm
 import gwm_sim
 from gwm_sim.data.episode_file import EpisodeFile, parts_folder
 from gwm_sim.errors import ConfigError, MissingDependency
+from gwm_sim.policies.engines import ray_cluster
 from gwm_sim.policies.engines.engine import Engine
 from gwm_sim.policies.engines.ray_cluster import RayEngine
 from gwm_sim.policies.testing.engine import Doubler, EngineConformance, doubles
@@ -220,7 +221,8 @@ def test_a_cluster_that_cannot_be_reached_is_told_at_once(address: str, message:
 @needs_ray
 @unwatched
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_what_listens_and_is_no_cluster_is_told(scheme: str) -> None:
+def test_what_listens_and_is_no_cluster_is_told(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "ANSWERING", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"what answers at {address} is no Ray cluster. Start one"):
