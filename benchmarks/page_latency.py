@@ -116,7 +116,7 @@ def main(config: PageLatencyConfig) -> int:
     if WHY_NOT is not None:
         raise MissingDependency(WHY_NOT)
     model = WorldModel.load(config.model, "cpu")
-    result: dict[str, Any] = {"model": model.config.name, "hash": model.digest(), "presses": config.presses}
+    result: dict[str, Any] = {"model": model.config.name, "model_hash": model.digest(), "presses": config.presses}
     for name, twin in (("alone", False), ("with_twin", True)):
         row = result[name] = measure(config, twin)
         print(

@@ -26,29 +26,22 @@ def learning_share(phase: dict[str, float], alone: dict[str, float], cluster: Cl
     return learning / (learning + phase["all_reduces"] * cluster.latency + travelling)
 
 
-def quiet(phase: dict[str, float], alone: dict[str, float], processes: int) -> float:
-    """Times that processes would be as fast as one thread if every core were free: their computing is shared, and then
-    numbers travel."""
-    return alone["core_seconds"] / (phase["core_seconds"] / processes + phase["transfer_ms"] / 1e3)
-
-
 def scaling_text(report: dict[str, Any]) -> str:
     """Updates and core-seconds by way, and how worlds are imagined."""
     ways, machine = report["ways"], report["machine"]
     alone, threads, shared = (ways[way]["training"] for way in (ALONE, THREADS, SHARED))
     count = ways[SHARED]["processes"]
     lines = [
-        f"| phase | updates/s: 1 thread | {ways[THREADS]['threads']} threads | {count} processes | core-seconds of an "
-        f"update: 1 thread | {count} processes | in all-reduce | all-reduces | MB | alone [ms] | times as fast "
-        "if cores were free |",
+        f"| phase | updates/s: 1 thread | {ways[THREADS]['threads']} threads | {count} processes | these over 1 thread "
+        f"| core-seconds of an update: 1 thread | {count} processes | in all-reduce | all-reduces | MB | alone [ms] |",
         "|---|" + "---|" * 10,
     ]
     for name, phase in shared.items():
-        rates = (f"{way[name]['updates_per_second']:.2f}" for way in (alone, threads, shared))
+        rates = [way[name]["updates_per_second"] for way in (alone, threads, shared)]
+        speeds = " | ".join(f"{rate:.2f}" for rate in (*rates, rates[-1] / rates[0]))
         costs = (f"{way[name]['core_seconds']:.3f}" for way in (alone, shared))
         traffic = f"{phase['waiting']:.0%} | {phase['all_reduces']:.0f} | {phase['bytes'] / 1e6:.1f}"
-        traffic += f" | {phase['transfer_ms']:.1f} | {quiet(phase, alone[name], count):.2f}"
-        lines.append(f"| {name} | {' | '.join(rates)} | {' | '.join(costs)} | {traffic} |")
+        lines.append(f"| {name} | {speeds} | {' | '.join(costs)} | {traffic} | {phase['transfer_ms']:.1f} |")
     lines += ["", f"| imagined steps | 1 thread | {count} processes | core-seconds per million |", "|---|---|---|---|"]
     for form, rows in report["rows"].items():
         one, many = (ways[way]["imagining"][form] for way in (ALONE, SHARED))
@@ -60,9 +53,8 @@ def scaling_text(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"Sizes of `{report['preset']}` at 64 px, the usual batch, float32; `{report['model']}` imagines. "
-        f"{machine['cores']} cores of {machine['cpu']}, on which others computed meanwhile: the load was "
-        f"{min(loads):.1f} to {max(loads):.1f}, so rates by the clock are lower than those of a machine of one's own, "
-        "and waits longer; core-seconds depend on it less. Best of "
+        f"{machine['cores']} cores of {machine['cpu']}, whose load was {min(loads):.1f} to {max(loads):.1f} when a "
+        "round began, that of the round before included. Best of "
         f"{report['rounds']} rounds of {report['updates']} updates by `benchmarks/scaling.py`. *alone*: the same "
         "numbers in one all-reduce for which all processes are there.",
     ]

@@ -1,7 +1,7 @@
 """Write the measured tables into the READMEs and the model cards, from results and for the shipped models only.
 
-The page of numbers has them all, the project's README ten of them, a model card those of its model, `docs/scale.md`
-those of several processes and what training on many files takes.
+The page of numbers has them all, the project's README ten of them, a model card those of its model, and pages of
+`docs/` have those that they are about.
 
 python benchmarks/tables.py            write
 python benchmarks/tables.py --check    exit 1 if what is written is not what the results say
@@ -33,6 +33,7 @@ from sections import (
     uncertainty_text,
     unlabelled_text,
 )
+from serving_table import latency_text, serving_text
 from streaming_table import streaming_text
 from worlds import by_eye
 from worlds.rows import WORLDS
@@ -49,10 +50,16 @@ RESULTS = ROOT / "benchmarks/results"
 README, NUMBERS, SCALE = ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/scale.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
-STREAMING = "<!-- streaming: made by benchmarks/tables.py -->", "<!-- /streaming -->"
 
 OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput", "exported")
 """Results of programs here that are of the shipped gwm-mini."""
+
+OF_ONE_PAGE = {
+    "streaming": ("scale.md", streaming_text),
+    "serving": ("serve.md", serving_text),
+    "page_latency": ("page.md", latency_text),
+}
+"""Results that one page of `docs/` tells, and how."""
 
 OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking", "scaling", "paper")
 """Sections that no model card has: they are of worlds that are not ours, and of no shipped model."""
@@ -350,13 +357,22 @@ def with_tables(text: str, content: str, begin: str = BEGIN, end: str = END) -> 
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
-def of_streaming() -> list[tuple[Path, str, str, str]]:
-    """Page, content and markers of what `streaming.py` wrote, if anything."""
-    path = RESULTS / "streaming.json"
-    if not path.exists():
-        return []
-    report = json.loads(path.read_text(encoding="utf-8"))
-    return [(SCALE, streaming_text(report), *STREAMING)]
+def markers_of(name: str) -> tuple[str, str]:
+    """Between which a table that stands on one page alone is written."""
+    return f"<!-- {name}: made by benchmarks/tables.py -->", f"<!-- /{name} -->"
+
+
+def of_pages() -> list[tuple[Path, str, str, str]]:
+    """Page, content and markers of tables that stand on one page of `docs/` alone."""
+    shipped = WorldModel.load(find_checkpoint("gwm-mini"), "cpu").digest()
+    found = []
+    for name, (page, text) in OF_ONE_PAGE.items():
+        path = RESULTS / f"{name}.json"
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if "model_hash" in report:
+            check_model(report, path, shipped, REPEAT.format(name))
+        found.append((ROOT / "docs" / page, text(report), *markers_of(name)))
+    return found
 
 
 def main(config: TablesConfig) -> int:
@@ -364,11 +380,11 @@ def main(config: TablesConfig) -> int:
     parts = sections()
     ten, both, *rest = parts.values()
     of_mini = [section for section in rest if section not in [parts.get(name) for name in OF_NO_MODEL]]
-    scale = [parts["scaling"], parts["paper"]]
-    pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both], SCALE: scale}
+    pages = {README: [ten], NUMBERS: [both, *rest], MODEL_CARD: of_mini, PREVIEW_CARD: [both]}
+    pages[SCALE] = [parts[name] for name in ("scaling", "paper")]
     written = [(path, "\n\n".join(map(str, shown)), BEGIN, END) for path, shown in pages.items()]
     outdated = []
-    for path, content, begin, end in written + of_streaming():
+    for path, content, begin, end in written + of_pages():
         text = path.read_text(encoding="utf-8")
         new = with_tables(text, content, begin, end)
         if new != text:

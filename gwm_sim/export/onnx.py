@@ -53,17 +53,16 @@ def export_onnx(model: WorldModel, file: Path, starts: int, show: Show) -> int:
     """
     world = describe(model)
     begun = contexts(model, world["properties"], starts)
-    encoder, step, picture = parts_of(model)
-    files = beside(file)
-    show(0.0, "encoder")
-    write(to_onnx(encoder, world), files[1])
-    show(1 / 3, "step")
-    stepping = to_onnx(step, world)
-    show(2 / 3, "picture")
-    drawing = to_onnx(picture, world)
-    with replacing(files[2]) as temporary:
+    made = []
+    for done, (name, part) in enumerate(zip(("encoder", "step", "picture"), parts_of(model), strict=True)):
+        show(done / 3, name)
+        made.append(to_onnx(part, world))
+    encoder, step, picture = made
+    _, encoder_file, starts_file = beside(file)
+    write(encoder, encoder_file)
+    with replacing(starts_file) as temporary:
         temporary.write_bytes(save(begun))
-    write(joined(stepping, drawing), file)
+    write(joined(step, picture), file)
     return len(begun["frames"])
 
 

@@ -6,7 +6,7 @@ import pytest
 from reading import KeptOpen
 from streaming import StreamingConfig, record
 from streaming_table import streaming_text
-from tables import BEGIN, STREAMING, with_tables
+from tables import BEGIN, markers_of, with_tables
 
 from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
@@ -32,8 +32,8 @@ def test_the_table_says_what_was_measured() -> None:
 
 
 def test_each_block_of_a_page_is_written_alone() -> None:
-    page = with_tables(with_tables("# Page", "ours"), "theirs", *STREAMING)
-    again = with_tables(page, "new", *STREAMING)
+    page = with_tables(with_tables("# Page", "ours"), "theirs", *markers_of("streaming"))
+    again = with_tables(page, "new", *markers_of("streaming"))
     assert again == page.replace("theirs", "new") and again.count(BEGIN) == 1
 
 
