@@ -58,6 +58,7 @@ OF_ONE_PAGE = {
     "streaming": ("scale.md", streaming_text),
     "serving": ("serve.md", serving_text),
     "page_latency": ("page.md", latency_text),
+    "exported-gwm-preview": ("web.md", exported_table),
 }
 """Results that one page of `docs/` tells, and how."""
 
@@ -364,13 +365,13 @@ def markers_of(name: str) -> tuple[str, str]:
 
 def of_pages() -> list[tuple[Path, str, str, str]]:
     """Page, content and markers of tables that stand on one page of `docs/` alone."""
-    shipped = WorldModel.load(find_checkpoint("gwm-mini"), "cpu").digest()
+    shipped = {name: WorldModel.load(name, "cpu").digest() for name in ("gwm-mini", "gwm-preview")}
     found = []
     for name, (page, text) in OF_ONE_PAGE.items():
         path = RESULTS / f"{name}.json"
         report = json.loads(path.read_text(encoding="utf-8"))
         if "model_hash" in report:
-            check_model(report, path, shipped, REPEAT.format(name))
+            check_model(report, path, shipped[report.get("model", "gwm-mini")], f"run {report['command']}")
         found.append((ROOT / "docs" / page, text(report), *markers_of(name)))
     return found
 

@@ -121,8 +121,9 @@ def test_worlds_that_predict_from_pictures_say_why_they_are_refused(tiny_data: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["gwm-mini", "gwm-preview"])
-def test_shipped_worlds_agree_for_as_long_as_is_said(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "agree"), [("gwm-mini", 95), ("gwm-preview", 75)])
+def test_shipped_worlds_agree_for_as_long_as_is_said(model: str, agree: float, tmp_path: Path) -> None:
     config: Any = exported.ExportedConfig(model, ("scripted",), starts=20)
     rows = exported.compare(config, tmp_path / "world.onnx")["policies"]["scripted"]
-    assert rows["10"]["agree_percent"] == 100 and rows["80"]["agree_percent"] >= 95
+    assert rows["10"]["agree_percent"] == 100 and rows["80"]["places_agree_percent"] == 100
+    assert rows["80"]["agree_percent"] >= agree

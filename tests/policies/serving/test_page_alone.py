@@ -90,6 +90,7 @@ def test_a_world_that_runs_in_the_browser_is_played(address: str) -> None:
         pause(page)
         assert page.locator("#learned.invents").count() == 1  # step 10 and later
         page.locator("summary").click()
+        page.wait_for_function("document.querySelector('#telemetry td').textContent")  # which follows the click
         light = float(page.locator("#telemetry td").first.inner_text())
         assert light > 110
         page.locator("#scrub").focus()
