@@ -4,9 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +40,37 @@ def served(*options: str) -> Iterator[str]:
             yield address
         finally:
             server.terminate()
+
+
+class Files(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def __init__(self, *args: Any, isolated: bool, **kwargs: Any) -> None:
+        """Serve, and let pages have threads that share memory, if they are `isolated` from other origins."""
+        self._isolated = isolated
+        super().__init__(*args, **kwargs)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+    def end_headers(self) -> None:
+        if self._isolated:
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+
+@contextmanager
+def hosted(folder: Path, isolated: bool = False) -> Iterator[str]:
+    """The address of a static host of a folder."""
+    handler = partial(Files, directory=str(folder), isolated=isolated)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

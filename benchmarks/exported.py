@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -57,6 +57,19 @@ class ExportedConfig:
             raise ConfigError(f"--starts and --steps must be at least 1, got {self.starts} and {self.steps}")
 
 
+class Exported(Protocol):
+    """One exported world, wherever it runs."""
+
+    starts: Tensors
+
+    def reset(self, start: int) -> None:
+        """Begin with a start."""
+
+    def step(self, action: NDArray[np.float32], noise: NDArray[np.float32] | None) -> Tensors:
+        """Advance by one action (A,), with random numbers (1, 1 + K, noise) where the world has several futures."""
+        ...
+
+
 class OnnxWorld:
     """One world in ONNX Runtime, of the files that `gwm export onnx` writes."""
 
@@ -91,7 +104,7 @@ def run(session: onnxruntime.InferenceSession, given: Tensors) -> Tensors:
 
 
 def differences(
-    env: gym.Env[Any, Any], exported: OnnxWorld, policy_name: str, start: int, steps: int
+    env: gym.Env[Any, Any], exported: Exported, policy_name: str, start: int, steps: int
 ) -> Iterator[tuple[float, float]]:
     """How far apart the worlds are after each step: of places [mm], and of pixels [grey levels]."""
     learned: Any = env.unwrapped

@@ -1,4 +1,4 @@
-"""What `serving.py` and `page_latency.py` measured, as tables."""
+"""What `serving.py`, `page_latency.py` and `web_page.py` measured, as tables."""
 
 from typing import Any, Final
 
@@ -41,5 +41,28 @@ def latency_text(report: dict[str, Any]) -> str:
         "",
         f"`{report['model']}`, {report['presses']} presses at random times in headless Chromium, on the machine that "
         f"also serves: {machine['cores']} cores of {machine['cpu']}. By `benchmarks/page_latency.py`.",
+    ]
+    return "\n".join(lines)
+
+
+def web_text(report: dict[str, Any]) -> str:
+    """How large a page without a server is, how fast, and how near to the native world."""
+    size, machine = report["megabytes"], report["machine"]
+    alone, shared = (report[f"threads_{count}"]["steps_per_second"] for count in (1, 2))
+    lines = [
+        "| `gwm export web` | |",
+        "|---|---|",
+        f"| on disk, and sent compressed [MB] | {size['on_disk']:.1f}, {size['transferred']:.1f} |",
+        f"| steps with pictures, one thread and two [1/s] | {alone:.0f}, {shared:.0f} |",
+        f"| steps on the page, as fast as it goes [1/s] | {report['page_steps_per_second']:.0f} |",
+    ]
+    for policy, horizons in report["policies"].items():
+        shares = ", ".join(f"{row['agree_percent']:.0f}" for row in horizons.values())
+        steps = " and ".join(horizons)
+        lines.append(f"| starts that agree with the native world after {steps} steps, {policy} [%] | {shares} |")
+    lines += [
+        "",
+        f"`{report['model']}` with {report['starts']} starts in headless Chromium, WebAssembly, on {machine['cores']} "
+        f"cores of {machine['cpu']}, by `benchmarks/web_page.py`.",
     ]
     return "\n".join(lines)

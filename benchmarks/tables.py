@@ -33,7 +33,7 @@ from sections import (
     uncertainty_text,
     unlabelled_text,
 )
-from serving_table import latency_text, serving_text
+from serving_table import latency_text, serving_text, web_text
 from streaming_table import streaming_text
 from worlds import by_eye
 from worlds.rows import WORLDS
@@ -59,6 +59,7 @@ OF_ONE_PAGE = {
     "serving": ("serve.md", serving_text),
     "page_latency": ("page.md", latency_text),
     "exported-gwm-preview": ("web.md", exported_table),
+    "web_page": ("web.md", web_text),
 }
 """Results that one page of `docs/` tells, and how."""
 

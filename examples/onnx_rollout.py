@@ -76,7 +76,7 @@ def main() -> None:
         f"{column['name']} {value:.3f} {column['unit']}".rstrip()
         for column, value in zip(world.about["telemetry"], telemetry[-1], strict=True)
     )
-    print(f"{world.about['name']} after {options.steps} steps: {last}")
+    print(f"{world.about['model']} after {options.steps} steps: {last}")
     print(f"wrote {options.out}")
 
 

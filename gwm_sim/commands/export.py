@@ -1,5 +1,5 @@
 """`gwm export`: an episode file becomes a dataset of others, for their training code, or a recording without labels; a
-world model becomes ONNX files, for runtimes without torch.
+world model becomes ONNX files, for runtimes without torch, or a folder that runs in the browser.
 
 One episode at a time is in memory. What is written appears under its name when it is complete, or not at all.
 """
@@ -24,7 +24,7 @@ from gwm_sim.extras import missing
 from gwm_sim.files import keeping, write_json
 from gwm_sim.progress import progress
 
-MODEL_FORMATS: Final = {"onnx": ("starts",)}
+MODEL_FORMATS: Final = {"onnx": ("starts",), "web": ("starts", "runtime")}
 """What world models are written as, and the options that are for that."""
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ else:  # the choice that the command offers
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write an episode file in the format of others, or `raw`: as a recording without labels. Or a world model as
-    `onnx`, for runtimes without torch."""
+    """Write an episode file in the format of others, or `raw`: as a recording without labels. Or a world model: `onnx`
+    for runtimes without torch, `web` as a page that runs in the browser."""
 
     format: tyro.conf.Positional[Format]
     """Who shall read it."""
     file: tyro.conf.Positional[Path]
-    """Episode file: collected, imported or imagined. onnx: name of a shipped model, or the folder of one."""
+    """Episode file: collected, imported or imagined. onnx, web: name of a shipped model, or the folder of one."""
     out: tyro.conf.Positional[Path]
     """What to write, which must not exist yet: a file for robomimic, raw and onnx, a folder for the others."""
     codec: Codec = "av1"
@@ -56,7 +56,9 @@ class ExportConfig:
     limit: int | None = None
     """Take only the first episodes."""
     starts: int | None = None
-    """onnx: how many initial states go along, 16 by default."""
+    """onnx, web: how many initial states go along, 16 by default."""
+    runtime: Path | None = None
+    """web: package of ONNX Runtime Web as `npm pack` makes it; by default it is fetched from the registry of npm."""
     json: Path | None = None
     """Write the printed numbers here."""
 
@@ -64,7 +66,7 @@ class ExportConfig:
         if not 0 <= self.valid < 1:
             raise ConfigError(f"--valid must be a share from 0 to below 1, got {self.valid:g}")
         options = {name: format.options for name, format in EXPORT_FORMATS.items()} | MODEL_FORMATS
-        for name in ("valid", "task", "calibration", "starts"):
+        for name in ("valid", "task", "calibration", "starts", "runtime"):
             if getattr(self, name) and name not in options[self.format]:
                 owners = ", ".join(format for format, own in options.items() if name in own)
                 raise ConfigError(f"--{name} is for {owners}; {self.format} has no place for it")
@@ -104,35 +106,42 @@ def export_episodes(config: ExportConfig) -> dict[str, Any]:
 
 
 def export_model(config: ExportConfig) -> dict[str, Any]:
-    """Write the world model `config.file` to `config.out` and return the numbers to print: number of `starts`, and of
-    `bytes` in `files`.
+    """Write the world model `config.file` to `config.out` and return the numbers to print: of `starts`, of bytes in
+    `files`, and of a page that are `transferred`.
 
     Raises:
         CheckpointError: There is no such model.
-        ConfigError: `config.out` exists, or the model cannot be exported.
+        ConfigError: `config.out` exists, the model cannot be exported, or the runtime cannot be had.
         MissingDependency: A package is not installed.
     """
     for needed in ("onnx", "onnxscript"):
         if find_spec(needed) is None:
             raise missing(needed, f"`gwm export {config.format}`")
-    from gwm_sim.export import onnx  # late: episodes need neither these packages nor torch
+    from gwm_sim.export import onnx, runtime, web  # late: episodes need neither these packages nor torch
     from gwm_sim.export.starts import STARTS
     from gwm_sim.model.world_model import WorldModel
 
     model = WorldModel.load(str(config.file), "cpu")
     starts = STARTS if config.starts is None else config.starts
-    files = onnx.beside(config.out)
-    for path in files:
+    outs = onnx.beside(config.out) if config.format == "onnx" else (config.out,)
+    for path in outs:
         _refuse_existing(path)
     with progress("export") as show, keeping(lambda: f"{config.out} was not written."):
-        count = onnx.export_onnx(model, config.out, starts, show)
-    return {
+        if config.format == "onnx":
+            count = onnx.export_onnx(model, config.out, starts, show)
+        else:
+            package = runtime.fetch() if config.runtime is None else runtime.read(config.runtime)
+            with _appearing_whole(config.out) as folder:
+                count = web.export_web(model, package, folder, starts, show)
+    written = [path for out in outs for path in (sorted(out.rglob("*")) if out.is_dir() else [out])]
+    result = {
         "out": str(config.out),
         "format": config.format,
         "model": model.config.name,
         "starts": count,
-        "files": {str(path): path.stat().st_size for path in files},
+        "files": {str(path): path.stat().st_size for path in written if path.is_file()},
     }
+    return result | ({"transferred": web.transferred(config.out)} if config.format == "web" else {})
 
 
 @contextmanager
@@ -172,7 +181,11 @@ def main(config: ExportConfig) -> int:
 def _say_model(result: dict[str, Any]) -> None:
     size = sum(result["files"].values()) / 1e6
     print(f"{result['out']}: {result['model']} with {result['starts']} initial states, {size:.1f} MB")
-    print(f"files: {', '.join(result['files'])}; examples/onnx_rollout.py steps them")
+    if result["format"] == "onnx":
+        print(f"files: {', '.join(result['files'])}; examples/onnx_rollout.py steps them")
+        return
+    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {result['out']}, then http://localhost:8000")
+    print(f"a browser loads {result['transferred'] / 1e6:.1f} MB of it at most, where the host compresses")
 
 
 def _say_episodes(config: ExportConfig, result: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Worlds for runtimes without torch, as ONNX files."""
+"""Worlds for runtimes without torch: as ONNX files, and as a page that needs no server."""

@@ -1,11 +1,12 @@
 """What the numbers of an exported world mean: a page or a program elsewhere knows of it what stands here.
 
-    name, hash, rate [Hz], context (real frames that it begins with), cameras, height, width (of a view) [px]
+    model, hash, rate [Hz], context (real frames that it begins with)
+    cameras      [{name, height, width [px], calibration}], views in their order; `calibration` is null where unknown
     actions      [{name, unit, low, high, switched, raise, lower, target}]; `target` is null for changes and rates, or
                  {telemetry, scale} where the robot stays if it is told telemetry / scale
-    telemetry    [{name, unit, low, high}]
+    telemetry    [{name, unit, low, high}];  effector: columns that say where the hand is
     objects      names;  object_frame: "metres" or "image";  tasks, task
-    properties   [{name, low, high, value}], physics that a step is told, and the usual value
+    properties   [{name, low, high, default}], physics that a step is told, and the usual value
     uncertainty  {unit, limit}, above which a thing may be anywhere near
 
 Keys are named as browsers do, in `raise` and `lower` of an action whose world has keys of its own.
@@ -40,17 +41,24 @@ def describe(model: WorldModel) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "gwm_sim": gwm_sim.__version__,
-        "name": config.name,
+        "model": config.name,
         "hash": model.digest(),
         "rate": schema.rate,
         "context": CONTEXT,
-        "cameras": list(config.cameras),
-        "height": config.tokenizer.height,
-        "width": config.tokenizer.width,
+        "cameras": [
+            {
+                "name": name,
+                "height": config.tokenizer.height,
+                "width": config.tokenizer.width,
+                "calibration": calibration(model, name),
+            }
+            for name in config.cameras
+        ],
         "actions": actions_of(config.control),
         "telemetry": _columns(
             schema.telemetry_names, schema.telemetry_units, schema.telemetry_low, schema.telemetry_high
         ),
+        "effector": list(config.dynamics.effector),
         "objects": list(schema.object_names[: config.dynamics.objects]),
         "object_frame": schema.object_frame,
         "tasks": list(model.tasks),
@@ -80,6 +88,17 @@ def actions_of(schema: Schema) -> list[dict[str, Any]]:
     return actions
 
 
+def calibration(model: WorldModel, camera: str) -> dict[str, Any] | None:
+    """Where a camera stands and looks, if it stays there and that is known: by this a place in its picture is one on
+    the table."""
+    schema = model.config.schema
+    seen_from = schema.cameras.get(camera)
+    known = schema.settings.get("calibrated", True) and model.config.dynamics.object_frame == "metres"
+    if seen_from is None or not known or seen_from.moving or not seen_from.position.any():
+        return None
+    return seen_from.to_json()
+
+
 def _properties(model: WorldModel) -> list[dict[str, Any]]:
     domain = resolve_name(DOMAIN)(model.config.schema.env_id)
     low, high = model.statistics.properties_low.tolist(), model.statistics.properties_high.tolist()
@@ -87,7 +106,7 @@ def _properties(model: WorldModel) -> list[dict[str, Any]]:
     for name, *of_data in zip(model.config.properties, low, high, strict=True):
         least, greatest = domain.property_ranges.get(name, of_data)
         value = domain.property_defaults.get(name)
-        properties.append({"name": name, "low": least, "high": greatest, "value": value})
+        properties.append({"name": name, "low": least, "high": greatest, "default": value})
     return properties
 
 

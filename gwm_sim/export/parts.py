@@ -139,6 +139,14 @@ class ReferencePicture(Part):
         return {"frame": relit(self.model.drawn_in_usual_light(state["reference"], shown, wanted), state["light"])}
 
 
+class Points(Part):
+    """Where the robot that reports `telemetry` (B, P) is in the picture of the main camera: `points` (B, N, 2), column
+    and row [px]."""
+
+    def compute(self, given: Tensors) -> dict[str, Tensor]:
+        return {"points": self.model.dynamics.points(given["telemetry"])[:, 0]}
+
+
 def parts_of(model: WorldModel) -> tuple[Encoder, Step, LatentPicture | ReferencePicture]:
     """The parts of a model, which decode in full precision.
 
@@ -194,3 +202,10 @@ def prefixed(prefix: str, values: Tensors) -> dict[str, Tensor]:
 def stripped(prefix: str, values: Tensors) -> dict[str, Tensor]:
     """Those tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def points_of(step: Step) -> Points | None:
+    """What tells points of the robot in the picture, of a model that was taken apart; None where nothing does."""
+    dynamics = step.model.config.dynamics
+    known = dynamics.object_frame == "image" and dynamics.points
+    return Points(step.model, {"telemetry": step.examples[STATE + "telemetry"]}) if known else None

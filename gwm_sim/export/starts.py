@@ -43,7 +43,8 @@ def contexts(model: WorldModel, properties: list[dict[str, Any]], count: int) ->
             label = episode.labels.get(config.schema.task or "")
             if label is None or not label.success[-1]:
                 told = [
-                    episode.properties.get(p["name"], np.nan) if p["value"] is None else p["value"] for p in properties
+                    episode.properties.get(p["name"], np.nan) if p["default"] is None else p["default"]
+                    for p in properties
                 ]
                 frames = side_by_side(episode.frames, config.cameras)
                 found.append((frames, episode.telemetry.clip(low, high), episode.actions, np.array(told, np.float32)))

@@ -39,15 +39,16 @@ class Hands:
         found = {command.measured: command for command in c.commands}
         axes = [found[column] for column in c.effector if column in found]
         told = len(axes) == len(c.effector) and not any(axis.absolute for axis in axes)
-        self._axes = axes if told else []
+        self.axes = axes if told else []
+        """Commands of the end-effector's coordinates; none where actions do not simply add up to them."""
 
     def find(self, world: WorldState, before: Tensor, steps: int) -> Hand:
         """The hand in one world, behind actions `before` (1, A), from what comes of actions within so many steps,
         at most `TRIED`."""
-        if self._axes:
-            places = world.telemetry[0, [axis.telemetry for axis in self._axes]]
+        if self.axes:
+            places = world.telemetry[0, [axis.telemetry for axis in self.axes]]
             answers = places.new_zeros(1, len(places), before.shape[1])
-            for i, axis in enumerate(self._axes):
+            for i, axis in enumerate(self.axes):
                 answers[0, i, axis.action] = axis.scale
             return Hand(places[None], answers)
         places = robot_points(self._model, world.telemetry[:, None])[0, 0]

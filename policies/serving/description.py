@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from gwm_sim.data.cameras import Camera
 from gwm_sim.envs.spaces import depth_key, image_key
-from gwm_sim.export.description import actions_of, unsure_from
+from gwm_sim.export.description import actions_of, calibration, unsure_from
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.serving.planning import can_plan
 from gwm_sim.policies.serving.worlds import Kind, Worlds
@@ -66,14 +65,7 @@ def _cameras(model: WorldModel) -> list[dict[str, Any]]:
             "height": config.tokenizer.height,
             "width": config.tokenizer.width,
             "depth": depth_key(name) if config.depth and name == config.camera else None,
-            "calibration": _calibration(model, config.schema.cameras.get(name)),
+            "calibration": calibration(model, name),
         }
         for name in config.cameras
     ]
-
-
-def _calibration(model: WorldModel, camera: Camera | None) -> dict[str, Any] | None:
-    """Where a camera stands and looks, if it stays there and that is known: by this a place in its picture is one on
-    the table."""
-    known = model.config.schema.settings.get("calibrated", True) and model.config.dynamics.object_frame == "metres"
-    return camera.to_json() if camera is not None and known and not camera.moving and camera.position.any() else None

@@ -85,7 +85,7 @@ def test_files_say_what_they_hold_and_nothing_of_this_machine(written: Path, tin
         (entry,) = (item for item in onnx.load(file).metadata_props if item.key == METADATA)
         about = json.loads(entry.value)
         assert [action["name"] for action in about["actions"]] == ["dx", "dy", "dz", "gripper"]
-        assert about["name"] == "tiny" and about["objects"] == ["red", "blue"] and about["rate"] == 10
+        assert about["model"] == "tiny" and about["objects"] == ["red", "blue"] and about["rate"] == 10
         assert str(Path.home()).encode() not in file.read_bytes() and b"gwm_sim/" not in file.read_bytes()
 
 

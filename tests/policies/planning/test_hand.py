@@ -39,7 +39,7 @@ def test_without_commands_the_learned_world_tells_nearly_the_same(
 ) -> None:
     world: WorldState = env.get_state()[0]
     hands = Hands(env.world_model, Moves(env.world_model))
-    monkeypatch.setattr(hands, "_axes", [])
+    monkeypatch.setattr(hands, "axes", [])
     hand = hands.find(world, BEFORE, 60)  # longer than anything is tried
     assert hand.places.tolist() == world.telemetry[:, 7:10].tolist()
     answers = hand.answers[0]

@@ -2,14 +2,11 @@
 
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browsing import WHY_NOT, chromium, hold, opened, pause, step_of
+from browsing import WHY_NOT, chromium, hold, hosted, opened, pause, step_of
 
 from gwm_sim.policies.serving.api.app import PAGE
 
@@ -55,12 +52,6 @@ export const open = async () => ({ about, begin: async ({ seed }) => new Run(mom
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """A static host of the page, whose world is the one above."""
@@ -70,14 +61,8 @@ def address(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "page/lamp.js").write_text(WORLD, encoding="utf-8")
     for name in ("served.js", "wire.js"):
         (tmp_path / "page" / name).unlink()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with hosted(tmp_path) as address:
+        yield address
 
 
 def test_a_world_that_runs_in_the_browser_is_played(address: str) -> None:
@@ -90,7 +75,7 @@ def test_a_world_that_runs_in_the_browser_is_played(address: str) -> None:
         pause(page)
         assert page.locator("#learned.invents").count() == 1  # step 10 and later
         page.locator("summary").click()
-        page.wait_for_function("document.querySelector('#telemetry td').textContent")  # which follows the click
+        page.locator("#telemetry td:not(:empty)").first.wait_for()
         light = float(page.locator("#telemetry td").first.inner_text())
         assert light > 110
         page.locator("#scrub").focus()
