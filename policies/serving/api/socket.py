@@ -80,12 +80,12 @@ class Conversation:
         except (WebSocketDisconnect, RuntimeError):
             return
         finally:
+            for task in self._tasks:
+                task.cancel()  # before anything is waited for, so that none begins another play
             for unwanted in self._plans.values():
                 unwanted.set()
             for play in self._plays.values():
                 await play.stop()
-            for task in self._tasks:
-                task.cancel()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

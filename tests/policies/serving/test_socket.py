@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 from gwm_sim.envs.remote.wire import array, pack, unpack
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.serving.api.guard import PROTOCOL, TOKEN_PROTOCOL
+from gwm_sim.policies.serving.api.socket import AT_A_TIME
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,21 @@ def test_play_ends_with_its_connection_and_the_session_stays(server: Served) -> 
     wait_until(lambda: not server.service.find(session).busy)
     time.sleep(0.1)
     assert ask(server, "GET", f"/v1/sessions/{session}").json["step"] <= step + 1
+
+
+def test_nothing_that_was_asked_for_last_goes_on_for_a_client_that_is_gone(server: Served) -> None:
+    with talk(server) as socket:
+        first, second, *others = (each["session"] for each in say(socket, "create", count=4, seed=0)["sessions"])
+        say(socket, "play", session=first, rate=100)
+        for _ in range(AT_A_TIME + 1):  # what comes after them is not begun before the connection is lost
+            socket.send(json.dumps({"op": "step", "session": second, "action": HOLD.tolist()}))
+        for other in others:
+            socket.send(json.dumps({"op": "play", "session": other, "rate": 100}))
+        socket.socket.close()
+    time.sleep(0.5)
+    ticks = server.service.engine.ticks
+    time.sleep(0.2)
+    assert server.service.engine.ticks == ticks
 
 
 @pytest.mark.parametrize(
