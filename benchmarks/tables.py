@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from models_table import models_table
 from peers.report import comparison_table
 from program import launch
 from scaling_table import paper_text, scaling_text
@@ -34,19 +35,16 @@ from sections import (
     unlabelled_text,
 )
 from serving_table import latency_text, serving_text, web_text
+from shipped_results import RESULTS, ROOT, check_model, read_result
 from streaming_table import streaming_text
 from worlds import by_eye
 from worlds.rows import WORLDS
 from worlds.table import own_worlds_text
 from worlds.tracking_table import tracking_text
 
-from gwm_sim.envs.blocks.spec import TASKS
-from gwm_sim.errors import GwmError
 from gwm_sim.model.checkpoint import find_checkpoint
 from gwm_sim.model.world_model import WorldModel
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks/results"
 README, NUMBERS, SCALE = ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/scale.md"
 MODEL_CARD, PREVIEW_CARD = (ROOT / f"gwm_sim/pretrained/{name}/README.md" for name in ("gwm-mini", "gwm-preview"))
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- /tables -->"
@@ -68,9 +66,6 @@ OF_NO_MODEL = ("own robot", "own worlds", "goals", "live", "rl", "tracking", "sc
 
 REPEAT = "run python benchmarks/{0}.py --json benchmarks/results/{0}.json"
 
-RANKED = ("grasp", "stack")
-"""Tasks of which there are policies of every quality."""
-
 
 class Section(NamedTuple):
     """A measured table under its heading."""
@@ -88,98 +83,6 @@ class TablesConfig:
 
     check: bool = False
     """Write nothing; exit 1 if a table is out of date."""
-
-
-def models_table() -> str:
-    """What the fine model has over the fast one, and what it costs.
-
-    Raises:
-        GwmError: A result is of other weights than the shipped ones.
-    """
-    columns = {name: model_column(name) for name in ("gwm-mini", "gwm-preview")}
-    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for label in next(iter(columns.values())):
-        lines.append(f"| {label} | " + " | ".join(column[label] for column in columns.values()) + " |")
-    hashes = " and ".join(f"`{WorldModel.load(name, 'cpu').digest()}`" for name in columns)
-    lines += [
-        "",
-        "The same held-out episodes, seen by each model at its own size: `gwm eval`. A case is covered if one of 16 "
-        "sampled futures has the cube within half a cube of where it truly is after 2 s (`benchmarks/futures.py`: "
-        "cubes set down on an edge, lifts with hardly enough friction, which the models are told). "
-        "Trained agents look through the eyes of the model that they learned in, so `gwm-preview` ranks only "
-        "experts made clumsy and a random policy. A step is one of a single environment with "
-        f"frames, in one run (`benchmarks/throughput.py --beside gwm-preview`). Hashes {hashes}.",
-    ]
-    return "\n".join(lines)
-
-
-def model_column(name: str) -> dict[str, str]:
-    """Numbers of a shipped model by label; empty where they were not measured."""
-    folder = find_checkpoint(name)
-    model = WorldModel.load(folder, "cpu")
-    shipped, config = model.digest(), model.config
-    report = read_result(folder / "evaluation.json", shipped, f"run gwm eval --model {name} on the test episodes")
-    horizons = dict(report["horizons"])
-    if (folder / "evaluation-long.json").exists():
-        minute = read_result(folder / "evaluation-long.json", shipped, f"run gwm eval --model {name} on the long ones")
-        horizons = minute["horizons"] | horizons
-    futures, speed = (RESULTS / f"{result}.json" for result in ("futures", "throughput"))
-    cases = json.loads(futures.read_text(encoding="utf-8")).get(name) if futures.exists() else None
-    if cases is not None:
-        check_model(cases, futures, shipped, f"run python benchmarks/futures.py --model {name}")
-    clock = json.loads(speed.read_text(encoding="utf-8")) if speed.exists() else {"beside": {}}
-    step = clock if clock.get("model") == name else clock.get("beside", {}).get(name)
-
-    def at(steps: int, key: str, form: str) -> str:
-        value = horizons.get(str(steps), {}).get(key)
-        return "" if value is None else form.format(value).rstrip("%")
-
-    views = report.get("views")
-    depth = report.get("depth_error_mm", {})
-    return {
-        "pictures": f"{config.tokenizer.width} px, {' and '.join(config.cameras)}"
-        + (", depth" if config.depth else ""),
-        **{f"object error at {t} steps, median [cm]": at(t, "object_error_cm", "{:.2f}") for t in (10, 40, 80)},
-        **{f"object permanence at {t} steps [%]": at(t, "object_permanence", "{:.1%}") for t in (10, 80, 600)},
-        **{f"PSNR at {t} steps [dB]": at(t, "psnr", "{:.1f}") for t in (10, 80)},
-        "outcome, balanced accuracy": f"{report['outcome']['balanced_accuracy']:.2f}",
-        "views agree on a held cube [%]": "" if views is None else f"{100 * views['model']['agree']:.1f}",
-        "both show it in the hand [%]": "" if views is None else f"{100 * views['model']['in_hand']:.1f}",
-        "depth error at 10 / 80 steps [mm]": " / ".join(f"{depth[t]:.1f}" for t in ("10", "80") if t in depth),
-        "open futures covered [%]": "" if cases is None else f"{100 * cases['all']['covered']:.0f}",
-        "by futures of another case [%]": ""
-        if cases is None
-        else f"{100 * cases['all']['covered_by_futures_of_others']:.0f}",
-        "of the sampled futures right [%]": "" if cases is None else f"{100 * cases['all']['samples_right']:.0f}",
-        **use_of(name, shipped),
-        "a step [ms]": "" if step is None else f"{step['single_step_ms_p50']:.1f}",
-    }
-
-
-def use_of(name: str, shipped: str) -> dict[str, str]:
-    """What a shipped model is worth to planners and to those who rank policies, by label."""
-    ending = "" if name == "gwm-mini" else f"-{name}"
-    rows = {}
-    reached, ranked = (RESULTS / f"{result}{ending}.json" for result in ("planning", "transfer"))
-    planned = {}
-    if reached.exists():
-        command = f"run python benchmarks/planning.py --model {name} --json {reached.relative_to(ROOT)}"
-        planned = read_result(reached, shipped, command)["results"]
-    for task in TASKS:
-        result = planned.get(f"{task}/icem")
-        rows[f"{task} pictures reached by iCEM [%]"] = (
-            "" if result is None else f"{100 * result['success_rate']:.1f} of {result['episodes']}"
-        )
-    compared = {}
-    if ranked.exists():
-        command = f"run python benchmarks/transfer.py --model {name} --json {ranked.relative_to(ROOT)}"
-        compared = read_result(ranked, shipped, command)["tasks"]
-    for task in RANKED:
-        result = compared.get(task)
-        rows[f"policies of {task} ranked, r / MMRV"] = (
-            "" if result is None else f"{result['pearson']:.2f} / {result['mmrv']:.3f} of {len(result['policies'])}"
-        )
-    return rows
 
 
 def sections() -> dict[str, Section]:
@@ -331,23 +234,6 @@ def ten_numbers(
         "intervals, `gwm-preview` and a robot that is not ours: [the page of numbers](benchmarks/README.md).",
     ]
     return "\n".join(lines)
-
-
-def read_result(path: Path, shipped: str, remedy: str) -> dict[str, Any]:
-    """Read a result of the shipped model.
-
-    Raises:
-        GwmError: It is of another model.
-    """
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    check_model(report, path, shipped, remedy)
-    return report
-
-
-def check_model(report: dict[str, Any], path: Path, shipped: str, remedy: str) -> None:
-    """Refuse a report of another model."""
-    if report["model_hash"] != shipped:
-        raise GwmError(f"{path.name} is of model {report['model_hash']}, but {shipped} is shipped: {remedy}")
 
 
 def with_tables(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
