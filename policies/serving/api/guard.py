@@ -9,11 +9,11 @@ import hmac
 import ipaddress
 import json
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -61,11 +61,11 @@ class Bucket:
 
     def __init__(self, rate: float) -> None:
         """Begin full."""
-        self.rate, self._left, self._at = rate, 2 * rate, time.monotonic()
+        self.rate, self._left, self._at = rate, 2 * rate, monotonic()
 
     def take(self) -> bool:
         """Take one, if there is one."""
-        now = time.monotonic()
+        now = monotonic()
         self._left = min(2 * self.rate, self._left + (now - self._at) * self.rate)
         self._at = now
         if self._left < 1:
