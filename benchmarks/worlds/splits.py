@@ -53,4 +53,5 @@ def cut(episode: Episode, rows: slice) -> Episode:
         labels={task: TaskLabels(told.reward[rows], told.success[rows]) for task, told in episode.labels.items()},
         objects=None if episode.objects is None else episode.objects[rows],
         objects_confidence=None if episode.objects_confidence is None else episode.objects_confidence[rows],
+        attributes=None if episode.attributes is None else episode.attributes[rows],
     )

@@ -113,6 +113,11 @@ def _show_summary(summary: Summary, console: Console) -> None:
     facts.add_row("frames", f"{summary.frames:,} per camera, {summary.bytes / 1e6:,.1f} MB")
     facts.add_row("cameras", cameras)
     facts.add_row("objects", "none" if summary.objects is None else str(summary.objects))
+    if summary.objects is not None and summary.objects.present is not None:
+        fewest, most = summary.objects.present
+        facts.add_row("objects there at once", f"{fewest} to {most}" if fewest < most else f"{most}")
+        for name, (low, high) in summary.objects.attributes.items():
+            facts.add_row(f"{name} of objects", f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
     facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
     if summary.masks:
         facts.add_row("masks", ", ".join(f"{name} {count}" for name, count in summary.masks.items()))

@@ -68,9 +68,10 @@ def write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) ->
         group.attrs["labelled"] = json.dumps(told)
     for key, array in arrays.items():
         check_dataset(array, *layout[key], where=f"{name}/{key}")
-        check_finite(array, first_row=0, where=f"{name}/{key}")
+    for key, array in arrays.items():
+        check_finite(array, 0, f"{name}/{key}", episode.attributes if key in _OF_PRESENT else None)
         check_shares(key, array, where=f"{name}/{key}")
-        storage = frame_storage(array.shape) if key.startswith(("frames/", "depth/")) else {}
+        storage = frame_storage(array.shape) if key.startswith(_COMPRESSED) else {}
         group.create_dataset(key, data=array, **storage)
     own = episode.labels_of(schema.task)
     group["rewards"] = np.zeros(length, np.float32) if own is None else own.reward[1:]
@@ -78,6 +79,10 @@ def write_demo(data: h5py.Group, name: str, episode: Episode, schema: Schema) ->
     group["dones"] = (np.arange(1, length + 1) == length).astype(np.int64)
     link_observations(group)
 
+
+_COMPRESSED = ("frames/", "depth/", "attributes")
+_OF_PRESENT = ("objects", "attributes")
+"""What is NaN of absent objects, where there are attributes."""
 
 _CHUNK_BYTES = 100_000
 """Target size of a chunk of frames: neighbours compress together, yet a short window reads little it does not need."""
@@ -214,9 +219,10 @@ def read_array(group: h5py.Group, name: str, rows: slice, path: Path) -> Array:
     where = f"{path}: {group.name}/{name}"
     try:
         array: Array = group[name][rows]
+        told = group["attributes"][rows] if name in _OF_PRESENT and "attributes" in group else None
     except OSError as error:
         raise DataError(f"{where} {reason(error) or f'is damaged: {error}'}") from error
-    check_finite(array, rows.start, where)
+    check_finite(array, rows.start, where, told)
     check_shares(name, array, where)
     return array
 
@@ -246,12 +252,18 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def check_finite(array: Array, first_row: int, where: str) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+def check_finite(array: Array, first_row: int, where: str, told: Array | None = None) -> None:
+    """Refuse numbers that are not finite. Where attributes (N+1, K, F) of objects are `told`, absent ones have NaN, and
+    nothing else."""
+    if array.dtype.kind != "f":
         return
-    row, *column = np.argwhere(~np.isfinite(array))[0]
+    absent = False if told is None else np.isnan(told[..., :1])
+    if (good := np.where(absent, np.isnan(array), np.isfinite(array))).all():
+        return
+    row, *column = np.argwhere(~good)[0]
     at = f" column {tuple(map(int, column)) if len(column) > 1 else int(column[0])}" if column else ""
-    raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}.")
+    of = f" of an object whose attributes are {told[(row, column[0])].tolist()}" if told is not None else ""
+    raise DataError(f"{where} holds {array[(row, *column)]} at row {first_row + row}{at}{of}.")
 
 
 def check_shares(key: str, array: Array, where: str) -> None:

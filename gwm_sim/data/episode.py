@@ -41,7 +41,8 @@ class Episode:
     """Labels per task: of all tasks of the file, or of those alone that somebody judged it for."""
     objects: Array | None
     """Object poses as xyz [m] and quaternion wxyz, (N+1, K, 7) float32; None when they are unknown. Of tracked objects
-    the turn is not known, and in the frame `image` there stand column, row and apparent size [px] for xyz."""
+    the turn is not known, and in the frame `image` there stand column, row and apparent size [px] for xyz. NaN of what
+    is absent, where there are attributes."""
     properties: dict[str, float]
     """Physics properties of this episode, such as friction and gravity."""
     seed: int | None
@@ -63,6 +64,9 @@ class Episode:
     objects_confidence: Array | None = None
     """How surely tracked objects are where `objects` says, (N+1, K) float32 in [0, 1]; 0 where that is a guess, the
     last or next known place. None where objects were measured or are unknown."""
+    attributes: Array | None = None
+    """What each object is like, (N+1, K, F) float32, columns as in `Schema.object_attributes`, NaN of what is absent;
+    None where the schema has none. They may change, as where somebody edits a scene while it runs."""
 
     def __len__(self) -> int:
         """Return the number of actions N."""
@@ -97,6 +101,8 @@ def arrays_of(episode: Episode) -> dict[str, Array]:
         arrays["objects"] = episode.objects
     if episode.objects_confidence is not None:
         arrays["objects_confidence"] = episode.objects_confidence
+    if episode.attributes is not None:
+        arrays["attributes"] = episode.attributes
     arrays |= {f"sightings/{name}": seen for name, seen in episode.sightings.items()}
     for task, labels in episode.labels.items():
         arrays |= {f"labels/{task}/reward": labels.reward, f"labels/{task}/success": labels.success}

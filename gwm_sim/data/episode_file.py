@@ -12,6 +12,7 @@ Object poses, labels for every task, physics properties and seeds lie beside; `g
         telemetry (N+1, P)      frames/<camera> (N+1, H, W, 3)      objects (N+1, K, 7)
         sightings/<camera> (N+1, K, 6)     of objects that were tracked in these pictures
         objects_confidence (N+1, K)        how surely these are where `objects` says
+        attributes (N+1, K, F)             what each object is like; it and `objects` are NaN of what is absent
         labels/<task>/reward (N+1,)      labels/<task>/success (N+1,)
         depth/<camera> (N+1, H, W, 1)   in units of 0.1 mm, where it was measured
         rewards (N,)  dones (N,)                for robomimic: the file's own task, else one that is labelled
@@ -301,6 +302,7 @@ class EpisodeFile:
             masks=self.masks[k],
             sightings={name: load(f"sightings/{name}") for name in self.schema.tracked},
             objects_confidence=load("objects_confidence") if self.schema.tracked else None,
+            attributes=load("attributes") if self.schema.object_attributes else None,
         )
 
     def rows(self, k: int, name: str, start: int, stop: int) -> Array:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,10 @@ class Objects:
     """By camera and object, where they were tracked."""
     placed: dict[str, Placed]
     """By object, where they were tracked."""
+    attributes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Lowest and highest value of what each of them is like."""
+    present: tuple[int, int] | None = None
+    """Fewest and most that are there at once, where some may be absent."""
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -230,7 +234,24 @@ def _objects(schema: Schema, episodes: Sequence[Episode]) -> Objects:
         shares = np.stack([surely.mean(axis=0), (surely == 0).mean(axis=0)], axis=1)
         placed = {name: Placed(*known) for name, known in zip(schema.object_names, shares.tolist(), strict=True)}
     tracker = schema.settings.get(TRACKER)
-    return Objects(schema.object_names, schema.provenance, schema.object_frame, tracker, sightings, placed)
+    known = schema.object_names, schema.provenance, schema.object_frame, tracker, sightings, placed
+    return Objects(*known, *_attributes(schema, episodes))
+
+
+def _attributes(
+    schema: Schema, episodes: Sequence[Episode]
+) -> tuple[dict[str, tuple[float, float]], tuple[int, int] | None]:
+    told = [episode.attributes for episode in episodes if episode.attributes is not None]
+    if not told:
+        return {}, None
+    values = np.concatenate(told)  # (F, K, columns)
+    there = ~np.isnan(values[..., 0])
+    counts = there.sum(axis=1)
+    if not counts.any():
+        return {}, (0, 0)
+    values = values[there]
+    ranges = zip(values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
+    return dict(zip(schema.object_attributes, ranges, strict=True)), (int(counts.min()), int(counts.max()))
 
 
 def _success(success: Sequence[Array]) -> TaskSuccess:

@@ -34,6 +34,9 @@ ObjectFrame = Literal["metres", "image"]
 AXES: dict[ObjectFrame, tuple[str, str, str]] = {"metres": ("x", "y", "z"), "image": ("column", "row", "size")}
 """What the three numbers of a position are."""
 
+Symmetry = Literal["cubic", "cylindrical", "spherical"]
+"""By which turns a thing looks the same: the 24 of a cube; any about its third axis, and upside down; or all."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -94,6 +97,13 @@ class Schema:
     """Edge length of the objects [m]; 0 where it is not known, as of those that were tracked."""
     object_frame: ObjectFrame = "metres"
     """In what their positions are; in `image` those of the first camera of `tracked`."""
+    object_attributes: tuple[str, ...] = ()
+    """Numbers that say what each object is like, such as its size and how it bounces; a kind is one column that is 1.
+    Of such files an object may be absent: its row and its pose are NaN."""
+    object_looks: tuple[str, ...] = ()
+    """Those of the attributes that are for the eye alone, such as colours: nothing moves otherwise because of them."""
+    object_symmetry: dict[str, Symmetry] = field(default_factory=dict)
+    """The symmetry of objects of which an attribute is 1; without, each of their orientations is different."""
     tracked: tuple[str, ...] = ()
     """Cameras in whose pictures the objects were tracked; empty where they were measured, or there are none."""
     tasks: tuple[str, ...] = ()
@@ -115,6 +125,22 @@ class Schema:
             raise ValueError(f"object_frame must be {frames}, got {self.object_frame!r}")
         if self.tracked and not self.object_names:
             raise ValueError(f"tracked names cameras {', '.join(self.tracked)}, but there are no objects")
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        attributes = self.object_attributes
+        if attributes and (not self.object_names or self.object_frame != "metres" or self.tracked):
+            raise ValueError("object_attributes are for measured objects in metres")
+        if len(set(attributes)) < len(attributes):
+            raise ValueError(f"object_attributes must differ, got {', '.join(attributes)}")
+        for what, names in (("object_looks", self.object_looks), ("object_symmetry", self.object_symmetry)):
+            if unknown := [name for name in names if name not in attributes]:
+                raise ValueError(
+                    f"{what} names {unknown[0]}, which is no attribute of {', '.join(attributes) or 'any'}"
+                )
+        if wrong := set(self.object_symmetry.values()) - set(get_args(Symmetry)):
+            known = " or ".join(get_args(Symmetry))
+            raise ValueError(f"object_symmetry must be {known}, got {min(wrong)!r}")
 
     @property
     def provenance(self) -> Literal["measured", "tracked", "imagined"]:
@@ -139,17 +165,18 @@ class Schema:
     def without_objects(self) -> Schema:
         """Return the schema of the same episodes where nobody says where objects are."""
         settings = {key: value for key, value in self.settings.items() if key != TRACKER}
-        return replace(self, object_names=(), object_size=0.0, object_frame="metres", tracked=(), settings=settings)
+        nothing: dict[str, Any] = {"object_names": (), "object_size": 0.0, "object_frame": "metres", "tracked": ()}
+        nothing |= {"object_attributes": (), "object_looks": (), "object_symmetry": {}}
+        return replace(self, **nothing, settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as a JSON object."""
         value = asdict(self) | {"cameras": {name: camera.to_json() for name, camera in self.cameras.items()}}
         value["commands"] = [command.to_json() for command in self.commands]
         # What older files do not know is left out where they would say nothing else: they keep their digest.
-        if not self.depth:
-            del value["depth"]
-        if not self.tracked:
-            del value["tracked"]
+        for name in ("depth", "tracked", "object_attributes", "object_looks", "object_symmetry"):
+            if not value[name]:
+                del value[name]
         if self.object_frame == "metres":
             del value["object_frame"]
         if self.gripper in ((), _named_gripper(self.telemetry_names)):
@@ -175,8 +202,15 @@ class Schema:
         def told(schema: Schema) -> dict[str, Any]:
             tracker = schema.settings.get(TRACKER)
             found = tracker is not None or bool(schema.tracked)
-            things = {"objects": schema.object_names, "frame": schema.object_frame, "size": schema.object_size}
-            return things | {"provenance": "tracked" if found else "measured", "tracker": tracker}
+            return {
+                "objects": schema.object_names,
+                "frame": schema.object_frame,
+                "size": schema.object_size,
+                "attributes": schema.object_attributes,
+                "symmetry": schema.object_symmetry,
+                "provenance": "tracked" if found else "measured",
+                "tracker": tracker,
+            }
 
         ours, theirs = told(self), told(other)
         return [f"{key} {ours[key]}, there {theirs[key]}" for key in ours if ours[key] != theirs[key]]
@@ -210,6 +244,8 @@ class Schema:
             layout[f"depth/{name}"] = ((rows, *layout[f"frames/{name}"][0][1:3], 1), np.dtype(np.uint16))
         if self.object_names:
             layout["objects"] = ((rows, len(self.object_names), 7), float32)
+        if self.object_attributes:
+            layout["attributes"] = ((rows, len(self.object_names), len(self.object_attributes)), float32)
         if self.tracked:
             layout["objects_confidence"] = ((rows, len(self.object_names)), float32)
         for name in self.tracked:

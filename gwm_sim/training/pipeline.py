@@ -320,7 +320,7 @@ def write_initial_states(
         with file:
             read = file.read(k, 0, CONTEXT, cameras=cameras)
         begins = replace(read, depth={}, sightings={}, objects_confidence=None)
-        writer.write(index, begins if measured else replace(begins, objects=None))
+        writer.write(index, begins if measured else replace(begins, objects=None, attributes=None))
     writer.merge()
 
 

@@ -100,6 +100,8 @@ def _columns(episode: Episode, recordings: Recordings) -> dict[str, Array]:
         columns["objects"] = episode.objects.reshape(rows, -1)
     if episode.objects_confidence is not None:
         columns["objects_confidence"] = episode.objects_confidence
+    if episode.attributes is not None:
+        columns["objects_attributes"] = episode.attributes.reshape(rows, -1)
     columns |= {f"sightings.{camera}": seen.reshape(rows, -1) for camera, seen in episode.sightings.items()}
     if labels is not None:
         columns["next.reward"] = np.append(labels.reward[1:], labels.reward[-1])
@@ -185,6 +187,8 @@ def _features(recordings: Recordings, codec: Codec) -> dict[str, dict[str, Any]]
         features["objects"] = _of_objects(schema, (*AXES[schema.object_frame], "qw", "qx", "qy", "qz"))
     if schema.tracked:
         features["objects_confidence"] = _of_objects(schema, ("confidence",))
+    if schema.object_attributes:
+        features["objects_attributes"] = _of_objects(schema, schema.object_attributes)
     features |= {f"sightings.{camera}": _of_objects(schema, COLUMNS) for camera in schema.tracked}
     if recordings.task:
         features |= {"next.reward": _feature("float32"), "next.success": _feature("bool")}

@@ -5,7 +5,7 @@
     data/main_data.hdf5     /episode_3       attrs: id, total_steps, policy, [seed], [options/properties/<name>]
         observations/{pixels, pixels_<camera>, agent_pos} (N+1, ...)     actions (N, A)     rewards (N,)
         terminations, truncations (N,)     infos/{success, objects, objects_confidence,
-                                                sightings/<camera>, labels/<task>/...} (N+1, ...)
+                                                attributes, sightings/<camera>, labels/<task>/...} (N+1, ...)
 
 A picture is a file in a row of bytes, as Minari has it, but PNG instead of JPEG: Minari reads both, and PNG is exact.
 """
@@ -72,7 +72,7 @@ def _write_episode(group: h5py.Group, k: int, episode: Episode, recordings: Reco
     if labels is not None:
         group["infos/success"] = labels.success
     for key, array in arrays_of(episode).items():
-        if key.startswith(("objects", "sightings/", "labels/")):
+        if key.startswith(("objects", "attributes", "sightings/", "labels/")):
             group[f"infos/{key}"] = array
 
 

@@ -7,7 +7,7 @@ every observation is stored twice, in `obs` and in `next_obs`, as robomimic does
     /data/demo_3           attrs: num_samples = N, policy, properties (JSON), [seed], [task, which rewards speak of]
         actions (N, A)     rewards, dones (N,)     obs/<key>, next_obs/<key> (N, ...)
         [objects (N+1, K, 7)]     [objects_confidence (N+1, K), sightings/<camera> (N+1, K, 6)]
-        [labels/<task>/reward, labels/<task>/success (N+1,)]
+        [attributes (N+1, K, F)]  [labels/<task>/reward, labels/<task>/success (N+1,)]
     /mask/<key>            names of the demos that belong to a filter key; train and valid when asked for
 """
 
@@ -75,7 +75,7 @@ def _write_demo(group: h5py.Group, episode: Episode, recordings: Recordings) -> 
         for camera, frames in episode.frames.items():
             _store_pictures(group, f"{view}/{camera}_image", frames[rows])
     for key, array in arrays_of(episode).items():
-        if key.startswith(("actions", "objects", "sightings/", "labels/")):
+        if key.startswith(("actions", "objects", "attributes", "sightings/", "labels/")):
             group[key] = array
 
 

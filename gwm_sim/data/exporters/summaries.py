@@ -45,10 +45,12 @@ class Summaries:
 
 
 def of_numbers(values: Array) -> Statistics:
-    """Return the statistics of rows of numbers, (R,) or (R, C); of truth values too."""
+    """Return the statistics of rows of numbers, (R,) or (R, C); of truth values too. NaN, where an object is absent,
+    does not count, and a column of nothing else is one of zeros."""
     rows = values.reshape(len(values), -1).astype(np.float64)
-    found = {"min": rows.min(axis=0), "max": rows.max(axis=0), "mean": rows.mean(axis=0), "std": rows.std(axis=0)}
-    found |= {name: np.quantile(rows, share, axis=0) for name, share in _QUANTILES.items()}
+    rows[:, np.isnan(rows).all(axis=0)] = 0.0
+    found = {name: getattr(np, f"nan{name}")(rows, axis=0) for name in ("min", "max", "mean", "std")}
+    found |= {name: np.nanquantile(rows, share, axis=0) for name, share in _QUANTILES.items()}
     return {name: column.tolist() for name, column in found.items()} | {"count": [len(rows)]}
 
 
