@@ -17,7 +17,7 @@ import torch
 from program import launch
 
 from gwm_sim.envs.blocks.spec import env_id
-from gwm_sim.policies.blocks.collection import CollectConfig, collect
+from gwm_sim.policies.collection import CollectConfig, collect
 from gwm_sim.policies.commands.rl import main_train
 from gwm_sim.policies.rl.training import RlTrainConfig
 

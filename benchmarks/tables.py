@@ -37,6 +37,7 @@ from sections import (
 from serving_table import latency_text, serving_text, web_text
 from shipped_results import RESULTS, ROOT, check_model, read_result
 from streaming_table import streaming_text
+from table_twin_table import table_twin_text
 from worlds import by_eye
 from worlds.rows import WORLDS
 from worlds.table import own_worlds_text
@@ -53,6 +54,7 @@ OF_THE_MODEL = ("uncertainty", "properties", "planning", "transfer", "throughput
 """Results of programs here that are of the shipped gwm-mini."""
 
 OF_ONE_PAGE = {
+    "table_twin": ("table.md", table_twin_text),
     "streaming": ("scale.md", streaming_text),
     "serving": ("serve.md", serving_text),
     "page_latency": ("page.md", latency_text),

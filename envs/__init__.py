@@ -6,6 +6,7 @@ Entry points are strings, so that neither torch nor mujoco is imported before an
 from gymnasium.envs.registration import register, registry
 
 from gwm_sim.envs.blocks.spec import TASKS, TIME_LIMIT, env_id
+from gwm_sim.envs.table.spec import TWIN_ID
 
 _ENTRY_POINTS = {
     "learned": ("gwm_sim.envs.learned.vector:LearnedEnv", "gwm_sim.envs.learned.vector:LearnedVectorEnv"),
@@ -36,6 +37,12 @@ def register_envs() -> None:
                 max_episode_steps=TIME_LIMIT[task],
                 kwargs={"task": task},
             )
+    register(
+        TWIN_ID,
+        entry_point="gwm_sim.envs.table.mujoco.twin:TableEnv",
+        vector_entry_point="gwm_sim.envs.table.mujoco.twin:TableVectorEnv",
+        kwargs={"time_limit": "task"},
+    )
     single, vector = _ENTRY_POINTS["learned"]
     register(
         WORLD_ID,

@@ -89,6 +89,10 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         """Rewards (n,), and the info of all rows as arrays (n,)."""
 
+    def _told(self) -> dict[str, NDArray[Any]]:
+        """What the info of a reset says beside that of every step, of all rows as arrays (n,)."""
+        return {}
+
     @abstractmethod
     def _elapsed(self) -> NDArray[np.int_]:
         """Steps of each row since its reset, (n,)."""
@@ -127,7 +131,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
         self._reset_rows(rows, options)
         self._finished[rows] = False
         self._begun = True
-        return self._observe(self._everyone), self._infos(self._judge()[1], rows)
+        return self._observe(self._everyone), self._infos(self._judge()[1] | self._told(), rows)
 
     def step(self, actions: NDArray[np.float32]) -> VectorStep:
         """Advance every row by one control step, except rows that NEXT_STEP resets in this step."""
@@ -141,13 +145,14 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             )
         resetting = self._finished & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
         self._advance(checked, np.flatnonzero(~resetting))
+        infos: dict[str, Any] = {}
         if resetting.any():
             self._reset_rows(np.flatnonzero(resetting), {})
+            infos |= self._infos(self._told(), np.flatnonzero(resetting))
         rewards, info = self._judge()
         rewards = np.where(resetting, 0.0, rewards)
         truncated = self._out_of_time() & ~resetting
         observation = self._observe(self._everyone)
-        infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and truncated.any():
             finished = np.flatnonzero(truncated)
             self._keep_final(infos, finished, observation, info)
@@ -155,6 +160,7 @@ class VectorWorld(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             for key, value in self._observe(finished).items():
                 observation[key][finished] = value
             info = self._judge()[1]
+            infos |= self._infos(self._told(), finished)
         self._finished = truncated & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
         return observation, rewards, np.zeros(self.num_envs, bool), truncated, infos | self._infos(info, self._everyone)
 

@@ -17,7 +17,7 @@ import tyro
 import gwm_sim
 from gwm_sim.commands.eval import EvalConfig, evaluate
 from gwm_sim.commands.train import main as train
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.training.config import TrainConfig
 

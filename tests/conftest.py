@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from gwm_sim.commands.train import main as train
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.training.config import TrainConfig
 

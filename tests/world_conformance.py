@@ -38,23 +38,32 @@ class WorldConformance(ABC):
     @abstractmethod
     def options(self) -> dict[str, Any]: ...
 
+    def make(self, task: str, rows: int = 0, **options: Any) -> Any:
+        """The environment of a task, in vector form where there are `rows`."""
+        name = spec.env_id(self.world, task)
+        return gym.make_vec(name, num_envs=rows, **options) if rows else gym.make(name, **options)
+
+    def limit(self, task: str) -> int:
+        """Steps after which an episode of a task is truncated."""
+        return spec.TIME_LIMIT[task]
+
     @pytest.mark.parametrize("task", spec.TASKS)
     def test_checkers_accept_the_environment(self, task: str, options: dict[str, Any]) -> None:
-        env = gym.make(spec.env_id(self.world, task), **options)
+        env = self.make(task, **options)
         check_env(env.unwrapped)
         sb3_checker.check_env(env)
         env.close()
 
     @pytest.mark.parametrize("task", spec.TASKS)
     def test_the_time_limit_truncates_and_nothing_terminates(self, task: str, options: dict[str, Any]) -> None:
-        env = gym.make(spec.env_id(self.world, task), **options)
+        env = self.make(task, **options)
         env.reset(seed=0)
-        ends = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(spec.TIME_LIMIT[task])]
+        ends = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(self.limit(task))]
         assert ends == [(False, False)] * (len(ends) - 1) + [(False, True)]
         env.close()
 
     def test_bad_actions_are_refused_and_large_ones_clipped(self, options: dict[str, Any]) -> None:
-        env: Any = gym.make(spec.env_id(self.world, "stack"), **options).unwrapped
+        env = self.make("stack", **options).unwrapped
         env.reset(seed=0)
         with pytest.raises(ValueError, match="shape"):
             env.step(np.zeros(3, np.float32))
@@ -69,7 +78,7 @@ class WorldConformance(ABC):
         env.close()
 
     def test_sparse_reward_is_the_success(self, options: dict[str, Any]) -> None:
-        env = gym.make(spec.env_id(self.world, "reach"), reward="sparse", **options)
+        env = self.make("reach", reward="sparse", **options)
         env.reset(seed=0)
         for action in np.random.default_rng(0).uniform(-1, 1, (10, 4)).astype(np.float32):
             _, reward, _, _, info = env.step(action)
@@ -77,7 +86,7 @@ class WorldConformance(ABC):
         env.close()
 
     def test_rendering_without_a_mode_is_refused(self, options: dict[str, Any]) -> None:
-        env = gym.make(spec.env_id(self.world, "reach"), **options).unwrapped
+        env = self.make("reach", **options).unwrapped
         env.reset(seed=0)
         with pytest.raises(ValueError, match="render_mode"):
             env.render()
@@ -89,8 +98,7 @@ class WorldConformance(ABC):
         self, rows: int, duplicate: Callable[[Any], Any], options: dict[str, Any]
     ) -> None:
         """Also after its next reset, and whatever the original does meanwhile; `rows` of 0 is a single environment."""
-        name = spec.env_id(self.world, "grasp")
-        env: Any = gym.make_vec(name, num_envs=rows, **options) if rows else gym.make(name, **options)
+        env = self.make("grasp", rows, **options)
         shape = (rows, 4) if rows else (4,)
         actions = np.random.default_rng(0).uniform(-1, 1, (6, *shape)).astype(np.float32)
 
@@ -112,7 +120,7 @@ class WorldConformance(ABC):
     def test_a_world_without_a_present_can_be_copied(
         self, duplicate: Callable[[Any], Any], options: dict[str, Any]
     ) -> None:
-        env = gym.make(spec.env_id(self.world, "reach"), **options)
+        env = self.make("reach", **options)
         twin = duplicate(env)
         assert equal(twin.reset(seed=5), env.reset(seed=5))
         env.close()
@@ -120,8 +128,7 @@ class WorldConformance(ABC):
 
     @pytest.mark.parametrize("rows", [0, 2])
     def test_nothing_happens_before_a_reset(self, rows: int, options: dict[str, Any]) -> None:
-        name, options = spec.env_id(self.world, "reach"), options | {"render_mode": "rgb_array"}
-        env: Any = gym.make_vec(name, num_envs=rows, **options) if rows else gym.make(name, **options).unwrapped
+        env = self.make("reach", rows, **options, render_mode="rgb_array").unwrapped
         with pytest.raises(ResetNeeded, match="reset"):
             env.render()
         with pytest.raises(ResetNeeded, match="reset"):

@@ -1,42 +1,32 @@
-"""Motions that scripts are made of. A script is a generator: it looks at a live `Bench` and yields one action per step.
+"""Motions with cubes that scripts are made of, see `gwm_sim.policies.tabletop.motions`."""
 
-Whatever advances the script refreshes the bench first, so after every `yield` the script sees the new state. Motions
-end by returning, and scripts chain them with `yield from`. They act on the *commanded* position, which follows
-actions exactly, and wait on the *measured* state.
-"""
-
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from itertools import repeat
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKSPACE_HIGH, WORKSPACE_LOW
 from gwm_sim.envs.blocks.tasks import RED, TaskState, is_on_blue
-
-Array = NDArray[np.float64]
-Script = Iterator[Array]
-Motion = Generator[Array, None, bool]
-
-OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
+from gwm_sim.policies.tabletop import motions
+from gwm_sim.policies.tabletop.motions import (
+    ALIGNED,
+    CLOSE,
+    KEEP,
+    OPEN,
+    Array,
+    Motion,
+    Script,
+    hold,
+    lift,
+    move,
+    toward,
+)
 
 CLEARANCE = 0.085  # height of the fingers above a cube's centre at which they pass over it [m]
 PASSAGE = 0.03  # height above its place at which a carried cube comes in [m]
-ALIGNED = 0.006  # horizontal error at which the fingers go down around a cube [m]
 
 
-@dataclass
-class Bench:
-    """The present of one environment: privileged state and the commanded end-effector (3,) [m]."""
-
-    state: TaskState
-    command: Array
-
-    @property
-    def end_effector(self) -> Array:
-        """Measured position (3,) [m]."""
-        return self.state.end_effector
+class Bench(motions.Bench[TaskState]):
+    """The present of one environment, with its cubes."""
 
     def cube(self, index: int) -> Array:
         """Centre (3,) of a cube [m]."""
@@ -49,33 +39,6 @@ class Bench:
     def is_stacked(self) -> bool:
         """Whether red lies on blue and nobody holds it."""
         return bool(is_on_blue(self.state)) and not self.grasped(RED)
-
-
-def toward(bench: Bench, target: Array, gripper: float = KEEP, speed: float = 1.0) -> Array:
-    """Action (4,) that takes the command straight to `target` [m], at most `speed` of the fastest along any axis."""
-    delta = (np.clip(target, WORKSPACE_LOW, WORKSPACE_HIGH) - bench.command) / ACTION_SCALE
-    return np.append(delta * min(1.0, speed / max(np.abs(delta).max(), 1e-9)), gripper)
-
-
-def move(
-    bench: Bench,
-    target: Callable[[], Array],
-    gripper: float = KEEP,
-    tolerance: float = ALIGNED,
-    speed: float = 1.0,
-    limit: int = 40,
-) -> Motion:
-    """Move until the measured end-effector is at `target()`; False when `limit` steps did not get it there."""
-    for _ in range(limit):
-        if np.linalg.norm(bench.end_effector - np.clip(target(), WORKSPACE_LOW, WORKSPACE_HIGH)) <= tolerance:
-            return True
-        yield toward(bench, target(), gripper, speed)
-    return False
-
-
-def hold(steps: int, gripper: float = KEEP) -> Script:
-    """Stay for a number of steps."""
-    return repeat(np.array([0.0, 0.0, 0.0, gripper]), steps)
 
 
 def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | float = 0.0, speed: float = 1.0) -> Motion:
@@ -107,12 +70,6 @@ def pick(bench: Bench, index: int, offset: Array | float = 0.0, speed: float = 1
         if pressed:  # once more: the command runs into the cube until the gripper's full force is on it
             break
     return bench.grasped(index)
-
-
-def lift(bench: Bench, height: float, speed: float = 1.0) -> Motion:
-    """Go straight up to a height of the end-effector [m]."""
-    place = np.append(bench.command[:2], height)
-    return (yield from move(bench, lambda: place, tolerance=0.01, speed=speed, limit=20))
 
 
 def carry(
@@ -160,3 +117,26 @@ def release(bench: Bench, retreat: float = 0.10) -> Motion:
             break
         yield from hold(1, OPEN)
     return (yield from lift(bench, bench.command[2] + retreat, speed=0.6))
+
+
+__all__ = [
+    "ALIGNED",
+    "Array",
+    "Bench",
+    "CLEARANCE",
+    "CLOSE",
+    "KEEP",
+    "Motion",
+    "OPEN",
+    "PASSAGE",
+    "Script",
+    "carry",
+    "hold",
+    "hover",
+    "lift",
+    "move",
+    "pick",
+    "place",
+    "release",
+    "toward",
+]

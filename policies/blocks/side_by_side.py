@@ -21,9 +21,10 @@ from gwm_sim.envs.spaces import picture
 from gwm_sim.envs.tabletop.paired import start_pair, twin_options
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
-from gwm_sim.policies.blocks.collection import CollectConfig, Recorder
 from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy
 from gwm_sim.policies.blocks.motions import hold
+from gwm_sim.policies.blocks.recording import BlockRecorder
+from gwm_sim.policies.tabletop.recording import CollectConfig
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 
 Frames = NDArray[np.uint8]
@@ -72,7 +73,7 @@ def record(config: DemoConfig, world: WorldModelConfig) -> Path:
     settings = CollectConfig(
         episodes=count, out=path, seed=config.seed, policy="scripted", steps=config.steps, **twin_options(world)
     )
-    recorder = Recorder(settings, behaviour)
+    recorder = BlockRecorder(settings, behaviour)
     writer = EpisodeWriter(path, recorder.schema())
     for index in range(count):
         writer.write(index, recorder.record(index))

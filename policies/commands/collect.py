@@ -6,7 +6,7 @@ from rich.console import Console
 
 from gwm_sim.commands.inspect import success_table
 from gwm_sim.files import write_json
-from gwm_sim.policies.blocks.collection import CollectConfig, collect
+from gwm_sim.policies.collection import CollectConfig, collect
 
 
 def main(config: CollectConfig) -> int:

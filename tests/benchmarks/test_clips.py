@@ -10,7 +10,7 @@ import pytest
 
 from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.policies.worker_pool import WorkerPool
 

@@ -26,7 +26,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest, Window
 from gwm_sim.model.tokenizer import median_background
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.training.build import build
 from gwm_sim.training.config import PRESETS, TrainConfig

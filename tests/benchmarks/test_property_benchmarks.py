@@ -20,7 +20,7 @@ from gwm_sim.envs.blocks.tasks import RED
 from gwm_sim.envs.tabletop.paired import hold_still, start_pair
 from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.open_loop import OpenLoopTest
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.protocol import CONTEXT
 

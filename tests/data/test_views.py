@@ -27,8 +27,8 @@ from gwm_sim.model.imagination import imagine_episode
 from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import PhysicalState
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.collection import CollectConfig
 from gwm_sim.policies.blocks.experts import expert
+from gwm_sim.policies.collection import CollectConfig
 from gwm_sim.policies.commands.collect import main as collect
 from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.planning.objectives import latent_distance

@@ -21,7 +21,7 @@ from gwm_sim.files import exclusive
 from gwm_sim.model.checkpoint import BANK_FILE
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.training import trainer
 from gwm_sim.training.build import build, usual_length

@@ -1,14 +1,16 @@
-"""n copies of the scene, stepped together: on `mujoco.batch.Batch`, or one by one where MuJoCo has no batch.
+"""n copies of a scene, stepped together: on `mujoco.batch.Batch`, or one by one where MuJoCo has no batch.
 
-Both forms have the same interface and give bit-identical results, so the rest of the twin is written once. A row's
-`state` is MuJoCo's whole integration state, warm start included: copying it back continues exactly. So do copies of
-either form, and a forked process, which begins threads of its own for a batch.
+Both forms have the same interface and give bit-identical results, so the rest of a twin is written once. The rows are
+of one model and differ in properties, or each has a model of its own, with the same bodies and joints. A row's `state`
+is MuJoCo's whole integration state, warm start included: copying it back continues exactly. So do copies of either
+form, and a forked process, which begins threads of its own for a batch.
 """
 
 import copy
 import os
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
 from weakref import WeakSet
 
 import mujoco
@@ -21,12 +23,30 @@ except ImportError:  # before MuJoCo 3.17
     Batch = None
 
 HAS_BATCH: Final = Batch is not None
+HAS_BATCH_OF_MODELS: Final = hasattr(Batch, "set_models")
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 _STATE: Final = mujoco.mjtState.mjSTATE_INTEGRATION
 _TORSION_PER_FRICTION: Final = 0.005  # torsional friction [m] per unit of sliding friction
+
+
+@dataclass(frozen=True)
+class StateOffsets:
+    """Where the parts of an integration state lie."""
+
+    time: int
+    qpos: slice
+    qvel: slice
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel) -> Self:
+        """Those of the states of a model."""
+        # The parts are stored in the order of their bits, time first.
+        positions = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
+        velocities = positions + model.nq
+        return cls(time=0, qpos=slice(positions, velocities), qvel=slice(velocities, velocities + model.nv))
 
 
 class Physics(Protocol):
@@ -37,9 +57,6 @@ class Physics(Protocol):
 
     def set_state(self, rows: Rows, state: Array) -> None:
         """Write integration states (len(rows), S)."""
-
-    def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
-        """Write sliding friction (len(rows),) of the objects and gravity (len(rows),) [m/s^2]."""
 
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
         """Advance `rows` by `substeps` with actuator targets `control` (len(rows), U)."""
@@ -57,10 +74,24 @@ class Physics(Protocol):
         """Sensors of all rows (n, sensors) at the last substep; read only."""
 
 
+class PropertyPhysics(Physics, Protocol):
+    """Rows of one model that differ in physics properties."""
+
+    def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
+        """Write sliding friction (len(rows),) of the objects and gravity (len(rows),) [m/s^2]."""
+
+
+class ModelPhysics(Physics, Protocol):
+    """Rows with models of their own, which have the same bodies and joints."""
+
+    def set_models(self, rows: Rows, models: Sequence[mujoco.MjModel]) -> None:
+        """Simulate `rows` on `models` (len(rows),) from now on, and never change those."""
+
+
 class LoopPhysics:
     """One MjModel and one MjData per row: right for a single environment, and the fallback for many."""
 
-    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
+    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str] = ()) -> None:
         self._models = [copy.copy(model) for _ in range(num_rows)]
         self._datas = [mujoco.MjData(m) for m in self._models]
         self._objects = _geoms(model, objects)
@@ -90,6 +121,10 @@ class LoopPhysics:
             self._models[i].geom_friction[self._objects, 1] = _TORSION_PER_FRICTION * mu
             self._models[i].opt.gravity[2] = -g
 
+    def set_models(self, rows: Rows, models: Sequence[mujoco.MjModel]) -> None:
+        for i, model in zip(rows, models, strict=True):
+            self._models[i] = model
+
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
         for targets, i in zip(control, rows, strict=True):
             self._datas[i].ctrl[:] = targets
@@ -108,18 +143,15 @@ class LoopPhysics:
         return np.stack([data.sensordata for data in self._datas])
 
 
-class BatchPhysics:
+class BatchRows:
     """All rows in one `mujoco.batch.Batch`, stepped on all cores."""
 
-    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
-        self._objects = _geoms(model, objects)
+    def __init__(self, model: mujoco.MjModel, num_rows: int) -> None:
         self._open(model, num_rows)
 
     def _open(self, model: mujoco.MjModel, num_rows: int) -> None:
         self._model = model
         self._batch = Batch(model, num_rows)
-        self._friction = self._batch.expand("geom_friction")
-        self._gravity = self._batch.expand("opt.gravity")
         self._control = self._batch.bind("ctrl")
         self.qpos: Array = self._batch.bind("qpos")
         self.qvel: Array = self._batch.bind("qvel")
@@ -128,15 +160,12 @@ class BatchPhysics:
         _batches.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        values = {name: np.array(getattr(self, name)) for name in _OF_ROWS}
-        return values | {"_objects": self._objects, "_model": self._model, "_state": np.array(self._batch.state)}
+        return {"model": self._model, "state": np.array(self._batch.state), "control": np.array(self._control)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._objects = state["_objects"]
-        self._open(state["_model"], len(state["_state"]))
-        self._batch.state[:] = state["_state"]
-        for name in _OF_ROWS:
-            getattr(self, name)[:] = state[name]
+        self._open(state["model"], len(state["state"]))
+        self._batch.state[:] = state["state"]
+        self._control[:] = state["control"]
 
     def abandon(self) -> None:
         """Stop using the threads of a parent process: the next step begins new ones."""
@@ -149,11 +178,6 @@ class BatchPhysics:
     def set_state(self, rows: Rows, state: Array) -> None:
         self._batch.state[rows] = state
 
-    def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
-        self._friction[rows[:, None], self._objects, 0] = friction[:, None]
-        self._friction[rows[:, None], self._objects, 1] = _TORSION_PER_FRICTION * friction[:, None]
-        self._gravity[rows, 2] = -gravity
-
     def step(self, rows: Rows, control: Array, substeps: int) -> None:
         if self._inherited:
             self.__setstate__(self.__getstate__())
@@ -161,10 +185,54 @@ class BatchPhysics:
         self._batch.step(rows, nstep=substeps)
 
 
-_OF_ROWS: Final = ("_friction", "_gravity", "_control")
-"""What a batch holds of its rows beside their states."""
+class BatchPhysics(BatchRows):
+    """Rows of one model that differ in properties."""
 
-_batches: WeakSet[BatchPhysics] = WeakSet()
+    def __init__(self, model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> None:
+        self._objects = _geoms(model, objects)
+        super().__init__(model, num_rows)
+
+    def _open(self, model: mujoco.MjModel, num_rows: int) -> None:
+        super()._open(model, num_rows)
+        self._friction = self._batch.expand("geom_friction")
+        self._gravity = self._batch.expand("opt.gravity")
+
+    def __getstate__(self) -> dict[str, Any]:
+        properties = {"friction": np.array(self._friction), "gravity": np.array(self._gravity)}
+        return super().__getstate__() | properties | {"objects": self._objects}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._objects = state["objects"]
+        super().__setstate__(state)
+        self._friction[:], self._gravity[:] = state["friction"], state["gravity"]
+
+    def set_properties(self, rows: Rows, friction: Array, gravity: Array) -> None:
+        self._friction[rows[:, None], self._objects, 0] = friction[:, None]
+        self._friction[rows[:, None], self._objects, 1] = _TORSION_PER_FRICTION * friction[:, None]
+        self._gravity[rows, 2] = -gravity
+
+
+class BatchModels(BatchRows):
+    """Rows with models of their own."""
+
+    def _open(self, model: mujoco.MjModel, num_rows: int) -> None:
+        super()._open(model, num_rows)
+        self._models = [model] * num_rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"models": self._models}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.set_models(np.arange(len(self._models)), state["models"])
+
+    def set_models(self, rows: Rows, models: Sequence[mujoco.MjModel]) -> None:
+        for i, model in zip(rows, models, strict=True):
+            self._models[i] = model
+        self._batch.set_models(self._models)
+
+
+_batches: WeakSet[BatchRows] = WeakSet()
 _abandoned: list[Any] = []
 """Batches that this process inherited by a fork: to free them is to wait for threads that it does not have."""
 
@@ -178,8 +246,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def make_physics(model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> Physics:
-    """The faster form for this number of rows that the installed MuJoCo offers.
+def make_physics(model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -> PropertyPhysics:
+    """The faster form of rows of one model, for this number of them, that the installed MuJoCo offers.
 
     Args:
         model: The scene.
@@ -188,6 +256,12 @@ def make_physics(model: mujoco.MjModel, num_rows: int, objects: Sequence[str]) -
     """
     form = LoopPhysics if num_rows == 1 or not HAS_BATCH else BatchPhysics
     return form(model, num_rows, objects)
+
+
+def make_physics_of_models(model: mujoco.MjModel, num_rows: int) -> ModelPhysics:
+    """The faster form of rows with models of their own, all of which begin with `model`."""
+    form = LoopPhysics if num_rows == 1 or not HAS_BATCH_OF_MODELS else BatchModels
+    return form(model, num_rows)
 
 
 def _geoms(model: mujoco.MjModel, names: Sequence[str]) -> list[int]:

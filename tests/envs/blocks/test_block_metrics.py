@@ -19,7 +19,7 @@ from gwm_sim.evaluation.metrics import Metric
 from gwm_sim.evaluation.open_loop import OpenLoopTest
 from gwm_sim.evaluation.registry import find_metrics
 from gwm_sim.evaluation.scene import Scene as KnownScene
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.testing.metric import MetricConformance
 

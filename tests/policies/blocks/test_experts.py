@@ -14,10 +14,11 @@ from gwm_sim.envs.blocks import spec  # noqa: E402
 from gwm_sim.envs.blocks.mujoco.twin import MuJoCoEnv  # noqa: E402
 from gwm_sim.errors import ConfigError  # noqa: E402
 from gwm_sim.policies.blocks.behaviours import WEIGHTS, behave, mixed  # noqa: E402
-from gwm_sim.policies.blocks.collection import find_behaviour  # noqa: E402
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, expert  # noqa: E402
 from gwm_sim.policies.blocks.motions import Bench, Script, hold  # noqa: E402
+from gwm_sim.policies.blocks.recording import BEHAVIOURS  # noqa: E402
 from gwm_sim.policies.evaluation import Evaluation, evaluate  # noqa: E402
+from gwm_sim.policies.tabletop.recording import find_behaviour  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
 from gwm_sim.protocol import FIRST_EVALUATION_SEED  # noqa: E402
 
@@ -124,7 +125,7 @@ def test_hands_press_on_and_close_by_half() -> None:
     env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=8, max_episode_steps=-1)
     for seed in range(6):
         observation, _ = env.reset(seed=seed)
-        policy, memory = find_behaviour("handling")(env, seed), None
+        policy, memory = find_behaviour("handling", BEHAVIOURS)(env, seed), None
         for _ in range(80):
             action, memory = policy.predict(observation, memory)
             state = env.unwrapped.task_state()
@@ -140,7 +141,7 @@ def test_towers_of_unsteady_hands_stand_or_fall() -> None:
     env: Any = gym.make("MuJoCo-BlockStack-v0", rendering="fast", size=TINY, max_episode_steps=-1)
     for seed in range(8):
         observation, _ = env.reset(seed=seed)
-        policy, memory = find_behaviour("towers")(env, seed), None
+        policy, memory = find_behaviour("towers", BEHAVIOURS)(env, seed), None
         stacked = []
         for _ in range(80):
             action, memory = policy.predict(observation, memory)
@@ -155,7 +156,7 @@ def test_towers_of_unsteady_hands_stand_or_fall() -> None:
 def test_cubes_that_are_let_loose_move() -> None:
     moved = []
     for seed in range(6):
-        _, objects = run(lambda env, seed=seed: find_behaviour("loose")(env, seed), seed=seed, steps=60)
+        _, objects = run(lambda env, seed=seed: find_behaviour("loose", BEHAVIOURS)(env, seed), seed=seed, steps=60)
         moved.append(np.linalg.norm(objects[..., :3] - objects[0, :, :3], axis=-1).max())
     assert np.median(moved) > 0.03
 
@@ -182,7 +183,7 @@ def test_scripts_need_a_world_that_tells_where_cubes_are() -> None:
 
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ConfigError, match="one of mixed, handling, towers"):
-        find_behaviour("clever")
+        find_behaviour("clever", BEHAVIOURS)
 
 
 def test_behaviour_does_not_follow_from_the_start() -> None:

@@ -21,7 +21,8 @@ from gwm_sim.data.episode_file import EpisodeFile, EpisodeWriter, parts_folder
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
 from gwm_sim.files import exclusive
-from gwm_sim.policies.blocks.collection import CollectConfig, Recorder, collect
+from gwm_sim.policies.blocks.recording import BlockRecorder as Recorder
+from gwm_sim.policies.collection import CollectConfig, collect
 from gwm_sim.policies.commands.collect import main
 from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.policies.worker_pool import WorkerPool

@@ -14,7 +14,7 @@ from gwm_sim.data.episode_file import EpisodeFile
 from gwm_sim.errors import ConfigError
 from gwm_sim.media.video import write_png
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.collection import collect
+from gwm_sim.policies.collection import collect
 from gwm_sim.policies.commands.collect import CollectConfig
 from gwm_sim.policies.planning import Goal, default_objective
 from gwm_sim.policies.planning.problems import Recordings, episode_problems, make_env

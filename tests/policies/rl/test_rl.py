@@ -21,7 +21,7 @@ from gwm_sim.envs.tabletop.paired import twin_options
 from gwm_sim.envs.wrappers import TernaryAction, VectorTernaryAction
 from gwm_sim.errors import CheckpointError, ConfigError
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.collection import CollectConfig, collect
+from gwm_sim.policies.collection import CollectConfig, collect
 from gwm_sim.policies.commands.rl import main
 from gwm_sim.policies.registry import make_policy, needs_pixels
 from gwm_sim.policies.rl.agents import ALGORITHMS, AgentConfig, AgentPolicy, load_config, restore, save_agent

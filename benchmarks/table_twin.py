@@ -1,0 +1,178 @@
+"""The physics twin of the table world: experts and floors, bounces and slides against mechanics, steps per second.
+
+python benchmarks/table_twin.py --json benchmarks/results/table_twin.json
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from program import circumstances, launch
+
+from gwm_sim.envs.table.mujoco.scene import TIMESTEP, make_model, object_name
+from gwm_sim.envs.table.mujoco.simulation import filled
+from gwm_sim.envs.table.scene import KINDS, PROPERTY_DEFAULTS, TASKS, SceneObject
+from gwm_sim.envs.table.spec import TWIN_ID
+from gwm_sim.envs.tabletop.mujoco.kinematics import HOME
+from gwm_sim.files import write_json
+from gwm_sim.policies.evaluation import evaluate
+from gwm_sim.policies.table.behaviours import mixed
+from gwm_sim.policies.table.experts import expert
+from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+
+FREE: Final = (0.45, 0.3)  # where the arm is not [m]
+BOUNCINESS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
+FRICTION: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+GRAVITY: Final = (1.6, 3.5, 5.5, 7.5, 9.81, 11.5, 13.5, 15.0)
+SPEED: Final = 0.5  # at which something slides [m/s]
+
+
+@dataclass(frozen=True)
+class TableTwinConfig:
+    """Measure the twin of the table world."""
+
+    episodes: int = 200
+    """Episodes of each policy and task."""
+    seed: int = 200_000
+    """Seed of the first episode."""
+    rows: int = 50
+    """Episodes that run at a time."""
+    steps: int = 60
+    """Steps of each measurement of speed."""
+    json: Path | None = None
+    """Write the numbers here."""
+
+
+def success(config: TableTwinConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sustained success of experts and floors, of each task but the drop."""
+    for task in TASKS:
+        if task == "drop":
+            continue
+        env: Any = gym.make_vec(TWIN_ID, num_envs=config.rows, task=task, cameras=(), rendering="fast")
+        space = env.single_action_space
+        floors = ("uniform", UniformPolicy(space, config.seed)), ("hold", HoldPolicy(space))
+        for name, policy in (("scripted", expert(env)), *floors):
+            found = evaluate(policy, env, config.episodes, config.seed, until_sustained=True)
+            yield (
+                f"{task}/{name}",
+                {
+                    "success_rate": found.success_rate,
+                    "wilson": list(found.interval),
+                    "episodes": config.episodes,
+                    "median_steps": found.median_steps,
+                },
+            )
+        env.close()
+
+
+def alone(thing: SceneObject, speed: float, seconds: float, **properties: float) -> NDArray[np.float64]:
+    """Positions (T, 3) of an object beside the resting arm, which begins with a speed along x [m], [m/s]."""
+    model = make_model(filled([thing]), {**PROPERTY_DEFAULTS, **properties}, "fast")
+    data = mujoco.MjData(model)
+    data.qpos[:7] = data.ctrl[:7] = HOME
+    joint = data.joint(object_name(0))
+    assert thing.position is not None
+    joint.qpos[:3], joint.qvel[0] = thing.position, speed
+    path = np.empty((round(seconds / TIMESTEP), 3))
+    for position in path:
+        mujoco.mj_step(model, data)
+        position[:] = joint.qpos[:3]
+    return path
+
+
+def things(kinds: Sequence[str], height: float) -> Iterator[SceneObject]:
+    """Small heavy and large light ones, at a height above the table [m]."""
+    for kind in kinds:
+        for size, mass in ((0.03, 0.5), (0.045, 0.1), (0.06, 0.02)):
+            yield SceneObject(kind, "red", size, (*FREE, size / 2 + height), mass=mass)
+
+
+def kept(thing: SceneObject, height: float, bounciness: float) -> float:
+    """Share of its speed that a dropped object keeps, by the highest point after its first bounce."""
+    assert thing.size is not None
+    fall = float(np.sqrt(2 * height / PROPERTY_DEFAULTS["gravity"]))
+    heights = alone(thing, 0.0, 3.5 * fall, bounciness=bounciness)[:, 2] - thing.size / 2
+    heights = heights[np.argmax(heights <= 0) :]
+    left = np.flatnonzero(heights > 0)
+    if not len(left):
+        return 0.0
+    flight = heights[left[0] :]
+    ended = np.flatnonzero(flight < 0)
+    return float(np.sqrt(flight[: ended[0] if len(ended) else None].max() / height))
+
+
+def mechanics() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Bounces, slides and falls at eight levels each, as measured and as mechanics says."""
+    for level in BOUNCINESS:
+        found = [kept(thing, height, level) for height in (0.3, 0.45, 0.6) for thing in things(KINDS, height)]
+        yield f"bounciness {level}", _spread(found, level)
+    for level in FRICTION:
+        slides = [alone(thing, SPEED, 1.0, friction=level)[-1, 0] for thing in things(("cube", "cylinder"), 0.0)]
+        way = SPEED**2 / (2 * level * PROPERTY_DEFAULTS["gravity"])
+        yield f"friction {level}, slide [m]", _spread([x - FREE[0] for x in slides], way)
+    for level in GRAVITY:
+        falls = [alone(thing, 0.0, 1.2, gravity=level)[:, 2] - (thing.size or 0) / 2 for thing in things(KINDS, 0.5)]
+        times = [TIMESTEP * (int(np.argmax(heights <= 0)) + 1) for heights in falls]
+        yield f"gravity {level}, fall [s]", _spread(times, float(np.sqrt(2 * 0.5 / level)))
+
+
+def _spread(found: Sequence[float], expected: float) -> dict[str, Any]:
+    return {
+        "expected": expected,
+        "mean": float(np.mean(found)),
+        "lowest": float(min(found)),
+        "highest": float(max(found)),
+        "n": len(found),
+    }
+
+
+def speed(config: TableTwinConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Steps per second of one environment along mixed behaviours, with and without pictures."""
+    scenes: dict[int, list[dict[str, Any]]] = {count: [{}] * count for count in (1, 3, 6)}
+    looks: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("no pictures", {"cameras": (), "rendering": "fast"}),
+        ("front, fast", {"rendering": "fast"}),
+        ("front, rich", {}),
+        ("front and film, rich", {"cameras": ("front", "film")}),
+    )
+    for count, scene in scenes.items():
+        for name, keywords in looks:
+            env: Any = gym.make(TWIN_ID, task="grasp", time_limit=None, max_episode_steps=-1, **keywords)
+            observation, _ = env.reset(seed=config.seed, options={"scene": scene})
+            policy, memory = mixed(env, config.seed), None
+            spent = 0.0
+            for _ in range(config.steps):
+                action, memory = policy.predict(observation, memory)
+                begin = time.perf_counter()
+                observation, *_ = env.step(action)
+                spent += time.perf_counter() - begin
+            yield f"{count} objects, {name}", {"steps_per_second": config.steps / spent}
+            env.close()
+
+
+def main(config: TableTwinConfig) -> None:
+    """Measure, print and write."""
+    report: dict[str, Any] = {"seed": config.seed, **circumstances()}
+    for title, rows in (("speed", speed(config)), ("mechanics", mechanics()), ("success", success(config))):
+        report[title] = {}
+        for name, numbers in rows:
+            report[title][name] = numbers
+            print(f"{name:28}", "  ".join(f"{key} {_shown(value)}" for key, value in numbers.items()), flush=True)
+    if config.json is not None:
+        write_json(config.json, report)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    launch(main, TableTwinConfig)

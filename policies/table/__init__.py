@@ -1,0 +1,1 @@
+"""Policies of the table world: experts, motions, and behaviours of mixed quality."""

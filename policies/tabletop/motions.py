@@ -1,0 +1,85 @@
+"""Motions of the hand that scripts are made of.
+
+A script is a generator: it looks at a live `Bench` and yields one action per step. Whatever advances the script
+refreshes the bench first, so after every `yield` the script sees the new state. Motions end by returning, and scripts
+chain them with `yield from`. They act on the *commanded* position, which follows actions exactly, and wait on the
+*measured* state.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwm_sim.envs.tabletop.robot import ACTION_SCALE, WORKSPACE_HIGH, WORKSPACE_LOW
+
+Array = NDArray[np.float64]
+Script = Iterator[Array]
+Motion = Generator[Array, None, bool]
+
+OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
+
+ALIGNED = 0.006  # horizontal error at which the fingers go down around an object [m]
+
+
+class HasHand(Protocol):
+    """State of a world of which scripts know at least where the hand is."""
+
+    @property
+    def end_effector(self) -> Array:
+        """Measured position (..., 3) [m]."""
+
+
+State = TypeVar("State", bound=HasHand)
+
+
+@dataclass
+class Bench(Generic[State]):
+    """The present of one environment: privileged state and the commanded end-effector (3,) [m]."""
+
+    state: State
+    command: Array
+
+    @property
+    def end_effector(self) -> Array:
+        """Measured position (3,) [m]."""
+        return self.state.end_effector
+
+
+AnyBench = Bench[Any]
+
+
+def toward(bench: AnyBench, target: Array, gripper: float = KEEP, speed: float = 1.0) -> Array:
+    """Action (4,) that takes the command straight to `target` [m], at most `speed` of the fastest along any axis."""
+    delta = (np.clip(target, WORKSPACE_LOW, WORKSPACE_HIGH) - bench.command) / ACTION_SCALE
+    return np.append(delta * min(1.0, speed / max(np.abs(delta).max(), 1e-9)), gripper)
+
+
+def move(
+    bench: AnyBench,
+    target: Callable[[], Array],
+    gripper: float = KEEP,
+    tolerance: float = ALIGNED,
+    speed: float = 1.0,
+    limit: int = 40,
+) -> Motion:
+    """Move until the measured end-effector is at `target()`; False when `limit` steps did not get it there."""
+    for _ in range(limit):
+        if np.linalg.norm(bench.end_effector - np.clip(target(), WORKSPACE_LOW, WORKSPACE_HIGH)) <= tolerance:
+            return True
+        yield toward(bench, target(), gripper, speed)
+    return False
+
+
+def hold(steps: int, gripper: float = KEEP) -> Script:
+    """Stay for a number of steps."""
+    return repeat(np.array([0.0, 0.0, 0.0, gripper]), steps)
+
+
+def lift(bench: AnyBench, height: float, speed: float = 1.0) -> Motion:
+    """Go straight up to a height of the end-effector [m]."""
+    place = np.append(bench.command[:2], height)
+    return (yield from move(bench, lambda: place, tolerance=0.01, speed=speed, limit=20))
