@@ -29,9 +29,9 @@ from gwm_sim.errors import ConfigError
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.files import write_json
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.blocks.behaviours import aside
 from gwm_sim.policies.blocks.experts import ScriptedPolicy
 from gwm_sim.policies.blocks.motions import Bench, Script, hold, lift, pick, place, release
+from gwm_sim.policies.tabletop.motions import aside
 from gwm_sim.progress import progress
 from gwm_sim.protocol import CONTEXT, FIRST_EVALUATION_SEED
 

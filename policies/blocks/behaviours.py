@@ -33,6 +33,7 @@ from gwm_sim.policies.blocks.motions import (
     release,
     toward,
 )
+from gwm_sim.policies.tabletop.motions import aside, wander
 
 Rng = np.random.Generator
 
@@ -76,12 +77,6 @@ def choose_cube(bench: Bench, rng: Rng) -> int:
 def somewhere(rng: Rng, low: float = 0.03, high: float = 0.25) -> Array:
     """A point (3,) over the table [m]."""
     return np.append(rng.uniform(TABLE_LOW, TABLE_HIGH), rng.uniform(low, high))
-
-
-def aside(rng: Rng, low: float, high: float) -> Array:
-    """A horizontal offset (3,) in any direction, `low` to `high` long [m]."""
-    angle, length = rng.uniform(0.0, 2 * np.pi), rng.uniform(low, high)
-    return length * np.array([np.cos(angle), np.sin(angle), 0.0])
 
 
 def inward(position: Array, rng: Rng) -> Array:
@@ -249,14 +244,6 @@ def around(bench: Bench, rng: Rng) -> Script:
             yield toward(bench, bench.cube(index) + offset, gripper, _speed(rng))
 
 
-def wander(bench: Bench, rng: Rng) -> Script:
-    """Smooth random actions that know nothing of the cubes."""
-    action = np.zeros(4)
-    for _ in range(int(rng.integers(20, 60))):
-        action = 0.8 * action + 0.6 * rng.uniform(-1.0, 1.0, 4)
-        yield action
-
-
 def wait(bench: Bench, rng: Rng) -> Script:
     """The null action, for a while."""
     yield from hold(int(rng.integers(15, 40)))
@@ -327,12 +314,6 @@ def mixed(env: Any, seed: int) -> ScriptedPolicy:
     rng = np.random.default_rng([seed, len(_NAMES)])
     name = _NAMES[rng.choice(len(_NAMES), p=_SHARES)]
     return ScriptedPolicy(env, behave(name), name, seed)
-
-
-def wander_on(bench: Bench, rng: Rng) -> Script:
-    """Smooth random actions for ever."""
-    while True:
-        yield from wander(bench, rng)
 
 
 def let_loose(bench: Bench, rng: Rng) -> Script:

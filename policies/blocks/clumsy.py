@@ -21,6 +21,7 @@ from gwm_sim.policies.blocks.experts import EXPERTS, ScriptedPolicy, ScriptFacto
 from gwm_sim.policies.blocks.motions import Bench, Script, hold, hover, lift, move
 from gwm_sim.policies.policy import Actions, Observation, Policy, Starts, State
 from gwm_sim.policies.tabletop.hands import clumsy, habitual
+from gwm_sim.policies.tabletop.motions import aside
 
 
 def handle(bench: Bench, rng: Rng) -> Script:
@@ -47,7 +48,7 @@ def build(bench: Bench, rng: Rng) -> Script:
 def half_grip(bench: Bench, rng: Rng) -> Script:
     """Close around a cube to some opening, wider than the cube or hardly narrower, and go up."""
     index = behaviours.choose_cube(bench, rng)
-    offset = behaviours.aside(rng, 0.0, 0.012)
+    offset = aside(rng, 0.0, 0.012)
     if not (yield from hover(bench, index, offset=offset, speed=rng.uniform(0.5, 1.0))):
         return
     yield from move(bench, lambda: bench.cube(index) + offset, tolerance=0.008, limit=8)
@@ -55,8 +56,8 @@ def half_grip(bench: Bench, rng: Rng) -> Script:
     rate = (GRIPPER_MAX - wanted) / GRIPPER_SCALE / steps
     yield from hold(steps, min(rate, 1.0))
     yield from lift(bench, bench.command[2] + rng.uniform(0.03, 0.15), rng.uniform(0.3, 1.0))
-    aside = bench.command + behaviours.aside(rng, 0.0, 0.08)
-    yield from move(bench, lambda: aside, tolerance=0.02, limit=6)
+    beside = bench.command + aside(rng, 0.0, 0.08)
+    yield from move(bench, lambda: beside, tolerance=0.02, limit=6)
     yield from hold(int(rng.integers(1, 6)))
 
 

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from gwm_sim.envs.blocks import spec
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.blocks.behaviours import let_loose, mixed, wander_on
+from gwm_sim.policies.blocks.behaviours import let_loose, mixed
 from gwm_sim.policies.blocks.clumsy import build, handle
 from gwm_sim.policies.blocks.experts import ScriptedPolicy, ScriptFactory, expert
+from gwm_sim.policies.tabletop.motions import wander_on
 from gwm_sim.policies.tabletop.recording import Behaviour, Recorder
 from gwm_sim.policies.uniform import HoldPolicy
 

@@ -15,7 +15,19 @@ from gwm_sim.envs.tabletop.robot import ACTION_SCALE, GRIPPER_MAX, GRIPPER_SCALE
 from gwm_sim.policies.table.experts import ScriptedPolicy, ScriptFactory, push_to, put_at, put_on
 from gwm_sim.policies.table.motions import Bench, hover, on_top, pick, place, raise_over, release
 from gwm_sim.policies.tabletop.hands import habitual
-from gwm_sim.policies.tabletop.motions import CLOSE, KEEP, OPEN, Array, Script, hold, lift, move, toward
+from gwm_sim.policies.tabletop.motions import (
+    CLOSE,
+    KEEP,
+    OPEN,
+    Array,
+    Script,
+    aside,
+    hold,
+    lift,
+    move,
+    toward,
+    wander,
+)
 
 Rng = np.random.Generator
 
@@ -51,12 +63,6 @@ def carrier(bench: Bench, rng: Rng, carried: int) -> int | None:
     """Another object in reach on which one may be put; None where there is none."""
     other = [i for i in {choose(bench, rng) for _ in range(4)} if i is not None and i != carried]
     return int(rng.choice(sorted(other))) if other else None
-
-
-def aside(rng: Rng, low: float, high: float) -> Array:
-    """A horizontal offset (3,) in any direction, `low` to `high` long [m]."""
-    angle, length = rng.uniform(0.0, 2 * np.pi), rng.uniform(low, high)
-    return length * np.array([np.cos(angle), np.sin(angle), 0.0])
 
 
 def inward(position: Array, rng: Rng) -> Array:
@@ -259,14 +265,6 @@ def around(bench: Bench, rng: Rng) -> Script:
             yield toward(bench, bench.centre(index) + offset, gripper, _speed(rng))
 
 
-def wander(bench: Bench, rng: Rng) -> Script:
-    """Smooth random actions that know nothing of the objects."""
-    action = np.zeros(4)
-    for _ in range(int(rng.integers(20, 60))):
-        action = 0.8 * action + 0.6 * rng.uniform(-1.0, 1.0, 4)
-        yield action
-
-
 def wait(bench: Bench, rng: Rng) -> Script:
     """The null action, for a while."""
     yield from hold(int(rng.integers(10, 30)))
@@ -327,9 +325,3 @@ def mixed(env: Any, seed: int) -> ScriptedPolicy:
     rng = np.random.default_rng([seed, len(_NAMES)])
     name = _NAMES[rng.choice(len(_NAMES), p=_SHARES)]
     return ScriptedPolicy(env, behave(name), name, seed)
-
-
-def wander_on(bench: Bench, rng: Rng) -> Script:
-    """Smooth random actions for ever."""
-    while True:
-        yield from wander(bench, rng)

@@ -7,8 +7,9 @@ from gwm_sim.envs.table import spec
 from gwm_sim.envs.table.options import instruction
 from gwm_sim.envs.table.scene import ATTRIBUTES, COLOURS, MAX_OBJECTS, TASKS
 from gwm_sim.errors import ConfigError
-from gwm_sim.policies.table.behaviours import mixed, wander_on
+from gwm_sim.policies.table.behaviours import mixed
 from gwm_sim.policies.table.experts import ScriptedPolicy, expert
+from gwm_sim.policies.tabletop.motions import wander_on
 from gwm_sim.policies.tabletop.recording import Behaviour, Recorder
 from gwm_sim.policies.uniform import HoldPolicy
 

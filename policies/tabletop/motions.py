@@ -19,6 +19,7 @@ from gwm_sim.envs.tabletop.robot import ACTION_SCALE, WORKSPACE_HIGH, WORKSPACE_
 Array = NDArray[np.float64]
 Script = Iterator[Array]
 Motion = Generator[Array, None, bool]
+Rng = np.random.Generator
 
 OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
 
@@ -83,3 +84,23 @@ def lift(bench: AnyBench, height: float, speed: float = 1.0) -> Motion:
     """Go straight up to a height of the end-effector [m]."""
     place = np.append(bench.command[:2], height)
     return (yield from move(bench, lambda: place, tolerance=0.01, speed=speed, limit=20))
+
+
+def aside(rng: Rng, low: float, high: float) -> Array:
+    """A horizontal offset (3,) in any direction, `low` to `high` long [m]."""
+    angle, length = rng.uniform(0.0, 2 * np.pi), rng.uniform(low, high)
+    return length * np.array([np.cos(angle), np.sin(angle), 0.0])
+
+
+def wander(bench: AnyBench, rng: Rng) -> Script:
+    """Smooth random actions that know nothing of the objects, for a while."""
+    action = np.zeros(4)
+    for _ in range(int(rng.integers(20, 60))):
+        action = 0.8 * action + 0.6 * rng.uniform(-1.0, 1.0, 4)
+        yield action
+
+
+def wander_on(bench: AnyBench, rng: Rng) -> Script:
+    """Smooth random actions for ever."""
+    while True:
+        yield from wander(bench, rng)
