@@ -5,8 +5,10 @@ Slots keep their numbers: an object that is removed leaves an empty one. Knows n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Final
 
+from gwm_sim.envs.table.initial_state import check_position
 from gwm_sim.envs.table.scene import COLOURS, KINDS, PROPERTY_RANGES, SceneObject, one_of, within
 
 Slots = tuple[SceneObject | None, ...]
@@ -26,7 +28,7 @@ def find_object(slots: Sequence[SceneObject | None], which: int | str) -> int:
     """
     there = ", ".join(f"{i}: {thing.name}" for i, thing in enumerate(slots) if thing is not None) or "none"
     if not isinstance(which, str):
-        if not 0 <= which < len(slots) or slots[which] is None:
+        if not isinstance(which, Integral) or not 0 <= which < len(slots) or slots[which] is None:
             raise ValueError(f"there is no object {which}; there are {there}")
         return int(which)
     words = which.lower().split()
@@ -54,6 +56,7 @@ def edit_object(slots: Slots, which: int | str, change: Mapping[str, Any]) -> tu
         ValueError: No such object or attribute, or a value that is out of range.
     """
     number = find_object(slots, which)
+    change = {name: value for name, value in change.items() if value is not None}
     if unknown := set(change) - set(OF_AN_OBJECT):
         raise ValueError(
             f"an object has no {', '.join(sorted(unknown))} that could be changed; it has {', '.join(OF_AN_OBJECT)}"
@@ -68,7 +71,9 @@ def edit_object(slots: Slots, which: int | str, change: Mapping[str, Any]) -> tu
         after = None
     else:
         values = {name: value for name, value in change.items() if name != "remove"}
-        after = replace(thing, **SceneObject.of({"kind": thing.kind, **values}).to_json() | {"kind": thing.kind})
+        after = replace(thing, **SceneObject.of({"kind": thing.kind, **values}).to_json())
+        if "position" in values:
+            check_position(after)
     return (*slots[:number], after, *slots[number + 1 :]), number
 
 
@@ -78,6 +83,7 @@ def edit_properties(properties: Mapping[str, float], change: Mapping[str, Any]) 
     Raises:
         ValueError: No such property, or a value that is out of range.
     """
+    change = {name: value for name, value in change.items() if value is not None}
     if not change:
         raise ValueError(f"nothing to change: give object=..., or any of {', '.join(PROPERTY_RANGES)}")
     for name, value in change.items():

@@ -8,7 +8,7 @@ import numpy as np
 
 from gwm_sim.envs.table.edits import find_object
 from gwm_sim.envs.table.initial_state import Start, draw_start
-from gwm_sim.envs.table.scene import TASKS, Assignment, Scene, SceneObject, one_of
+from gwm_sim.envs.table.scene import TASKS, Assignment, Scene, SceneObject, is_point, one_of
 
 OPTIONS: Final = ("scene", "assignment", "properties")
 
@@ -71,10 +71,9 @@ def _objects(scene: Any) -> tuple[SceneObject, ...]:
 def _point(place: Any) -> tuple[float, float] | None:
     if place is None:
         return None
-    point = np.asarray(place, float)
-    if point.shape != (2,) or not np.isfinite(point).all():
+    if not is_point(place, 2):
         raise ValueError(f"place must be (x, y) in metres, got {place!r}")
-    return float(point[0]), float(point[1])
+    return float(place[0]), float(place[1])
 
 
 def told(
@@ -97,10 +96,10 @@ def instruction(slots: Sequence[SceneObject | None], assignment: Assignment) -> 
     if assignment.task == "push":
         assert assignment.place is not None
         return f"push {names[0]} to ({assignment.place[0]:.3f}, {assignment.place[1]:.3f})"
-    told = {
+    words = {
         "grasp": "pick up {}",
         "stack": "stack {} on {}",
         "tower": "build a tower with {} below, {} on it and {} on top",
         "drop": "let everything drop",
     }
-    return told[assignment.task].format(*names)
+    return words[assignment.task].format(*names)

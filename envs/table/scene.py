@@ -6,6 +6,7 @@ physics twin, the learned world and prompts share this page. It needs numpy only
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, Final, Self
 
 import numpy as np
@@ -67,8 +68,10 @@ class SceneObject:
         within("mass", self.mass, MASS_RANGE, " kg")
         for name in OF_OBJECTS:
             within(name, getattr(self, name), PROPERTY_RANGES[name])
-        if self.position is not None and (len(self.position) not in (2, 3) or not np.isfinite(self.position).all()):
-            raise ValueError(f"position must be (x, y) or (x, y, z) in metres, got {self.position}")
+        if self.yaw is not None and not is_number(self.yaw):
+            raise ValueError(f"yaw must be a number of radians, got {self.yaw!r}")
+        if self.position is not None and not is_point(self.position, 2, 3):
+            raise ValueError(f"position must be (x, y) or (x, y, z) in metres, got {self.position!r}")
 
     @property
     def name(self) -> str:
@@ -82,11 +85,15 @@ class SceneObject:
         Raises:
             ValueError: An entry that does not exist, or a value out of range.
         """
+        if not isinstance(value, Mapping):
+            raise ValueError(f'an object is a mapping such as {{"kind": "ball", "colour": "green"}}, got {value!r}')
         names = [item.name for item in fields(cls)]
         if unknown := set(value) - set(names):
             raise ValueError(f"an object has no {', '.join(sorted(unknown))}; it has {', '.join(names)}")
-        position = value.get("position")
-        return cls(**{**value, "position": None if position is None else tuple(float(x) for x in position)})
+        known: dict[str, Any] = {name: float(given) if is_number(given) else given for name, given in value.items()}
+        if (position := known.get("position")) is not None and is_point(position, 2, 3):
+            known["position"] = tuple(map(float, position))
+        return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """What is said of it, as a JSON object."""
@@ -137,6 +144,8 @@ class Assignment:
         expected = ASSIGNED[self.task]
         if len(self.objects) != expected or len(set(self.objects)) != expected:
             raise ValueError(f"{self.task} is about {expected} different objects, got {self.objects}")
+        if self.place is not None and self.task != "push":
+            raise ValueError(f"a place is where something is pushed to: {self.task} has none, got {self.place}")
 
 
 def overlap(one: SceneObject, other: SceneObject) -> bool:
@@ -172,7 +181,18 @@ def one_of(what: str, value: str, known: Sequence[str]) -> None:
 
 
 def within(what: str, value: float | None, limits: tuple[float, float], unit: str = "") -> None:
-    """Raise ValueError for a number that is given and out of its limits."""
+    """Raise ValueError for what is given and is no number, or out of its limits."""
     low, high = limits
-    if value is not None and not low <= value <= high:
-        raise ValueError(f"{what} must be between {low:g} and {high:g}{unit}, got {value:g}")
+    if value is not None and not (is_number(value) and low <= value <= high):
+        raise ValueError(f"{what} must be between {low:g} and {high:g}{unit}, got {value!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is a finite number."""
+    return isinstance(value, Real) and bool(np.isfinite(float(value)))
+
+
+def is_point(value: Any, *lengths: int) -> bool:
+    """Whether something is a row of finite numbers of one of these lengths."""
+    row = isinstance(value, Sequence | np.ndarray) and len(value) in lengths
+    return row and all(is_number(number) for number in value)

@@ -13,7 +13,6 @@ from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words
 from gwm_sim.envs.table import spec
 from gwm_sim.envs.table.edits import Slots, edit_object, edit_properties
-from gwm_sim.envs.table.initial_state import check_position
 from gwm_sim.envs.table.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.table.options import StartOptions, told
 from gwm_sim.envs.table.scene import TASKS, Assignment
@@ -60,10 +59,10 @@ class TableVectorEnv(VectorWorld):
             task: "grasp", "stack", "push", "tower" or "drop", where a reset does not say.
             size: Height of the frames [px]; those of `film` are 16:9, the others square. None for 64 x 64, and for 144
                 x 256 of `film`.
-            cameras: Any of "front", "film" and "wrist"; none where nobody looks, which is a hundred times faster.
+            cameras: Any of "front", "film" and "wrist"; none where nobody looks, which is ten times as fast.
             depth: Whether each camera also gives depth.
-            rendering: "rich" has shadows and multisampling; "fast" has neither and, where no GPU draws, takes a tenth
-                of the time.
+            rendering: "rich" has shadows and multisampling; "fast" has neither and, where no GPU draws, takes a
+                quarter of the time.
             reward: "dense" or "sparse".
             render_mode: None or "rgb_array".
             device: None or "cpu", because the learned environment has a choice; MuJoCo runs on the CPU.
@@ -154,13 +153,16 @@ class TableVectorEnv(VectorWorld):
         """
         if not self._begun:
             raise ResetNeeded("Cannot edit rows that were never reset: call reset() first")
-        chosen = self._everyone if rows is None else np.atleast_1d(rows)
-        before = self.get_state()
+        chosen = range(self.num_envs) if rows is None else [int(row) for row in np.atleast_1d(rows)]
+        if beyond := [row for row in chosen if not 0 <= row < self.num_envs]:
+            raise ValueError(f"there is no row {beyond[0]}: rows are 0 to {self.num_envs - 1}")
+        before = {row: self._simulation.snapshot(row) for row in chosen}
         try:
             for row in chosen:
-                self._edit_row(int(row), object, change)
+                self._edit_row(row, object, change)
         except ValueError:
-            self.set_state(before)
+            for row, state in before.items():
+                self._simulation.restore(row, state)
             raise
 
     def _edit_row(self, row: int, which: int | str | None, change: Mapping[str, Any]) -> None:
@@ -171,8 +173,6 @@ class TableVectorEnv(VectorWorld):
         slots, number = edit_object(scene.slots, which, change)
         if change.get("remove") and number in scene.assignment.objects:
             raise ValueError(f"the task {scene.assignment.task} is about object {number}: remove another one")
-        if (thing := slots[number]) is not None and "position" in change:
-            check_position(thing)
         self._simulation.change(row, slots, scene.properties)
 
     def get_state(self) -> tuple[Snapshot, ...]:
