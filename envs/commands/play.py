@@ -19,6 +19,7 @@ from gwm_sim.envs.controls import Controls
 from gwm_sim.envs.gl import has_display
 from gwm_sim.envs.learned.tasks import world_options
 from gwm_sim.envs.single_env import SingleEnv
+from gwm_sim.envs.table.spec import TWIN_ID
 from gwm_sim.errors import ConfigError, MissingDependency
 from gwm_sim.model.world_model import WorldModel
 
@@ -44,7 +45,8 @@ class PlayConfig:
     model: str | None = None
     """Name or folder of a world model, for learned environments; by default the shipped one."""
     task: str | None = None
-    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME."""
+    """In GWM-World-v0, what is to be done: a label of the model's data, or a function FILE.py:NAME. In MuJoCo-Table-v0
+    grasp, stack, push, tower or drop."""
     goal: Path | None = None
     """In GWM-World-v0, a picture of what is to be reached, instead of a task."""
     seed: int = 0
@@ -132,13 +134,19 @@ def make(config: PlayConfig) -> gym.Env[Any, Any]:
     asked = config.task is not None or config.goal is not None
     if config.task is not None and config.goal is not None:
         raise ConfigError("give either --task or --goal: what is to be done is one of them")
-    if config.env.rpartition(":")[2] == WORLD_ID:
+    world = config.env.rpartition(":")[2]
+    if world in (WORLD_ID, TWIN_ID):
         model["time_limit"] = None
-        if asked:
-            name = config.model or SHIPPED
-            model |= world_options(WorldModel.load(name), name, config.task, config.goal)
+    if asked and world == WORLD_ID:
+        name = config.model or SHIPPED
+        model |= world_options(WorldModel.load(name), name, config.task, config.goal)
+    elif world == TWIN_ID and config.task is not None:
+        model["task"] = config.task
     elif asked:
-        raise ConfigError(f"--task and --goal are for {WORLD_ID}, the world of a --model: --env is {config.env}")
+        raise ConfigError(
+            f"--task and --goal are for {WORLD_ID}, the world of a --model, and --task for {TWIN_ID}: "
+            f"--env is {config.env}"
+        )
     try:
         env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array", max_episode_steps=-1, **model)
     except (gym.error.Error, TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ import pytest
 
 from gwm_sim.envs.blocks.spec import COMMAND
 from gwm_sim.envs.commands.play import PlayConfig, make, play
+from gwm_sim.envs.table.spec import TIME_LIMIT
 from gwm_sim.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -109,9 +110,21 @@ def test_shows_whether_what_is_to_be_done_is_done(tiny_checkpoint: Path, tmp_pat
     assert "reward 0.25 | no success" in player.captions[-1]
 
 
+def test_a_table_is_played_for_a_task_and_without_its_time_limit() -> None:
+    env = make(PlayConfig("MuJoCo-Table-v0", task="drop"))
+    try:
+        _, info = env.reset(seed=0)
+        assert info["task"] == "drop"
+        assert not any(env.step(np.zeros(4, np.float32))[3] for _ in range(TIME_LIMIT["drop"] + 1))
+    finally:
+        env.close()
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (PlayConfig("MuJoCo-Table-v0", goal=Path("goal.png")), "--task for MuJoCo-Table-v0"),
+        (PlayConfig("MuJoCo-Table-v0", task="reach"), r"task must be one of \('grasp'"),
         (PlayConfig("GWM-BlockStack-v0", goal=Path("goal.png")), "--task and --goal are for GWM-World-v0"),
         (PlayConfig("GWM-World-v0", task="pour"), "gwm-mini knows no --task pour; the labels of its data are reach"),
         (PlayConfig("GWM-World-v0", goal=Path("nowhere.png")), "--goal nowhere.png cannot be read"),
