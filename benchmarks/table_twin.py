@@ -4,8 +4,9 @@ python benchmarks/table_twin.py --json benchmarks/results/table_twin.json
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from program import circumstances, launch
+from program import circumstances, launch, runs_of
 
 from gwm_sim.envs.table.mujoco.scene import TIMESTEP, make_model, object_name
 from gwm_sim.envs.table.mujoco.simulation import filled
@@ -25,12 +26,27 @@ from gwm_sim.policies.evaluation import evaluate
 from gwm_sim.policies.table.behaviours import mixed
 from gwm_sim.policies.table.experts import expert
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy
+from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
 FREE: Final = (0.45, 0.3)  # where the arm is not [m]
-BOUNCINESS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
+HEIGHTS: Final = (0.3, 0.45, 0.6)  # from which things are dropped [m]
+BOUNCINESS: Final = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
 FRICTION: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 GRAVITY: Final = (1.6, 3.5, 5.5, 7.5, 9.81, 11.5, 13.5, 15.0)
 SPEED: Final = 0.5  # at which something slides [m/s]
+POLICIES: Final[dict[str, Callable[[Any, int], Any]]] = {
+    "scripted": lambda env, seed: expert(env),
+    "uniform": lambda env, seed: UniformPolicy(env.single_action_space, seed),
+    "hold": lambda env, seed: HoldPolicy(env.single_action_space),
+}
+PICTURES: Final[dict[str, dict[str, Any]]] = {
+    "no pictures": {"cameras": (), "rendering": "fast"},
+    "front, fast": {"rendering": "fast"},
+    "front, rich": {},
+    "front and film, rich": {"cameras": ("front", "film")},
+}
+
+Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,36 +55,28 @@ class TableTwinConfig:
 
     episodes: int = 200
     """Episodes of each policy and task."""
-    seed: int = 200_000
+    seed: int = FIRST_EVALUATION_SEED
     """Seed of the first episode."""
     rows: int = 50
     """Episodes that run at a time."""
     steps: int = 60
     """Steps of each measurement of speed."""
     json: Path | None = None
-    """Write the numbers here."""
+    """Write the numbers here; a killed run goes on."""
 
 
-def success(config: TableTwinConfig) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sustained success of experts and floors, of each task but the drop."""
-    for task in TASKS:
-        if task == "drop":
-            continue
-        env: Any = gym.make_vec(TWIN_ID, num_envs=config.rows, task=task, cameras=(), rendering="fast")
-        space = env.single_action_space
-        floors = ("uniform", UniformPolicy(space, config.seed)), ("hold", HoldPolicy(space))
-        for name, policy in (("scripted", expert(env)), *floors):
-            found = evaluate(policy, env, config.episodes, config.seed, until_sustained=True)
-            yield (
-                f"{task}/{name}",
-                {
-                    "success_rate": found.success_rate,
-                    "wilson": list(found.interval),
-                    "episodes": config.episodes,
-                    "median_steps": found.median_steps,
-                },
-            )
-        env.close()
+def success(config: TableTwinConfig, task: str, policy: str) -> Numbers:
+    """Sustained success of a policy in a task."""
+    env: Any = gym.make_vec(TWIN_ID, num_envs=config.rows, task=task, cameras=(), rendering="fast")
+    acting = POLICIES[policy](env, config.seed)
+    found = evaluate(acting, env, config.episodes, config.seed, until_sustained=True)
+    env.close()
+    return {
+        "success_rate": found.success_rate,
+        "wilson": list(found.interval),
+        "episodes": config.episodes,
+        "median_steps": found.median_steps,
+    }
 
 
 def alone(thing: SceneObject, speed: float, seconds: float, **properties: float) -> NDArray[np.float64]:
@@ -107,22 +115,25 @@ def kept(thing: SceneObject, height: float, bounciness: float) -> float:
     return float(np.sqrt(flight[: ended[0] if len(ended) else None].max() / height))
 
 
-def mechanics() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Bounces, slides and falls at eight levels each, as measured and as mechanics says."""
-    for level in BOUNCINESS:
-        found = [kept(thing, height, level) for height in (0.3, 0.45, 0.6) for thing in things(KINDS, height)]
-        yield f"bounciness {level}", _spread(found, level)
-    for level in FRICTION:
-        slides = [alone(thing, SPEED, 1.0, friction=level)[-1, 0] for thing in things(("cube", "cylinder"), 0.0)]
-        way = SPEED**2 / (2 * level * PROPERTY_DEFAULTS["gravity"])
-        yield f"friction {level}, slide [m]", _spread([x - FREE[0] for x in slides], way)
-    for level in GRAVITY:
-        falls = [alone(thing, 0.0, 1.2, gravity=level)[:, 2] - (thing.size or 0) / 2 for thing in things(KINDS, 0.5)]
-        times = [TIMESTEP * (int(np.argmax(heights <= 0)) + 1) for heights in falls]
-        yield f"gravity {level}, fall [s]", _spread(times, float(np.sqrt(2 * 0.5 / level)))
+def bounces(level: float) -> Numbers:
+    """Share of their speed that things keep whose bounciness is `level`."""
+    return _spread([kept(thing, height, level) for height in HEIGHTS for thing in things(KINDS, height)], level)
 
 
-def _spread(found: Sequence[float], expected: float) -> dict[str, Any]:
+def slides(level: float) -> Numbers:
+    """How far things slide that have begun with `SPEED`, whose friction is `level` [m]."""
+    ends = [alone(thing, SPEED, 1.0, friction=level)[-1, 0] - FREE[0] for thing in things(("cube", "cylinder"), 0.0)]
+    return _spread(ends, SPEED**2 / (2 * level * PROPERTY_DEFAULTS["gravity"]))
+
+
+def falls(level: float) -> Numbers:
+    """How long things fall for half a metre where gravity is `level` [s]."""
+    paths = [alone(thing, 0.0, 1.2, gravity=level)[:, 2] - (thing.size or 0) / 2 for thing in things(KINDS, 0.5)]
+    times = [TIMESTEP * (int(np.argmax(heights <= 0)) + 1) for heights in paths]
+    return _spread(times, float(np.sqrt(2 * 0.5 / level)))
+
+
+def _spread(found: Sequence[float], expected: float) -> Numbers:
     return {
         "expected": expected,
         "mean": float(np.mean(found)),
@@ -132,40 +143,56 @@ def _spread(found: Sequence[float], expected: float) -> dict[str, Any]:
     }
 
 
-def speed(config: TableTwinConfig) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Steps per second of one environment along mixed behaviours, with and without pictures."""
-    scenes: dict[int, list[dict[str, Any]]] = {count: [{}] * count for count in (1, 3, 6)}
-    looks: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("no pictures", {"cameras": (), "rendering": "fast"}),
-        ("front, fast", {"rendering": "fast"}),
-        ("front, rich", {}),
-        ("front and film, rich", {"cameras": ("front", "film")}),
-    )
-    for count, scene in scenes.items():
-        for name, keywords in looks:
-            env: Any = gym.make(TWIN_ID, task="grasp", time_limit=None, max_episode_steps=-1, **keywords)
-            observation, _ = env.reset(seed=config.seed, options={"scene": scene})
-            policy, memory = mixed(env, config.seed), None
-            spent = 0.0
-            for _ in range(config.steps):
-                action, memory = policy.predict(observation, memory)
-                begin = time.perf_counter()
-                observation, *_ = env.step(action)
-                spent += time.perf_counter() - begin
-            yield f"{count} objects, {name}", {"steps_per_second": config.steps / spent}
-            env.close()
+def speed(config: TableTwinConfig, count: int, pictures: str) -> Numbers:
+    """Steps per second of computing time of one environment, along mixed behaviours.
+
+    The time of all threads counts, whatever else the machine does meanwhile.
+    """
+    env: Any = gym.make(TWIN_ID, task="grasp", time_limit=None, **PICTURES[pictures])
+    observation, _ = env.reset(seed=config.seed, options={"scene": [{}] * count})
+    policy, memory = mixed(env, config.seed), None
+    spent = 0.0
+    for _ in range(config.steps):
+        action, memory = policy.predict(observation, memory)
+        begin = time.process_time()
+        observation, *_ = env.step(action)
+        spent += time.process_time() - begin
+    env.close()
+    return {"steps_per_second": config.steps / spent}
+
+
+def measurements(config: TableTwinConfig) -> dict[str, Callable[[], Numbers]]:
+    """All of them, by name."""
+    solvable = [task for task in TASKS if task != "drop"]
+    return {
+        **{f"speed: {n} objects, {seen}": partial(speed, config, n, seen) for n in (1, 3, 6) for seen in PICTURES},
+        **{f"bounciness: {level}": partial(bounces, level) for level in BOUNCINESS},
+        **{f"friction: {level}": partial(slides, level) for level in FRICTION},
+        **{f"gravity: {level}": partial(falls, level) for level in GRAVITY},
+        **{f"success: {task}/{who}": partial(success, config, task, who) for who in POLICIES for task in solvable},
+    }
 
 
 def main(config: TableTwinConfig) -> None:
     """Measure, print and write."""
+    work = measurements(config)
+
+    def do(names: list[str]) -> Iterator[tuple[str, Numbers]]:
+        for name in names:
+            numbers = work[name]()
+            print(f"{name:36}", "  ".join(f"{key} {_shown(value)}" for key, value in numbers.items()), flush=True)
+            yield name, numbers
+
+    identity = {"runs of": "table twin", "episodes": config.episodes, "seed": config.seed, "steps": config.steps}
+    begun = None if config.json is None else config.json.with_suffix(".begun.json")
+    found = runs_of(begun, identity, list(work), do, lambda done: f"{len(done)} of {len(work)}")
     report: dict[str, Any] = {"seed": config.seed, **circumstances()}
-    for title, rows in (("speed", speed(config)), ("mechanics", mechanics()), ("success", success(config))):
-        report[title] = {}
-        for name, numbers in rows:
-            report[title][name] = numbers
-            print(f"{name:28}", "  ".join(f"{key} {_shown(value)}" for key, value in numbers.items()), flush=True)
-    if config.json is not None:
+    for name, numbers in zip(work, found, strict=True):
+        title, what = name.split(": ")
+        report.setdefault(title, {})[what] = numbers
+    if config.json is not None and begun is not None:
         write_json(config.json, report)
+        begun.unlink()
 
 
 def _shown(value: Any) -> str:
