@@ -15,10 +15,11 @@ from gwm_sim.envs.table.mujoco.twin import TableEnv  # noqa: E402
 from gwm_sim.envs.table.scene import ATTRIBUTES, COLOURS, KINDS, MAX_OBJECTS, SIZE_RANGE  # noqa: E402
 from gwm_sim.envs.table.spec import TWIN_ID  # noqa: E402
 from gwm_sim.errors import ConfigError  # noqa: E402
-from gwm_sim.policies.collection import CollectConfig, collect  # noqa: E402
+from gwm_sim.policies.collection import CollectConfig, collect, recorder_of  # noqa: E402
 from gwm_sim.policies.evaluation import Evaluation, evaluate  # noqa: E402
 from gwm_sim.policies.table.behaviours import WEIGHTS, behave, mixed  # noqa: E402
 from gwm_sim.policies.table.experts import ScriptedPolicy, expert  # noqa: E402
+from gwm_sim.policies.table.recording import TableRecorder  # noqa: E402
 from gwm_sim.policies.uniform import HoldPolicy, UniformPolicy  # noqa: E402
 
 SEED = 200_000
@@ -134,7 +135,7 @@ def test_mixed_episodes_are_reproducible_and_busy() -> None:
 
 
 def config(out: Path, **changes: Any) -> CollectConfig:
-    small = {"episodes": 4, "steps": 20, "workers": 1, "rendering": "fast", "properties": "random"}
+    small = {"episodes": 2, "steps": 20, "workers": 1, "rendering": "fast", "properties": "random"}
     return CollectConfig(out=out, env=TWIN_ID, **{**small, **changes})
 
 
@@ -157,15 +158,17 @@ def test_recordings_hold_poses_attributes_labels_and_the_task_in_words(tmp_path:
 
 
 def test_motion_without_pictures_is_the_same_motion(tmp_path: Path) -> None:
-    for name, changes in (("seen", {}), ("unseen", {"pictures": False})):
-        collect(config(tmp_path / f"{name}.hdf5", task="drop", policy="hold", **changes))
-    with EpisodeFile(tmp_path / "seen.hdf5") as seen, EpisodeFile(tmp_path / "unseen.hdf5") as unseen:
-        assert not unseen.schema.cameras
-        for a, b in zip((seen[k] for k in range(4)), (unseen[k] for k in range(4)), strict=True):
-            np.testing.assert_array_equal(a.objects, b.objects)
-            np.testing.assert_array_equal(a.attributes, b.attributes)
-            np.testing.assert_array_equal(a.telemetry, b.telemetry)
-            assert a.frames.keys() == {"front"} and not b.frames
+    recorded = []
+    for changes in ({}, {"pictures": False}):
+        recorder = TableRecorder(config(tmp_path / "a.hdf5", task="drop", policy="hold", steps=10, **changes))
+        recorded.append((recorder.schema(), recorder.record(1)))
+        recorder.close()
+    (with_cameras, seen), (without, unseen) = recorded
+    assert with_cameras.cameras.keys() == {"front"} == seen.frames.keys()
+    assert not without.cameras and not unseen.frames
+    np.testing.assert_array_equal(seen.objects, unseen.objects)
+    np.testing.assert_array_equal(seen.attributes, unseen.attributes)
+    np.testing.assert_array_equal(seen.telemetry, unseen.telemetry)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +179,10 @@ def test_motion_without_pictures_is_the_same_motion(tmp_path: Path) -> None:
         ({"cameras": ("side",)}, "cannot be made: cameras must be among"),
         ({"env": "MuJoCo-BlockStack-v0", "task": "stack"}, "--task is for MuJoCo-Table-v0"),
         ({"env": "MuJoCo-BlockStack-v0", "pictures": False}, "recorded with pictures"),
+        ({"env": "CartPole-v1"}, "is no block environment and no table"),
     ],
 )
 def test_impossible_options_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    asked = CollectConfig(**{**vars(config(tmp_path / "a.hdf5")), **changes})
     with pytest.raises(ConfigError, match=message):
-        collect(CollectConfig(**{**vars(config(tmp_path / "a.hdf5")), **changes}))
-    assert list(tmp_path.iterdir()) == []
+        recorder_of(asked.env)(asked)
