@@ -13,7 +13,7 @@ from gwm_sim.data.schema import Schema
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
-from gwm_sim.policies.live import Camera, LiveLoop, LoopConfig, ModelPlanner
+from gwm_sim.policies.live import Camera, Freshness, LiveLoop, LoopConfig, ModelPlanner
 from gwm_sim.policies.live.env_robot import EnvRobot
 from gwm_sim.policies.live.model_planner import in_time, lead_of, live_config
 from gwm_sim.policies.live.robots import Robot, make_robot
@@ -97,7 +97,7 @@ def test_the_loop_drives_it_at_its_own_rate(model: WorldModel) -> None:
     robot = EnvRobot(Bead(), model.config)
     how = replace(live_config(model, None, 0.2, SCHEMA.rate), proposals=0)
     planner = ModelPlanner(model, [Goal.solve(model, "reach")], config=how)
-    with Camera(robot.camera) as camera:
+    with Camera(robot.camera, Freshness(max_age=60.0)) as camera:
         camera.start()
         robot.connect()
         options = LoopConfig(move=True, seconds=0.5, settle=0.1, plan_deadline=60, max_plan_age=60, stall=60)
