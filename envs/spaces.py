@@ -16,6 +16,7 @@ Observation = dict[str, NDArray[Any]]
 Ranges = Mapping[str, tuple[float, float]]
 
 UNCERTAINTY: Final = "gwm/uncertainty"  # key of an info
+SUCCESS_OF: Final = "success/"  # begins the key of an info that speaks of a further task
 RENDER_SIZE: Final = 512  # least height of what an imagined world renders for people [px]
 MAX_DEPTH: Final = 10.0  # farther depths are given as this [m]
 

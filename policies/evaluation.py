@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gwm_sim.envs.spaces import SUCCESS_OF
 from gwm_sim.evaluation.statistics import wilson_interval
 from gwm_sim.policies.policy import Policy
 from gwm_sim.policies.rollout import Env, rollout, rows_of
@@ -28,6 +29,8 @@ class EpisodeResult:
     """Steps of the episode."""
     total_reward: float
     """Sum of the rewards."""
+    stages: tuple[str, ...] = ()
+    """Further tasks that were fulfilled at some step, of those that the infos told of."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,13 @@ class Evaluation:
             "success_rate": self.success_rate,
             "interval": list(self.interval),
             "median_steps": self.median_steps,
-            "episodes": [asdict(episode) for episode in self.episodes],
+            "episodes": [_told(episode) for episode in self.episodes],
         }
+
+
+def _told(episode: EpisodeResult) -> dict[str, Any]:
+    told = asdict(episode)
+    return told if episode.stages else {name: value for name, value in told.items() if name != "stages"}
 
 
 class _Tally:
@@ -74,17 +82,20 @@ class _Tally:
     def __init__(self, seed: int) -> None:
         self._seed, self._success = seed, SustainedSuccess()
         self._length, self._total_reward, self.over = 0, 0.0, False
+        self._stages: set[str] = set()
 
-    def add(self, reward: float, success: bool, done: bool, until_sustained: bool) -> None:
+    def add(self, reward: float, success: bool, stages: set[str], done: bool, until_sustained: bool) -> None:
         if not self.over:
             self._length += 1
             self._total_reward += reward
             self._success.add(success)
+            self._stages |= stages
             self.over = done or (until_sustained and bool(self._success))
 
     def result(self) -> EpisodeResult:
         success = bool(self._success)
-        return EpisodeResult(self._seed, success, self._success.reached_at, self._length, self._total_reward)
+        stages = tuple(sorted(self._stages))
+        return EpisodeResult(self._seed, success, self._success.reached_at, self._length, self._total_reward, stages)
 
 
 def evaluate(
@@ -117,8 +128,10 @@ def evaluate(
         tallies = [_Tally(seed + len(results) + row) for row in range(rows)]
         for step in rollout(policy, env, observation, deterministic):
             success = step.last("success")
+            further = {key.removeprefix(SUCCESS_OF): step.last(key) for key in step.info if key.startswith(SUCCESS_OF)}
             for row, tally in enumerate(tallies):  # further rows run along and are not counted
-                tally.add(float(step.reward[row]), bool(success[row]), bool(step.done[row]), until_sustained)
+                stages = {name for name, reached in further.items() if reached[row]}
+                tally.add(float(step.reward[row]), bool(success[row]), stages, bool(step.done[row]), until_sustained)
             if all(tally.over for tally in tallies):
                 break
         results += [tally.result() for tally in tallies]

@@ -69,6 +69,14 @@ def make_policy(spec: str, env: Env, seed: int = 0, model: str | Path | WorldMod
     return _agent(spec, env)
 
 
+def split_name(entry: str) -> tuple[str, str]:
+    """Name and spec of a policy that is written NAME=SPEC, or as a spec alone, which then is its name."""
+    name, equals, spec = entry.partition("=")
+    if not equals or not spec or set(name) & set(":/") or Path(entry).exists():
+        return entry, entry
+    return name, spec
+
+
 def needs_pixels(spec: str) -> bool:
     """Whether the policy of a spec looks at frames, so that they have to be drawn for it."""
     name = spec.partition(":")[0]

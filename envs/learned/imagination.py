@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from gwm_sim.envs.learned.goals import Goals, PictureGoal, Verdict, judge_goal, read_goal
 from gwm_sim.envs.learned.starts import SOURCES, Context, Starts
-from gwm_sim.envs.learned.tasks import FunctionTask, NoTask, find_task
-from gwm_sim.envs.spaces import MAX_DEPTH, Observation, depth_key, robot_space
+from gwm_sim.envs.learned.tasks import FunctionTask, NoTask, Task, find_task
+from gwm_sim.envs.spaces import MAX_DEPTH, SUCCESS_OF, Observation, depth_key, robot_space
 from gwm_sim.errors import ConfigError
 from gwm_sim.model.checkpoint import find_checkpoint
 from gwm_sim.model.state import Segment, WorldState
@@ -41,6 +41,7 @@ class Imagination:
         config = self.model.config
         self.task = task if task is not None else config.schema.task
         self._judge = find_task(self.model, task)
+        self._also: dict[str, Task] = {}
         assert self.model.folder is not None
         self.starts = Starts(self.model, self.model.folder, self.task)
         self._state: WorldState | None = None
@@ -219,6 +220,14 @@ class Imagination:
             return {}
         depth = self.model.depth(self.state).clamp_max(MAX_DEPTH)
         return {depth_key(self.model.config.camera): depth.cpu().numpy()}
+
+    def judge_also(self, tasks: Sequence[str]) -> None:
+        """Have further tasks judged; a ValueError where the model has not learned one."""
+        self._also = {task: find_task(self.model, task) for task in tasks}
+
+    def also(self) -> dict[str, NDArray[np.bool_]]:
+        """Success (n,) of those further tasks, by the key of an info."""
+        return {f"{SUCCESS_OF}{name}": task.judge(self.model, self.state)[1] for name, task in self._also.items()}
 
     def judge(self) -> Verdict:
         """Reward and success of all rows, each (n,); without a task these are zeros."""

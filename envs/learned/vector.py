@@ -97,6 +97,10 @@ class LearnedVectorEnv(VectorWorld):
         self.single_observation_space = state_space(self.world_model, self.single_observation_space, keys)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
+    def judge_also(self, tasks: Sequence[str]) -> None:
+        """From now on infos say beside `success` whether other labelled tasks are fulfilled, as `success/<task>`."""
+        self._imagination.judge_also(tasks)
+
     def task_state(self) -> Any:
         """What the model believes of all rows, as the tasks of its domain look at it: scripted policies act on it."""
         return find_domain(self.world_model.config.schema.env_id).task_state(self.world_model, self._imagination.state)
@@ -150,7 +154,8 @@ class LearnedVectorEnv(VectorWorld):
     def _judge(self) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         rewards, success = self._imagination.judge()
         uncertainty = self._imagination.state.uncertainty.double().cpu().numpy()
-        return rewards, {"is_success": success, "success": success.copy(), UNCERTAINTY: uncertainty}
+        also = self._imagination.also()
+        return rewards, {"is_success": success, "success": success.copy(), UNCERTAINTY: uncertainty} | also
 
     def _elapsed(self) -> NDArray[np.int_]:
         return self._steps

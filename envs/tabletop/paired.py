@@ -52,7 +52,7 @@ class PairedWorlds:
         self._starts: dict[int, PairedStart] = {}
 
     def make(self, world: World, sees: bool = True) -> VectorEnv[Any, Any, Any]:
-        """One of the worlds; its `reset(seed=s)` begins row i at the start of seed s + i.
+        """One of the worlds; its `reset(seed=s)` begins row i at the start of seed s + i, or of s[i].
 
         Args:
             world: "twin" or "learned".
@@ -100,12 +100,15 @@ class _PairedRows(VectorWrapper):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        if not isinstance(seed, int):
-            raise ValueError(f"paired starts need the seed of the first row, got {seed!r}")
-        observation, info = self.env.reset(seed=seed)  # the first reset must be of all rows
-        for row in range(self.num_envs):
+        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else list(seed or ())
+        if len(seeds) != self.num_envs or None in seeds:
+            raise ValueError(f"paired starts need the seed of the first row, or of every row, got {seed!r}")
+        # The first reset must be of all rows.
+        observation, info = self.env.reset(seed=seeds)  # type: ignore[arg-type]  # as vector environments take it
+        for row, own in enumerate(seeds):
             mask = np.arange(self.num_envs) == row
-            observation, info = self.env.reset(options={"reset_mask": mask, **self._pair.start(seed + row)._asdict()})
+            start = self._pair.start(int(own))  # type: ignore[arg-type]  # none is None
+            observation, info = self.env.reset(options={"reset_mask": mask, **start._asdict()})
         return observation, info
 
 
