@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Final
 
 import torch
 
@@ -22,9 +21,6 @@ from gwm_sim.policies.planning import (
     searching_config,
 )
 
-FEWEST: Final = 16  # candidates by way of places, however slow the machine
-SHARES: Final = 0.5, 1.1  # by how much their number changes from plan to plan, at most
-
 
 def lead_of(seconds: float, rate: float) -> int:
     """How many steps before a plan is needed it has to be begun, if it takes so long [s], at so many steps a second."""
@@ -39,16 +35,6 @@ def live_config(
     usual = searching_config(model, examples=examples) if guide is None else guided_config(model)
     execute = max(usual.execute, math.ceil(lead_of(seconds, rate) / usual.block))
     return replace(usual, execute=min(execute, usual.horizon), time_budget=seconds)
-
-
-def in_time(config: MpcConfig, seconds: float, most: int) -> MpcConfig:
-    """The same with as many candidates by way of places, at `most` so many, as there is time for where the last plan
-    took so long [s]: the search that follows ends by itself, these do not."""
-    if config.time_budget is None or not config.proposals:
-        return config
-    least, share = SHARES
-    count = int(config.proposals * min(max(config.time_budget / seconds, least), share))
-    return replace(config, proposals=min(max(count, FEWEST), most))
 
 
 class ModelPlanner:
@@ -71,7 +57,7 @@ class ModelPlanner:
         self.model = model
         self._step = PlanStep(model, objective, config, guide, examples)
         self.config = self._step.config
-        """How plans are made; on a slow machine with fewer candidates each."""
+        """How plans are made."""
         self._schedule = self._step.schedule(goals)
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._goal: Goal | None = None  # of the last plan
@@ -96,5 +82,4 @@ class ModelPlanner:
             self._goal, self._start = goal, self._step.hold()
         cost = self._step.cost(world, goal, before)
         _, actions, self._start = self._step.plan(world, goal, before, self._start, [self._generator], cost, begun)
-        self._step.config = in_time(self._step.config, monotonic() - begun, self.config.proposals)
         return actions[0]

@@ -4,9 +4,10 @@
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from gwm_sim.protocol import CONTEXT
 
 GRIPPER_RATE = "gripper"
 """Name of the action that opens a gripper, holds it or closes it."""
+FIRST_PART = 16
+"""So many proposals are judged first where time is short: in a small batch, twice as many hardly take longer."""
 AROUND = 0.25  # spread of the candidates around the best way over places that matter, in halves of the range
 SPREAD = 0.1  # of the candidates around a proposal, in halves of the range
 
@@ -144,6 +147,42 @@ class ContextWindow:
         return np.stack(self._frames), np.stack(self._telemetry), np.stack(self._actions)
 
 
+class Proposed(NamedTuple):
+    """The best of what was proposed."""
+
+    best: Tensor  # (B, T, A)
+    everything: bool
+    """Whether there was time to judge all."""
+
+
+def best_proposed(
+    propose: Callable[[int], Tensor], count: int, known: Tensor, cost: Cost, deadline: float | None
+) -> Proposed:
+    """The best of so many proposals for each of B worlds.
+
+    They are drawn all at once, or part by part where there is a deadline, a reading of `time.monotonic()` [s]: each
+    part twice as large as the one before, and none but the first is begun that would end too late if it took twice as
+    long. As few may be drawn then, what is `known` already, (B, G, T, A), stands among them.
+    """
+    best: list[Tensor] = []
+    least: list[Tensor] = []
+    left, part = count, count if deadline is None else min(FIRST_PART, count)
+    while left:
+        begun = monotonic()
+        proposed = propose(part)
+        if deadline is not None and not best:
+            proposed = torch.cat((known, proposed), dim=1)
+        costs, index = cost(proposed).nan_to_num(torch.inf, torch.inf).min(dim=1)
+        best.append(proposed[torch.arange(len(index)), index])
+        least.append(costs)
+        left, now = left - part, monotonic()
+        if deadline is not None and now + 2 * (now - begun) > deadline:
+            break
+        part = min(2 * part, left)
+    index = torch.stack(least).argmin(dim=0)
+    return Proposed(torch.stack(best)[index, torch.arange(len(index))], not left)
+
+
 class PlanStep:
     """Plans in a world model, for B present worlds at once."""
 
@@ -234,18 +273,24 @@ class PlanStep:
             the next plan; and where the next search begins, these left behind.
         """
         c = self.config
+        deadline = None if c.time_budget is None else begun + c.time_budget
         proposer = None if self.guide is not None else self.proposer(goal)
+        refining = c.planner is not None
         if self.guide is not None:
             proposed = self.moves.of(self.guide.propose(worlds, goal, c.horizon, c.block), before, c.block)
             start = start.around(self.bounds.admit(proposed))
         elif proposer is not None:
-            proposed = proposer.propose(worlds, goal, before, c.horizon, c.block, c.proposals, generators)
-            proposed = self.bounds.admit(proposed)
-            best = cost(proposed).nan_to_num(torch.inf, torch.inf).argmin(dim=1)
-            start = start.around(proposed[torch.arange(len(best)), best])
+
+            def propose(count: int) -> Tensor:
+                drawn = proposer.propose(worlds, goal, before, c.horizon, c.block, count, generators)
+                return self.bounds.admit(drawn)
+
+            first = best_proposed(propose, c.proposals, start.mean[:, None], cost, deadline)
+            start = start.around(first.best)
+            refining = refining and proposer.refined and first.everything
         plans, following = start.mean, WarmStart(start.mean, start.guesses[:, :0])
-        if c.planner is not None and (proposer is None or proposer.refined):
-            deadline = None if c.time_budget is None else begun + c.time_budget
+        if refining:
+            assert c.planner is not None
             found = plan(cost, start, self.bounds, generators, c.planner, deadline)
             plans, following = found.actions, found.start
         steps = plans[:, : c.execute].repeat_interleave(c.block, dim=1)

@@ -15,10 +15,10 @@ from gwm_sim.model.config import WorldModelConfig
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.live import Camera, Freshness, LiveLoop, LoopConfig, ModelPlanner
 from gwm_sim.policies.live.env_robot import EnvRobot
-from gwm_sim.policies.live.model_planner import in_time, lead_of, live_config
+from gwm_sim.policies.live.model_planner import lead_of, live_config
 from gwm_sim.policies.live.robots import Robot, make_robot
 from gwm_sim.policies.live.safety import check_hold, declare
-from gwm_sim.policies.planning import Goal, MpcConfig
+from gwm_sim.policies.planning import Goal
 from gwm_sim.policies.testing.robot import RobotConformance
 
 
@@ -113,16 +113,6 @@ def test_plans_are_executed_for_as_long_as_the_next_one_takes(model: WorldModel)
         assert lead_of(0.4, rate) <= how.execute * how.block and how.execute <= how.horizon
         assert how.time_budget == 0.4
     assert live_config(model, None, 9.0, 25.0).execute == live_config(model, None, 9.0, 25.0).horizon
-
-
-def test_a_slow_machine_tries_fewer_candidates() -> None:
-    how = MpcConfig(proposals=100, time_budget=0.4)
-    assert in_time(how, 0.5, 200).proposals == 80
-    assert in_time(how, 9.0, 200).proposals == 50 and in_time(how, 0.1, 200).proposals == 110
-    assert in_time(how, 0.1, 105).proposals == 105
-    assert in_time(replace(how, proposals=20), 9.0, 200).proposals == 16
-    for unbound in (replace(how, time_budget=None), replace(how, proposals=0)):
-        assert in_time(unbound, 9.0, 200) == unbound
 
 
 def test_whoever_knows_that_zero_holds_may_say_so() -> None:
