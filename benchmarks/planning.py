@@ -3,11 +3,12 @@
 python benchmarks/planning.py --json benchmarks/results/planning.json
 
 Full episodes: start and goal are those of a scripted demonstration, the goal being the picture of its last success and
-nothing else. Offsets: start and goal are two moments of a recording of mixed behaviour, so many steps apart; reached is
-what brings end-effector and both cubes within 2 cm. Moments: the same, but that nothing is in flight at the goal: each
-cube rests or is in the hand; there, a search that has neither demonstrations nor a prior is measured, in its slow form
-and with 100 ms a plan. Success is sustained success, starts are unsolved. Systems that are
-compared meet the same starts. The time of a plan is measured first, alone; then runs are spread over worker processes.
+nothing else. Moments: start and goal are two moments of a recording of mixed behaviour, so many steps apart; nothing is
+in flight at the goal: each cube rests or is in the hand. Reached is what brings end-effector and both cubes within 2
+cm, in twice as many steps. A search that has neither demonstrations nor a prior is measured in its slow form and with
+100 ms a plan, beside the same search in the true simulator. Success is sustained success, starts are unsolved. Systems
+that are compared meet the same starts. The time of a plan is measured first, alone; then runs are spread over worker
+processes.
 """
 
 from __future__ import annotations
@@ -49,12 +50,14 @@ from gwm_sim.policies.uniform import HoldPolicy
 from gwm_sim.policies.worker_pool import WorkerPool
 from gwm_sim.protocol import FIRST_EVALUATION_SEED
 
-OFFSETS: Final = (10, 25, 50)  # steps between start and goal
-FIRST_MOMENT: Final = 20  # of a recording, at which runs to an offset begin [steps]
+AHEAD: Final = (10, 25, 50)  # steps between start and goal
+FIRST_MOMENT: Final = 20  # of a recording, at which runs to a later one begin [steps]
 NEAR: Final = 0.02  # [m]
 STILL, HELD = 0.003, 0.04  # how far what rests moves in a step, and how far what is held is from the hand [m], at most
 FAST: Final = 0.1  # time for a plan in real time [s]
-PLANNERS: Final = ("icem", "prior", "cem", "mppi")
+CEILING: Final = 20  # runs of the search in the true simulator, which takes seconds for a plan
+GUIDED: Final = ("icem", "prior")
+SEARCHES: Final = ("search", "search-fast")
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class PlanningConfig(EngineOptions):
     model: str = "gwm-mini"
     """Name of a shipped model, or the folder of one with its guide beside it."""
     episodes: int = 200
-    """Full episodes of iCEM and of the prior alone; `benchmarks/experts.py` has the floors."""
+    """Runs of each system; `benchmarks/experts.py` has the floors of full episodes."""
     fewer: int = 50
-    """Full episodes of the other planners and of the true simulator, and runs to each offset; 0 leaves them out."""
+    """Full episodes in the true simulator, and searches there at most; 0 leaves searches and the simulator out."""
     timed: int = 5
     """Episodes of each task in which plans are timed."""
     seed: int = FIRST_EVALUATION_SEED
@@ -81,7 +84,7 @@ class Job(NamedTuple):
     """One run."""
 
     system: str
-    kind: str  # a task, "offset-N" or "moment-N"
+    kind: str  # a task or "moment-N"
     seed: int
 
 
@@ -125,7 +128,7 @@ class Bench:
 
     def attempt(self, job: Job) -> tuple[Job, EpisodeResult | None, list[float]]:
         """Do a run; the result is None where there is nothing to reach."""
-        problem = self.offset(job) if job.kind.startswith(("offset", "moment")) else self.demonstration(job)
+        problem = self.moment(job) if job.kind.startswith("moment") else self.demonstration(job)
         if problem is None:
             return job, None, []
         env, goal = problem
@@ -139,7 +142,10 @@ class Bench:
             return HoldPolicy(action_space())
         if job.system.startswith("search"):
             budget = FAST if job.system.endswith("fast") else None
-            return MpcPolicy(self.model, goal, config=searching_config(self.model, seed=job.seed, time_budget=budget))
+            searching = searching_config(self.model, seed=job.seed, time_budget=budget)
+            if job.system.endswith("simulator"):
+                return SimulatorPolicy(self.model, goal, config=searching).attach(env)
+            return MpcPolicy(self.model, goal, config=searching)
         planner: Any = job.system.partition("-")[0]
         config = mpc_config(PlanConfig(goal_episode="-", planner=planner, seed=job.seed), self.model, self.guide)
         if job.system.endswith("simulator"):
@@ -156,8 +162,9 @@ class Bench:
             last = plain.unwrapped.get_state() if step.info["success"] else last  # type: ignore[attr-defined]
         return None if last is None else (twin, self.goal(twin, last))
 
-    def offset(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
-        """Two moments of a recording of mixed behaviour; None where the first is like the second."""
+    def moment(self, job: Job) -> tuple[gym.Env[Any, Any], Goal] | None:
+        """Two moments of a recording of mixed behaviour; None where the first is like the second, or something flies
+        at the second."""
         twin, plain = self.twins("stack")
         steps = int(job.kind.partition("-")[2])
         observation, _ = plain.reset(seed=job.seed)
@@ -165,12 +172,12 @@ class Bench:
         scene: Any = plain.unwrapped
         snapshots, places = zip(*((scene.get_state(), scene.task_state()) for _ in acting), strict=True)
         start, end = snapshots[FIRST_MOMENT - 1], snapshots[-1]
-        if job.kind.startswith("moment") and in_flight(*places[-2:]):
+        if in_flight(*places[-2:]):
             return None
         goal = self.goal(twin, end)
         there: Any = twin.unwrapped
         effector, objects = there.task_state().end_effector, there.objects()[:, :3].astype(np.float64)
-        env = Reached(twin, start, effector, objects)
+        env = Reached(there, start, effector, objects)  # which has no time limit of a task
         there.set_state(start)
         if env.reached():
             return None
@@ -200,13 +207,13 @@ def in_flight(before: Any, now: Any) -> bool:
 
 def jobs_of(config: PlanningConfig) -> dict[str, list[Job]]:
     """All runs, by "kind/system"."""
-    counts = {"icem": config.episodes, "icem-simulator": config.fewer, "prior": config.episodes}
-    systems = [(task, system, count) for system, count in counts.items() for task in TASKS]
-    systems += [(f"offset-{n}", system, config.fewer) for system in ("icem", "prior", "hold") for n in OFFSETS]
-    systems += [(task, system, config.fewer) for system in ("cem", "mppi") for task in TASKS]
+    moments = [f"moment-{n}" for n in AHEAD]
     searched = config.episodes if config.fewer else 0
-    systems += [(f"moment-{n}", system, searched) for system in ("search", "search-fast") for n in OFFSETS]
+    systems = [(task, system, config.episodes) for system in GUIDED for task in TASKS]
+    systems += [(task, "icem-simulator", config.fewer) for task in TASKS]
     systems += [(task, "search", searched) for task in ("grasp", "stack")]
+    systems += [(moment, system, searched) for system in (*SEARCHES, "prior", "hold") for moment in moments]
+    systems += [(moment, "search-simulator", min(CEILING, config.fewer)) for moment in moments]
     return {
         f"{kind}/{system}": [Job(system, kind, config.seed + i) for i in range(count)]
         for kind, system, count in systems
@@ -226,7 +233,7 @@ def main(config: PlanningConfig) -> None:
     }
     report = resumed(config.json, identity, {"results": {}, "plan_ms": {}})
     begun = None if config.json is None else config.json.with_suffix(".begun.json")
-    for planner in () if config.only else PLANNERS if config.fewer else PLANNERS[:2]:
+    for planner in () if config.only else (*GUIDED, *SEARCHES) if config.fewer else GUIDED:
         if planner not in report["plan_ms"]:
             report["plan_ms"][planner] = time_plans(bench, planner, config)
             write(config, report)
@@ -246,7 +253,7 @@ def time_plans(bench: Bench, planner: str, config: PlanningConfig) -> dict[str, 
         for i in range(config.timed):
             seconds += bench.attempt(Job(planner, task, config.seed + i))[2]
     p50, p95 = np.percentile(1000 * np.array(seconds), (50, 95))
-    print(f"{planner:6} plan {p50:.0f} ms, 95th percentile {p95:.0f} ms", flush=True)
+    print(f"{planner:11} plan {p50:.0f} ms, 95th percentile {p95:.0f} ms", flush=True)
     return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "plans": len(seconds)}
 
 

@@ -113,9 +113,10 @@ def planning_table(report: dict[str, Any]) -> str:
     lines += [
         "",
         "Full episodes of a task: the goal is the picture of a demonstration's last success from the same start, with "
-        "at most 4 sub-goals from other demonstrations. `offset-N`: start and goal are N steps apart in a recording of "
-        "mixed behaviour; a run has 2 N steps, with 50 only the 80 of a task. `prior` follows the cloned policy "
-        "without a search; `icem-simulator` searches as `icem` does but in the true simulator. "
+        "at most 4 sub-goals from other demonstrations. `moment-N`: start and goal are N steps apart in a recording of "
+        "mixed behaviour, and at the goal each cube rests or is in the hand; a run has 2 N steps. `search` has neither "
+        "demonstrations nor a prior, `search-fast` 100 ms a plan; `prior` follows the cloned policy without a search; "
+        "`icem-simulator` and `search-simulator` search in the true simulator. "
         f"Time of a plan, median and 95th percentile: {times}; {report['machine']}. "
         f"`benchmarks/planning.py`, hash `{report['model_hash']}`, seeds from {report['seed']}.",
     ]

@@ -210,8 +210,8 @@ def ten_numbers(
             f"{rate(planned['stack/prior'])} the cloned policy without a search",
         ),
         "pictures 25 steps away reached by planning [%]": (
-            rate(planned["offset-25/icem"]),
-            f"{rate(planned['offset-25/prior'])} the cloned policy, {rate(planned['offset-25/hold'])} standing still",
+            rate(planned["moment-25/search"]),
+            f"{rate(planned['moment-25/prior'])} the cloned policy, which has demonstrations",
         ),
         "a stacking agent that learned there, in the twin": (
             share(stack["twin_success"]),

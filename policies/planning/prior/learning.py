@@ -43,7 +43,7 @@ class LearnConfig:
     """Shape of the goal policy."""
     policy_steps: int = 6000
     """Updates of the goal policy."""
-    reader_steps: int = 1500
+    reader_steps: int = 5000
     """Updates of the reader of pictures."""
     seed: int = 0
     """Seed of weights and batches."""
