@@ -54,7 +54,9 @@ class Violations(Metric):
         schema = test.file.schema
         if len(schema.gripper) != 1 or len(schema.effector) != 3:
             return "the data do not say where the gripper is and how far it is open"
-        return None if schema.object_names and not schema.tracked else "the data do not say where objects truly are"
+        if not schema.object_names or schema.tracked:
+            return "the data do not say where objects truly are"
+        return None if schema.object_size > 0 else "the data do not say of one size that all objects have"
 
     def update(self, windows: Window, prediction: Prediction, horizons: Sequence[int]) -> None:
         schema = self.test.file.schema

@@ -26,6 +26,7 @@ from gwm_sim.envs.table.scene import (
     Assignment,
     Scene,
     SceneObject,
+    centre,
 )
 from gwm_sim.envs.table.spec import PLACE_HIGH, PLACE_LOW
 
@@ -99,7 +100,7 @@ def draw_start(
     assignment = Assignment(task, tuple(chosen), place)
     _check_assignment(assignment, objects)
     looks = [_draw_look(thing, rng) for thing in _with_colours(objects, rng)]
-    placed, place = _place(looks, assignment, rng, forgiving=drawn)
+    placed, place = _place(looks, assignment, rng, [thing.size is None for thing in objects])
     hover = rng.uniform(HOVER_LOW, HOVER_HIGH)
     high = task == "drop" or any(_top(thing) > PASSED for thing in placed)
     # Properties come last, so that a seed names the same start with and without random ones.
@@ -172,7 +173,11 @@ def _with_colours(objects: Sequence[SceneObject], rng: Rng) -> list[SceneObject]
 def _draw_look(thing: SceneObject, rng: Rng) -> SceneObject:
     """An object with size and yaw."""
     size, turn = rng.uniform(*SIZE_RANGE), rng.uniform(-1.0, 1.0)
-    size = float(size) if thing.size is None else thing.size
+    if thing.size is not None:
+        size = thing.size
+    elif thing.position is not None and len(thing.position) == 3:  # it must not reach into the table
+        size = max(SIZE_RANGE[0], min(size, 2 * thing.position[2]))
+    size = float(size)
     # The widest turned cube that the gripper takes: size (cos + sin) = WIDEST.
     most = min(YAW, 0.5 * np.arcsin(np.clip((WIDEST / size) ** 2 - 1.0, 0.0, 1.0)))
     return replace(thing, size=size, yaw=float(most * turn) if thing.yaw is None else thing.yaw)
@@ -202,21 +207,36 @@ def _top(thing: SceneObject) -> float:
 
 
 def _place(
-    objects: Sequence[SceneObject], assignment: Assignment, rng: Rng, forgiving: bool
+    objects: Sequence[SceneObject], assignment: Assignment, rng: Rng, free: Sequence[bool]
 ) -> tuple[tuple[SceneObject, ...], tuple[float, float] | None]:
     """Objects with complete positions, and the place where one is pushed to.
 
-    With `forgiving` objects that find no room may be smaller.
+    Where they find no room, those whose size is `free` become smaller.
     """
     for thing in objects:
         check_position(thing)
     for _ in range(_RESTARTS):
-        found = _try_to_place(objects, assignment, rng)
-        if found is not None:
+        if not _crowded(objects, free) and (found := _try_to_place(objects, assignment, rng)) is not None:
             return found
-        if forgiving:
-            objects = [replace(t, size=max(SIZE_RANGE[0], 0.97 * (t.size or 0))) for t in objects]
+        sizes = [max(SIZE_RANGE[0], 0.97 * (thing.size or 0)) for thing in objects]
+        objects = [
+            replace(thing, size=size) if smaller else thing
+            for thing, size, smaller in zip(objects, sizes, free, strict=True)
+        ]
     raise ValueError(f"there is no room for {len(objects)} objects on the table: give fewer, or their positions")
+
+
+def _crowded(objects: Sequence[SceneObject], free: Sequence[bool]) -> bool:
+    """Whether two placed objects meet of which one could be smaller."""
+    for i, one in enumerate(objects):
+        for j, other in enumerate(objects[:i]):
+            shrinks = any(free[k] and (objects[k].size or 0) > SIZE_RANGE[0] for k in (i, j))
+            if shrinks and one.position is not None and other.position is not None:
+                halves = (one.size or 0) / 2, (other.size or 0) / 2
+                offset = np.abs(centre(one, halves[0]) - centre(other, halves[1]))
+                if np.hypot(*offset[:2]) < radius(one) + radius(other) and offset[2] < sum(halves):
+                    return True
+    return False
 
 
 def _try_to_place(

@@ -220,14 +220,14 @@ def test_bad_scenes_are_refused_before_anything_changes(env: TableEnv, options: 
 
 
 def test_sizes_that_are_drawn_fit_between_places_that_are_given(env: TableEnv) -> None:
-    near = [{"position": (0.5, y)} for y in (-0.1, -0.05, 0.0, 0.05, 0.1)]
-    sizes = []
+    near = [{"position": (0.5, y)} for y in (-0.1, -0.05, 0.0, 0.05)]
+    low = {"kind": "ball", "position": (0.5, 0.1, 0.02)}
     for seed in range(10):
-        try:
-            sizes += [thing["size"] for thing in env.reset(seed=seed, options={"scene": near})[1]["scene"]]
-        except ValueError as error:
-            assert "overlap" in str(error)
-    assert min(sizes, default=0.05) >= 0.03
+        _, info = env.reset(seed=seed, options={"scene": [{**near[0], "size": 0.04}, *near[1:], low]})
+        assert info["scene"][0]["size"] == 0.04 and 0.03 <= info["scene"][-1]["size"] <= 0.04
+        assert all(thing["size"] >= 0.03 for thing in info["scene"])
+    with pytest.raises(ValueError, match="overlap"):
+        env.reset(seed=0, options={"scene": [{"position": (0.5, 0.0)}, {"position": (0.5, 0.02)}]})
 
 
 def test_the_parked_arm_takes_no_notice_of_actions_while_things_fall(env: TableEnv) -> None:
