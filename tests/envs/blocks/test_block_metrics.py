@@ -152,10 +152,21 @@ class TestContract(MetricConformance):
 def test_tracked_positions_are_never_taken_for_the_truth(tmp_path: Path) -> None:
     for tracked, reasons in (("front",), ("nobody measured", "truly are")), ((), (None, None)):
         path = write_tracked(
-            tmp_path / f"{len(tracked)}.hdf5", range(2), tracked=tracked, effector=(0, 1, 2), gripper=(2,)
+            tmp_path / f"{len(tracked)}.hdf5",
+            range(2),
+            tracked=tracked,
+            effector=(0, 1, 2),
+            gripper=(2,),
+            object_size=0.05,
         )
         with EpisodeFile(path) as file:
             test = OpenLoopTest(file, [1])
             for metric, reason in zip((Objects, Violations), reasons, strict=True):
                 missing = metric.missing(test)
                 assert missing is None if reason is None else reason in (missing or "")
+
+
+def test_what_is_impossible_is_not_said_of_objects_of_unknown_size(tmp_path: Path) -> None:
+    path = write_tracked(tmp_path / "a.hdf5", range(2), tracked=(), effector=(0, 1, 2), gripper=(2,), object_size=0.0)
+    with EpisodeFile(path) as file:
+        assert "one size" in (Violations.missing(OpenLoopTest(file, [1])) or "")
