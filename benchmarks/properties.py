@@ -107,17 +107,17 @@ class Manoeuvre:
 def strike_start(bench: Bench, way: Array) -> Array:
     """Where the end-effector (3,) sets out to strike the cube along a way [m]."""
     distance = CUBE_SIZE / 2 + FINGERS @ np.abs(way[:2]) + STRIKE_GAP + (STRIKE_STEPS - 1) * ACTION_SCALE
-    return np.append((bench.cube(RED) - distance * way)[:2], STRIKE_HEIGHT)
+    return np.append((bench.centre(RED) - distance * way)[:2], STRIKE_HEIGHT)
 
 
 def strike_way(bench: Bench) -> Array:
     """Direction (3,) in which the cube can be struck and slides freely, toward the table's middle if possible."""
 
     def merit(way: Array) -> tuple[bool, float]:
-        start, red = strike_start(bench, way), bench.cube(RED)
+        start, red = strike_start(bench, way), bench.centre(RED)
         inside = (start >= WORKSPACE_LOW).all() and (start <= WORKSPACE_HIGH).all()
-        along = float((bench.cube(BLUE) - red) @ way)
-        across = np.linalg.norm(bench.cube(BLUE) - red - along * way)
+        along = float((bench.centre(BLUE) - red) @ way)
+        across = np.linalg.norm(bench.centre(BLUE) - red - along * way)
         free = across > 0.08 or along < -0.15
         middle = 0.5 * (WORKSPACE_LOW + WORKSPACE_HIGH)
         return bool(inside and free), -float(np.linalg.norm((red + 0.06 * way - middle)[:2]))

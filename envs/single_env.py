@@ -52,7 +52,8 @@ class SingleEnv(_OneRow, gym.Env[Any, Any]):
     def __init_subclass__(cls) -> None:
         """Say what the class takes, unless it says so itself."""
         super().__init_subclass__()
-        cls.__signature__ = None if "__init__" in vars(cls) else _for_one(cls.vector)  # type: ignore[attr-defined]
+        says_itself = "__init__" in vars(cls) or not hasattr(cls, "vector")  # or is what several environments share
+        cls.__signature__ = None if says_itself else _for_one(cls.vector)  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Make the environment; the arguments are those of the vector form that are not about many rows."""

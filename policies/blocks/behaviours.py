@@ -48,7 +48,7 @@ DROP_HIGH: Final = np.array([0.55, 0.08])  # [m]
 def tower(bench: Bench) -> tuple[int, int] | None:
     """Indices (top, bottom) of a cube that lies on the other, or None."""
     for top, bottom in ((RED, BLUE), (BLUE, RED)):
-        offset = bench.cube(top) - bench.cube(bottom)
+        offset = bench.centre(top) - bench.centre(bottom)
         if np.linalg.norm(offset[:2]) < 0.7 * CUBE_SIZE and abs(offset[2] - CUBE_SIZE) < 0.01:
             return top, bottom
     return None
@@ -61,7 +61,7 @@ def grasped(bench: Bench) -> int | None:
 
 def in_reach(bench: Bench, index: int) -> bool:
     """Whether the gripper can close on a cube."""
-    position = bench.cube(index)
+    position = bench.centre(index)
     return bool((position >= WORKSPACE_LOW - 0.01).all() and (position <= WORKSPACE_HIGH + 0.01).all())
 
 
@@ -103,7 +103,7 @@ def stack_up(bench: Bench, rng: Rng) -> Script:
         return
     expert = experts.stack(bench, rng, _speed(rng))
     for _ in range(60):
-        if bench.is_stacked() and bench.end_effector[2] > bench.cube(RED)[2] + 0.06:
+        if bench.is_stacked() and bench.end_effector[2] > bench.centre(RED)[2] + 0.06:
             break
         yield next(expert)
     yield from hold(int(rng.integers(3, 9)))
@@ -147,7 +147,7 @@ def put_down(bench: Bench, rng: Rng) -> Script:
 
 def _free_spot(bench: Bench, rng: Rng, index: int) -> Array:
     """Where a cube (3,) fits on the table beside the other one [m]."""
-    other = bench.cube(1 - index)[:2]
+    other = bench.centre(1 - index)[:2]
     while np.linalg.norm((spot := rng.uniform(TABLE_LOW, TABLE_HIGH)) - other) <= 0.09:
         pass
     return np.append(spot, CUBE_SIZE / 2)
@@ -188,12 +188,12 @@ def push(bench: Bench, rng: Rng) -> Script:
     index = int(rng.integers(2))
     if grasped(bench) is not None:
         yield from release(bench)
-    way = inward(bench.cube(index), rng)
+    way = inward(bench.centre(index), rng)
     # The closed gripper is wider along y than along x.
     standoff = -way * (0.055 + 0.02 * abs(way[1]))
     height = rng.uniform(0.02, 0.05) - CUBE_SIZE / 2
     yield from hover(bench, index, CLOSE, standoff, _speed(rng))
-    beside = bench.cube(index) + standoff + [0.0, 0.0, height]
+    beside = bench.centre(index) + standoff + [0.0, 0.0, height]
     yield from move(bench, lambda: beside, CLOSE, tolerance=0.01, speed=_speed(rng), limit=8)
     end = beside + way * rng.uniform(0.05, 0.16)
     yield from move(bench, lambda: end, KEEP, tolerance=0.01, speed=rng.uniform(0.3, 1.0), limit=14)
@@ -205,9 +205,9 @@ def topple(bench: Bench, rng: Rng) -> Script:
     if grasped(bench) is not None:
         yield from release(bench)
     index = choose_cube(bench, rng)
-    way = inward(bench.cube(index), rng)
-    beside = bench.cube(index) - 0.075 * way + [0.0, 0.0, rng.uniform(-0.005, 0.02)]
-    over = np.append(beside[:2], bench.cube(index)[2] + 0.10)
+    way = inward(bench.centre(index), rng)
+    beside = bench.centre(index) - 0.075 * way + [0.0, 0.0, rng.uniform(-0.005, 0.02)]
+    over = np.append(beside[:2], bench.centre(index)[2] + 0.10)
     yield from move(bench, lambda: over, CLOSE, tolerance=0.015, speed=_speed(rng), limit=15)
     yield from move(bench, lambda: beside, CLOSE, tolerance=0.01, speed=_speed(rng), limit=6)
     end = beside + way * rng.uniform(0.08, 0.16)
@@ -220,10 +220,10 @@ def strike(bench: Bench, rng: Rng) -> Script:
     if grasped(bench) is not None:
         yield from release(bench)
     index, steps, speed = int(rng.integers(2)), int(rng.integers(1, 4)), rng.uniform(0.6, 1.0)
-    way = inward(bench.cube(index), rng)
+    way = inward(bench.centre(index), rng)
     reach = steps * speed * ACTION_SCALE / np.abs(way).max()
     gap = CUBE_SIZE / 2 + 0.013 + rng.uniform(-0.02, 0.01)
-    behind = bench.cube(index) - (reach + gap) * way
+    behind = bench.centre(index) - (reach + gap) * way
     behind[2] = rng.uniform(0.018, 0.03)
     over = np.append(behind[:2], 0.12)
     yield from lift(bench, 0.12)
@@ -241,7 +241,7 @@ def around(bench: Bench, rng: Rng) -> Script:
         offset = rng.uniform([-0.06, -0.06, -0.01], [0.06, 0.06, 0.10])
         gripper = float(rng.choice([OPEN, KEEP, CLOSE, rng.uniform(-1.0, 1.0)]))
         for _ in range(int(rng.integers(2, 7))):
-            yield toward(bench, bench.cube(index) + offset, gripper, _speed(rng))
+            yield toward(bench, bench.centre(index) + offset, gripper, _speed(rng))
 
 
 def wait(bench: Bench, rng: Rng) -> Script:

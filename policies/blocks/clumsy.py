@@ -51,7 +51,7 @@ def half_grip(bench: Bench, rng: Rng) -> Script:
     offset = aside(rng, 0.0, 0.012)
     if not (yield from hover(bench, index, offset=offset, speed=rng.uniform(0.5, 1.0))):
         return
-    yield from move(bench, lambda: bench.cube(index) + offset, tolerance=0.008, limit=8)
+    yield from move(bench, lambda: bench.centre(index) + offset, tolerance=0.008, limit=8)
     wanted, steps = rng.uniform(CUBE_SIZE - 0.004, GRIPPER_MAX - 0.005), int(rng.integers(1, 4))
     rate = (GRIPPER_MAX - wanted) / GRIPPER_SCALE / steps
     yield from hold(steps, min(rate, 1.0))

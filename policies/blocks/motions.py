@@ -1,7 +1,5 @@
 """Motions with cubes that scripts are made of, see `gwm_sim.policies.tabletop.motions`."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from gwm_sim.envs.blocks.spec import ACTION_SCALE, CUBE_SIZE, GRIPPER_MAX, WORKSPACE_HIGH, WORKSPACE_LOW
@@ -15,6 +13,8 @@ from gwm_sim.policies.tabletop.motions import (
     Array,
     Motion,
     Script,
+    carry,
+    close_around,
     hold,
     lift,
     move,
@@ -28,14 +28,6 @@ PASSAGE = 0.03  # height above its place at which a carried cube comes in [m]
 class Bench(motions.Bench[TaskState]):
     """The present of one environment, with its cubes."""
 
-    def cube(self, index: int) -> Array:
-        """Centre (3,) of a cube [m]."""
-        return np.asarray(self.state.position[index])
-
-    def grasped(self, index: int) -> bool:
-        """Whether a cube is grasped."""
-        return bool(self.state.grasped[index])
-
     def is_stacked(self) -> bool:
         """Whether red lies on blue and nobody holds it."""
         return bool(is_on_blue(self.state)) and not self.grasped(RED)
@@ -44,7 +36,7 @@ class Bench(motions.Bench[TaskState]):
 def hover(bench: Bench, index: int, gripper: float = OPEN, offset: Array | float = 0.0, speed: float = 1.0) -> Motion:
     """Come over a cube, going up first where the way is low."""
     for _ in range(25):
-        above = np.clip(bench.cube(index) + offset + [0.0, 0.0, CLEARANCE], WORKSPACE_LOW, WORKSPACE_HIGH)
+        above = np.clip(bench.centre(index) + offset + [0.0, 0.0, CLEARANCE], WORKSPACE_LOW, WORKSPACE_HIGH)
         aside = np.linalg.norm((bench.end_effector - above)[:2])
         if aside <= ALIGNED and abs(bench.end_effector[2] - above[2]) < 0.03:
             return True
@@ -63,29 +55,8 @@ def pick(bench: Bench, index: int, offset: Array | float = 0.0, speed: float = 1
         if bench.state.gripper_opening > GRIPPER_MAX - 0.006:
             break
         yield toward(bench, bench.command, OPEN)
-    yield from move(bench, lambda: bench.cube(index) + offset, tolerance=0.008, speed=speed, limit=8)
-    for _ in range(6):
-        pressed = bench.grasped(index)
-        yield from hold(1, CLOSE)
-        if pressed:  # once more: the command runs into the cube until the gripper's full force is on it
-            break
-    return bench.grasped(index)
-
-
-def carry(
-    bench: Bench, index: int, target: Callable[[], Array], speed: float = 1.0, tolerance: float = 0.005
-) -> Motion:
-    """Bring a grasped cube's centre to `target()` [m] along a straight line; False when it is lost."""
-    for _ in range(40):
-        if not bench.grasped(index):
-            return False
-        error = target() - bench.cube(index)
-        if np.linalg.norm(error) <= tolerance:
-            return True
-        # The cube need not sit in the middle of the fingers: correct what is measured, not what is assumed.
-        grip = bench.cube(index) - bench.end_effector
-        yield toward(bench, target() - grip, KEEP, speed)
-    return True
+    yield from move(bench, lambda: bench.centre(index) + offset, tolerance=0.008, speed=speed, limit=8)
+    return (yield from close_around(bench, index, 6))
 
 
 def place(
@@ -98,12 +69,12 @@ def place(
     shift = np.array([0.0, 0.0, CUBE_SIZE + drop]) + offset
 
     def goal() -> Array:
-        return bench.cube(onto) + shift
+        return bench.centre(onto) + shift
 
     def above() -> Array:
         return goal() + [0.0, 0.0, PASSAGE]
 
-    while bench.grasped(index) and bench.cube(index)[2] < above()[2] - 0.012 and bench.command[2] < WORKSPACE_HIGH[2]:
+    while bench.grasped(index) and bench.centre(index)[2] < above()[2] - 0.012 and bench.command[2] < WORKSPACE_HIGH[2]:
         yield toward(bench, bench.command + [0.0, 0.0, ACTION_SCALE], speed=speed)
     if not (yield from carry(bench, index, above, speed, tolerance=ALIGNED)):
         return False

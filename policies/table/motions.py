@@ -11,11 +11,11 @@ from gwm_sim.envs.table.tasks import TableState
 from gwm_sim.envs.tabletop.robot import ACTION_SCALE, GRIPPER_MAX, WORKSPACE_HIGH, WORKSPACE_LOW
 from gwm_sim.policies.tabletop import motions
 from gwm_sim.policies.tabletop.motions import (
-    CLOSE,
-    KEEP,
     OPEN,
     Array,
     Motion,
+    carry,
+    close_around,
     hold,
     lift,
     move,
@@ -36,17 +36,9 @@ class Bench(motions.Bench[TableState]):
         """Numbers of the objects that there are."""
         return np.flatnonzero(np.isfinite(self.state.size)).tolist()
 
-    def centre(self, index: int) -> Array:
-        """Centre (3,) of an object [m]."""
-        return np.asarray(self.state.position[index])
-
     def size(self, index: int) -> float:
         """Height and width of an upright object [m]."""
         return float(self.state.size[index])
-
-    def grasped(self, index: int) -> bool:
-        """Whether an object is grasped."""
-        return bool(self.state.grasped[index])
 
     def top(self, index: int) -> float:
         """Height of an object's upper side [m]."""
@@ -100,27 +92,7 @@ def pick(bench: Bench, index: int, offset: Array | float = 0.0, speed: float = 1
             break
         yield toward(bench, bench.command, OPEN)
     yield from move(bench, lambda: bench.centre(index) + offset, tolerance=0.006, speed=speed, limit=10)
-    for _ in range(7):
-        pressed = bench.grasped(index)
-        yield from hold(1, CLOSE)
-        if pressed:  # once more: the command runs into the object until the gripper's full force is on it
-            break
-    return bench.grasped(index)
-
-
-def carry(
-    bench: Bench, index: int, target: Callable[[], Array], speed: float = 1.0, tolerance: float = 0.005
-) -> Motion:
-    """Bring a grasped object's centre to `target()` [m] along a straight line; False when it is lost."""
-    for _ in range(40):
-        if not bench.grasped(index):
-            return False
-        if np.linalg.norm(target() - bench.centre(index)) <= tolerance:
-            return True
-        # It need not sit in the middle of the fingers: correct what is measured, not what is assumed.
-        grip = bench.centre(index) - bench.end_effector
-        yield toward(bench, target() - grip, KEEP, speed)
-    return True
+    return (yield from close_around(bench, index, 7))
 
 
 def raise_over(bench: Bench, index: int, height: float, speed: float = 1.0) -> Motion:

@@ -26,15 +26,23 @@ OPEN, CLOSE, KEEP = -1.0, 1.0, 0.0  # gripper rates
 ALIGNED = 0.006  # horizontal error at which the fingers go down around an object [m]
 
 
-class HasHand(Protocol):
-    """State of a world of which scripts know at least where the hand is."""
+class HandAndObjects(Protocol):
+    """State of a world of which scripts know at least where hand and objects are, and which are held."""
 
     @property
     def end_effector(self) -> Array:
         """Measured position (..., 3) [m]."""
 
+    @property
+    def position(self) -> Array:
+        """Centres of the objects (..., K, 3) [m]."""
 
-State = TypeVar("State", bound=HasHand)
+    @property
+    def grasped(self) -> NDArray[np.bool_]:
+        """Whether each object is held between the fingers (..., K)."""
+
+
+State = TypeVar("State", bound=HandAndObjects)
 
 
 @dataclass
@@ -48,6 +56,14 @@ class Bench(Generic[State]):
     def end_effector(self) -> Array:
         """Measured position (3,) [m]."""
         return self.state.end_effector
+
+    def centre(self, index: int) -> Array:
+        """Centre (3,) of an object [m]."""
+        return np.asarray(self.state.position[index])
+
+    def grasped(self, index: int) -> bool:
+        """Whether an object is grasped."""
+        return bool(self.state.grasped[index])
 
 
 AnyBench = Bench[Any]
@@ -84,6 +100,31 @@ def lift(bench: AnyBench, height: float, speed: float = 1.0) -> Motion:
     """Go straight up to a height of the end-effector [m]."""
     place = np.append(bench.command[:2], height)
     return (yield from move(bench, lambda: place, tolerance=0.01, speed=speed, limit=20))
+
+
+def close_around(bench: AnyBench, index: int, limit: int) -> Motion:
+    """Close the gripper until an object is grasped; False when `limit` steps did not do it."""
+    for _ in range(limit):
+        pressed = bench.grasped(index)
+        yield from hold(1, CLOSE)
+        if pressed:  # once more: the command runs into the object until the gripper's full force is on it
+            break
+    return bench.grasped(index)
+
+
+def carry(
+    bench: AnyBench, index: int, target: Callable[[], Array], speed: float = 1.0, tolerance: float = 0.005
+) -> Motion:
+    """Bring a grasped object's centre to `target()` [m] along a straight line; False when it is lost."""
+    for _ in range(40):
+        if not bench.grasped(index):
+            return False
+        if np.linalg.norm(target() - bench.centre(index)) <= tolerance:
+            return True
+        # It need not sit in the middle of the fingers: correct what is measured, not what is assumed.
+        grip = bench.centre(index) - bench.end_effector
+        yield toward(bench, target() - grip, KEEP, speed)
+    return True
 
 
 def aside(rng: Rng, low: float, high: float) -> Array:

@@ -7,21 +7,20 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from gwm_sim.data.cameras import Camera
 from gwm_sim.envs.blocks import spec
 from gwm_sim.envs.blocks.initial_state import draw_initial_state
 from gwm_sim.envs.blocks.mujoco.scene import make_model
 from gwm_sim.envs.blocks.mujoco.simulation import Simulation, Snapshot
 from gwm_sim.envs.blocks.tasks import TASK, Array, Mask, TaskState, label
-from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words, resolve_properties
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer, Rendering
-from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
+from gwm_sim.envs.tabletop.mujoco.twin import TwinEnv, TwinVectorEnv
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows
 
 RENDER_SIZE: Final = 480  # frames of render() [px]
 
 
-class MuJoCoVectorEnv(VectorWorld):
+class MuJoCoVectorEnv(TwinVectorEnv[TaskState, Snapshot]):
     """`MuJoCoEnv` in vector form: the same spaces, options and info, with a leading num_envs axis."""
 
     metadata: dict[str, Any] = {
@@ -32,6 +31,7 @@ class MuJoCoVectorEnv(VectorWorld):
     }
 
     task: str
+    _simulation: Simulation
 
     def __init__(
         self,
@@ -80,46 +80,19 @@ class MuJoCoVectorEnv(VectorWorld):
         self._cameras = tuple(cameras)
         self._sparse = reward == "sparse"
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Free the graphics contexts."""
-        self._renderer.close()
-        self._display.close()
-
     def frames(self) -> Frame:
         """Pictures (num_envs, H, W, 3) of the first camera at this instant."""
         positions = (self._simulation.qpos(row) for row in range(self.num_envs))
         return np.stack([self._renderer.frame(qpos, self._cameras[0]) for qpos in positions])
 
-    def task_state(self) -> TaskState:
-        """What the tasks look at, for all rows."""
-        return self._simulation.task_state()
-
     def labels(self) -> dict[str, tuple[Array, Mask]]:
         """Reward and success (num_envs,) of every task in the present states."""
         return label(self.task_state())
-
-    def objects(self) -> NDArray[np.float32]:
-        """Poses (num_envs, K, 7) of the cubes: position [m] and quaternion, w first."""
-        return self._simulation.objects()
-
-    def camera_info(self) -> tuple[dict[str, Camera], ...]:
-        """Calibration of each row's cameras at this instant."""
-        return tuple(self._renderer.camera_info(self._simulation.qpos(row)) for row in range(self.num_envs))
 
     @property
     def properties(self) -> tuple[dict[str, float], ...]:
         """Physics properties of each row's episode."""
         return tuple(self._simulation.properties(row) for row in range(self.num_envs))
-
-    def get_state(self) -> tuple[Snapshot, ...]:
-        """Complete state of each row."""
-        return tuple(self._simulation.snapshot(row) for row in range(self.num_envs))
-
-    def set_state(self, states: Sequence[Snapshot]) -> Observation:
-        """Put every row back into its state, time limit included, and return the observation."""
-        for row, state in zip(range(self.num_envs), states, strict=True):
-            self._simulation.restore(row, state)
-        return self._resume()
 
     def _reset_rows(self, rows: Rows, options: Options) -> None:
         if unknown := set(options) - {"properties"}:
@@ -128,9 +101,6 @@ class MuJoCoVectorEnv(VectorWorld):
         # Properties are drawn after the start, so that a seed names the same one with and without random properties.
         starts = [draw_initial_state(TASK[self.task], self._rngs[row]) for row in rows]
         self._simulation.reset(rows, starts, [resolve_properties(*known, self._rngs[row]) for row in rows])
-
-    def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
-        self._simulation.step(rows, actions[rows])
 
     def _observe(self, rows: Rows) -> Observation:
         drawn = [self._renderer.observe(self._simulation.qpos(row)) for row in rows]
@@ -143,14 +113,11 @@ class MuJoCoVectorEnv(VectorWorld):
         rewards = success.astype(np.float64) if self._sparse else TASK[self.task].reward(state)
         return rewards, {"is_success": success, "success": success.copy()}
 
-    def _elapsed(self) -> NDArray[np.int_]:
-        return self._simulation.elapsed
-
     def _draw(self) -> tuple[Frame, ...]:
         return tuple(self._display.frame(self._simulation.qpos(row)) for row in range(self.num_envs))
 
 
-class MuJoCoEnv(SingleEnv):
+class MuJoCoEnv(TwinEnv[TaskState, Snapshot]):
     """A 7-DoF arm, two cubes on a table, cameras: reach, grasp or stack in MuJoCo.
 
     Observation: Dict of `pixels` uint8 (H, W, 3) from the front camera, `pixels_<camera>` from others, `depth_<camera>`
@@ -174,32 +141,6 @@ class MuJoCoEnv(SingleEnv):
     vector = MuJoCoVectorEnv
     rows: MuJoCoVectorEnv
 
-    def task_state(self) -> TaskState:
-        """What the tasks look at, without a batch axis."""
-        return self.rows.task_state()[0]
-
     def labels(self) -> dict[str, tuple[Array, Mask]]:
         """Reward and success of every task in the present state."""
         return label(self.task_state())
-
-    def objects(self) -> NDArray[np.float32]:
-        """Poses (K, 7) of the cubes: position [m] and quaternion, w first."""
-        return self.rows.objects()[0]
-
-    def camera_info(self) -> dict[str, Camera]:
-        """Calibration of the cameras at this instant."""
-        return self.rows.camera_info()[0]
-
-    @property
-    def properties(self) -> dict[str, float]:
-        """Physics properties of this episode."""
-        return self.rows.properties[0]
-
-    def get_state(self) -> Snapshot:
-        """Complete state: `set_state` continues from it bit for bit. A TimeLimit wrapper keeps its own count."""
-        return self.rows.get_state()[0]
-
-    def set_state(self, state: Snapshot) -> Observation:
-        """Go back to `state` and return its observation."""
-        observation: Observation = first(self.rows.set_state([state]))
-        return observation

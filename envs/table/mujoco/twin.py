@@ -8,8 +8,6 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from gwm_sim.data.cameras import Camera
-from gwm_sim.envs.single_env import SingleEnv, first
 from gwm_sim.envs.spaces import Observation, check_words
 from gwm_sim.envs.table import spec
 from gwm_sim.envs.table.edits import Slots, edit_object, edit_properties
@@ -18,14 +16,15 @@ from gwm_sim.envs.table.options import StartOptions, told
 from gwm_sim.envs.table.scene import TASKS, Assignment
 from gwm_sim.envs.table.tasks import Array, Mask, TableState, judge
 from gwm_sim.envs.tabletop.mujoco.rendering import FrameRenderer, Rendering
+from gwm_sim.envs.tabletop.mujoco.twin import TwinEnv, TwinVectorEnv
 from gwm_sim.envs.tabletop.robot import ACTION_NAMES, CONTROL_RATE, action_space
-from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows, VectorWorld
+from gwm_sim.envs.vector_world import REWARDS, Frame, Options, Rows
 
 RENDER_HEIGHT: Final = 480  # of what render() draws [px]
 FILM: Final = ("film",)  # and who sees it
 
 
-class TableVectorEnv(VectorWorld):
+class TableVectorEnv(TwinVectorEnv[TableState, Snapshot]):
     """`TableEnv` in vector form: the same spaces, options and info, with a leading num_envs axis."""
 
     metadata: dict[str, Any] = {
@@ -36,6 +35,7 @@ class TableVectorEnv(VectorWorld):
     }
 
     task: str
+    _simulation: Simulation
 
     def __init__(
         self,
@@ -91,18 +91,9 @@ class TableVectorEnv(VectorWorld):
         self._cameras = tuple(cameras)
         self._sparse = reward == "sparse"
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Free the graphics contexts."""
-        self._renderer.close()
-        self._display.close()
-
     def frames(self) -> Frame:
         """Pictures (num_envs, H, W, 3) of the first camera at this instant."""
         return np.stack([self._picture(self._renderer, row, self._cameras[0]) for row in range(self.num_envs)])
-
-    def task_state(self) -> TableState:
-        """What the tasks look at, for all rows."""
-        return self._simulation.task_state()
 
     def labels(self) -> dict[str, tuple[Array, Mask]]:
         """Reward and success (num_envs,) of every task that some row has; NaN and False of rows with another."""
@@ -111,17 +102,9 @@ class TableVectorEnv(VectorWorld):
         own = {task: state.task == number for number, task in enumerate(TASKS)}
         return {task: (np.where(has, rewards, np.nan), has & success) for task, has in own.items() if has.any()}
 
-    def objects(self) -> NDArray[np.float32]:
-        """Poses (num_envs, K, 7) of the objects: position [m] and quaternion, w first; NaN where there is none."""
-        return self._simulation.objects()
-
     def attributes(self) -> NDArray[np.float32]:
         """What the objects are like (num_envs, K, F), columns as in `scene.ATTRIBUTES`; NaN where there is none."""
         return self._simulation.attributes()
-
-    def camera_info(self) -> tuple[dict[str, Camera], ...]:
-        """Calibration of each row's cameras at this instant."""
-        return tuple(self._renderer.camera_info(self._simulation.qpos(row)) for row in range(self.num_envs))
 
     @property
     def properties(self) -> tuple[dict[str, float], ...]:
@@ -175,16 +158,6 @@ class TableVectorEnv(VectorWorld):
             raise ValueError(f"the task {scene.assignment.task} is about object {number}: remove another one")
         self._simulation.change(row, slots, scene.properties)
 
-    def get_state(self) -> tuple[Snapshot, ...]:
-        """Complete state of each row."""
-        return tuple(self._simulation.snapshot(row) for row in range(self.num_envs))
-
-    def set_state(self, states: Sequence[Snapshot]) -> Observation:
-        """Put every row back into its state, time limit included, and return the observation."""
-        for row, state in zip(range(self.num_envs), states, strict=True):
-            self._simulation.restore(row, state)
-        return self._resume()
-
     def _picture(self, renderer: FrameRenderer, row: int, camera: str) -> Frame:
         return renderer.frame(self._simulation.qpos(row), camera, self._simulation.model_of(row))
 
@@ -199,9 +172,6 @@ class TableVectorEnv(VectorWorld):
             column[:] = [entry[key] for entry in entries]
         return columns
 
-    def _advance(self, actions: NDArray[Any], rows: Rows) -> None:
-        self._simulation.step(rows, actions[rows])
-
     def _observe(self, rows: Rows) -> Observation:
         if not self._cameras:
             return {"agent_pos": self._simulation.telemetry()[rows]}
@@ -213,9 +183,6 @@ class TableVectorEnv(VectorWorld):
         rewards, success = judge(self.task_state())
         return success.astype(float) if self._sparse else rewards, {"is_success": success, "success": success.copy()}
 
-    def _elapsed(self) -> NDArray[np.int_]:
-        return self._simulation.elapsed
-
     def _out_of_time(self) -> Mask:
         if not self._limited_by_task:
             return super()._out_of_time()
@@ -226,7 +193,7 @@ class TableVectorEnv(VectorWorld):
         return tuple(self._picture(self._display, row, FILM[0]) for row in range(self.num_envs))
 
 
-class TableEnv(SingleEnv):
+class TableEnv(TwinEnv[TableState, Snapshot]):
     """A 7-DoF arm and one to six objects on a table, cubes, balls and cylinders, in MuJoCo.
 
     Tasks: grasp and lift an object, stack one on another, push one to a place, build a tower of three, or watch
@@ -256,30 +223,13 @@ class TableEnv(SingleEnv):
     vector = TableVectorEnv
     rows: TableVectorEnv
 
-    def task_state(self) -> TableState:
-        """What the tasks look at, without a batch axis."""
-        return self.rows.task_state()[0]
-
     def labels(self) -> dict[str, tuple[Array, Mask]]:
         """Reward and success of the task in the present state."""
         return {task: (reward[0], success[0]) for task, (reward, success) in self.rows.labels().items()}
 
-    def objects(self) -> NDArray[np.float32]:
-        """Poses (K, 7) of the objects: position [m] and quaternion, w first; NaN where there is none."""
-        return self.rows.objects()[0]
-
     def attributes(self) -> NDArray[np.float32]:
         """What the objects are like (K, F), columns as in `scene.ATTRIBUTES`; NaN where there is none."""
         return self.rows.attributes()[0]
-
-    def camera_info(self) -> dict[str, Camera]:
-        """Calibration of the cameras at this instant."""
-        return self.rows.camera_info()[0]
-
-    @property
-    def properties(self) -> dict[str, float]:
-        """Physics properties of this scene."""
-        return self.rows.properties[0]
 
     @property
     def slots(self) -> Slots:
@@ -294,12 +244,3 @@ class TableEnv(SingleEnv):
     def edit(self, object: int | str | None = None, **change: Any) -> None:
         """Change the scene while it runs; see `TableVectorEnv.edit`."""
         self.rows.edit(object, **change)
-
-    def get_state(self) -> Snapshot:
-        """Complete state: `set_state` continues from it bit for bit. A TimeLimit wrapper keeps its own count."""
-        return self.rows.get_state()[0]
-
-    def set_state(self, state: Snapshot) -> Observation:
-        """Go back to `state` and return its observation."""
-        observation: Observation = first(self.rows.set_state([state]))
-        return observation
