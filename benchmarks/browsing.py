@@ -31,8 +31,10 @@ LONGEST = 60_000  # milliseconds that anything on a page may take
 @contextmanager
 def served(*options: str) -> Iterator[str]:
     """The address of a server in a process of its own, `gwm serve` with some options."""
-    command = [sys.executable, "-m", "gwm_sim", "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as server:
+    command = [sys.executable, "-m", "gwm_sim", "serve", "--port", "0", "--until-eof", *options]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as server:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().strip()

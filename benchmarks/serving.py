@@ -74,9 +74,10 @@ class ServingConfig:
 @contextmanager
 def serving(config: ServingConfig) -> Iterator[str]:
     """A server in a process of its own, by the URL that it prints."""
-    words = ["serve", "--port", "0", "--model", config.model, "--sessions", str(2 * config.sessions + 2)]
-    program = [sys.executable, "-m", "gwm_sim", *words]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT, text=True, encoding="utf-8")
+    words = ["serve", "--port", "0", "--until-eof", "--model", config.model]
+    program = [sys.executable, "-m", "gwm_sim", *words, "--sessions", str(2 * config.sessions + 2)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(program, stdin=pipe, stdout=pipe, cwd=ROOT, text=True, encoding="utf-8")
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.policies.commands.serve import listen
@@ -55,11 +56,12 @@ def served(model: WorldModel, sessions: int = 16, idle: float = 600.0, twins: bo
 @contextmanager
 def command(*words: str, log: Path | None = None, folder: Path = ROOT) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run `gwm serve` in a process of its own, in a folder, and give it and the URL that it prints."""
-    asked = [sys.executable, "-m", "gwm_sim", "serve", "--port", "0", *words]
+    asked = [sys.executable, "-m", "gwm_sim", "serve", "--port", "0", "--until-eof", *words]
     own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)} if folder != ROOT else {}
     with log.open("a", encoding="utf-8") if log is not None else nullcontext() as errors:
         process = subprocess.Popen(
             asked,
+            stdin=subprocess.PIPE,  # so that it ends where these tests are killed
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=folder,
@@ -99,10 +101,17 @@ class Reply(NamedTuple):
 
 def ask(served: Served, method: str, path: str, body: Any = None, **headers: str | None) -> Reply:
     """Ask once over a connection of its own; a header that is None is left out, and `_` stands for a dash."""
+    return fetch(served.url, method, path, body, **headers)
+
+
+def fetch(url: str, method: str, path: str, body: Any = None, **headers: str | None) -> Reply:
+    """The same of a server that is known by the URL that it printed."""
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    told = {"authorization": f"Bearer {served.token}", "content-type": "application/json"}
+    parts = urlsplit(url)
+    token = parts.fragment.removeprefix("token=")
+    told = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     told |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[misc]
-    http_ = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    http_ = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=20)
     try:
         http_.request(method, path, data, {name: value for name, value in told.items() if value is not None})
         answer = http_.getresponse()

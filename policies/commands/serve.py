@@ -1,8 +1,12 @@
 """`gwm serve`: learned worlds for any client that speaks HTTP, and a page to play them."""
 
+import os
 import secrets
+import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 
 from gwm_sim.errors import ConfigError, MissingDependency, check_at_least_one
 from gwm_sim.extras import install_command
@@ -29,6 +33,8 @@ class ServeConfig:
     """Seconds after which a session ends that nobody asks for."""
     device: str | None = None
     """Such as "cpu" or "cuda"; by default a GPU if there is one."""
+    until_eof: bool = False
+    """End when standard input does, as it does when the program or the ssh that started the server is gone."""
 
     def __post_init__(self) -> None:
         check_at_least_one(sessions=self.sessions)
@@ -44,6 +50,8 @@ def main(config: ServeConfig) -> int:
     from gwm_sim.policies.serving.service import Service
     from gwm_sim.policies.serving.sessions import Sessions
 
+    if config.until_eof:
+        Thread(target=end_with_input, daemon=True).start()
     service = Service(load(config), Sessions(config.sessions, config.idle), config.twin)
     with listen(config.host, config.port) as listening:
         port = listening.getsockname()[1]
@@ -53,6 +61,14 @@ def main(config: ServeConfig) -> int:
         print(f"http://{shown}:{port}/#token={token}", flush=True)
         serve(service, config.host, token, listening)
     return 0
+
+
+def end_with_input() -> None:
+    """Read standard input to its end, and have the process end then."""
+    with suppress(OSError):  # there is none, or its terminal is gone
+        while os.read(0, 4096):  # of the descriptor: who waits for `sys.stdin` hinders the end of the interpreter
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def load(config: ServeConfig) -> dict[str, WorldModel]:

@@ -206,6 +206,8 @@ class Guard:
             await self._app(scope, limited, adorned)
         except ServingError as error:
             wrong = error
+        except asyncio.CancelledError:  # as uvicorn does with what is not answered in time when the server ends
+            wrong = ending()
         except Exception:
             LOG.exception("%s %s", scope["method"], scope["path"])
             wrong = broken()
@@ -218,6 +220,11 @@ def broken() -> ServingError:
     return ServingError(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "something broke here; the server's log says what"
     )
+
+
+def ending() -> ServingError:
+    """What a client is told whose request is not answered any more."""
+    return ServingError(HTTPStatus.SERVICE_UNAVAILABLE, "ending", "this server ends: start `gwm serve` anew")
 
 
 def too_large() -> ServingError:

@@ -1,7 +1,10 @@
 """The process that serves: one event loop, one thread that imagines, and an end that leaves nothing behind."""
 
 import logging
+import os
 import socket
+from threading import Timer
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -14,9 +17,26 @@ from gwm_sim.policies.serving.service import Service
 CONNECTIONS: Final = 512  # at a time; others are turned away
 QUEUED: Final = 16  # messages of a socket that wait to be read
 GRACE: Final = 3  # seconds that are left to connections when the server ends
+LATEST: Final = 5.0  # seconds after which the process ends whatever is being computed
 
 
-def prepared(service: Service, host: str, token: str) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that ends in time when its process is told to.
+
+    What a thread computes cannot be interrupted, and a process waits for its threads. Nothing is lost by not waiting:
+    a server has no file of its own.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, for a signal."""
+        if not self.should_exit:
+            last = Timer(LATEST, os._exit, [128 + sig])
+            last.daemon = True
+            last.start()
+        super().handle_exit(sig, frame)
+
+
+def prepared(service: Service, host: str, token: str) -> Server:
     """A server for a socket that listens at a host."""
     names = {"localhost", host.lower(), socket.gethostname().lower()}
     app = application(service, token, names)
@@ -34,7 +54,7 @@ def prepared(service: Service, host: str, token: str) -> uvicorn.Server:
         ws_per_message_deflate=False,  # pictures are small, and a step must not wait for it
         lifespan="on",
     )
-    return uvicorn.Server(settings)
+    return Server(settings)
 
 
 def serve(service: Service, host: str, token: str, listening: socket.socket) -> None:
