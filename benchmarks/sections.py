@@ -266,11 +266,18 @@ def uncertainty_text(report: dict[str, Any]) -> str:
     error, unfamiliar = report["error"], report["unfamiliar"]
     ranks = error["error_pictures"]
     areas = ", ".join(f"{kind} {numbers['auroc_at'][0]:.2f}" for kind, numbers in unfamiliar["kinds"].items())
+    steps = ", ".join(
+        f"{numbers['expected_cm']:.1f} cm {horizon} steps ahead ({numbers['error_cm']:.1f} in truth, slope "
+        f"{numbers['slope']:.2f}, {numbers['windows']} windows)"
+        for horizon, numbers in report["scale"].items()
+    )
     return (
         f"`gwm/uncertainty` after {error['steps']} steps and the true error then, of cubes that moved: rank correlation"
         f" {ranks['uncertainty_at']:.2f} ({ranks['windows']} windows; predicted motion alone "
         f"{ranks['motion_displacement']:.2f}). At reset it tells unfamiliar scenes from familiar ones, AUROC: {areas} "
-        f"({unfamiliar['scenes']} scenes each). `benchmarks/uncertainty.py`, hash `{report['model_hash']}`."
+        f"({unfamiliar['scenes']} scenes each). Of all cubes in view it expects {steps}; after a minute in which "
+        f"nothing happens {report['still']['expected_cm']:.1f} cm. "
+        f"`benchmarks/uncertainty.py`, hash `{report['model_hash']}`."
     )
 
 

@@ -1,10 +1,12 @@
 """Does the learned world know what it does not know? Its uncertainty against its true error, and in unfamiliar scenes.
 
-python benchmarks/uncertainty.py --data TEST.hdf5 --json benchmarks/results/uncertainty.json
+python benchmarks/uncertainty.py --data TEST.hdf5 --long LONG.hdf5 --json benchmarks/results/uncertainty.json
 
-Error: in windows of test episodes in which a cube moves, uncertainty is ranked against the error of the cubes after
-20 steps, beside a trivial guess: the more something moves in the prediction, the more can be wrong. Scenes: moments of
-the same episodes are drawn anew in a scene with cubes of other colours, from another camera, or with a third cube.
+Scale: the expected error of the cubes in view beside the true one, 1 to 600 steps ahead, and after a minute in which
+the robot holds still and nothing happens. Error: in windows of test episodes in which a cube moves, uncertainty is
+ranked against the error of the cubes after 20 steps, beside a trivial guess: the more something moves in the
+prediction, the more can be wrong. Scenes: moments of the same episodes are drawn anew in a scene with cubes of other
+colours, from another camera, or with a third cube.
 """
 
 import time
@@ -16,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import mujoco
 import numpy as np
 import torch
+from expected_errors import HORIZONS, MINUTE, encode, scale, still
 from numpy.typing import NDArray
 from program import circumstances, launch
 
@@ -53,6 +56,8 @@ class UncertaintyConfig:
 
     data: Path
     """Episode file of the physics twin, collected with seeds from 300000."""
+    long: Path | None = None
+    """Episode file of the same kind with episodes of a minute; without, long horizons are left out."""
     model: str = "gwm-mini"
     """Name of a shipped model, or the folder of one."""
     limit: int | None = None
@@ -82,8 +87,7 @@ class Course(NamedTuple):
 
 def imagine(model: WorldModel, frames: Array, windows: Window, steps: int) -> Course:
     """Roll windows out from frames (B, C, H, W, 3), which need not be their own."""
-    given = (frames, windows.telemetry, windows.past_actions, windows.properties)
-    state = model.encode(*map(torch.from_numpy, given))
+    state = encode(model, frames, windows)
     uncertainty, objects = [model.uncertainty(state)], [model.objects(state)]
     for action in torch.from_numpy(windows.actions[:, :steps]).unbind(dim=1):
         state = model.step(state, action)
@@ -313,9 +317,14 @@ def measure(
         )
         error = against_error(model, test, config.batch, show)
         scenes, examples = unfamiliar(model, test, config.scenes, config.batch, show)
+        scales = scale(model, config.data, HORIZONS, config.batch, config.limit)
+        if config.long is not None:
+            scales |= scale(model, config.long, [MINUTE], config.batch, config.limit)
         report = {
             "model": model.config.name,
             "model_hash": model.digest(),
+            "scale": scales,
+            "still": still(model, config.data, config.limit),
             "error": error,
             "unfamiliar": scenes,
             "episodes": test.episodes,
@@ -335,6 +344,11 @@ def main(config: UncertaintyConfig) -> None:
     """Measure, print and write."""
     with progress("uncertainty") as show:
         report, _ = measure(config, show)
+    for horizon, numbers in report["scale"].items():
+        print(
+            "{} steps: expected {expected_cm:.2f}, true {error_cm:.2f} cm, slope {slope:.2f}".format(horizon, **numbers)
+        )
+    print("after {steps} steps in which nothing happens: expected {expected_cm:.2f} cm".format(**report["still"]))
     for error in ("error_pictures", "error_tracked"):
         numbers = dict(report["error"][error])
         print(f"rank correlation with {error} after {HORIZON} steps, {numbers.pop('windows')} windows:")

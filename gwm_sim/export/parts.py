@@ -19,7 +19,7 @@ from gwm_sim.model.latents import choose
 from gwm_sim.model.rendering.exposure import relit
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Segment, WorldState
 from gwm_sim.model.tokenizer import to_frames
-from gwm_sim.model.uncertainty import risk
+from gwm_sim.model.uncertainty import risk, together
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 
@@ -96,10 +96,11 @@ class Step(Part):
         noise = given["noise"][:, None] if model.config.dynamics.noise else None
         age = torch.zeros_like(now["uncertainty"])  # of which object dynamics know nothing
         predicted, memory = model.dynamics.step(present, now["memory"], age, draw=False, noise=noise)
+        added = risk(predicted, now["objects"], from_pixels=False)
         then = {
             **{name: getattr(predicted, name)[:, 0] for name in ("telemetry", "objects", "residual")},
             **{f"previous_{name}": now[name] for name in ("telemetry", "objects", "residual")},
-            "uncertainty": now["uncertainty"] + model.calibration[1] * risk(predicted, from_pixels=False),
+            "uncertainty": together(now["uncertainty"], model.calibration[1] * added),
             "memory": memory,
         }
         out = prefixed(NEXT, {name: then[name] for name in PHYSICAL})

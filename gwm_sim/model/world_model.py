@@ -26,7 +26,7 @@ from gwm_sim.model.residual import ResidualEncoder, TurnReader
 from gwm_sim.model.state import PER_FRAME, PhysicalState, Rollout, Segment, Statistics, WorldState
 from gwm_sim.model.threads import threads_for
 from gwm_sim.model.tokenizer import to_images
-from gwm_sim.model.uncertainty import risk, strangeness
+from gwm_sim.model.uncertainty import risk, strangeness, together
 
 FUTURE = 100_003  # seeds of a future per step
 
@@ -173,6 +173,7 @@ class WorldModel(PictureModel):
         noise = self.noise(state, generators)
         with threads_for(len(state) * self.dynamics.work):
             predicted, memory = self.dynamics.step(state.present(actions), state.memory, state.age, draw, noise)
+        added = risk(predicted, state.objects, self.config.dynamics.from_pixels)
         # Where the physical states are left to chance, the picture is that of what became of them.
         sampled = generators if noise is None else None
         codes = state.codes if predicted.logits is None else choose(predicted.logits[:, 0], sampled)
@@ -187,7 +188,7 @@ class WorldModel(PictureModel):
             residual=predicted.residual[:, 0],
             previous_residual=state.residual,
             corruption=torch.full_like(state.corruption, IMAGINED),
-            uncertainty=state.uncertainty + self.calibration[1] * risk(predicted, self.config.dynamics.from_pixels),
+            uncertainty=together(state.uncertainty, self.calibration[1] * added),
             drawn=torch.full_like(state.drawn, draw),
             age=state.age + 1,
             memory=memory,
@@ -306,8 +307,9 @@ class WorldModel(PictureModel):
         """Expected error of a state, (B,): of object positions in [cm], in the image frame in [px], without objects
         of pixels in [grey levels].
 
-        It starts with how unfamiliar the real frames look and grows with every imagined step by what the dynamics
-        expects to be wrong. The scale is fitted to validation episodes (`training/fitting/calibration.py`).
+        It starts with how unfamiliar the real frames look and grows with every imagined step in which something moves
+        by what the dynamics expects to be wrong. The scale is fitted to validation episodes
+        (`training/fitting/calibration.py`).
         """
         return state.uncertainty
 

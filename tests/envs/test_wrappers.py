@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
@@ -141,7 +142,8 @@ def test_unknown_and_missing_readings_are_refused(tiny_checkpoint: Path) -> None
         LatentObservation(gym.make("MuJoCo-BlockReach-v0", size=32, rendering="fast"), model=tiny_checkpoint)
 
 
-def test_penalty_charges_the_growth_of_uncertainty(tiny_checkpoint: Path) -> None:
+def test_penalty_charges_the_growth_of_uncertainty(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gwm_sim.model.world_model.risk", lambda made, objects, _: torch.ones(len(objects)))
     vector = wrappers.VectorUncertaintyPenalty(make_vector("GWM", tiny_checkpoint, limit=2), weight=0.5)
     plain = make_vector("GWM", tiny_checkpoint, limit=2)
     single = wrappers.UncertaintyPenalty(make_single("GWM", tiny_checkpoint), weight=0.5)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gwm_sim.model.rendering.renderer import project
 from gwm_sim.model.state import WorldState
-from gwm_sim.model.uncertainty import strangeness
+from gwm_sim.model.uncertainty import strangeness, together
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.dataset import TrainingData
@@ -15,6 +15,7 @@ from gwm_sim.training.fitting.exemplars import evenly
 
 HORIZON = 20  # steps over which the expected error is made to agree with the true one
 WINDOWS = 512
+HALVINGS = 30  # of the interval in which the scale of what a step adds is searched
 
 
 @torch.no_grad()
@@ -52,8 +53,23 @@ def calibrate(model: WorldModel, data: TrainingData, familiar: bool = False) -> 
     else:
         model.tokenizer.usual_error.copy_(usual)
     begun, ended = (mean(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for rows in (before, after))
-    grown = (ended - begun).clamp_min(0.01 * ended) / torch.cat(added).mean().clamp_min(1e-9)
-    model.calibration.copy_(torch.stack((begun / strangeness(torch.cat(novelty) / usual).mean(), grown)))
+    strange = strangeness(torch.cat(novelty) / usual)
+    of_start = begun / strange.mean()
+    model.calibration.copy_(torch.stack((of_start, scale(of_start * strange, torch.cat(added), ended))))
+
+
+def scale(begun: Tensor, added: Tensor, ended: Tensor) -> Tensor:
+    """By what to multiply what rollouts add (W,) to expected errors (W,) so that these become `ended` on average, or a
+    hundredth more than they were where they are that large already; 1 where no rollout moves anything."""
+    if not added.any():
+        return torch.ones_like(ended)
+    wanted = ended.clamp_min(1.01 * begun.mean())
+    low, high = torch.zeros_like(wanted), wanted / added.mean()
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        enough = together(begun, middle * added).mean() > wanted
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    return high
 
 
 def spread(first: Tensor, episodes: Tensor, most: int) -> Tensor:

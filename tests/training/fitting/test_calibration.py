@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from gwm_sim.model.uncertainty import together
 from gwm_sim.model.world_model import WorldModel
 from gwm_sim.protocol import CONTEXT
 from gwm_sim.training.dataset import TrainingData, load_training_data
-from gwm_sim.training.fitting.calibration import HORIZON, calibrate, error, in_view, mean, spread
+from gwm_sim.training.fitting.calibration import HORIZON, calibrate, error, in_view, mean, scale, spread
 
 STEPS = 13 - CONTEXT  # the episodes of the tiny recording are shorter than the horizon
 
@@ -40,9 +41,18 @@ def rollout(model: WorldModel, data: TrainingData) -> tuple[torch.Tensor, ...]:
 def test_uncertainty_is_the_mean_error_of_validation_episodes(learned: tuple[WorldModel, TrainingData]) -> None:
     begun, ended, error_begun, error_ended = (x.mean() for x in rollout(*learned))
     torch.testing.assert_close(begun, error_begun, rtol=0.1, atol=0.1)
-    assert ended > begun
+    assert ended >= begun
     if error_ended > 1.1 * error_begun:
         torch.testing.assert_close(ended, error_ended, rtol=0.1, atol=0.1)
+
+
+def test_the_scale_makes_expected_errors_the_true_one_on_average() -> None:
+    begun, added = torch.rand(50), torch.rand(50) * (torch.arange(50) % 3 == 0)
+    for ended in (torch.tensor(1.2), torch.tensor(7.0)):
+        torch.testing.assert_close(together(begun, scale(begun, added, ended) * added).mean(), ended)
+    less = scale(begun, added, torch.tensor(0.01))  # than at the start, which cannot be
+    torch.testing.assert_close(together(begun, less * added).mean(), 1.01 * begun.mean())
+    assert scale(begun, 0 * added, torch.tensor(7.0)) == 1
 
 
 def test_what_nobody_can_see_does_not_count(learned: tuple[WorldModel, TrainingData]) -> None:
