@@ -54,6 +54,7 @@ class SimulatorPolicy(MpcPolicy):
                 reward=nothing,
                 success=nothing,
                 uncertainty=torch.zeros(count, plans.shape[1]),
+                orientations=worlds.orientations[:, None].expand(-1, plans.shape[1], -1, -1),
                 final=worlds,
             )
             return self.objective(rollout, plans, goal.select([0] * count))[None]

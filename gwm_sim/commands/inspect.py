@@ -118,6 +118,9 @@ def _show_summary(summary: Summary, console: Console) -> None:
         facts.add_row("objects there at once", f"{fewest} to {most}" if fewest < most else f"{most}")
         for name, (low, high) in summary.objects.attributes.items():
             facts.add_row(f"{name} of objects", f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}")
+        if symmetry := summary.objects.symmetry:
+            told = ", ".join(f"{name} {kind}" for name, kind in symmetry.items())
+            facts.add_row("orientation", f"of all, up to symmetry: {told}")
     facts.add_row("policies", ", ".join(f"{name} {count}" for name, count in summary.policies.items()))
     if summary.masks:
         facts.add_row("masks", ", ".join(f"{name} {count}" for name, count in summary.masks.items()))

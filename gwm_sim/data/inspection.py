@@ -123,6 +123,8 @@ class Objects:
     """Lowest and highest value of what each of them is like."""
     present: tuple[int, int] | None = None
     """Fewest and most that are there at once, where some may be absent."""
+    symmetry: dict[str, str] = field(default_factory=dict)
+    """By which turns those look the same of which an attribute is 1."""
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -235,7 +237,7 @@ def _objects(schema: Schema, episodes: Sequence[Episode]) -> Objects:
         placed = {name: Placed(*known) for name, known in zip(schema.object_names, shares.tolist(), strict=True)}
     tracker = schema.settings.get(TRACKER)
     known = schema.object_names, schema.provenance, schema.object_frame, tracker, sightings, placed
-    return Objects(*known, *_attributes(schema, episodes))
+    return Objects(*known, *_attributes(schema, episodes), dict(schema.object_symmetry))
 
 
 def _attributes(

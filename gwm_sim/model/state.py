@@ -36,6 +36,9 @@ class Segment(NamedTuple):
     corruption: Tensor  # (B, T) in [0, 1]
     novelty: Tensor  # (B, T), how badly the tokenizer shows a real frame, 1 for a familiar one; not predicted from
     reference: Tensor  # (B, H, V*W, 3) uint8, the last frame read, where others are drawn from it; else (B, 0, 0, 3)
+    attributes: Tensor  # (B, T, K, F), what each object is like, NaN of what is absent; F is 0 where nobody says
+    orientations: Tensor  # (B, T, K, 4), quaternions wxyz, NaN of what is absent; (B, T, K, 0) where they do not count
+    previous_orientations: Tensor  # (B, T, K, 4)
 
     @classmethod
     def of(
@@ -47,15 +50,22 @@ class Segment(NamedTuple):
         properties: Tensor,
         novelty: Tensor | None = None,
         residual: Tensor | None = None,
+        attributes: Tensor | None = None,
+        orientations: Tensor | None = None,
     ) -> Segment:
-        """Real frames: familiar ones if `novelty` is not given, and without `residual` nothing is left to explain."""
+        """Real frames: familiar ones if `novelty` is not given, without `residual` nothing is left to explain, and
+        without `attributes` and `orientations` nothing is told of objects but where they are."""
         rest = telemetry[..., :0] if residual is None else residual
+        turned = objects[..., :0] if orientations is None else orientations
         return cls(
             *(codes, previous(codes), telemetry, previous(telemetry), objects, previous(objects)),
             *(rest, previous(rest)),
             *(actions, properties, telemetry.new_zeros(telemetry.shape[:2])),
             novelty=telemetry.new_ones(telemetry.shape[:2]) if novelty is None else novelty,
             reference=codes.new_zeros(len(codes), 0, 0, 3),
+            attributes=objects[..., :0] if attributes is None else attributes,
+            orientations=turned,
+            previous_orientations=previous(turned),
         )
 
     def changed(self, **values: Tensor) -> Segment:
@@ -87,6 +97,7 @@ class NextFrame(NamedTuple):
     spread: Tensor  # (B, T, K) expected absolute error of the object positions per coordinate
     residual: Tensor  # (B, T, R)
     presence: Tensor | None = None  # (B, T, K) logits of objects being there, None where none is ever absent
+    orientations: Tensor | None = None  # (B, T, K, 4) quaternions wxyz, None where they do not count
 
 
 class Statistics(NamedTuple):
@@ -115,7 +126,7 @@ class Statistics(NamedTuple):
 
 PER_FRAME = (
     *("codes", "previous_codes", "telemetry", "previous_telemetry", "objects", "previous_objects"),
-    *("residual", "previous_residual", "corruption"),
+    *("residual", "previous_residual", "corruption", "attributes", "orientations", "previous_orientations"),
 )
 """What a world has at one instant and a segment in every frame."""
 
@@ -142,6 +153,9 @@ class WorldState:
     drawn: Tensor  # (B,) bool
     age: Tensor  # (B,) frames before the present one
     future: Tensor  # (B,) int64, which future it goes into where that is open, -1 for the most likely one
+    attributes: Tensor  # (B, K, F), what each object is like, NaN of what is absent; F is 0 where nobody says
+    orientations: Tensor  # (B, K, 4), quaternions wxyz, NaN of what is absent; (B, K, 0) where they do not count
+    previous_orientations: Tensor  # (B, K, 4)
     memory: Tensor  # (B, ...), what the dynamics remembers of them
 
     def __len__(self) -> int:
@@ -200,9 +214,10 @@ class Rollout:
     success: Tensor  # (B, T, tasks) probability
     uncertainty: Tensor  # (B, T)
     residual: Tensor  # (B, T, R)
+    orientations: Tensor  # (B, T, K, 4), quaternions wxyz, NaN of what is absent; (B, T, K, 0) where they do not count
     final: WorldState
 
     def at(self, moments: Tensor) -> Rollout:
         """What there is to see at some moments (S,) alone."""
-        seen = ("telemetry", "objects", "residual", *(("codes",) if self.codes.numel() else ()))
+        seen = ("telemetry", "objects", "residual", "orientations", *(("codes",) if self.codes.numel() else ()))
         return replace(self, **{name: getattr(self, name)[:, moments] for name in seen})

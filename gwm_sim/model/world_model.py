@@ -187,6 +187,8 @@ class WorldModel(PictureModel):
             previous_objects=state.objects,
             residual=predicted.residual[:, 0],
             previous_residual=state.residual,
+            orientations=state.orientations if predicted.orientations is None else predicted.orientations[:, 0],
+            previous_orientations=state.orientations,
             corruption=torch.full_like(state.corruption, IMAGINED),
             uncertainty=together(state.uncertainty, self.calibration[1] * added),
             drawn=torch.full_like(state.drawn, draw),
@@ -225,13 +227,13 @@ class WorldModel(PictureModel):
             if draw and self.renderer is not None:
                 state = self.draw(state)
             verdict = self.judge(state) if judged else (state.telemetry[:, :0],) * 2
-            steps.append((state.codes, state.telemetry, state.objects, *verdict, state.uncertainty, state.residual))
-        codes, telemetry, objects, reward, success, uncertainty, residual = (
-            torch.stack(x, dim=1) for x in zip(*steps, strict=True)
-        )
+            known = state.codes, state.telemetry, state.objects, *verdict, state.uncertainty, state.residual
+            steps.append((*known, state.orientations))
+        codes, *told = (torch.stack(x, dim=1) for x in zip(*steps, strict=True))
         drawn = draw or self.config.dynamics.from_pixels
         codes = codes if drawn else codes[..., :0, :0]
-        return Rollout(codes, telemetry, objects, reward, success, uncertainty, residual, final=state)
+        telemetry, objects, reward, success, uncertainty, residual, orientations = told
+        return Rollout(codes, telemetry, objects, reward, success, uncertainty, residual, orientations, final=state)
 
     # --- reading pictures ---------------------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ def test_summary_says_what_objects_are_like(tmp_path: Path, capsys: pytest.Captu
     assert objects.attributes["bounciness"] == pytest.approx((0.1, 0.8))
     assert main(InspectConfig(path)) == 0
     told = capsys.readouterr().out
-    assert "bounciness of objects" in told and "1 to 2" in told
+    assert "bounciness of objects" in told and "1 to 2" in told and "die cubic" in told
 
 
 def test_other_formats_keep_attributes(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def load_training_data(
 
     Args:
         paths: The files.
-        cameras: Cameras whose frames are wanted, side by side.
+        cameras: Cameras whose frames are wanted, side by side; none where motion alone is learned.
         weights: How often the windows of each file are drawn, compared with those of the others, `motion` after
             `paths`; all alike if empty.
         motion: Further files, of which the pictures are left out.
@@ -68,9 +68,12 @@ def load_training_data(
         check_file(file, files[0], cameras if number < len(paths) else ())
         if objects or path == "auto":
             check_objects(file, files[0])
-    data = allocate(files, len(paths), cameras, weights, objects)
+    if not cameras and not objects:
+        raise ConfigError(f"{paths[0]} has no pictures and says nothing of objects: there is nothing to learn")
+    shown = files[: len(paths)] if cameras else []
+    data = allocate(files, len(shown), cameras, weights, objects)
     places = [(file, k) for file in files for k in range(len(file))]
-    inside = add_pictures(data, places, sum(map(len, files[: len(paths)])), memory)
+    inside = add_pictures(data, places, sum(map(len, shown)), memory)
     for number, (file, k) in enumerate(places):
         pictured = inside and bool(data.starts[number] < len(data.frames))
         take_in(data, number, file.read(k, cameras=cameras if pictured else ()))
@@ -106,7 +109,7 @@ def allocate(
     sizes = {(schema.cameras[camera].height, schema.cameras[camera].width) for camera in cameras}
     if len(sizes) > 1:
         raise ConfigError(f"cameras {', '.join(cameras)} have pictures of different sizes, {sorted(sizes)}")
-    ((height, width),) = sizes
+    height, width = sizes.pop() if sizes else (0, 0)
     names = tuple(sorted({name for file in files for name in properties_of(file)}))
     episodes = len(lengths)
     contents = digests(files)
@@ -122,6 +125,8 @@ def allocate(
         telemetry=torch.empty(count, len(schema.telemetry_names)),
         actions=torch.zeros(count, len(schema.action_names)),
         objects=torch.zeros(count, len(schema.object_names), 3),
+        attributes=torch.zeros(count, len(schema.object_names), len(schema.object_attributes)),
+        orientations=torch.zeros(count, len(schema.object_names), 4 if schema.object_attributes else 0),
         confidence=torch.ones(count, len(schema.object_names)),
         residual=torch.zeros(count, 0),
         boxes=torch.zeros(seen, len(schema.object_names) if schema.tracked else 0, 4),
@@ -165,6 +170,8 @@ def originals(contents: Sequence[str], counts: Sequence[int]) -> Tensor:
 def add_pictures(data: TrainingData, places: Sequence[tuple[EpisodeFile, int]], pictured: int, memory: float) -> bool:
     """Make room for the pictures of the first `pictured` episodes, or leave them in their files; return whether there
     is room. `places` (E,) says of each episode in which file it is, and where in that."""
+    if not pictured:
+        return False
     told = torch.tensor([data.cameras[0] in file.schema.depth for file, _ in places[:pictured]])
     lengths = data.lengths[:pictured]
     data.measured = torch.nonzero(told.repeat_interleave(lengths)).flatten()
@@ -209,6 +216,10 @@ def take_in(data: TrainingData, number: int, episode: Episode) -> None:
             data.confidence[rows] = torch.from_numpy(episode.objects_confidence)
             gone = torch.from_numpy(absent(episode.objects_confidence, round(ABSENT * data.schema.rate)))
             data.objects[rows][gone] = torch.nan
+        if episode.attributes is not None:
+            data.attributes[rows] = torch.from_numpy(episode.attributes)
+            data.orientations[rows] = torch.from_numpy(episode.objects[..., 3:])
+            data.confidence[rows] = data.objects[rows][..., 0].isfinite().float()
     for i, task in enumerate(data.schema.tasks):
         if task not in episode.labels:
             data.reward[rows, i] = torch.nan

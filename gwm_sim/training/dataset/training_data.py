@@ -53,6 +53,8 @@ class TrainingData:
     telemetry: Tensor  # (F, P)
     actions: Tensor  # (F, A)
     objects: Tensor  # (F, K, 3) [m], or in the image frame, clipped to the scene; NaN of what is absent
+    attributes: Tensor  # (F, K, A), what each object is like, NaN of what is absent; A is 0 where files do not say
+    orientations: Tensor  # (F, K, 4), quaternions wxyz, NaN of what is absent; (F, K, 0) where files have no attributes
     confidence: Tensor  # (F, K) how surely objects are there, 0 where that is a guess
     objects_low: Tensor  # (3,) corner of the scene
     objects_high: Tensor  # (3,)
@@ -171,6 +173,8 @@ class TrainingData:
             actions=self.actions[index],
             properties=self.properties[self.episode_of(first)],
             residual=self.residual[index],
+            attributes=self.attributes[index],
+            orientations=self.orientations[index],
         )
         return segment, self.reward[index], self.success[index]
 
