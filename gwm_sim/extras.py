@@ -15,6 +15,7 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "viz",
     "pygame": "viz",
     "huggingface_hub": "hub",
+    "rapidfuzz": "prompts",
     "fastapi": "serve",
     "python_multipart": "serve",
     "uvicorn": "serve",

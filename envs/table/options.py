@@ -8,9 +8,10 @@ import numpy as np
 
 from gwm_sim.envs.table.edits import find_object
 from gwm_sim.envs.table.initial_state import Start, draw_start
+from gwm_sim.envs.table.prompts import read_prompt
 from gwm_sim.envs.table.scene import TASKS, Assignment, Scene, SceneObject, is_point, one_of
 
-OPTIONS: Final = ("scene", "assignment", "properties")
+OPTIONS: Final = ("prompt", "scene", "assignment", "properties")
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,18 @@ class StartOptions:
         Args:
             options: `scene`, a `Scene` or a list of objects (`SceneObject` or mappings such as `{"kind": "ball",
                 "colour": "green"}`); `assignment`, an `Assignment` or a mapping with any of `task`, `objects`, by
-                number or name, and `place`; `properties`, values by name or "random".
+                number or name, and `place`; `properties`, values by name or "random"; or a `prompt` in their place.
 
         Raises:
             ValueError: Something that does not exist or makes no sense.
         """
         if unknown := set(options) - set(OPTIONS):
             raise ValueError(f"Unknown reset options {sorted(unknown)}; a table world takes {', '.join(OPTIONS)}")
+        if options.get("prompt") is not None:
+            return cls._prompted(options)
         properties, scene, asked = (options.get(name) for name in ("properties", "scene", "assignment"))
+        if not isinstance(properties, str | Mapping | None):
+            raise ValueError(f"properties must be 'random' or values by name, got {properties!r}")
         if isinstance(scene, Scene) and properties is None:
             properties = scene.properties or None
         objects = None if scene is None else _objects(scene)
@@ -54,6 +59,13 @@ class StartOptions:
             raise ValueError("an assignment that names objects needs their scene")
         numbers = None if chosen is None else tuple(find_object(objects or (), which) for which in chosen)
         return cls(asked.get("task"), objects, numbers, _point(asked.get("place")), properties)
+
+    @classmethod
+    def _prompted(cls, options: Mapping[str, Any]) -> Self:
+        if others := sorted(name for name in options if name != "prompt" and options[name] is not None):
+            raise ValueError(f"a prompt says all there is to say of a start: leave out {', '.join(others)}")
+        said = read_prompt(options["prompt"])
+        return cls(said.task, said.objects, said.chosen, said.place, said.properties or None)
 
     def draw(self, task: str, rng: np.random.Generator) -> Start:
         """A start, of `task` where nothing else is said."""
